@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loops on all threads of this process's share. OpenMP is the one thread runtime (oneDNN brings it;
+// two runtimes in one process cost 250x and more), and parallel.cpp the only file that names it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace ostria {
+
+/// Refers to a callable without owning or allocating; valid while the callable lives.
+template <class Signature>
+class FunctionRef;
+template <class R, class... Args>
+class FunctionRef<R(Args...)> {
+ public:
+  template <class F>
+    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+  FunctionRef(F&& f)  // NOLINT: implicit by design
+      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
+        call_([](void* object, Args... args) -> R {
+          return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<Args>(args)...);
+        }) {}
+  R operator()(Args... args) const { return call_(object_, std::forward<Args>(args)...); }
+
+ private:
+  void* object_;
+  R (*call_)(void*, Args...);
+};
+
+/// Threads that a loop started on this thread may use: the cgroup's quota or OSTRIA_NUM_THREADS,
+/// unless SetNumThreads gave this thread a share of its own.
+int NumThreads();
+/// Gives the calling thread a share of `n` threads (at least 1) for its later loops.
+void SetNumThreads(int n);
+
+/// Calls fn(begin, end) on disjoint ranges that cover [0, n). Ranges hold at least `grain` items, so
+/// work below `grain` runs inline; nested calls run inline too. The split depends only on n, grain and
+/// NumThreads(). `fn` must not throw. Raises Error in a child of fork() (use spawn).
+void ParallelFor(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
+
+}  // namespace ostria
