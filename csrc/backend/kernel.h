@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Implementations of ops: per backend an ordered list of KernelDefs, as oneDNN keeps; the first that
+// supports a node wins. A NodeDesc holds no live device, so a plan for any device can be made anywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/device.h"
+#include "core/mem_desc.h"
+#include "ir/op_def.h"
+
+namespace ostria {
+
+/// What a plan may know of a device.
+struct DeviceProps {
+  DeviceKind kind = DeviceKind::kCpu;
+  std::string name;        // "cpu", "cuda:sm_90"
+  int threads = 1;         // CPU: threads a kernel may use
+  int64_t memory_limit = 0;  // bytes a plan may take; 0: unlimited
+  friend bool operator==(const DeviceProps&, const DeviceProps&) = default;
+};
+
+struct NodeDesc {
+  const OpDef* op = nullptr;
+  std::span<const Attr> attrs;
+  std::span<const MemDesc> inputs, outputs;
+  const DeviceProps* device = nullptr;
+
+  template <class T>
+  const T& attr(int i) const {
+    return std::get<T>(attrs[i]);
+  }
+};
+
+/// Yes, or the reason why not (shown when no implementation fits, and by explain()).
+struct Support {
+  bool ok = true;
+  std::string reason;
+  static Support Yes() { return {}; }
+  template <class... Args>
+  static Support No(const Args&... why) {
+    return {false, StrCat(why...)};
+  }
+};
+
+/// Whatever an implementation prepared for one node: a library primitive, collapsed strides. Immutable
+/// after Prepare, shared by every Executable of a plan and by threads.
+struct KernelState {
+  virtual ~KernelState() = default;
+  int64_t workspace_bytes = 0;  // planned, 256-byte aligned, undefined on entry
+  std::string detail;           // what explain() shows: "brgemm:avx512_core"
+};
+
+/// Runs the node. `ptrs`: inputs in order, then outputs, then the workspace. May throw Error (a bad
+/// index in the data), but must not allocate, lock or synchronise otherwise.
+using LaunchFn = void (*)(const KernelState& state, void* const* ptrs);
+
+struct KernelDef {
+  const OpDef* op = nullptr;  // nullptr: any op (the null backend)
+  std::string_view impl;      // "onednn", "softmax_rows"; unique within the op
+  Support (*supports)(const NodeDesc&) = nullptr;
+  std::unique_ptr<KernelState> (*prepare)(const NodeDesc&) = nullptr;
+  LaunchFn launch = nullptr;
+  /// Whether output `out` may be the same memory as input `in` (same bytes, equal sizes).
+  bool (*alias_ok)(const NodeDesc&, int out, int in) = nullptr;  // nullptr: never
+};
+
+}  // namespace ostria

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plan: everything about a step before it runs, immutable and relocatable: kernels chosen, operands as
+// (region, offset), peak memory, bytes moved. It holds no address: an Executable binds one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/kernel.h"
+#include "ir/graph.h"
+
+namespace ostria {
+
+enum class Region : uint8_t {
+  kActivation,  // offset into the activation region (workspaces lie here too)
+  kState,       // index: entry of Plan::state
+  kInput,       // index: graph input
+  kOutput,      // index: graph output; written into a fresh tensor of the caller
+  kConstant,    // offset into the plan's constants
+  kNone,        // no memory: an empty tensor, or a workspace of 0 bytes
+};
+
+struct Operand {
+  Region region = Region::kNone;
+  int32_t index = 0;
+  int64_t offset = 0;
+  friend bool operator==(const Operand&, const Operand&) = default;
+};
+
+struct Step {
+  const KernelDef* kernel = nullptr;
+  std::shared_ptr<const KernelState> state;
+  NodeId node;                // in Plan::graph, for names and lines
+  int32_t first_operand = 0;  // into Plan::operands: inputs, outputs, workspace
+  int32_t num_inputs = 0, num_outputs = 0;
+};
+
+/// A copy that the plan needs besides its steps: a graph output or state out value that is an input, a
+/// state value, or another output already. Runs after all steps, sources before any target is written.
+struct Copy {
+  Operand from, to;
+  int64_t bytes = 0;
+};
+
+struct StateSlot {
+  int64_t variable = 0;  // id of the Variable that the trace saw
+  std::string name;
+  ValueType type;
+  bool written = false;
+};
+
+struct PlanStats {
+  int64_t activation_bytes = 0;  // planned size of the activation region
+  int64_t liveness_bytes = 0;    // largest sum of live values and workspace at any step: lower bound
+  int64_t state_bytes = 0, input_bytes = 0, output_bytes = 0, constant_bytes = 0;
+  int64_t moved_bytes = 0;        // operands of all steps, read and written
+  int64_t fused_bound_bytes = 0;  // inputs, state, outputs once, and what non-fusable nodes exchange
+  int64_t peak_bytes() const {
+    return activation_bytes + state_bytes + input_bytes + output_bytes + constant_bytes;
+  }
+};
+
+/// Byte offsets of variables within their chunks, so that gradients can mirror them.
+struct StateLayout {
+  struct Place {
+    int64_t variable, chunk, offset;
+  };
+  std::vector<Place> places;
+  const Place* Find(int64_t variable) const;
+};
+
+struct PlanOptions {
+  DeviceProps device;
+  StateLayout layout;
+  bool optimize = true;  // run the passes; off for debugging and comparisons
+};
+
+struct Plan {
+  Graph graph;  // specialised, optimised, lowered: what the steps execute
+  DeviceProps device;
+  std::vector<Step> steps;
+  std::vector<Operand> operands;
+  std::vector<Copy> copies;
+  std::vector<StateSlot> state;
+  std::vector<ValueType> inputs, outputs;
+  std::vector<std::byte> constants;
+  PlanStats stats;
+};
+
+/// Runs the passes on a static graph, lowers ops without implementation, chooses kernels, plans memory.
+/// Throws Error(kNotImplemented) that lists every implementation's reason, and Error(kOutOfMemory) that
+/// names the largest values with the user's lines when device.memory_limit is exceeded.
+std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options);
+
+/// Steps with kernels and operands, then the statistics. Stable text for golden tests.
+std::string Print(const Plan& plan);
+
+/// Throws Error(kInternal) naming two steps that touch common bytes, one writing, in a way that the
+/// order of steps does not make safe (also: an operand that was overwritten before its last reader).
+void CheckRaces(const Plan& plan);
+
+}  // namespace ostria

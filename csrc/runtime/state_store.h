@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where variables live (decision B2): chunks per (device, dtype, class), in creation order, 256-byte
+// aligned, padding always zero, never moved. Optimizer slots mirror the chunk of their variables: equal
+// offsets for weight, gradient and slots. A chunk goes when its last Variable goes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/device.h"
+#include "core/tensor.h"
+
+namespace ostria {
+
+enum class StateClass : uint8_t { kTrainable, kOther };
+
+class StateChunk;
+
+/// One named piece of state. Written only by executables and Assign. Not thread-safe.
+class Variable {
+ public:
+  /// In the open chunk of (device, dtype, class). `initial` gives dtype and shape. Throws Error when the
+  /// name is empty. Names need not be unique here; modules and checkpoints check that.
+  static std::shared_ptr<Variable> Create(std::string name, const Tensor& initial, StateClass cls,
+                                          DeviceId device = {});
+  /// A slot `kind` ("adam_m") of `of`, at the same offset of a chunk that mirrors of's; filled with
+  /// `fill`. Its dtype is of's.
+  static std::shared_ptr<Variable> CreateSlot(const std::shared_ptr<Variable>& of,
+                                              std::string_view kind, double fill);
+  ~Variable();
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+  int64_t id() const { return id_; }  // unique in the process, increasing
+  const std::string& name() const { return name_; }
+  void set_name(std::string name) { name_ = std::move(name); }
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  StateClass state_class() const { return class_; }
+  DeviceId device() const;
+  bool trainable = true;
+
+  int64_t chunk_id() const;                  // unique in the process
+  int64_t offset() const { return offset_; }  // bytes from the chunk's base
+  int64_t bytes() const { return shape_.numel() * SizeOf(dtype_); }
+  void* data() const;
+
+  /// A copy of the current value.
+  Tensor Snapshot() const;
+  /// A live view of the current value; later steps show through. It pins the chunk.
+  Tensor View() const;
+  /// Copies into place; throws Error naming the variable when dtype or shape differ.
+  void Assign(const Tensor& value);
+
+ private:
+  Variable() = default;
+  int64_t id_ = 0, offset_ = 0;
+  std::string name_;
+  DType dtype_ = DType::kFloat32;
+  Shape shape_;
+  StateClass class_ = StateClass::kOther;
+  std::shared_ptr<StateChunk> chunk_;
+};
+
+/// Closes every open chunk: later variables start new ones. The first training plan calls it.
+void SealStateChunks();
+
+}  // namespace ostria
