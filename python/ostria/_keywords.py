@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unknown keyword arguments: one message, everywhere, that guesses what was meant.
+
+A misspelt keyword must never be swallowed by ``**kwargs`` and must never be reported without the
+right spelling. The decorators keep the decorated signature for type checkers and for
+``inspect.signature``, so an editor still flags the typo before the program runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_T = TypeVar("_T")
+
+
+def closest_keyword(word: str, accepted: Iterable[str]) -> str | None:
+    """Returns the accepted word that ``word`` most likely stands for, or None.
+
+    Spelling variants (``learningRate``, ``batch-size``) and initials (``lr`` for
+    ``learning_rate``) count as near, then difflib's similarity decides.
+    """
+    import difflib  # only paid for when something is already wrong
+
+    names = list(accepted)
+    plain = {_plain(name): name for name in reversed(names)}
+    if match := plain.get(_plain(word)):
+        return match
+    initials = [n for n in names if "_" in n and "".join(p[:1] for p in n.split("_")) == word]
+    if len(initials) == 1:
+        return initials[0]
+    near = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.6)
+    return plain[near[0]] if near else None
+
+
+def check_keywords(fn_name: str, given: Iterable[str], accepted: Iterable[str]) -> None:
+    """Raises TypeError if ``given`` holds a keyword that ``accepted`` does not.
+
+    Raises:
+      TypeError: ``RunConfig: unknown keyword 'save_checkpoint_steps'; did you mean
+        'save_checkpoints_steps'?``, followed by the accepted keywords.
+    """
+    names = list(accepted)
+    unknown = [word for word in given if word not in names]
+    if not unknown:
+        return
+    parts = []
+    for word in unknown:
+        guess = closest_keyword(word, names)
+        parts.append(f"unknown keyword {word!r}" + (f"; did you mean {guess!r}?" if guess else "."))
+    listing = "Accepted: " + ", ".join(names) + "." if names else "It takes no keywords."
+    raise TypeError(f"{fn_name}: {' '.join(parts)} {listing}")
+
+
+def checked_keywords(fn_name: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Decorates a function so that a misspelt keyword gets ``check_keywords``' message."""
+
+    def decorate(fn: Callable[_P, _R]) -> Callable[_P, _R]:
+        names = _keyword_names(fn)
+        known = frozenset(names)
+
+        @functools.wraps(fn)
+        def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if not kwargs.keys() <= known:
+                check_keywords(fn_name, kwargs, names)
+            return fn(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def checked_init(cls: type[_T]) -> type[_T]:
+    """Class decorator: ``checked_keywords`` for the constructor, under the class's name."""
+    setattr(cls, "__init__", checked_keywords(cls.__name__)(cls.__init__))  # noqa: B010
+    return cls
+
+
+def _plain(word: str) -> str:
+    return word.replace("_", "").replace("-", "").lower()
+
+
+def _keyword_names(fn: Callable[..., object]) -> tuple[str, ...]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(fn).parameters.values()
+    return tuple(p.name for p in parameters if p.kind in kinds and p.name not in ("self", "cls"))

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The TF_CONFIG environment variable: who this process is, and who the others are.
+
+Parsing is pure: JSON text in, an immutable ``Cluster`` out, the same rules and roles as
+TensorFlow's. Whether a cluster of that shape can be *run* is decided by the caller; see
+``Cluster.require_one_process``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CHIEF = "chief"
+MASTER = "master"  # the legacy name of the chief
+WORKER = "worker"
+PS = "ps"
+EVALUATOR = "evaluator"
+TASK_TYPES = (CHIEF, MASTER, WORKER, PS, EVALUATOR)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What TF_CONFIG says about this process. The defaults describe a local, single process."""
+
+    cluster_spec: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    task_type: str = WORKER
+    task_id: int = 0
+    master: str = ""
+    evaluation_master: str = ""
+    is_chief: bool = True
+    num_ps_replicas: int = 0
+    num_worker_replicas: int = 1
+    global_id_in_cluster: int | None = 0
+    service: Mapping[str, object] | None = None
+    model_dir: str | None = None
+
+    @property
+    def num_nodes(self) -> int:
+        """Processes named by the cluster; 0 without one (and for the evaluator)."""
+        return sum(len(hosts) for hosts in self.cluster_spec.values())
+
+    def require_one_process(self, what: str) -> None:
+        """Raises NotImplementedError unless this process is all there is."""
+        supported = (
+            "this version trains, evaluates and predicts in one process: unset TF_CONFIG, or "
+            "leave one task in its cluster"
+        )
+        if self.task_type == EVALUATOR:
+            raise NotImplementedError(
+                f"{what}: TF_CONFIG makes this process a separate 'evaluator'; {supported} "
+                "(train_and_evaluate evaluates in the training process)."
+            )
+        if self.num_nodes > 1:
+            jobs = ", ".join(f"{len(h)} {job}" for job, h in self.cluster_spec.items())
+            raise NotImplementedError(
+                f"{what}: TF_CONFIG describes a cluster of {self.num_nodes} processes ({jobs}); "
+                f"{supported}."
+            )
+
+
+def parse_tf_config(text: str | None = None) -> Cluster:
+    """Parses ``text``, or the environment variable TF_CONFIG if None.
+
+    Raises:
+      ValueError: TF_CONFIG is not a JSON object, or breaks a rule of cluster or task.
+    """
+    if text is None:
+        text = os.environ.get("TF_CONFIG", "")
+    config = _json_object(text)
+    model_dir = config.get("model_dir")
+    if model_dir is not None and (not isinstance(model_dir, str) or not model_dir):
+        raise ValueError(f"model_dir in TF_CONFIG should be non-empty; given {model_dir!r}.")
+    service = config.get("service")
+    if service is not None and not isinstance(service, dict):
+        raise ValueError(f'TF_CONFIG: "service" must be a JSON object; given {service!r}.')
+
+    spec = _cluster_spec(config.get("cluster"))
+    task = config.get("task", {})
+    if not isinstance(task, dict):
+        raise ValueError(
+            'TF_CONFIG: "task" must be an object such as {"type": "worker", "index": 0}; '
+            f"given {task!r}."
+        )
+    if task.get("type") == EVALUATOR:
+        return _evaluator(task, service, model_dir)
+    session_master = str(config.get("session_master", ""))
+    eval_master = str(config.get("eval_session_master", ""))
+    if spec:
+        return _member(spec, task, session_master, eval_master, service, model_dir)
+
+    task_type = task.get("type", WORKER)
+    if task_type != WORKER:
+        raise ValueError(
+            'If "cluster" is not set in TF_CONFIG, task type must be "worker"; '
+            f"given {task_type!r}."
+        )
+    if _task_index(task.get("index", 0)) != 0:
+        raise ValueError(
+            f'If "cluster" is not set in TF_CONFIG, task index must be 0; given {task["index"]!r}.'
+        )
+    return Cluster(
+        master=session_master, evaluation_master=eval_master, service=service, model_dir=model_dir
+    )
+
+
+def _evaluator(
+    task: dict[str, object], service: dict[str, object] | None, model_dir: str | None
+) -> Cluster:
+    # The evaluator stands outside the cluster: it only watches the model directory.
+    if _task_index(task.get("index", 0)) != 0:
+        raise ValueError(
+            "TF_CONFIG: there is one evaluator, so its task index must be 0; given "
+            f"{task['index']!r}."
+        )
+    return Cluster(
+        task_type=EVALUATOR,
+        is_chief=False,
+        num_worker_replicas=0,
+        global_id_in_cluster=None,
+        service=service,
+        model_dir=model_dir,
+    )
+
+
+def _member(
+    spec: dict[str, tuple[str, ...]],
+    task: dict[str, object],
+    session_master: str,
+    eval_master: str,
+    service: dict[str, object] | None,
+    model_dir: str | None,
+) -> Cluster:
+    chief_job = _chief_job(spec)
+    for key in ("type", "index"):
+        if task.get(key) is None:
+            raise ValueError(
+                f'If "cluster" is set in TF_CONFIG, task {key} must be set; given task {task!r}.'
+            )
+    task_type, task_id = task["type"], _task_index(task["index"])
+    if not isinstance(task_type, str) or task_type not in TASK_TYPES:
+        raise ValueError(
+            f"TF_CONFIG: unknown task type {task_type!r}; supported are " + ", ".join(TASK_TYPES)
+        )
+    if task_type not in spec:
+        raise ValueError(
+            f"TF_CONFIG: {task_type!r} is not a task type of this cluster, which has "
+            + ", ".join(spec)
+        )
+    if task_id >= len(spec[task_type]):
+        raise ValueError(
+            f"TF_CONFIG: task index {task_id} is out of range; the cluster has "
+            f"{len(spec[task_type])} {task_type!r} task(s)."
+        )
+    one_node = sum(len(hosts) for hosts in spec.values()) == 1
+    workers = len(spec.get(WORKER, ()))
+    if chief_job != WORKER:
+        workers += 1
+    return Cluster(
+        cluster_spec=spec,
+        task_type=task_type,
+        task_id=task_id,
+        # One node runs in its own process: no server, hence no address to connect to.
+        master=session_master or ("" if one_node else spec[task_type][task_id]),
+        evaluation_master=eval_master,
+        is_chief=task_type == chief_job and task_id == 0,
+        num_ps_replicas=len(spec.get(PS, ())),
+        num_worker_replicas=workers,
+        global_id_in_cluster=_global_id(spec, chief_job, task_type, task_id),
+        service=service,
+        model_dir=model_dir,
+    )
+
+
+def _chief_job(spec: dict[str, tuple[str, ...]]) -> str:
+    if set(spec) == {WORKER}:
+        return WORKER  # all workers are equal and worker 0 acts as the chief
+    jobs = [job for job in (CHIEF, MASTER) if job in spec]
+    if not jobs:
+        raise ValueError(
+            'If "cluster" is set in TF_CONFIG, it must have one "chief" node (or only "worker" '
+            "nodes); given " + ", ".join(spec)
+        )
+    if sum(len(spec[job]) for job in jobs) != 1:
+        raise ValueError(
+            'The "cluster" in TF_CONFIG must have only one "chief" node; given '
+            + ", ".join(host for job in jobs for host in spec[job])
+        )
+    return jobs[0]
+
+
+def _global_id(
+    spec: dict[str, tuple[str, ...]], chief_job: str, task_type: str, task_id: int
+) -> int:
+    order = [chief_job, *sorted(job for job in spec if job not in (chief_job, PS))]
+    if PS in spec:
+        order.append(PS)
+    before = order[: order.index(task_type)]
+    return sum(len(spec[job]) for job in before) + task_id
+
+
+def _json_object(text: str) -> dict[str, object]:
+    if not text.strip():
+        return {}
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"TF_CONFIG is not valid JSON: {error.msg} at line {error.lineno}, column "
+            f"{error.colno}; given {_shorten(text)}"
+        ) from None
+    if not isinstance(config, dict):
+        raise ValueError(f"TF_CONFIG must be a JSON object; given {_shorten(text)}")
+    return config
+
+
+def _cluster_spec(cluster: object) -> dict[str, tuple[str, ...]]:
+    shape = '"cluster" must map task types to lists of "host:port"'
+    if cluster is None:
+        return {}
+    if not isinstance(cluster, dict):
+        raise ValueError(f"TF_CONFIG: {shape}; given {cluster!r}.")
+    spec: dict[str, tuple[str, ...]] = {}
+    for job, given in cluster.items():
+        # The sparse form is {"0": "host:port", ...}.
+        hosts = list(given.values()) if isinstance(given, dict) else given
+        if not isinstance(hosts, list) or not all(isinstance(h, str) and h for h in hosts):
+            raise ValueError(f"TF_CONFIG: {shape}; {job!r} is given as {given!r}.")
+        if job == EVALUATOR:
+            raise ValueError("TF_CONFIG: the evaluator is not part of the cluster; remove it.")
+        if job not in TASK_TYPES:
+            raise ValueError(
+                f"TF_CONFIG: unknown task type {job!r} in the cluster; supported are "
+                + ", ".join(TASK_TYPES)
+            )
+        if hosts:
+            spec[job] = tuple(hosts)
+    return spec
+
+
+def _task_index(index: object) -> int:
+    try:
+        value = int(index) if isinstance(index, (int, str)) else None
+    except ValueError:
+        value = None
+    if value is None or value < 0:
+        raise ValueError(f"Task index must be non-negative number; TF_CONFIG gives {index!r}.")
+    return value
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 120 else text[:117] + "...")
