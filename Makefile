@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target installs first what it needs (cmake/setup.sh says what and why).
+#   make train [MODEL_DIR=...] [ARGS=...]   train on Fashion-MNIST; again with the same folder: resume
+#   make test                               all C++ and Python tests
+#   make test-sanitize                      tests under address, undefined and thread sanitizers
+#   make bench, lint, format, docs, clean
+MODEL_DIR ?= models/fashion_mnist
+ARGS ?=
+PY := .venv/bin/python
+BASE ?= main
+CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
+
+.PHONY: setup train test test-sanitize bench lint lint-quick lint-tidy format docs clean
+
+setup:
+	@cmake/setup.sh
+
+train: setup
+	@$(PY) examples/fashion_mnist.py --model-dir $(MODEL_DIR) $(ARGS)
+
+# Tests run side by side, so idle OpenMP threads must not spin. build/current is setup's build folder.
+test: setup
+	cmake --build build/current
+	OMP_WAIT_POLICY=passive ctest --test-dir build/current -j 2 --output-on-failure --no-tests=error
+	$(PY) -m pytest -q
+
+test-sanitize: setup
+	@cmake/sanitize.sh
+
+bench:
+	@cmake/setup.sh bench
+	@.venv-bench/bin/python -m benchmarks $(ARGS)
+
+lint: lint-quick lint-tidy
+
+lint-quick:
+	@cmake/setup.sh tools
+	@clang-format --dry-run -Werror $(CXX_FILES)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest -q tests/lint
+
+# Only files that differ from BASE, new ones included: clang-tidy takes seconds for each.
+lint-tidy: setup
+	@files=$$({ git diff --name-only --diff-filter=d $(BASE) -- 'csrc/*.cpp' 'tests/unit/*.cpp'; \
+	  git ls-files -o --exclude-standard -- 'csrc/*.cpp' 'tests/unit/*.cpp'; } | sort -u); \
+	if [ -n "$$files" ]; then clang-tidy -p build/current --quiet $$files; \
+	else echo "clang-tidy: no C++ file differs from $(BASE)"; fi
+
+format:
+	@cmake/setup.sh tools
+	@clang-format -i $(CXX_FILES)
+	@$(PY) -m ruff check --fix --quiet . || true
+	@$(PY) -m ruff format --quiet .
+
+docs: setup
+	@$(PY) docs/generate.py
+
+clean:
+	rm -rf build build-asan build-tsan .venv .venv-bench .mypy_cache .pytest_cache .ruff_cache
