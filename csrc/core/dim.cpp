@@ -32,10 +32,18 @@ int64_t CheckedMul(int64_t a, int64_t b) {
   return out;
 }
 
+int64_t CheckedAdd(int64_t a, int64_t b) {
+  int64_t out;
+  if (__builtin_add_overflow(a, b, &out)) {
+    Fail(ErrorCode::kInvalidArgument, "a dimension overflows 64 bits: ", a, " + ", b);
+  }
+  return out;
+}
+
 void AddTerm(Polynomial& p, const Monomial& m, int64_t c) {
-  const auto [it, fresh] = p.try_emplace(m, c);
-  if (!fresh && (it->second += c) == 0) p.erase(it);
-  else if (fresh && c == 0) p.erase(it);
+  const auto it = p.try_emplace(m, 0).first;
+  it->second = CheckedAdd(it->second, c);
+  if (it->second == 0) p.erase(it);
 }
 
 std::string Print(const Polynomial& p) {
@@ -143,7 +151,7 @@ int64_t Dim::value() const {
 }
 
 Dim operator+(Dim a, Dim b) {
-  if (a.is_static() && b.is_static()) return Dim(a.code() + b.code());
+  if (a.is_static() && b.is_static()) return Dim(CheckedAdd(a.code(), b.code()));
   Polynomial p = DimTable::Get().Of(a);
   for (const auto& [m, c] : DimTable::Get().Of(b)) AddTerm(p, m, c);
   return DimTable::Get().Intern(p);
@@ -342,7 +350,7 @@ int64_t Evaluate(Dim d, const Binding& binding) {
       }
       product = CheckedMul(product, value);
     }
-    sum += product;
+    sum = CheckedAdd(sum, product);
   }
   return sum;
 }

@@ -26,7 +26,7 @@ bool SameAttr(const Attr& a, const Attr& b) {
     }
     case AttrType::kBody: {
       const Body &x = std::get<Body>(a), &y = std::get<Body>(b);
-      return x == y || Print(*x) == Print(*y);
+      return x == y || (x != nullptr && y != nullptr && Print(*x) == Print(*y));
     }
     case AttrType::kBool: return std::get<bool>(a) == std::get<bool>(b);
     case AttrType::kInt: return std::get<int64_t>(a) == std::get<int64_t>(b);
@@ -86,7 +86,7 @@ uint64_t HashAttr(const Attr& attr) {
     }
     case AttrType::kBody: break;
   }
-  const std::string text = Print(*std::get<Body>(attr));
+  const std::string text = ToString(attr);
   return Mix(seed, HashBytes(text.data(), text.size()));
 }
 
