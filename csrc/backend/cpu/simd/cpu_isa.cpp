@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cpu/simd/cpu_isa.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "base/error.h"
+
+namespace ostria {
+namespace {
+
+constexpr std::string_view kNames[kNumIsas] = {"baseline", "avx2", "avx512"};
+
+Isa FromEnvironment() {
+  const char* text = std::getenv("OSTRIA_ISA");
+  if (text == nullptr || *text == 0) return BestIsa();
+  for (int i = 0; i < kNumIsas; ++i) {
+    if (kNames[i] == text) return std::min(static_cast<Isa>(i), BestIsa());
+  }
+  Fail(ErrorCode::kInvalidArgument, "OSTRIA_ISA: '", text,
+       "' is not an instruction set; give baseline, avx2 or avx512, or unset it for the best one");
+}
+
+std::atomic<Isa>& Current() {
+  static std::atomic<Isa> isa{FromEnvironment()};
+  return isa;
+}
+
+}  // namespace
+
+Isa BestIsa() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("f16c")) {
+    return Isa::kBaseline;
+  }
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return avx512 ? Isa::kAvx512 : Isa::kAvx2;
+#else
+  return Isa::kBaseline;
+#endif
+}
+
+Isa CurrentIsa() { return Current().load(std::memory_order_relaxed); }
+void SetIsa(Isa isa) { Current().store(std::min(isa, BestIsa()), std::memory_order_relaxed); }
+std::string_view Name(Isa isa) { return kNames[static_cast<int>(isa)]; }
+
+}  // namespace ostria
