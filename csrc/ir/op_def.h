@@ -60,6 +60,7 @@ class InferContext {
                std::vector<ValueType>* outputs)
       : op_(op), inputs_(inputs), attrs_(attrs), outputs_(outputs) {}
 
+  const OpDef& op() const { return op_; }
   int size() const { return static_cast<int>(inputs_.size()); }
   const ValueType& input(int i) const { return inputs_[i]; }
   DType dtype(int i) const { return inputs_[i].dtype; }

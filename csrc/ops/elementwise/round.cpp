@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/common/elementwise.h"
+
+namespace ostria {
+
+using namespace ops;
+
+constinit const OpDef ops::kRound = {
+    .name = "round",
+    .doc =
+        "The nearest integer, ties to even, element by element.\n"
+        "Integers stay as they are. The gradient is 0.",
+    .inputs = kUnaryInputs,
+    .outputs = kOneOutput,
+    .traits = kKinked,
+    .infer = InferElementwise,
+    .grad = ZeroGrad,
+    .scalar = kernels::ScalarOp::kRound,
+};
+
+}  // namespace ostria

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/common/elementwise.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+void Grad(GradContext& c) { c.Set(0, c.b(kSigmoidGrad, {c.cotangent(), c.output()})); }
+
+}  // namespace
+
+constinit const OpDef ops::kSigmoid = {
+    .name = "sigmoid",
+    .doc =
+        "The logistic function 1 / (1 + exp(-x)), element by element.\n"
+        "Floating-point only.",
+    .inputs = kUnaryInputs,
+    .outputs = kOneOutput,
+    .traits = kSmooth,
+    .infer = InferElementwise,
+    .grad = Grad,
+    .scalar = kernels::ScalarOp::kSigmoid,
+};
+
+}  // namespace ostria

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/common/elementwise.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+void Grad(GradContext& c) {
+  c.Set(0, c.b(kMultiply, {c.cotangent(), c.b(kSigmoid, {c.input(0)})}));
+}
+
+}  // namespace
+
+constinit const OpDef ops::kSoftplus = {
+    .name = "softplus",
+    .doc =
+        "log(1 + exp(x)), element by element, without overflow.\n"
+        "Floating-point only.",
+    .inputs = kUnaryInputs,
+    .outputs = kOneOutput,
+    .traits = kSmooth,
+    .infer = InferElementwise,
+    .grad = Grad,
+    .scalar = kernels::ScalarOp::kSoftplus,
+};
+
+}  // namespace ostria
