@@ -12,7 +12,7 @@ namespace ostria::ops {
 
 enum ReduceAttribute { kReduceAxis, kReduceKeepdims };
 inline constexpr InputDef kReduceInputs[] = {{"x"}};
-inline constexpr AttrDef kReduceAttrs[] = {{"axis", AttrType::kInts, "ints[]"},
+inline constexpr AttrDef kReduceAttrs[] = {{"axis", AttrType::kInts, "[]"},
                                            {"keepdims", AttrType::kBool, "false"}};
 
 /// The shape after reducing `axes` (ascending, non-negative).

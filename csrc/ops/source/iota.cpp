@@ -12,7 +12,7 @@ void Infer(InferContext& c) {
   const Shape& length = c.attr<Shape>(kLength);
   const DType dtype = c.attr<DType>(kType);
   if (length.rank() != 1) {
-    c.Fail("length must be a shape of one dimension, but is ", length, "; write shape[n]");
+    c.Fail("length must be a shape of one dimension, but is ", length, "; give one number");
   }
   if (dtype == DType::kBool) {
     c.FailType(
