@@ -27,8 +27,8 @@ std::string ParentOf(const std::string& path) {
 
 void FailIo(std::string_view action, const std::string& path, int error_number,
             uint64_t bytes_needed) {
-  std::string text = StrCat("cannot ", action, " ", path, ": ",
-                            std::generic_category().message(error_number));
+  std::string text =
+      StrCat("cannot ", action, " ", path, ": ", std::generic_category().message(error_number));
   if (error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG) {
     if (bytes_needed > 0) text += StrCat("; ", bytes_needed, " more bytes are needed");
     struct statvfs fs;

@@ -38,8 +38,10 @@ size_t FindInvalidUtf8(std::string_view text) {
       ++i;
       continue;
     }
-    const int extra = lead >= 0xc2 && lead <= 0xdf ? 1 : (lead & 0xf0) == 0xe0 ? 2
-                      : lead >= 0xf0 && lead <= 0xf4 ? 3 : 0;
+    const int extra = lead >= 0xc2 && lead <= 0xdf   ? 1
+                      : (lead & 0xf0) == 0xe0        ? 2
+                      : lead >= 0xf0 && lead <= 0xf4 ? 3
+                                                     : 0;
     if (extra == 0 || n - i <= static_cast<size_t>(extra)) return i;
     const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
     const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
@@ -57,11 +59,21 @@ void AppendJsonString(std::string& out, std::string_view text) {
   out.push_back('"');
   for (char c : text) {
     switch (c) {
-      case '"': out.append("\\\""); break;
-      case '\\': out.append("\\\\"); break;
-      case '\n': out.append("\\n"); break;
-      case '\r': out.append("\\r"); break;
-      case '\t': out.append("\\t"); break;
+      case '"':
+        out.append("\\\"");
+        break;
+      case '\\':
+        out.append("\\\\");
+        break;
+      case '\n':
+        out.append("\\n");
+        break;
+      case '\r':
+        out.append("\\r");
+        break;
+      case '\t':
+        out.append("\\t");
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out.append("\\u00");
@@ -154,14 +166,30 @@ std::string JsonReader::ReadString() {
     if (c == '"') return out;
     if (position_ == text_.size()) Reject("unfinished JSON string");
     switch (text_[position_++]) {
-      case '"': out.push_back('"'); break;
-      case '\\': out.push_back('\\'); break;
-      case '/': out.push_back('/'); break;
-      case 'b': out.push_back('\b'); break;
-      case 'f': out.push_back('\f'); break;
-      case 'n': out.push_back('\n'); break;
-      case 'r': out.push_back('\r'); break;
-      case 't': out.push_back('\t'); break;
+      case '"':
+        out.push_back('"');
+        break;
+      case '\\':
+        out.push_back('\\');
+        break;
+      case '/':
+        out.push_back('/');
+        break;
+      case 'b':
+        out.push_back('\b');
+        break;
+      case 'f':
+        out.push_back('\f');
+        break;
+      case 'n':
+        out.push_back('\n');
+        break;
+      case 'r':
+        out.push_back('\r');
+        break;
+      case 't':
+        out.push_back('\t');
+        break;
       case 'u': {
         uint32_t code = ReadHex4();
         if (code >= 0xd800 && code < 0xdc00) {
@@ -176,7 +204,8 @@ std::string JsonReader::ReadString() {
         AppendUtf8(out, code);
         break;
       }
-      default: Reject("unknown escape in a JSON string");
+      default:
+        Reject("unknown escape in a JSON string");
     }
   }
 }
@@ -242,10 +271,17 @@ double JsonReader::ReadDouble() {
 
 void JsonReader::SkipValue() {
   switch (Peek()) {
-    case '{': ReadObject([this](std::string&) { SkipValue(); }); return;
-    case '[': ReadArray([this] { SkipValue(); }); return;
-    case '"': ReadString(); return;
-    default: break;
+    case '{':
+      ReadObject([this](std::string&) { SkipValue(); });
+      return;
+    case '[':
+      ReadArray([this] { SkipValue(); });
+      return;
+    case '"':
+      ReadString();
+      return;
+    default:
+      break;
   }
   for (std::string_view word : {"true", "false", "null"}) {
     if (text_.substr(position_, word.size()) == word) {

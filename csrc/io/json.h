@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON for file headers: a strict pull reader that knows the byte offset of everything it rejects, and
-// the few lines a writer needs. No document tree: callers take what they expect, so memory follows
-// what they keep, depth is theirs (and capped in SkipValue), and duplicate keys are seen.
+// JSON for file headers: a strict pull reader that knows the byte offset of everything it rejects,
+// and the few lines a writer needs. No document tree: callers take what they expect, so memory
+// follows what they keep, depth is theirs (and capped in SkipValue), and duplicate keys are seen.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ class JsonReader {
   /// Error(kDataCorruption) when it is not UTF-8. Both views must outlive the reader.
   JsonReader(std::string_view text, std::string_view file, uint64_t base_offset = 0);
 
-  /// Calls `member(key)` after each key; it must read the value and may move the key. Duplicates are the
-  /// caller's to see.
+  /// Calls `member(key)` after each key; it must read the value and may move the key. Duplicates
+  /// are the caller's to see.
   void ReadObject(FunctionRef<void(std::string& key)> member);
   /// Calls `item()` before each item; it must read the item.
   void ReadArray(FunctionRef<void()> item);

@@ -61,7 +61,8 @@ bool RecordReader::Fill(uint64_t bytes) {
   }
   const uint64_t size = file_.size();
   const uint64_t left = size - std::min(size, offset_);
-  const auto want = static_cast<size_t>(std::min<uint64_t>(left, std::max<uint64_t>(bytes, kReadAhead)));
+  const auto want =
+      static_cast<size_t>(std::min<uint64_t>(left, std::max<uint64_t>(bytes, kReadAhead)));
   if (left < bytes) return false;
   buffer_.resize(want);
   buffer_.resize(file_.ReadAt(offset_, buffer_.data(), want));

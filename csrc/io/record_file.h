@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// TFRecord framing: uint64 length | masked crc32c(length) | data | masked crc32c(data), little-endian,
-// no header and no index. What the records hold is the caller's business.
-// Invariant: no byte of a record is handed out, and none allocated for it, before its length was
-// checked against its checksum and the bytes that are left.
+// TFRecord framing: uint64 length | masked crc32c(length) | data | masked crc32c(data),
+// little-endian, no header and no index. What the records hold is the caller's business. Invariant:
+// no byte of a record is handed out, and none allocated for it, before its length was checked
+// against its checksum and the bytes that are left.
 #pragma once
 
 #include <cstddef>
@@ -53,8 +53,8 @@ class RecordReader {
   uint64_t buffer_offset_ = 0;
 };
 
-/// Reads the record at `*offset` of `file` without copying and moves `*offset` behind it; false at the
-/// end. Throws as RecordReader::Read does.
+/// Reads the record at `*offset` of `file` without copying and moves `*offset` behind it; false at
+/// the end. Throws as RecordReader::Read does.
 bool ParseRecord(std::span<const std::byte> file, std::string_view name, uint64_t* offset,
                  std::string_view* record);
 

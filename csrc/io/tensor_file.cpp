@@ -17,7 +17,7 @@ struct DTypeRow {
   int rank;
 };
 constexpr DTypeRow kDTypes[kNumDTypes] = {
-    {"BOOL", 0}, {"I8", 2},  {"I16", 3}, {"I32", 7}, {"I64", 11}, {"U8", 1},  {"U16", 4},
+    {"BOOL", 0}, {"I8", 2},   {"I16", 3}, {"I32", 7},  {"I64", 11}, {"U8", 1},   {"U16", 4},
     {"U32", 8},  {"U64", 12}, {"F16", 5}, {"BF16", 6}, {"F32", 9},  {"F64", 10},
 };
 
@@ -33,7 +33,8 @@ DType ReadDType(JsonReader& json) {
 }
 
 // One member of the header: {"dtype": .., "shape": [..], "data_offsets": [begin, end]}.
-TensorEntry ReadEntry(JsonReader& json, std::string name, uint64_t data_start, uint64_t data_bytes) {
+TensorEntry ReadEntry(JsonReader& json, std::string name, uint64_t data_start,
+                      uint64_t data_bytes) {
   TensorEntry entry;
   entry.name = std::move(name);
   uint64_t range[2] = {0, 0};
@@ -117,7 +118,8 @@ TensorFileIndex ParseTensorFileHeader(std::string_view header, uint64_t file_byt
   TensorFileIndex index;
   const uint64_t data_start = 8 + header.size();
   const uint64_t data_bytes = file_bytes - data_start;
-  if (header.empty() || header.front() != '{') FailCorrupt(name, 8, "the header is not a JSON object");
+  if (header.empty() || header.front() != '{')
+    FailCorrupt(name, 8, "the header is not a JSON object");
   JsonReader json(header, name, 8);
   bool has_metadata = false;
   json.ReadObject([&](std::string& key) {

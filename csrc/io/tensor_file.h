@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Named tensors in the safetensors layout: uint64 header length | JSON header | dense little-endian data.
-// https://github.com/huggingface/safetensors. Sharding and checksums are not here (see checkpoint.h).
-// Invariant: an accepted file has no hole, no overlap, no duplicate name and exactly the size its header
-// says; anything else is Error(kDataCorruption) with file and offset.
+// Named tensors in the safetensors layout: uint64 header length | JSON header | dense little-endian
+// data. https://github.com/huggingface/safetensors. Sharding and checksums are not here (see
+// checkpoint.h). Invariant: an accepted file has no hole, no overlap, no duplicate name and exactly
+// the size its header says; anything else is Error(kDataCorruption) with file and offset.
 #pragma once
 
 #include <cstddef>
@@ -75,9 +75,10 @@ struct TensorFile {
 /// All tensors of a file. Throws Error(kIo) or Error(kDataCorruption).
 TensorFile ReadTensorFile(const std::string& path);
 
-/// Writes host tensors; the same tensors give the same bytes, whatever their order here. The file is
-/// not replaced in one step: write next to it and rename where that matters. Throws
-/// Error(kInvalidArgument) for a name that occurs twice, is "__metadata__" or is not UTF-8, Error(kIo).
+/// Writes host tensors; the same tensors give the same bytes, whatever their order here. The file
+/// is not replaced in one step: write next to it and rename where that matters. Throws
+/// Error(kInvalidArgument) for a name that occurs twice, is "__metadata__" or is not UTF-8,
+/// Error(kIo).
 void WriteTensorFile(const std::string& path, const NamedTensors& tensors,
                      const Metadata& metadata = {});
 /// The same into an open file.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The protobuf wire format: enough to write and read event files, tf.train.Example and ONNX, without
-// generated code. https://protobuf.dev/programming-guides/encoding
-// Invariant: the reader holds views only; it allocates nothing, whatever lengths the bytes claim.
+// The protobuf wire format: enough to write and read event files, tf.train.Example and ONNX,
+// without generated code. https://protobuf.dev/programming-guides/encoding Invariant: the reader
+// holds views only; it allocates nothing, whatever lengths the bytes claim.
 #pragma once
 
 #include <bit>
@@ -68,8 +68,8 @@ class WireWriter {
   std::string out_;
 };
 
-/// Walks the fields of one message: `while (reader.Next()) switch (reader.field()) …`. A field that is
-/// not asked for is skipped. Damage is Error(kDataCorruption) with the file and the offset.
+/// Walks the fields of one message: `while (reader.Next()) switch (reader.field()) …`. A field that
+/// is not asked for is skipped. Damage is Error(kDataCorruption) with the file and the offset.
 class WireReader {
  public:
   /// `file` names the source in errors; `base_offset` is where `message` lies in it.

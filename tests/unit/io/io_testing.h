@@ -40,14 +40,16 @@ inline std::string Slurp(const std::string& path) {
 }
 
 inline void Spill(const std::string& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 inline std::span<const std::byte> AsBytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-/// The message of the Error that `fn` throws; fails the test when there is none or its code differs.
+/// The message of the Error that `fn` throws; fails the test when there is none or its code
+/// differs.
 template <class Fn>
 std::string ErrorText(ErrorCode code, Fn&& fn) {
   try {

@@ -25,9 +25,8 @@ std::string FromHex(std::string_view hex) {
   return out;
 }
 
-const std::string kGolden =
-    FromHex("000000000000000029039807d8ea82a2") +
-    FromHex("0500000000000000eab2043e68656c6c6fbb1f1c19");
+const std::string kGolden = FromHex("000000000000000029039807d8ea82a2") +
+                            FromHex("0500000000000000eab2043e68656c6c6fbb1f1c19");
 
 TEST(RecordFile, WritesTheKnownBytes) {
   TempDir dir;
@@ -83,15 +82,18 @@ TEST(RecordFile, DamageNamesFileAndOffset) {
   };
   std::string bad = kGolden;
   bad[30] ^= 1;  // a byte of "hello"
-  EXPECT_EQ(ErrorText(ErrorCode::kDataCorruption, [&] { read_all(bad, RecordReader::Tail::kError); }),
-            path + ": damaged at byte 16: the checksum of a record of 5 bytes does not fit");
+  EXPECT_EQ(
+      ErrorText(ErrorCode::kDataCorruption, [&] { read_all(bad, RecordReader::Tail::kError); }),
+      path + ": damaged at byte 16: the checksum of a record of 5 bytes does not fit");
   bad = kGolden;
   bad[22] ^= 1;  // the length becomes 2^48 + 5: must not be believed
-  EXPECT_EQ(ErrorText(ErrorCode::kDataCorruption, [&] { read_all(bad, RecordReader::Tail::kStop); }),
-            path + ": damaged at byte 16: the checksum of a record's length does not fit");
+  EXPECT_EQ(
+      ErrorText(ErrorCode::kDataCorruption, [&] { read_all(bad, RecordReader::Tail::kStop); }),
+      path + ": damaged at byte 16: the checksum of a record's length does not fit");
   const std::string cut = kGolden.substr(0, 30);
-  EXPECT_EQ(ErrorText(ErrorCode::kDataCorruption, [&] { read_all(cut, RecordReader::Tail::kError); }),
-            path + ": damaged at byte 16: the file ends inside a record, 14 bytes after its start");
+  EXPECT_EQ(
+      ErrorText(ErrorCode::kDataCorruption, [&] { read_all(cut, RecordReader::Tail::kError); }),
+      path + ": damaged at byte 16: the file ends inside a record, 14 bytes after its start");
   EXPECT_EQ(read_all(cut, RecordReader::Tail::kStop), 1);
 }
 
@@ -117,9 +119,11 @@ TEST(RecordFile, MissingFileAndFullDisk) {
     writer.Write("hello");
     writer.Close();
   });
-  EXPECT_EQ(text.find("cannot write /dev/full: No space left on device; 21 more bytes are needed; "), 0u)
+  EXPECT_EQ(
+      text.find("cannot write /dev/full: No space left on device; 21 more bytes are needed; "), 0u)
       << text;
-  EXPECT_NE(text.find("free space or choose a directory on another disk"), std::string::npos) << text;
+  EXPECT_NE(text.find("free space or choose a directory on another disk"), std::string::npos)
+      << text;
 }
 
 }  // namespace

@@ -58,7 +58,8 @@ TEST(TensorFile, AllDTypesRoundTripAligned) {
     const Tensor read = reader.Read(*entry);
     EXPECT_EQ(read.dtype(), tensor.dtype());
     EXPECT_EQ(read.shape(), tensor.shape());
-    EXPECT_EQ(std::memcmp(read.raw(), tensor.raw(), static_cast<size_t>(tensor.bytes())), 0) << name;
+    EXPECT_EQ(std::memcmp(read.raw(), tensor.raw(), static_cast<size_t>(tensor.bytes())), 0)
+        << name;
   }
   EXPECT_EQ(reader.index().Find("absent"), nullptr);
 }
@@ -68,9 +69,10 @@ TEST(TensorFile, BytesDoNotDependOnTheOrderGiven) {
   const Tensor a = Counting(DType::kInt8, {2}, 1), b = Counting(DType::kFloat32, {1}, 7);
   WriteTensorFile(dir / "1", {{"a", a}, {"b", b}});
   WriteTensorFile(dir / "2", {{"b", b}, {"a", a}});
-  const std::string expected = File(
-      R"({"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
-      R"("a":{"dtype":"I8","shape":[2],"data_offsets":[4,6]}})" "      ", "\7\x8\x9\xa\1\2");
+  const std::string expected = File(R"({"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                    R"("a":{"dtype":"I8","shape":[2],"data_offsets":[4,6]}})"
+                                    "      ",
+                                    "\7\x8\x9\xa\1\2");
   EXPECT_EQ(Slurp(dir / "1"), expected);
   EXPECT_EQ(Slurp(dir / "2"), expected);
 }
@@ -82,9 +84,10 @@ TEST(TensorFile, AcceptsTheSmallestFile) {
 
 TEST(TensorFile, EveryDamageHasItsMessage) {
   EXPECT_EQ(Reject("1234567"), "f: damaged at byte 7: the file ends inside the header's length");
-  EXPECT_EQ(Reject(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10)),
-            "f: damaged at byte 0: the header claims 9223372036854775807 bytes; at most 100000000 are "
-            "accepted");
+  EXPECT_EQ(
+      Reject(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10)),
+      "f: damaged at byte 0: the header claims 9223372036854775807 bytes; at most 100000000 are "
+      "accepted");
   EXPECT_EQ(Reject(std::string("\x03\0\0\0\0\0\0\0{}", 10)),
             "f: damaged at byte 0: the header claims 3 bytes; the file has 2 after its length");
   EXPECT_EQ(Reject(File(" {}", "")), "f: damaged at byte 8: the header is not a JSON object");
@@ -94,11 +97,13 @@ TEST(TensorFile, EveryDamageHasItsMessage) {
   const auto one = [](std::string entry, std::string_view data = "1234") {
     return Reject(File("{\"a\":" + entry + "}", data));
   };
-  EXPECT_EQ(one(R"({"dtype":"F31","shape":[1],"data_offsets":[0,4]})"),
-            "f: damaged at byte 27: dtype \"F31\" is none of BOOL, I8, I16, I32, I64, U8, U16, U32, "
-            "U64, F16, BF16, F32, F64");
-  EXPECT_EQ(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,4]})"),
-            "f: damaged at byte 61: data_offsets [0, 4] span 4 bytes; shape [2] of float32 needs 8");
+  EXPECT_EQ(
+      one(R"({"dtype":"F31","shape":[1],"data_offsets":[0,4]})"),
+      "f: damaged at byte 27: dtype \"F31\" is none of BOOL, I8, I16, I32, I64, U8, U16, U32, "
+      "U64, F16, BF16, F32, F64");
+  EXPECT_EQ(
+      one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,4]})"),
+      "f: damaged at byte 61: data_offsets [0, 4] span 4 bytes; shape [2] of float32 needs 8");
   EXPECT_EQ(one(R"({"dtype":"F32","shape":[1],"data_offsets":[4,0]})"),
             "f: damaged at byte 61: data_offsets [4, 0] leave the file's 4 data bytes");
   EXPECT_EQ(one(R"({"dtype":"F32","shape":[1],"data_offsets":[1,5]})"),

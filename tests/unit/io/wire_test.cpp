@@ -65,9 +65,14 @@ TEST(Wire, DamageIsAnErrorWithTheOffset) {
       }
     });
   };
-  EXPECT_EQ(reject("\x0a\x05" "ab"), "f: damaged at byte 10: field 1 claims 5 bytes; 2 are left");
-  EXPECT_EQ(reject("\x08\x96"), "f: damaged at byte 12: a number is cut off by the end of its message");
-  EXPECT_EQ(reject("\x0d" "abc"), "f: damaged at byte 10: field 1 is cut off by the end of its message");
+  EXPECT_EQ(reject("\x0a\x05"
+                   "ab"),
+            "f: damaged at byte 10: field 1 claims 5 bytes; 2 are left");
+  EXPECT_EQ(reject("\x08\x96"),
+            "f: damaged at byte 12: a number is cut off by the end of its message");
+  EXPECT_EQ(reject("\x0d"
+                   "abc"),
+            "f: damaged at byte 10: field 1 is cut off by the end of its message");
   EXPECT_EQ(reject("\x0b"), "f: damaged at byte 10: field 1 has wire type 3");
   EXPECT_EQ(reject(std::string_view("\x00\x01", 2)),
             "f: damaged at byte 10: field number 0 is outside 1..536870911");
