@@ -21,6 +21,8 @@ class Builder {
   Graph& graph() { return graph_; }
   LocationId location() const { return location_; }
   void set_location(LocationId location) { location_ = location; }
+  /// The insertion point; invalid at the end.
+  NodeId before() const { return before_; }
 
   /// The node's first result. Trailing attributes left out take their defaults.
   Value operator()(const OpDef& op, std::initializer_list<Value> inputs,

@@ -104,11 +104,18 @@ using FlopsFn = double (*)(std::span<const ValueType> inputs, std::span<const Va
 struct GradRule {
   GradFn fn = nullptr;
   std::string_view none_because = {};
+  bool zero = false;  // nothing flows back, and differentiation does not look further
   constexpr GradRule() = default;
   constexpr GradRule(GradFn rule) : fn(rule) {}  // NOLINT: op files assign the function
   static constexpr GradRule None(std::string_view why) {
     GradRule r;
     r.none_because = why;
+    return r;
+  }
+  /// Zero wherever a derivative exists: floor, sign, stop_gradient.
+  static constexpr GradRule Zero() {
+    GradRule r([](GradContext&) {});
+    r.zero = true;
     return r;
   }
 };
