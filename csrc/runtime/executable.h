@@ -14,6 +14,8 @@
 
 namespace ostria {
 
+class ActivationArena;
+
 class Executable {
  public:
   /// `variables` in the order of plan->state. Throws Error when one does not fit its slot.
@@ -39,11 +41,15 @@ class Executable {
     const KernelState* state;
     void* const* ptrs;
   };
+  void* Address(const Operand& operand) const;
   void BindCall(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
+  void RunCopies(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
+  [[noreturn]] void FailAt(const Step& step, Error& error) const;
 
   std::shared_ptr<const Plan> plan_;
   std::vector<std::shared_ptr<Variable>> variables_;
   DeviceId device_;
+  std::shared_ptr<ActivationArena> arena_;
   std::vector<Prepared> steps_;
   std::vector<void*> ptrs_;
   struct Patch {

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/executable.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+
+#include "backend/backend.h"
+#include "base/check.h"
+#include "runtime/arena.h"
+
+namespace ostria {
+namespace {
+
+// What empty operands point at: never read, but not null either.
+alignas(64) std::byte empty_operand[64];
+
+bool AllFinite(DType dtype, const void* data, int64_t n) {
+  return DispatchDType(dtype, [&]<class T>(T*) {
+    const auto finite = [](const T& x) {
+      if constexpr (std::is_floating_point_v<T>) return std::isfinite(x);
+      else if constexpr (std::is_integral_v<T>) return true;
+      else return std::isfinite(static_cast<float>(x));
+    };
+    const T* p = static_cast<const T*>(data);
+    return std::all_of(p, p + n, finite);
+  });
+}
+
+}  // namespace
+
+Executable::Executable(std::shared_ptr<const Plan> plan,
+                       std::vector<std::shared_ptr<Variable>> variables, DeviceId device)
+    : plan_(std::move(plan)), variables_(std::move(variables)), device_(device) {
+  OSTRIA_CHECK(variables_.size() == plan_->state.size());
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    const StateSlot& slot = plan_->state[i];
+    const ValueType type{variables_[i]->dtype(), variables_[i]->shape()};
+    if (type != slot.type) {
+      Fail(ErrorCode::kInvalidArgument, "variable '", variables_[i]->name(), "' is ", type,
+           ", but the plan was made for '", slot.name, "' as ", slot.type);
+    }
+  }
+  arena_ = ActivationArena::Of(device_);
+  arena_->Require(plan_->stats.activation_bytes);
+
+  ptrs_.resize(plan_->operands.size());
+  for (size_t i = 0; i < plan_->operands.size(); ++i) {
+    const Operand& o = plan_->operands[i];
+    ptrs_[i] = Address(o);
+    if (o.region == Region::kInput) input_patches_.push_back({static_cast<int32_t>(i), o.index});
+    if (o.region == Region::kOutput) output_patches_.push_back({static_cast<int32_t>(i), o.index});
+  }
+  steps_.reserve(plan_->steps.size());
+  for (const Step& s : plan_->steps) {
+    steps_.push_back({s.kernel->launch, s.state.get(), ptrs_.data() + s.first_operand});
+  }
+}
+
+Executable::~Executable() = default;
+
+void* Executable::Address(const Operand& o) const {
+  switch (o.region) {
+    case Region::kActivation: return arena_->base() + o.offset;
+    case Region::kState:
+      return static_cast<std::byte*>(variables_[static_cast<size_t>(o.index)]->data()) + o.offset;
+    case Region::kConstant: return const_cast<std::byte*>(plan_->constants.data()) + o.offset;
+    case Region::kInput:
+    case Region::kOutput:
+    case Region::kNone: break;
+  }
+  return empty_operand;
+}
+
+void Executable::BindCall(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
+  OSTRIA_CHECK(inputs.size() == plan_->inputs.size());
+  outputs->resize(plan_->outputs.size());
+  for (size_t i = 0; i < outputs->size(); ++i) {
+    (*outputs)[i] = Tensor::Empty(plan_->outputs[i].dtype, plan_->outputs[i].shape);
+  }
+  for (const Patch& p : input_patches_) ptrs_[p.slot] = inputs[p.index].raw();
+  for (const Patch& p : output_patches_) ptrs_[p.slot] = (*outputs)[p.index].raw();
+}
+
+void Executable::RunCopies(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs) {
+  const auto address = [&](const Operand& o) {
+    if (o.region == Region::kInput) return inputs[o.index].raw();
+    if (o.region == Region::kOutput) return outputs[o.index].raw();
+    return Address(o);
+  };
+  for (const Copy& c : plan_->copies) {
+    std::memcpy(address(c.to), address(c.from), static_cast<size_t>(c.bytes));
+  }
+}
+
+void Executable::FailAt(const Step& step, Error& error) const {
+  const Graph& g = plan_->graph;
+  if (error.op().empty()) {
+    Error named(error.code(), std::string(g.op(step.node).name), error.message());
+    throw named.At(ShortLocation(g.location(step.node)));
+  }
+  throw error.At(ShortLocation(g.location(step.node)));
+}
+
+void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
+  std::lock_guard lock(arena_->mutex());
+  BindCall(inputs, outputs);
+  const Prepared* step = steps_.data();
+  const Prepared* const end = step + steps_.size();
+  try {
+    for (; step != end; ++step) step->launch(*step->state, step->ptrs);
+  } catch (Error& e) {
+    FailAt(plan_->steps[static_cast<size_t>(step - steps_.data())], e);
+  }
+  RunCopies(inputs, *outputs);
+}
+
+void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
+  std::lock_guard lock(arena_->mutex());
+  BindCall(inputs, outputs);
+  const Graph& g = plan_->graph;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& step = plan_->steps[i];
+    const auto finite = [&](int operand, Value v) {
+      return AllFinite(g.dtype(v), steps_[i].ptrs[operand], g.shape(v).numel());
+    };
+    bool inputs_finite = true;  // looked at before the launch: it may overwrite them
+    for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
+    try {
+      steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+    } catch (Error& e) {
+      FailAt(step, e);
+    }
+    for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
+      if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
+      std::string text = StrCat("output ", k, " (", g.type(g.result(step.node, k)),
+                                ") holds NaN or infinity although every input is finite; inputs:");
+      for (int j = 0; j < step.num_inputs; ++j) {
+        text += StrCat(j ? ", " : " ", g.type(g.operand(step.node, j)));
+      }
+      throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), text)
+          .At(ShortLocation(g.location(step.node)));
+    }
+  }
+  RunCopies(inputs, *outputs);
+}
+
+std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs) {
+  std::vector<Tensor> saved;
+  for (const auto& v : variables_) saved.push_back(v->Snapshot());
+  std::vector<std::vector<double>> samples(steps_.size());
+  std::vector<Tensor> outputs;
+  for (int r = 0; r < std::max(runs, 1); ++r) {
+    std::lock_guard lock(arena_->mutex());
+    BindCall(inputs, &outputs);
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+      const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
+      samples[i].push_back(took.count());
+    }
+    RunCopies(inputs, outputs);
+  }
+  for (size_t i = 0; i < variables_.size(); ++i) variables_[i]->Assign(saved[i]);
+  std::vector<double> medians;
+  for (auto& s : samples) {
+    std::nth_element(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(s.size() / 2), s.end());
+    medians.push_back(s[s.size() / 2]);
+  }
+  return medians;
+}
+
+}  // namespace ostria

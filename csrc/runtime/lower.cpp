@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/lower.h"
+
+#include <limits>
+#include <mutex>
+#include <unordered_map>
+
+#include "backend/backend.h"
+#include "ir/builder.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+using KernelLists = std::unordered_map<const OpDef*, std::vector<const KernelDef*>>;
+
+std::unordered_map<const OpDef*, std::string>& Pins() {
+  thread_local std::unordered_map<const OpDef*, std::string> pins;
+  return pins;
+}
+
+// An empty operand with a non-empty result: the value the op declares (decision A9).
+bool ReplaceEmpty(Graph& g, NodeId n) {
+  const OpDef& op = g.op(n);
+  if (op.on_empty == OnEmpty::kRun) return false;
+  bool empty = false;
+  for (int i = 0; i < g.num_operands(n); ++i) empty |= g.shape(g.operand(n, i)).numel() == 0;
+  if (!empty) return false;
+  double value = 0;
+  switch (op.on_empty) {
+    case OnEmpty::kRun:
+    case OnEmpty::kError:
+      throw Error(ErrorCode::kInvalidArgument, std::string(op.name),
+                  StrCat("an input is empty (shape ", g.shape(g.operand(n, 0)),
+                         ") and the op has no value for that; check the batch size"))
+          .At(ShortLocation(g.location(n)));
+    case OnEmpty::kZero: break;
+    case OnEmpty::kOne: value = 1; break;
+    case OnEmpty::kMinusInfinity: value = -std::numeric_limits<double>::infinity(); break;
+    case OnEmpty::kInfinity: value = std::numeric_limits<double>::infinity(); break;
+  }
+  Builder b(g, g.location(n), n);
+  for (int i = 0; i < g.num_results(n); ++i) {
+    const ValueType type = g.type(g.result(n, i));
+    g.ReplaceAllUses(g.result(n, i), b(ops::kFull, {}, {type.shape, type.dtype, value}));
+  }
+  return true;
+}
+
+bool NothingToCompute(const Graph& g, NodeId n) {
+  for (int i = 0; i < g.num_results(n); ++i) {
+    if (g.shape(g.result(n, i)).numel() != 0) return false;
+  }
+  return true;
+}
+
+std::string Signature(const Graph& g, NodeId n) {
+  std::string out = StrCat(g.op(n).name, "(");
+  for (int i = 0; i < g.num_operands(n); ++i) {
+    if (i > 0) out += ", ";
+    out += ToString(g.type(g.operand(n, i)));
+  }
+  return out + ")";
+}
+
+}  // namespace
+
+std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op) {
+  static std::mutex mutex;
+  static std::unordered_map<DeviceKind, KernelLists> tables;
+  std::lock_guard lock(mutex);
+  KernelLists& lists = tables[device];
+  const auto [it, fresh] = lists.try_emplace(&op);
+  if (fresh) {
+    for (const KernelDef& k : FindBackend(device).Kernels()) {
+      if (k.op == nullptr || k.op == &op) it->second.push_back(&k);
+    }
+  }
+  return it->second;
+}
+
+void DescribeNode(const Graph& g, NodeId n, std::vector<MemDesc>* inputs,
+                  std::vector<MemDesc>* outputs) {
+  inputs->clear();
+  outputs->clear();
+  for (int i = 0; i < g.num_operands(n); ++i) {
+    const ValueType& t = g.type(g.operand(n, i));
+    inputs->push_back(MemDesc::Dense(t.dtype, t.shape));
+  }
+  for (int i = 0; i < g.num_results(n); ++i) {
+    const ValueType& t = g.type(g.result(n, i));
+    outputs->push_back(MemDesc::Dense(t.dtype, t.shape));
+  }
+}
+
+void PinKernel(const OpDef& op, std::string_view impl) {
+  if (impl.empty()) {
+    Pins().erase(&op);
+    return;
+  }
+  std::string known;
+  for (const KernelDef* k : KernelsFor(DeviceKind::kCpu, op)) {
+    if (k->impl == impl) {
+      Pins()[&op] = impl;
+      return;
+    }
+    known += StrCat(known.empty() ? "'" : ", '", k->impl, "'");
+  }
+  throw Error(ErrorCode::kInvalidArgument, std::string(op.name),
+              StrCat("no implementation '", impl, "'; there are ", known.empty() ? "none" : known));
+}
+
+std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
+  std::vector<Choice> choices(static_cast<size_t>(g.node_capacity()));
+  std::vector<MemDesc> inputs, outputs;
+  for (NodeId n = g.first(); n.valid();) {
+    const NodeId next = g.next(n);
+    const OpDef& op = g.op(n);
+    if (&op == &ops::kConstant || op.traits.view || NothingToCompute(g, n)) {
+      n = next;
+      continue;
+    }
+    if (ReplaceEmpty(g, n)) {
+      const NodeId made = g.previous(n);
+      g.Erase(n);
+      choices.resize(static_cast<size_t>(g.node_capacity()));
+      n = made;
+      continue;
+    }
+    DescribeNode(g, n, &inputs, &outputs);
+    const NodeDesc desc{&op, g.attrs(n), inputs, outputs, &device};
+    std::string reasons;
+    const auto pin = Pins().find(&op);
+    for (const KernelDef* k : KernelsFor(device.kind, op)) {
+      if (pin != Pins().end() && k->impl != pin->second) continue;
+      const Support support = k->supports(desc);
+      if (support.ok) {
+        choices[n.id] = {k, k->prepare(desc)};
+        break;
+      }
+      reasons += StrCat("\n  ", k->impl, ": ", support.reason);
+    }
+    if (choices[n.id].kernel != nullptr) {
+      n = next;
+      continue;
+    }
+    if (op.decompose == nullptr) {
+      throw Error(ErrorCode::kNotImplemented, std::string(op.name),
+                  StrCat("no implementation on ", device.name, " for ", Signature(g, n),
+                         reasons.empty() ? "; none is registered" : reasons))
+          .At(ShortLocation(g.location(n)));
+    }
+    const NodeId before = g.previous(n);
+    Builder b(g, Derive(g.location(n), StrCat("part of ", op.name)), n);
+    const std::vector<Value> operands = g.operands(n);
+    const std::vector<Value> results = op.decompose(b, operands, g.attrs(n));
+    for (int i = 0; i < g.num_results(n); ++i) g.ReplaceAllUses(g.result(n, i), results[i]);
+    g.Erase(n);
+    choices.resize(static_cast<size_t>(g.node_capacity()));
+    n = before.valid() ? g.next(before) : g.first();
+  }
+  return choices;
+}
+
+}  // namespace ostria

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a static graph to a plan: lower, give every value a storage, place the storages, count bytes.
+// A storage is what values share: a view shares its input's, an in-place result its operand's.
+#include "runtime/plan.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "ops/ops.h"
+#include "runtime/lower.h"
+#include "runtime/memory_planner.h"
+#include "runtime/storage.h"
+
+namespace ostria {
+
+const StateLayout::Place* StateLayout::Find(int64_t variable) const {
+  for (const Place& p : places)
+    if (p.variable == variable) return &p;
+  return nullptr;
+}
+
+namespace {
+
+int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }
+
+void AddInterface(const Graph& g, Plan* plan) {
+  for (Value v : g.inputs()) {
+    plan->inputs.push_back(g.type(v));
+    plan->stats.input_bytes += Bytes(g.type(v));
+  }
+  for (Value v : g.outputs()) {
+    plan->outputs.push_back(g.type(v));
+    plan->stats.output_bytes += Bytes(g.type(v));
+  }
+  for (const StateEntry& s : g.state()) {
+    plan->state.push_back({s.variable, s.name, g.type(s.in), !(s.in == s.out)});
+    plan->stats.state_bytes += Bytes(g.type(s.in));
+  }
+}
+
+void AddSteps(const Graph& g, const StorageMap& storage, std::vector<Choice>& choices, Plan* plan) {
+  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
+    Choice& choice = choices[n.id];
+    if (choice.kernel == nullptr) continue;
+    Step step{choice.kernel, std::move(choice.state), n,
+              static_cast<int32_t>(plan->operands.size()), g.num_operands(n), g.num_results(n)};
+    for (int i = 0; i < g.num_operands(n); ++i) {
+      plan->operands.push_back(storage.OperandOf(g.operand(n, i)));
+    }
+    for (int i = 0; i < g.num_results(n); ++i) {
+      plan->operands.push_back(storage.OperandOf(g.result(n, i)));
+    }
+    plan->operands.push_back(storage.WorkspaceOf(n));
+    plan->steps.push_back(std::move(step));
+  }
+}
+
+// What would move if every elementwise chain were one loop: the values that other nodes exchange.
+void CountBytes(const Graph& g, Plan* plan) {
+  std::vector<bool> counted(static_cast<size_t>(g.value_capacity()));
+  const auto count_once = [&](Value v) {
+    if (counted[v.id]) return;
+    counted[v.id] = true;
+    plan->stats.fused_bound_bytes += Bytes(g.type(v));
+  };
+  for (const Step& step : plan->steps) {
+    const NodeId n = step.node;
+    const bool fusable = g.op(n).traits.elementwise;
+    for (int i = 0; i < step.num_inputs; ++i) {
+      plan->stats.moved_bytes += Bytes(g.type(g.operand(n, i)));
+      if (!fusable || !g.producer(g.operand(n, i)).valid()) count_once(g.operand(n, i));
+    }
+    for (int i = 0; i < step.num_outputs; ++i) {
+      plan->stats.moved_bytes += Bytes(g.type(g.result(n, i)));
+      if (!fusable || g.is_output(g.result(n, i))) count_once(g.result(n, i));
+    }
+  }
+  for (const Copy& c : plan->copies) {
+    plan->stats.moved_bytes += 2 * c.bytes;
+    plan->stats.fused_bound_bytes += 2 * c.bytes;
+  }
+}
+
+[[noreturn]] void FailOverLimit(const Graph& g, const Plan& plan) {
+  std::vector<Value> values;
+  for (const Step& step : plan.steps) {
+    for (int i = 0; i < step.num_outputs; ++i) values.push_back(g.result(step.node, i));
+  }
+  const size_t most = std::min<size_t>(5, values.size());
+  std::partial_sort(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(most), values.end(),
+                    [&](Value a, Value b) { return Bytes(g.type(a)) > Bytes(g.type(b)); });
+  std::string text = StrCat("the plan needs ", plan.stats.peak_bytes(), " bytes (activations ",
+                            plan.stats.activation_bytes, ", state ", plan.stats.state_bytes,
+                            "), over the limit of ", plan.device.memory_limit, " bytes on ",
+                            plan.device.name, "; use a smaller batch. Largest values:");
+  for (size_t i = 0; i < most; ++i) {
+    const NodeId n = g.producer(values[i]);
+    const std::string line = ShortLocation(g.location(n));
+    text += StrCat("\n  ", Bytes(g.type(values[i])), " bytes  ", g.type(values[i]), "  ",
+                   g.op(n).name, line.empty() ? "" : StrCat(" [", line, "]"));
+  }
+  throw Error(ErrorCode::kOutOfMemory, text);
+}
+
+}  // namespace
+
+std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options) {
+  auto plan = std::make_shared<Plan>();
+  plan->device = options.device;
+  plan->graph = graph.Clone();
+  Graph& g = plan->graph;
+  std::vector<Choice> choices = Lower(g, options.device);
+  if (VerifyEnabled()) Verify(g, "lower");
+  AddInterface(g, plan.get());
+
+  StorageMap storage(g, choices, options, plan.get());
+  storage.Place(&plan->stats);
+  AddSteps(g, storage, choices, plan.get());
+  CountBytes(g, plan.get());
+  if (options.device.memory_limit > 0 && plan->stats.peak_bytes() > options.device.memory_limit) {
+    FailOverLimit(g, *plan);
+  }
+  return plan;
+}
+
+}  // namespace ostria

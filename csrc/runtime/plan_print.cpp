@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The text of a plan: one line per step, then copies and statistics. Golden tests compare it.
+#include "runtime/plan.h"
+
+namespace ostria {
+namespace {
+
+std::string Text(const Plan& plan, const Operand& o) {
+  switch (o.region) {
+    case Region::kActivation: return StrCat("act+", o.offset);
+    case Region::kState: return StrCat("state:", plan.state[static_cast<size_t>(o.index)].name);
+    case Region::kInput: return StrCat("in", o.index);
+    case Region::kOutput: return StrCat("out", o.index);
+    case Region::kConstant: return StrCat("const+", o.offset);
+    case Region::kNone: break;
+  }
+  return "-";
+}
+
+}  // namespace
+
+std::string Print(const Plan& plan) {
+  const Graph& g = plan.graph;
+  std::string out = StrCat("plan for ", plan.device.name, ": ", plan.steps.size(), " steps\n");
+  int index = 0;
+  for (const Step& s : plan.steps) {
+    out += StrCat("  ", index++, ": ", g.op(s.node).name, " <", s.kernel->impl);
+    if (!s.state->detail.empty()) out += StrCat(", ", s.state->detail);
+    out += ">";
+    for (int i = 0; i < s.num_inputs + s.num_outputs; ++i) {
+      const Value v = i < s.num_inputs ? g.operand(s.node, i) : g.result(s.node, i - s.num_inputs);
+      out += i == s.num_inputs ? " -> " : i > 0 ? ", " : " ";
+      out += StrCat(Text(plan, plan.operands[static_cast<size_t>(s.first_operand + i)]), " ",
+                    g.type(v));
+    }
+    if (s.state->workspace_bytes > 0) {
+      const auto at = static_cast<size_t>(s.first_operand + s.num_inputs + s.num_outputs);
+      out += StrCat(" workspace ", Text(plan, plan.operands[at]), " ", s.state->workspace_bytes);
+    }
+    const std::string line = ShortLocation(g.location(s.node));
+    out += line.empty() ? "\n" : StrCat("  [", line, "]\n");
+  }
+  for (const Copy& c : plan.copies) {
+    out += StrCat("  copy ", Text(plan, c.from), " -> ", Text(plan, c.to), " ", c.bytes, " bytes\n");
+  }
+  const PlanStats& s = plan.stats;
+  out += StrCat("peak ", s.peak_bytes(), " bytes: activations ", s.activation_bytes,
+                " (liveness bound ", s.liveness_bytes, "), state ", s.state_bytes, ", inputs ",
+                s.input_bytes, ", outputs ", s.output_bytes, ", constants ", s.constant_bytes, "\n");
+  out += StrCat("moved ", s.moved_bytes, " bytes (fused bound ", s.fused_bound_bytes, ")\n");
+  return out;
+}
+
+}  // namespace ostria

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// The race proof: replays a plan's steps over byte ranges and checks that every operand still holds the
+// value it is read as. It trusts nothing the planner computed but the operands themselves.
+#include <map>
+
+#include "base/check.h"
+#include "ops/ops.h"
+#include "runtime/plan.h"
+
+namespace ostria {
+namespace {
+
+// Which value the bytes of one region hold, as disjoint ranges: begin -> (end, owner).
+class Ownership {
+ public:
+  void Write(int64_t begin, int64_t end, int32_t owner) {
+    if (begin >= end) return;
+    auto it = ranges_.lower_bound(begin);
+    if (it != ranges_.begin() && std::prev(it)->second.first > begin) --it;
+    while (it != ranges_.end() && it->first < end) {
+      const auto [b, range] = *it;
+      it = ranges_.erase(it);
+      if (b < begin) ranges_[b] = {begin, range.second};
+      if (range.first > end) it = ranges_.emplace(end, range).first;
+    }
+    ranges_[begin] = {end, owner};
+  }
+  bool Holds(int64_t begin, int64_t end, int32_t owner) const {
+    if (begin >= end) return true;
+    auto it = ranges_.upper_bound(begin);
+    if (it == ranges_.begin()) return false;
+    --it;
+    return it->second.second == owner && it->second.first >= end;
+  }
+
+ private:
+  std::map<int64_t, std::pair<int64_t, int32_t>> ranges_;
+};
+
+class Replay {
+ public:
+  explicit Replay(const Plan& plan) : plan_(plan), g_(plan.graph) {
+    for (size_t i = 0; i < g_.inputs().size(); ++i) {
+      Write({Region::kInput, static_cast<int32_t>(i), 0}, g_.inputs()[i]);
+    }
+    for (size_t i = 0; i < g_.state().size(); ++i) {
+      Write({Region::kState, static_cast<int32_t>(i), 0}, g_.state()[i].in);
+    }
+  }
+
+  void Run() {
+    for (const Step& s : plan_.steps) {
+      for (int i = 0; i < s.num_inputs; ++i) {
+        Read(s, Operand(s, i), g_.operand(s.node, i));
+      }
+      const struct Operand& workspace = Operand(s, s.num_inputs + s.num_outputs);
+      Claim(workspace, s.state->workspace_bytes, kScratch);
+      for (int i = 0; i < s.num_inputs; ++i) {  // the workspace must not lie on an input
+        const struct Operand& in = Operand(s, i);
+        if (workspace.region == in.region) Read(s, in, g_.operand(s.node, i));
+      }
+      for (int i = 0; i < s.num_outputs; ++i) {
+        Write(Operand(s, s.num_inputs + i), g_.result(s.node, i));
+      }
+      for (int i = 0; i < s.num_outputs; ++i) {  // outputs must not lie on each other
+        Read(s, Operand(s, s.num_inputs + i), g_.result(s.node, i));
+      }
+    }
+  }
+
+ private:
+  static constexpr int32_t kScratch = -2;
+
+  const struct Operand& Operand(const Step& s, int i) const {
+    return plan_.operands[static_cast<size_t>(s.first_operand + i)];
+  }
+  // Views read the bytes of what they view.
+  Value Source(Value v) const {
+    while (g_.producer(v).valid() && g_.op(g_.producer(v)).traits.view) {
+      v = g_.operand(g_.producer(v), 0);
+    }
+    return v;
+  }
+  int64_t Bytes(Value v) const { return g_.shape(v).numel() * SizeOf(g_.dtype(v)); }
+  Ownership& Of(const struct Operand& o) {
+    return regions_[{o.region, o.region == Region::kActivation ? 0 : o.index}];
+  }
+  void Claim(const struct Operand& o, int64_t bytes, int32_t owner) {
+    if (o.region != Region::kNone) Of(o).Write(o.offset, o.offset + bytes, owner);
+  }
+  void Write(const struct Operand& o, Value v) { Claim(o, Bytes(v), v.id); }
+  void Read(const Step& s, const struct Operand& o, Value v) {
+    const Value source = Source(v);
+    if (o.region == Region::kNone || o.region == Region::kConstant) return;
+    OSTRIA_CHECK(Of(o).Holds(o.offset, o.offset + Bytes(v), source.id), g_.op(s.node).name,
+                 " reads a value that was overwritten: ", g_.type(v));
+  }
+
+  const Plan& plan_;
+  const Graph& g_;
+  std::map<std::pair<Region, int32_t>, Ownership> regions_;
+};
+
+}  // namespace
+
+void CheckRaces(const Plan& plan) { Replay(plan).Run(); }
+
+}  // namespace ostria

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/storage.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "base/check.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }
+
+int64_t Aligned(int64_t bytes) {
+  constexpr int64_t a = kAlignment;
+  return (bytes + a - 1) / a * a;
+}
+
+}  // namespace
+
+StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices,
+                       const PlanOptions& options, Plan* plan)
+    : g_(g),
+      device_(options.device),
+      root_(static_cast<size_t>(g.value_capacity()), -1),
+      step_of_(static_cast<size_t>(g.node_capacity()), -1),
+      workspace_(static_cast<size_t>(g.node_capacity()), -1) {
+  AddValues(choices, plan);
+  FindLifetimes(choices);
+  AssignState(choices, plan);
+  AssignOutputs(plan);
+  MirrorGradients(options.layout);
+  ReuseInputs(choices);
+  MakeBlocks(choices);
+}
+
+void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
+  const auto add = [&](Value v, Operand operand) {
+    root_[v.id] = static_cast<int32_t>(storages_.size());
+    Storage s;
+    s.operand = operand;
+    s.first_value = v;
+    s.bytes = Bytes(g_.type(v));
+    storages_.push_back(s);
+  };
+  for (size_t i = 0; i < g_.inputs().size(); ++i) {
+    add(g_.inputs()[i], {Region::kInput, static_cast<int32_t>(i), 0});
+  }
+  for (size_t i = 0; i < g_.state().size(); ++i) {
+    add(g_.state()[i].in, {Region::kState, static_cast<int32_t>(i), 0});
+  }
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    if (g_.is(n, ops::kConstant)) {
+      const Tensor& t = g_.attr<Tensor>(n, 0);
+      const auto offset = static_cast<int64_t>(plan->constants.size());
+      plan->constants.resize(static_cast<size_t>(offset + Aligned(t.bytes())));
+      std::memcpy(plan->constants.data() + offset, t.raw(), static_cast<size_t>(t.bytes()));
+      add(g_.result(n), {Region::kConstant, 0, offset});
+    } else if (g_.op(n).traits.view) {
+      root_[g_.result(n).id] = Root(g_.operand(n, 0));
+    } else {
+      for (int i = 0; i < g_.num_results(n); ++i) {
+        add(g_.result(n, i), {});
+        storages_.back().computed = true;
+      }
+    }
+    if (choices[n.id].kernel != nullptr) step_of_[n.id] = num_steps_++;
+  }
+  plan->stats.constant_bytes = static_cast<int64_t>(plan->constants.size());
+}
+
+void StorageMap::FindLifetimes(const std::vector<Choice>& choices) {
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    const int32_t step = step_of_[n.id];
+    if (choices[n.id].kernel == nullptr) continue;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      Storage& s = storages_[Root(g_.operand(n, i))];
+      s.last = std::max(s.last, step);
+    }
+    for (int i = 0; i < g_.num_results(n); ++i) {
+      Storage& s = storages_[Root(g_.result(n, i))];
+      s.first = step;
+      s.last = std::max(s.last, step);
+    }
+  }
+  for (Value v : g_.outputs()) storages_[Root(v)].last = EndOf();
+}
+
+bool StorageMap::AliasOk(const Choice& choice, NodeId n, int out, int in) const {
+  if (choice.kernel->alias_ok == nullptr) return false;
+  std::vector<MemDesc> inputs, outputs;
+  DescribeNode(g_, n, &inputs, &outputs);
+  return choice.kernel->alias_ok({&g_.op(n), g_.attrs(n), inputs, outputs, &device_}, out, in);
+}
+
+// The new value may be written over the old one when every reader of the old one comes before the
+// writer, or is the writer and copes with it.
+bool StorageMap::MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices) const {
+  const NodeId writer = g_.producer(entry.out);
+  if (!writer.valid() || step_of_[writer.id] < 0) return false;
+  const Storage& target = storages_[Root(entry.out)];
+  if (!target.computed || Placed(Root(entry.out)) || target.first != step_of_[writer.id]) return false;
+  const Storage& old = storages_[Root(entry.in)];
+  if (old.last > target.first) return false;
+  if (old.last < target.first) return true;
+  for (int i = 0; i < g_.num_operands(writer); ++i) {
+    if (Root(g_.operand(writer, i)) == Root(entry.in) &&
+        !AliasOk(choices[writer.id], writer, g_.result_index(entry.out), i)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void StorageMap::AssignState(const std::vector<Choice>& choices, Plan* plan) {
+  std::vector<Copy> late;
+  std::vector<bool> late_target(g_.state().size());
+  const auto copy_late = [&](size_t i) {
+    const StateEntry& e = g_.state()[i];
+    storages_[Root(e.out)].last = EndOf();
+    late.push_back({{}, {Region::kState, static_cast<int32_t>(i), 0}, Bytes(g_.type(e.in))});
+    late_target[i] = true;
+  };
+  for (const StateEntry& e : g_.state()) {  // old values that become new ones are read at the end
+    Storage& source = storages_[Root(e.out)];
+    if (!(e.in == e.out) && !source.computed) source.last = EndOf();
+  }
+  for (size_t i = 0; i < g_.state().size(); ++i) {
+    const StateEntry& e = g_.state()[i];
+    if (e.in == e.out || g_.shape(e.in).numel() == 0) continue;
+    if (MayOverwriteState(e, choices)) {
+      storages_[Root(e.out)].operand = {Region::kState, static_cast<int32_t>(i), 0};
+    } else {
+      copy_late(i);
+    }
+  }
+  // A source that is itself overwritten at the end goes through a temporary first (a swap).
+  size_t k = 0;
+  std::vector<Copy> stage;
+  for (size_t i = 0; i < g_.state().size(); ++i) {
+    if (!late_target[i]) continue;
+    Copy& copy = late[k++];
+    const int32_t source = Root(g_.state()[i].out);
+    const Operand& from = storages_[source].operand;
+    if (from.region == Region::kState && late_target[static_cast<size_t>(from.index)]) {
+      Storage temporary;
+      temporary.bytes = copy.bytes;
+      temporary.first = temporary.last = EndOf();
+      temporary.computed = true;
+      storages_.push_back(temporary);
+      const auto t = static_cast<int32_t>(storages_.size() - 1);
+      stage.push_back({{Region::kNone, source, 0}, {Region::kNone, t, 0}, copy.bytes});
+      copy.from = {Region::kNone, t, 0};
+    } else {
+      copy.from = {Region::kNone, source, 0};
+    }
+  }
+  // Until blocks are placed, `index` of a kNone operand is the storage.
+  plan->copies.insert(plan->copies.end(), stage.begin(), stage.end());
+  plan->copies.insert(plan->copies.end(), late.begin(), late.end());
+  copies_ = &plan->copies;
+}
+
+void StorageMap::AssignOutputs(Plan* plan) {
+  std::vector<Copy> copies;
+  for (size_t i = 0; i < g_.outputs().size(); ++i) {
+    const Value v = g_.outputs()[i];
+    const Operand target{Region::kOutput, static_cast<int32_t>(i), 0};
+    Storage& s = storages_[Root(v)];
+    if (s.bytes == 0) continue;
+    if (s.computed && !Placed(Root(v))) s.operand = target;
+    else copies.push_back({{Region::kNone, Root(v), 0}, target, s.bytes});
+  }
+  // Before any state is overwritten: a returned old value must be the old one.
+  plan->copies.insert(plan->copies.begin(), copies.begin(), copies.end());
+}
+
+// Gradients of the variables of one chunk lie as the variables do, so that an optimizer sees one range
+// and a bucket is a range (decision B2). The group is one block, alive from its first gradient on.
+void StorageMap::MirrorGradients(const StateLayout& layout) {
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    const Traits& traits = g_.op(n).traits;
+    if (traits.mirror_gradient < 0 || step_of_[n.id] < 0) continue;
+    const int count = VariadicCount(g_.op(n), g_.num_operands(n));
+    const auto start_of = [&](int group) {
+      int at = 0;
+      for (int i = 0; i < group; ++i) {
+        at += g_.op(n).inputs[i].arity == Arity::kVariadic ? count : 1;
+      }
+      return at;
+    };
+    const int w = start_of(traits.mirror_state), grad = start_of(traits.mirror_gradient);
+    struct Member {
+      int64_t offset;
+      int32_t storage;
+    };
+    std::map<int64_t, std::vector<Member>> chunks;
+    for (int i = 0; i < count; ++i) {
+      const Operand& place = storages_[Root(g_.operand(n, w + i))].operand;
+      const int32_t s = Root(g_.operand(n, grad + i));
+      if (place.region != Region::kState || !storages_[s].computed || Placed(s) ||
+          storages_[s].block >= 0 || g_.type(g_.operand(n, w + i)) != g_.type(g_.operand(n, grad + i))) {
+        continue;
+      }
+      const auto* p = layout.Find(g_.state()[static_cast<size_t>(place.index)].variable);
+      if (p != nullptr) chunks[p->chunk].push_back({p->offset, s});
+    }
+    for (auto& [chunk, members] : chunks) {
+      std::sort(members.begin(), members.end(),
+                [](const Member& a, const Member& b) { return a.offset < b.offset; });
+      // A hole of variables that this optimizer does not own ends the block.
+      for (size_t i = 0; i < members.size();) {
+        const auto block = static_cast<int32_t>(blocks_.size());
+        Block b{0, EndOf(), -1, 0};
+        const int64_t base = members[i].offset;
+        int64_t end = base;
+        while (i < members.size() && members[i].offset == end && storages_[members[i].storage].block < 0) {
+          Storage& s = storages_[members[i].storage];
+          s.block = block;
+          s.block_offset = members[i].offset - base;
+          end = members[i].offset + Aligned(s.bytes);
+          b.first = std::min(b.first, s.first);
+          b.last = std::max(b.last, s.last);
+          ++i;
+        }
+        if (end == base) {  // the same gradient for two variables: leave the second one alone
+          ++i;
+          continue;
+        }
+        b.bytes = end - base;
+        blocks_.push_back(b);
+      }
+    }
+  }
+}
+
+// A result takes the place of an operand that dies in the same step, where the kernel copes.
+void StorageMap::ReuseInputs(const std::vector<Choice>& choices) {
+  std::vector<int32_t> merged(storages_.size());
+  for (size_t i = 0; i < merged.size(); ++i) merged[i] = static_cast<int32_t>(i);
+  const auto find = [&](int32_t s) {
+    while (merged[s] != s) s = merged[s];
+    return s;
+  };
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    const int32_t step = step_of_[n.id];
+    if (step < 0 || choices[n.id].kernel->alias_ok == nullptr) continue;
+    for (int o = 0; o < g_.num_results(n); ++o) {
+      const int32_t out = find(Root(g_.result(n, o)));
+      if (Placed(out) || storages_[out].block >= 0 || storages_[out].bytes == 0) continue;
+      for (int i = 0; i < g_.num_operands(n); ++i) {
+        const int32_t in = find(Root(g_.operand(n, i)));
+        Storage& s = storages_[in];
+        if (in == out || !s.computed || Placed(in) || s.block >= 0 || s.last != step ||
+            s.bytes != storages_[out].bytes || !AliasOk(choices[n.id], n, o, i)) {
+          continue;
+        }
+        s.last = storages_[out].last;
+        merged[out] = in;
+        break;
+      }
+    }
+  }
+  for (int32_t& r : root_)
+    if (r >= 0) r = find(r);
+  for (Copy& c : *copies_) {
+    if (c.from.region == Region::kNone) c.from.index = find(c.from.index);
+  }
+}
+
+void StorageMap::MakeBlocks(const std::vector<Choice>& choices) {
+  std::vector<bool> used(storages_.size());
+  for (int32_t r : root_)
+    if (r >= 0) used[r] = true;
+  for (const Copy& c : *copies_) {
+    if (c.to.region == Region::kNone) used[c.to.index] = true;
+  }
+  for (size_t i = 0; i < storages_.size(); ++i) {
+    Storage& s = storages_[i];
+    if (!used[i] || !s.computed || s.bytes == 0 || s.block >= 0 || Placed(static_cast<int32_t>(i))) {
+      continue;
+    }
+    s.block = static_cast<int32_t>(blocks_.size());
+    blocks_.push_back({s.bytes, s.first, s.last, 0});
+  }
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    if (choices[n.id].kernel == nullptr || choices[n.id].state->workspace_bytes == 0) continue;
+    workspace_[n.id] = static_cast<int32_t>(blocks_.size());
+    blocks_.push_back({choices[n.id].state->workspace_bytes, step_of_[n.id], step_of_[n.id], 0});
+  }
+}
+
+void StorageMap::Place(PlanStats* stats) {
+  const MemoryPlan placed = PlanMemory(&blocks_);
+  stats->activation_bytes = placed.bytes;
+  stats->liveness_bytes = placed.lower_bound;
+  for (Storage& s : storages_) {
+    if (s.block >= 0) s.operand = {Region::kActivation, 0, blocks_[s.block].offset + s.block_offset};
+  }
+  for (Copy& c : *copies_) {
+    if (c.from.region == Region::kNone) c.from = storages_[c.from.index].operand;
+    if (c.to.region == Region::kNone) c.to = storages_[c.to.index].operand;
+  }
+}
+
+Operand StorageMap::OperandOf(Value v) const { return storages_[Root(v)].operand; }
+
+Operand StorageMap::WorkspaceOf(NodeId n) const {
+  if (workspace_[n.id] < 0) return {};
+  return {Region::kActivation, 0, blocks_[workspace_[n.id]].offset};
+}
+
+}  // namespace ostria

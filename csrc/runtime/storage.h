@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which memory each value of a lowered graph uses: state, inputs, outputs, constants, or a block of the
+// activation region with a lifetime. Decides what is updated in place and what needs a copy at the end.
+#pragma once
+
+#include <vector>
+
+#include "runtime/lower.h"
+#include "runtime/memory_planner.h"
+#include "runtime/plan.h"
+
+namespace ostria {
+
+class StorageMap {
+ public:
+  /// Assigns storages; appends constants and end-of-step copies to `plan`.
+  StorageMap(const Graph& g, const std::vector<Choice>& choices, const PlanOptions& options,
+             Plan* plan);
+  /// Plans the activation region and fills in its sizes.
+  void Place(PlanStats* stats);
+
+  Operand OperandOf(Value v) const;
+  Operand WorkspaceOf(NodeId n) const;
+
+ private:
+  struct Storage {
+    Operand operand;        // region kNone until decided, then final except activation offsets
+    Value first_value;      // the value that defines it
+    int64_t bytes = 0;
+    int32_t first = 0, last = -1;  // steps that touch it
+    int32_t block = -1;            // into blocks_
+    int64_t block_offset = 0;      // within the block (mirrored gradients share one)
+    bool computed = false;         // written by a step: may be placed anywhere
+  };
+
+  int32_t Root(Value v) const { return root_[v.id]; }
+  bool Placed(int32_t s) const { return storages_[s].operand.region != Region::kNone; }
+  void AddValues(const std::vector<Choice>& choices, Plan* plan);
+  void FindLifetimes(const std::vector<Choice>& choices);
+  void AssignState(const std::vector<Choice>& choices, Plan* plan);
+  void AssignOutputs(Plan* plan);
+  void ReuseInputs(const std::vector<Choice>& choices);
+  void MirrorGradients(const StateLayout& layout);
+  void MakeBlocks(const std::vector<Choice>& choices);
+  bool MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices) const;
+  bool AliasOk(const Choice& choice, NodeId n, int out, int in) const;
+  int32_t EndOf() const { return num_steps_; }  // a time after every step: outputs and copies
+
+  const Graph& g_;
+  const DeviceProps& device_;
+  std::vector<int32_t> root_;     // value -> storage
+  std::vector<int32_t> step_of_;  // node -> step index, -1 where nothing runs
+  std::vector<Storage> storages_;
+  std::vector<Block> blocks_;
+  std::vector<int32_t> workspace_;  // node -> block, -1 without
+  std::vector<Copy>* copies_ = nullptr;  // the plan's; a kNone operand in it names a storage until Place
+  int32_t num_steps_ = 0;
+};
+
+}  // namespace ostria
