@@ -38,6 +38,9 @@ enum class Arity : uint8_t {
 struct InputDef {
   std::string_view name;
   Arity arity = Arity::kOne;
+  /// Whether the Python layer casts it to the common dtype of the promoting inputs; indices, labels,
+  /// conditions and keys do not take part.
+  bool promote = true;
 };
 
 struct OutputDef {

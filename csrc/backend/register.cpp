@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of backends. Those that are part of libostria are listed here; others register when loaded.
+#include "backend/backend.h"
+
+namespace ostria {
+
+Backend* CpuBackend();
+Backend* NullBackend();
+
+namespace {
+constexpr int kKinds = 3;
+Backend* table[kKinds] = {};
+}  // namespace
+
+void RegisterBackend(Backend* backend) { table[static_cast<int>(backend->kind())] = backend; }
+
+void RegisterBackends() {
+  RegisterBackend(NullBackend());
+}
+
+Backend& FindBackend(DeviceKind kind) {
+  if (table[static_cast<int>(DeviceKind::kNull)] == nullptr) RegisterBackends();
+  Backend* backend = table[static_cast<int>(kind)];
+  if (backend == nullptr) {
+    std::string known;
+    for (const Backend* b : table) {
+      if (b != nullptr) known += StrCat(known.empty() ? "'" : ", '", ToString({b->kind(), 0}), "'");
+    }
+    Fail(ErrorCode::kDeviceUnavailable, "device '", ToString({kind, 0}),
+         "' is not available in this build; available are ", known);
+  }
+  return *backend;
+}
+
+}  // namespace ostria
