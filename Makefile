@@ -42,7 +42,8 @@ lint-quick:
 	@$(PY) -m pytest -q tests/lint
 
 # Only files that differ from BASE, new ones included: clang-tidy takes seconds for each.
-lint-tidy: setup
+lint-tidy:
+	@cmake/setup.sh tidy
 	@files=$$({ git diff --name-only --diff-filter=d $(BASE) -- 'csrc/*.cpp' 'tests/unit/*.cpp'; \
 	  git ls-files -o --exclude-standard -- 'csrc/*.cpp' 'tests/unit/*.cpp'; } | sort -u); \
 	if [ -n "$$files" ]; then clang-tidy -p build/current --quiet $$files; \

@@ -23,7 +23,7 @@ endfunction()
 # Everything else is compiled for plain x86-64, so such a file must be reached only after a check of
 # the CPU. It must not instantiate templates or inline functions that other files use too: the linker
 # keeps one copy, maybe this one. Keep its code in a namespace or a type of that instruction set.
-# a*b+c is never fused behind the author's back; ask for it with the fma functions.
+# A test holds it to that (isa_symbols.py). a*b+c is never fused behind the author's back; ask for it with the fma functions.
 function(ostria_isa_sources room isa)
   if(isa STREQUAL "avx2")
     set(flags -mavx2 -mfma -mf16c)
@@ -38,6 +38,13 @@ function(ostria_isa_sources room isa)
   endif()
   set_source_files_properties(${ARGN} TARGET_DIRECTORY ostria_${room}
                               PROPERTIES COMPILE_OPTIONS "${flags};-ffp-contract=off")
+  list(TRANSFORM ARGN REPLACE "^.*(/[^/]+)$" "\\1.o")
+  string(REPLACE ";" "," suffixes "${ARGN}")
+  if(OSTRIA_BUILD_TESTS AND NOT OSTRIA_SANITIZE)
+    add_test(NAME isa_symbols_${room}_${isa} COMMAND_EXPAND_LISTS
+             COMMAND ${Python_EXECUTABLE} ${CMAKE_SOURCE_DIR}/cmake/isa_symbols.py ${isa} ${suffixes}
+                     $<TARGET_OBJECTS:ostria_${room}>)
+  endif()
 endfunction()
 
 function(ostria_op op)

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what the make targets need, says what and why, and does nothing where nothing is missing.
 #   setup.sh         system packages, .venv with pinned requirements, build, install into .venv
-#   setup.sh tools   system packages and .venv only, for the linters
+#   setup.sh tools   system packages and .venv only, for the linters that need no build
+#   setup.sh tidy    as without a word, and clang-tidy
 #   setup.sh bench   as without a word, and .venv-bench with the peers that benchmarks compare with
 # Stamps (hashes of what went in) lie in .venv and .venv-bench; delete a folder to start afresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-build}
+case $mode in build | tools | tidy | bench) ;; *) echo "setup.sh: tools, tidy or bench, not '$mode'" >&2; exit 2 ;; esac
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
 
@@ -45,8 +47,8 @@ check_packages() {
   need python3-venv "makes .venv, where ostria is installed" "$python" -c 'import ensurepip, venv'
   if [ "$mode" = tools ]; then
     need clang-format "checks the layout of the C++ code" has clang-format
-    need clang-tidy "checks the C++ code for mistakes" has clang-tidy
   else
+    [ "$mode" != tidy ] || need clang-tidy "checks the C++ code for mistakes" has clang-tidy
     need dataset-fashion-mnist "the images that 'make train' learns" any_file \
       /usr/share/dataset-fashion-mnist/* /usr/share/datasets/fashion-mnist/*
   fi
