@@ -143,6 +143,14 @@ void RequireRank(const InferContext& c, int i, int rank, std::string_view accept
          c.shape(i).rank(), " (shape ", c.shape(i), ")");
 }
 
+Shape GatheredShape(const Shape& x, int axis, const Shape& indices) {
+  Shape out;
+  for (int i = 0; i < axis; ++i) out.Append(x[i]);
+  for (Dim d : indices) out.Append(d);
+  for (int i = axis + 1; i < x.rank(); ++i) out.Append(x[i]);
+  return out;
+}
+
 int Axis(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? axis + rank : axis); }
 
 std::vector<int> Axes(std::span<const int64_t> axes, int rank) {

@@ -44,6 +44,9 @@ std::vector<int> NormalizeAxes(const InferContext& c, std::span<const int64_t> a
                                const Shape& shape);
 void RequireRank(const InferContext& c, int i, int rank, std::string_view accepted);
 
+/// x[:axis] + indices + x[axis + 1:]
+Shape GatheredShape(const Shape& x, int axis, const Shape& indices);
+
 // The same two for gradient rules, which run after infer and so cannot fail.
 int Axis(int64_t axis, int rank);
 std::vector<int> Axes(std::span<const int64_t> axes, int rank);

@@ -10,6 +10,19 @@ bool Contains(std::span<const int> axes, int axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();
 }
 
+/// Whether some output element exists that no input element contributes to.
+bool ReducesNothing(const InferContext& c) {
+  const Shape& shape = c.shape(0);
+  const auto axes = Axes(c.attr<std::vector<int64_t>>(kReduceAxis), shape.rank());
+  bool nothing = false;
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (!(shape[i] == Dim(0))) continue;
+    if (!Contains(axes, i)) return false;  // the output is empty too
+    nothing = true;
+  }
+  return nothing;
+}
+
 }  // namespace
 
 Shape ReducedShape(const Shape& shape, std::span<const int> axes, bool keepdims) {
@@ -47,6 +60,31 @@ void InferAccumulate(InferContext& c) { c.Out(AccumulateDType(c.dtype(0)), Infer
 void InferReduceFloat(InferContext& c) {
   RequireFloat(c, 0);
   c.Out(c.dtype(0), InferReducedShape(c));
+}
+
+void InferExtremum(InferContext& c) {
+  const Shape out = InferReducedShape(c);
+  if (!IsFloat(c.dtype(0)) && ReducesNothing(c)) {
+    c.Fail("no elements to reduce in ", c.input(0), ", and ", c.dtype(0),
+           " has no infinity to return; give at least one element, or cast to a float");
+  }
+  c.Out(c.dtype(0), out);
+}
+
+void InferAnyAll(InferContext& c) { c.Out(DType::kBool, InferReducedShape(c)); }
+
+void InferArg(InferContext& c) {
+  RequireNumber(c, 0);
+  const auto& axis = c.attr<std::vector<int64_t>>(kReduceAxis);
+  if (axis.size() > 1) {
+    c.Fail("takes one axis, or none for the flattened tensor, but (", Join(axis, ", "),
+           ") was given; reshape x so that these axes are one");
+  }
+  const Shape out = InferReducedShape(c);
+  if (ReducesNothing(c)) {
+    c.Fail("no elements to choose from in ", c.input(0), "; give at least one along the axis");
+  }
+  c.Out(DType::kInt64, out);
 }
 
 Value KeepDims(GradContext& c, Value v) {

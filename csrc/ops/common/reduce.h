@@ -26,6 +26,12 @@ DType AccumulateDType(DType dtype);
 void InferAccumulate(InferContext& c);
 /// Floats only; the dtype stays.
 void InferReduceFloat(InferContext& c);
+/// max and min: an error when integers are reduced over no elements.
+void InferExtremum(InferContext& c);
+/// any and all: the output is bool.
+void InferAnyAll(InferContext& c);
+/// argmax and argmin: int64, one axis or all, and never over no elements.
+void InferArg(InferContext& c);
 
 /// A value of the reduced shape (an output, its cotangent) with the reduced
 /// axes put back as size 1, so that it broadcasts against the input.

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/common/reduce.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+void Grad(GradContext& c) {
+  Builder& b = c.b;
+  // An output of -inf comes from inputs of -inf: exp(x - 0) is their gradient 0, exp(x - y) would
+  // be NaN.
+  const Value y = KeepDims(c, c.output());
+  const Value finite = b(kWhere, {b(kIsfinite, {y}), y, Scalar(b, b.dtype(y), 0.0)});
+  const Value p = b(kExp, {b(kSubtract, {c.input(0), finite})});
+  c.Set(0, b(kMultiply, {KeepDims(c, c.cotangent()), p}));
+}
+
+}  // namespace
+
+constinit const OpDef ops::kLogsumexp = {
+    .name = "logsumexp",
+    .doc =
+        "log(sum(exp(x))) over axes, without overflow; -inf for no elements.\n"
+        "Floating-point only.\n"
+        "axis: the axes to reduce, all of them when empty.\n"
+        "keepdims: keep reduced axes with size 1.",
+    .inputs = kReduceInputs,
+    .attrs = kReduceAttrs,
+    .outputs = kOneOutput,
+    .traits = {.amp = Amp::kFp32},
+    .infer = InferReduceFloat,
+    .grad = Grad,
+    .on_empty = OnEmpty::kMinusInfinity,
+    .flops = ReduceFlops,
+};
+
+}  // namespace ostria
