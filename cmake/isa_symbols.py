@@ -2,8 +2,8 @@
 """Test that an object compiled for AVX2 or AVX-512 shares no function with the rest of the library.
 
 Templates and inline functions are emitted by every file that uses them, and the linker keeps one
-copy, perhaps the one with instructions that an older CPU lacks. So each such ("weak") function of an
-AVX object must name its instruction set: a namespace `avx2`, a type `Avx512Vec`.
+copy, perhaps the one with instructions that an older CPU lacks. So each such ("weak") function of
+an AVX object must name its instruction set: a namespace `avx2`, a type `Avx512Vec`.
 
 Usage: isa_symbols.py ISA SUFFIXES OBJECTS...; of the objects, those whose path ends with one of the
 comma-separated suffixes are read.
