@@ -70,26 +70,46 @@ OSTRIA_FN V Expm1(V x) {
   }
 }
 
+namespace internal {
+
+template <bool kFused, class V>
+OSTRIA_FN V MulAdd(V a, V b, V c) {
+  if constexpr (kFused) {
+    return Fma(a, b, c);
+  } else {
+    return MulThenAdd(a, b, c);
+  }
+}
+
+// Positive normal x. Unfused, every step is an IEEE operation: the same bits on every machine.
+template <bool kFused, class V>
+OSTRIA_FN V LogNormal(V x, V e0) {
+  V e;
+  const V m = SplitExponent(x, &e);
+  e = e - e0;
+  const V f = m - V(1.0f), z = f * f;
+  V p = V(7.0376836292e-2f);
+  p = MulAdd<kFused>(p, f, V(-1.1514610310e-1f));
+  p = MulAdd<kFused>(p, f, V(1.1676998740e-1f));
+  p = MulAdd<kFused>(p, f, V(-1.2420140846e-1f));
+  p = MulAdd<kFused>(p, f, V(1.4249322787e-1f));
+  p = MulAdd<kFused>(p, f, V(-1.6668057665e-1f));
+  p = MulAdd<kFused>(p, f, V(2.0000714765e-1f));
+  p = MulAdd<kFused>(p, f, V(-2.4999993993e-1f));
+  p = MulAdd<kFused>(p, f, V(3.3333331174e-1f));
+  V y = MulAdd<kFused>(e, V(kLn2Low), p * f * z);
+  y = MulAdd<kFused>(z, V(-0.5f), y);
+  return MulAdd<kFused>(e, V(kLn2High), f + y);
+}
+
+}  // namespace internal
+
 template <class V>
 OSTRIA_FN V Log(V x) {
   if constexpr (kIsF32<V>) {
     const auto tiny = x < V(0x1p-126f);
-    V e;
-    const V m = SplitExponent(Select(tiny, x * V(0x1p25f), x), &e);
-    e = e - Select(tiny, V(25.0f), V(0.0f));
-    const V f = m - V(1.0f), z = f * f;
-    V p = V(7.0376836292e-2f);
-    p = Fma(p, f, V(-1.1514610310e-1f));
-    p = Fma(p, f, V(1.1676998740e-1f));
-    p = Fma(p, f, V(-1.2420140846e-1f));
-    p = Fma(p, f, V(1.4249322787e-1f));
-    p = Fma(p, f, V(-1.6668057665e-1f));
-    p = Fma(p, f, V(2.0000714765e-1f));
-    p = Fma(p, f, V(-2.4999993993e-1f));
-    p = Fma(p, f, V(3.3333331174e-1f));
-    V y = Fma(e, V(internal::kLn2Low), p * f * z);
-    y = Fma(z, V(-0.5f), y);
-    y = Fma(e, V(internal::kLn2High), f + y);
+    const V y = internal::LogNormal<true>(Select(tiny, x * V(0x1p25f), x),
+                                          Select(tiny, V(25.0f), V(0.0f)));
     const V special = Select(x == V(0.0f), -Infinity<V>(), Select(x < V(0.0f), NotANumber<V>(), x));
     return Select((x > V(0.0f)) & (x < Infinity<V>()), y, special);
   } else {

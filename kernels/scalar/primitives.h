@@ -53,6 +53,15 @@ OSTRIA_FN double Fma(double a, double b, double c) {
   return a * b + c;
 #endif
 }
+/// a * b + c with two roundings everywhere: for what must have the same bits on every machine.
+template <class V>
+OSTRIA_FN V MulThenAdd(V a, V b, V c) {
+#if defined(__CUDA_ARCH__)
+  return __fadd_rn(__fmul_rn(a, b), c);
+#else
+  return a * b + c;
+#endif
+}
 OSTRIA_FN float Sqrt(float x) { return __builtin_sqrtf(x); }
 OSTRIA_FN double Sqrt(double x) { return __builtin_sqrt(x); }
 // As the x86 instructions: the second operand when either is NaN.

@@ -16,6 +16,13 @@ namespace ostria::simd {
 inline namespace OSTRIA_ISA_NS {
 
 using kernels::ScalarOf;
+// The scalar primitives beside the packs' own, so that unqualified calls serve every V.
+using kernels::Abs;
+using kernels::Fma;
+using kernels::Max;
+using kernels::Min;
+using kernels::Select;
+using kernels::Sqrt;
 
 #if OSTRIA_SIMD_ISA == 0
 
@@ -38,6 +45,11 @@ OSTRIA_FN void StorePartial(T* p, int64_t, A a) {
   *p = static_cast<T>(a);
 }
 OSTRIA_FN bool Any(bool m) { return m; }
+OSTRIA_FN void FirstLanes(int64_t n, bool* out) { *out = n > 0; }
+OSTRIA_FN float ReduceAdd(float a) { return a; }
+OSTRIA_FN double ReduceAdd(double a) { return a; }
+OSTRIA_FN float ReduceMax(float a) { return a; }
+OSTRIA_FN double ReduceMax(double a) { return a; }
 template <class V>
 struct VecTraits {
   using Mask = bool;
@@ -96,7 +108,29 @@ OSTRIA_FN V LoadVecPartial(const ScalarOf<V>* p, int64_t n) {
   return out;
 }
 
-/// Folds the lanes by halves: the same tree whatever the instruction set's width.
+/// The first n lanes from memory, the others `fill`.
+template <class V>
+OSTRIA_FN V LoadVecFill(const ScalarOf<V>* p, int64_t n, V fill) {
+  MaskOf<V> mask;
+  FirstLanes(n, &mask);
+  return Select(mask, LoadVecPartial<V>(p, n), fill);
+}
+/// Stores a whole vector, or its first n lanes when there are fewer.
+template <class V>
+OSTRIA_FN void StoreVec(ScalarOf<V>* p, int64_t n, V a) {
+  if (n >= kLanesOf<V>) {
+    Store(p, a);
+  } else {
+    StorePartial(p, n, a);
+  }
+}
+/// Loads a whole vector, or its first n lanes and zeros when there are fewer.
+template <class V>
+OSTRIA_FN V LoadVecUpTo(const ScalarOf<V>* p, int64_t n) {
+  return n >= kLanesOf<V> ? LoadVec<V>(p) : LoadVecPartial<V>(p, n);
+}
+
+/// Folds the lanes by halves, in memory: for the operations that have no instruction.
 template <class V, class F>
 OSTRIA_FN ScalarOf<V> FoldLanes(V a, F f) {
   constexpr int kLanes = kLanesOf<V>;

@@ -108,6 +108,25 @@ OSTRIA_FN PackF64 Select(Mask64 m, PackF64 a, PackF64 b) { return _mm256_blendv_
 OSTRIA_FN bool Any(Mask32 m) { return _mm256_movemask_ps(m.v) != 0; }
 OSTRIA_FN bool Any(Mask64 m) { return _mm256_movemask_pd(m.v) != 0; }
 
+OSTRIA_FN float ReduceAdd(PackF32 a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+OSTRIA_FN double ReduceAdd(PackF64 a) {
+  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+}
+OSTRIA_FN float ReduceMax(PackF32 a) {  // unordered in NaN: for values known not to be NaN
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+OSTRIA_FN double ReduceMax(PackF64 a) {
+  const __m128d s = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+  return _mm_cvtsd_f64(_mm_max_sd(s, _mm_unpackhi_pd(s, s)));
+}
+
 OSTRIA_FN PackF32 Ldexp(PackF32 x, PackF32 n) {
   const __m256i i = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(i, 1);
   const __m256i bias = _mm256_set1_epi32(127);
@@ -130,6 +149,8 @@ OSTRIA_FN __m256i TailMask32(int64_t n) {
 OSTRIA_FN __m256i TailMask64(int64_t n) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kTailMask64 + 4 - n));
 }
+OSTRIA_FN void FirstLanes(int64_t n, Mask32* out) { out->v = _mm256_castsi256_ps(TailMask32(n)); }
+OSTRIA_FN void FirstLanes(int64_t n, Mask64* out) { out->v = _mm256_castsi256_pd(TailMask64(n)); }
 OSTRIA_FN void Load(const float* p, PackF32* out) { out->v = _mm256_loadu_ps(p); }
 OSTRIA_FN void Load(const double* p, PackF64* out) { out->v = _mm256_loadu_pd(p); }
 OSTRIA_FN void Store(float* p, PackF32 a) { _mm256_storeu_ps(p, a.v); }
@@ -207,6 +228,47 @@ OSTRIA_FN void StoreBf16(uint16_t* p, PackF32 a) {
   const __m256i r = _mm256_blendv_epi8(near, nan, _mm256_castps_si256(is_nan));
   const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), words);
+}
+
+/// Eight unsigned integers, for the generators.
+struct PackU32 {
+  static constexpr int kLanes = 8;
+  __m256i v;
+  PackU32() = default;
+  OSTRIA_FN PackU32(__m256i raw) : v(raw) {}  // NOLINT
+  OSTRIA_FN explicit PackU32(uint32_t s) : v(_mm256_set1_epi32(static_cast<int>(s))) {}
+};
+OSTRIA_FN PackU32 operator^(PackU32 a, PackU32 b) { return _mm256_xor_si256(a.v, b.v); }
+OSTRIA_FN PackU32 LoadU32(const uint32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+template <int kShift>
+OSTRIA_FN PackU32 ShiftRight(PackU32 a) {
+  return _mm256_srli_epi32(a.v, kShift);
+}
+OSTRIA_FN PackU32 LowBits31(PackU32 a) { return _mm256_and_si256(a.v, _mm256_set1_epi32(0x7fffffff)); }
+OSTRIA_FN PackF32 FromSmallInt(PackU32 a) { return _mm256_cvtepi32_ps(a.v); }  // below 2^31
+OSTRIA_FN PackF32 AsSignOf(PackU32 a) {  // -0.0 where the top bit is set, else +0.0
+  return _mm256_and_ps(_mm256_castsi256_ps(a.v), _mm256_set1_ps(-0.0f));
+}
+OSTRIA_FN void MulHiLo(PackU32 a, uint32_t b, PackU32* high, PackU32* low) {
+  const __m256i m = _mm256_set1_epi32(static_cast<int>(b));
+  const __m256i even = _mm256_mul_epu32(a.v, m);
+  const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a.v, 32), m);
+  *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+/// Writes a[0] b[0] c[0] d[0] a[1] ...
+OSTRIA_FN void StoreInterleaved(uint32_t* p, PackU32 a, PackU32 b, PackU32 c, PackU32 d) {
+  const __m256i ab0 = _mm256_unpacklo_epi32(a.v, b.v), ab1 = _mm256_unpackhi_epi32(a.v, b.v);
+  const __m256i cd0 = _mm256_unpacklo_epi32(c.v, d.v), cd1 = _mm256_unpackhi_epi32(c.v, d.v);
+  const __m256i q0 = _mm256_unpacklo_epi64(ab0, cd0), q1 = _mm256_unpackhi_epi64(ab0, cd0);
+  const __m256i q2 = _mm256_unpacklo_epi64(ab1, cd1), q3 = _mm256_unpackhi_epi64(ab1, cd1);
+  __m256i* out = reinterpret_cast<__m256i*>(p);
+  _mm256_storeu_si256(out + 0, _mm256_permute2x128_si256(q0, q1, 0x20));
+  _mm256_storeu_si256(out + 1, _mm256_permute2x128_si256(q2, q3, 0x20));
+  _mm256_storeu_si256(out + 2, _mm256_permute2x128_si256(q0, q1, 0x31));
+  _mm256_storeu_si256(out + 3, _mm256_permute2x128_si256(q2, q3, 0x31));
 }
 
 }  // namespace OSTRIA_ISA_NS

@@ -115,6 +115,11 @@ OSTRIA_FN PackF64 Select(Mask64 m, PackF64 a, PackF64 b) { return _mm512_mask_bl
 OSTRIA_FN bool Any(Mask32 m) { return m.v != 0; }
 OSTRIA_FN bool Any(Mask64 m) { return m.v != 0; }
 
+OSTRIA_FN float ReduceAdd(PackF32 a) { return _mm512_reduce_add_ps(a.v); }
+OSTRIA_FN double ReduceAdd(PackF64 a) { return _mm512_reduce_add_pd(a.v); }
+OSTRIA_FN float ReduceMax(PackF32 a) { return _mm512_reduce_max_ps(a.v); }  // for values not NaN
+OSTRIA_FN double ReduceMax(PackF64 a) { return _mm512_reduce_max_pd(a.v); }
+
 OSTRIA_FN PackF32 Ldexp(PackF32 x, PackF32 n) { return _mm512_scalef_ps(x.v, n.v); }
 OSTRIA_FN PackF32 SplitExponent(PackF32 x, PackF32* e) {
   const __m512i root = _mm512_set1_epi32(0x3f3504f3);
@@ -126,6 +131,8 @@ OSTRIA_FN PackF32 SplitExponent(PackF32 x, PackF32* e) {
 
 // Memory. A partial access touches n < kLanes elements only; absent lanes load as 0.
 OSTRIA_FN __mmask16 TailMask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+OSTRIA_FN void FirstLanes(int64_t n, Mask32* out) { out->v = TailMask(n); }
+OSTRIA_FN void FirstLanes(int64_t n, Mask64* out) { out->v = static_cast<__mmask8>(TailMask(n)); }
 OSTRIA_FN void Load(const float* p, PackF32* out) { out->v = _mm512_loadu_ps(p); }
 OSTRIA_FN void Load(const double* p, PackF64* out) { out->v = _mm512_loadu_pd(p); }
 OSTRIA_FN void Store(float* p, PackF32 a) { _mm512_storeu_ps(p, a.v); }
@@ -185,6 +192,47 @@ OSTRIA_FN void StoreBf16(uint16_t* p, PackF32 a) {
   const __mmask16 is_nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
   const __m512i r = _mm512_mask_or_epi32(near, is_nan, high, _mm512_set1_epi32(0x40));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(r));
+}
+
+/// Sixteen unsigned integers, for the generators.
+struct PackU32 {
+  static constexpr int kLanes = 16;
+  __m512i v;
+  PackU32() = default;
+  OSTRIA_FN PackU32(__m512i raw) : v(raw) {}  // NOLINT
+  OSTRIA_FN explicit PackU32(uint32_t s) : v(_mm512_set1_epi32(static_cast<int>(s))) {}
+};
+OSTRIA_FN PackU32 operator^(PackU32 a, PackU32 b) { return _mm512_xor_si512(a.v, b.v); }
+OSTRIA_FN PackU32 LoadU32(const uint32_t* p) { return _mm512_loadu_si512(p); }
+template <int kShift>
+OSTRIA_FN PackU32 ShiftRight(PackU32 a) {
+  return _mm512_srli_epi32(a.v, kShift);
+}
+OSTRIA_FN PackU32 LowBits31(PackU32 a) { return _mm512_and_si512(a.v, _mm512_set1_epi32(0x7fffffff)); }
+OSTRIA_FN PackF32 FromSmallInt(PackU32 a) { return _mm512_cvtepi32_ps(a.v); }  // below 2^31
+OSTRIA_FN PackF32 AsSignOf(PackU32 a) {  // -0.0 where the top bit is set, else +0.0
+  return _mm512_and_ps(_mm512_castsi512_ps(a.v), _mm512_set1_ps(-0.0f));
+}
+OSTRIA_FN void MulHiLo(PackU32 a, uint32_t b, PackU32* high, PackU32* low) {
+  const __m512i m = _mm512_set1_epi32(static_cast<int>(b));
+  const __m512i even = _mm512_mul_epu32(a.v, m);
+  const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a.v, 32), m);
+  *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+  *low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+}
+/// Writes a[0] b[0] c[0] d[0] a[1] ...
+OSTRIA_FN void StoreInterleaved(uint32_t* p, PackU32 a, PackU32 b, PackU32 c, PackU32 d) {
+  const __m512i ab0 = _mm512_unpacklo_epi32(a.v, b.v), ab1 = _mm512_unpackhi_epi32(a.v, b.v);
+  const __m512i cd0 = _mm512_unpacklo_epi32(c.v, d.v), cd1 = _mm512_unpackhi_epi32(c.v, d.v);
+  // q_j holds, in its four 128-bit lanes, the quads j, j + 4, j + 8 and j + 12: transpose the lanes.
+  const __m512i q0 = _mm512_unpacklo_epi64(ab0, cd0), q1 = _mm512_unpackhi_epi64(ab0, cd0);
+  const __m512i q2 = _mm512_unpacklo_epi64(ab1, cd1), q3 = _mm512_unpackhi_epi64(ab1, cd1);
+  const __m512i r0 = _mm512_shuffle_i32x4(q0, q1, 0x88), r1 = _mm512_shuffle_i32x4(q2, q3, 0x88);
+  const __m512i r2 = _mm512_shuffle_i32x4(q0, q1, 0xdd), r3 = _mm512_shuffle_i32x4(q2, q3, 0xdd);
+  _mm512_storeu_si512(p, _mm512_shuffle_i32x4(r0, r1, 0x88));
+  _mm512_storeu_si512(p + 16, _mm512_shuffle_i32x4(r2, r3, 0x88));
+  _mm512_storeu_si512(p + 32, _mm512_shuffle_i32x4(r0, r1, 0xdd));
+  _mm512_storeu_si512(p + 48, _mm512_shuffle_i32x4(r2, r3, 0xdd));
 }
 
 }  // namespace OSTRIA_ISA_NS

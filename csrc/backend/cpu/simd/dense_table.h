@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hand-written loops, one table per instruction set: serial functions over raw ranges, to which the
+// drivers (reduce.cpp, rows.cpp, optimizer.cpp, random.cpp) add threads. Plain data only, no inline code.
+#pragma once
+
+#include <cstdint>
+
+namespace ostria {
+
+enum class FoldOp : uint8_t { kSum, kProd, kMax, kMin, kSumSquares };
+inline constexpr int kNumFoldOps = 5;
+
+struct SgdParams {
+  double learning_rate, momentum, weight_decay, grad_scale;
+  bool nesterov;
+};
+struct AdamParams {
+  double alpha;         // learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t)
+  double beta1, beta2, epsilon;
+  double decay_factor;  // 1 - learning_rate * weight_decay, applied to w first
+  double grad_scale;
+};
+struct AdagradParams {
+  double learning_rate, epsilon, decay_factor, grad_scale;
+};
+
+template <class T>
+struct DenseKernels {
+  // One value from n; pairwise, so the error of a sum grows with log n.
+  T (*fold[kNumFoldOps])(const T* x, int64_t n);
+  // Columns [0, cols) over rows: out[c] = fold of x[r * stride + c]; pairwise over rows.
+  void (*fold_columns[kNumFoldOps])(const T* x, int64_t rows, int64_t cols, int64_t stride, T* out);
+  bool (*all_finite)(const T* x, int64_t n);
+
+  void (*softmax)(const T* x, T* y, int64_t rows, int64_t cols);
+  void (*log_softmax)(const T* x, T* y, int64_t rows, int64_t cols);
+  void (*softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
+  void (*log_softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
+  // labels: int32 or int64; any of loss, dlogits and dloss may be null. First row with a bad label or -1.
+  int64_t (*sparse_softmax_xent)(const T* logits, const void* labels, bool wide_labels, const T* dloss,
+                                 T* loss, T* dlogits, int64_t rows, int64_t cols);
+
+  void (*layer_norm)(const T* x, const T* gamma, const T* beta, double epsilon, T* y, T* mean, T* rstd,
+                     int64_t rows, int64_t cols);
+  void (*layer_norm_grad_input)(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy,
+                                T* dx, int64_t rows, int64_t cols);
+  void (*layer_norm_grad_params)(const T* x, const T* mean, const T* rstd, const T* dy, int64_t rows,
+                                 int64_t cols, int64_t stride, T* dgamma, T* dbeta);
+
+  void (*sgd)(const SgdParams&, T* w, const T* g, T* velocity, int64_t n);
+  void (*adam)(const AdamParams&, T* w, const T* g, T* m, T* v, int64_t n);
+  void (*adagrad)(const AdagradParams&, T* w, const T* g, T* accumulator, int64_t n);
+};
+
+struct RandomKernels {
+  // Blocks [first, first + blocks) of four words each.
+  void (*bits)(const uint32_t key[2], uint64_t step, uint64_t first, int64_t blocks, uint32_t* out);
+  void (*uniform)(const uint32_t* bits, float* out, int64_t n, float low, float high);
+  void (*normal)(const uint32_t* bits, float* out, int64_t n, float mean, float stddev);
+  void (*truncated_normal)(const uint32_t* bits, float* out, int64_t n, float mean, float stddev);
+};
+
+struct DenseTable {
+  DenseKernels<float> f32;
+  DenseKernels<double> f64;
+  RandomKernels random;
+};
+extern const DenseTable kDenseBaseline;
+extern const DenseTable kDenseAvx2;
+extern const DenseTable kDenseAvx512;
+
+/// The table of CurrentIsa().
+const DenseTable& Dense();
+template <class T>
+const DenseKernels<T>& DenseOf();
+template <>
+const DenseKernels<float>& DenseOf<float>();
+template <>
+const DenseKernels<double>& DenseOf<double>();
+
+}  // namespace ostria
