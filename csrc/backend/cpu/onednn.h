@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one door to oneDNN 3.x. A Primitive owns what one call needs; running it allocates nothing of ours:
+// memory objects are made once and only their handles change. Concurrent runs borrow a set of memory
+// objects each. Implementations whose name says `ref` are rejected: they take minutes, not milliseconds.
+#pragma once
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "backend/kernel.h"
+#include "ops/common/activation.h"
+
+namespace ostria::cpu::onednn {
+
+const dnnl::engine& Engine();
+
+using Dims = dnnl::memory::dims;
+/// float32 memory with strides in elements.
+dnnl::memory::desc Strided(const Dims& sizes, const Dims& strides);
+/// float32, row-major.
+dnnl::memory::desc Dense(const Dims& sizes);
+/// float32 in whatever layout the primitive likes best.
+dnnl::memory::desc Any(const Dims& sizes);
+
+/// Scratchpad from the caller, and the activation applied to the result.
+dnnl::primitive_attr Attributes(ops::Activation activation = ops::Activation::kNone);
+
+/// Gives the calling thread `n` threads while it lives; primitives must be made and run under one count.
+class ThreadShare {
+ public:
+  explicit ThreadShare(int n);
+  ~ThreadShare();
+  ThreadShare(const ThreadShare&) = delete;
+  ThreadShare& operator=(const ThreadShare&) = delete;
+
+ private:
+  int before_;  // 0: nothing to undo
+};
+
+/// Threads for a node that does `flops` operations: one when a second would cost more than it saves.
+int ThreadsFor(const NodeDesc& node, double flops);
+
+/// Yes, or the reason why this primitive must not be used.
+Support Judge(const dnnl::primitive_desc_base& pd);
+
+/// Runs `make` (which returns a primitive descriptor) and judges the result; what oneDNN throws becomes
+/// the reason.
+template <class Make>
+Support Try(const Make& make) {
+  try {
+    return Judge(make());
+  } catch (const dnnl::error& e) {
+    return Support::No("oneDNN: ", std::string_view(e.message));
+  }
+}
+
+/// A compiled primitive with its arguments in a fixed order, scratchpad last (when it needs any).
+class Primitive {
+ public:
+  static constexpr int kMaxArgs = 6;
+  struct Arg {
+    int id;  // DNNL_ARG_SRC, …
+    dnnl::memory::desc desc;
+  };
+
+  Primitive() = default;
+  Primitive(const dnnl::primitive_desc_base& pd, const dnnl::primitive& primitive,
+            std::span<const Arg> args, int threads);
+  ~Primitive();
+  Primitive(const Primitive&) = delete;
+  Primitive& operator=(const Primitive&) = delete;
+
+  int64_t scratchpad_bytes() const { return scratchpad_bytes_; }
+  const std::string& impl() const { return impl_; }
+  /// One address per argument, then the scratchpad's when scratchpad_bytes() is not 0.
+  void Run(void* const* handles) const;
+
+ private:
+  struct ArgSet {
+    std::array<dnnl_exec_arg_t, kMaxArgs> args;
+    ~ArgSet();
+  };
+  ArgSet* NewSet() const;
+
+  dnnl::primitive primitive_;
+  std::array<int, kMaxArgs> ids_{};
+  std::array<dnnl::memory::desc, kMaxArgs> descs_;
+  int num_args_ = 0;
+  int threads_ = 1;
+  int64_t scratchpad_bytes_ = 0;
+  std::string impl_;
+  mutable std::array<std::atomic<ArgSet*>, 4> idle_{};
+};
+
+}  // namespace ostria::cpu::onednn

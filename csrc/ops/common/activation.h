@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The activations that matmul_fused and conv2d_fused can carry out on their result: exactly those that a
+// library can do while the result is still in registers.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "ir/builder.h"
+
+namespace ostria::ops {
+
+enum class Activation : uint8_t { kNone, kRelu, kTanh, kSigmoid, kGelu, kGeluTanh, kSilu };
+
+/// Reads "none", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu"; false for anything else.
+bool ParseActivation(std::string_view text, Activation* out);
+/// What a node of `op` with these attributes is; kNone when a library cannot do it.
+Activation ActivationOf(const OpDef& op, std::span<const Attr> attrs);
+std::string_view Name(Activation activation);
+/// A node for the activation, or `x` itself for kNone.
+Value Apply(Builder& b, Activation activation, Value x);
+/// Throws the error of an unknown activation with all names.
+Activation RequireActivation(const InferContext& c, int attr);
+
+}  // namespace ostria::ops

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// matmul_fused: activation(a b + bias) in one pass over the result. A pass makes it from matmul, add and
+// an activation after differentiation, so it has no gradient of its own.
+#include "ops/common/activation.h"
+#include "ops/common/attr_index.h"
+#include "ops/common/infer.h"
+#include "ops/common/matmul.h"
+#include "ops/common/via_float32.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+constexpr InputDef kInputs[] = {{"a"}, {"b"}, {"bias", Arity::kOptional}};
+constexpr AttrDef kAttrs[] = {{"transpose_a", AttrType::kBool, "false"},
+                              {"transpose_b", AttrType::kBool, "false"},
+                              {"activation", AttrType::kString, "\"none\""}};
+
+void Infer(InferContext& c) {
+  ops::RequireFloat(c, 0);
+  const Shape shape = ops::InferProduct(c);
+  if (c.size() == 3) {
+    ops::RequireSameDType(c, 0, 2);
+    const Dim n = shape[shape.rank() - 1];
+    if (c.shape(2).rank() != 1 || !(c.shape(2)[0] == n)) {
+      c.Fail("'bias' must have shape [", n, "], one value per column of the result ", shape,
+             ", but has shape ", c.shape(2));
+    }
+  }
+  ops::RequireActivation(c, ops::MatmulAttr::kActivation);
+  c.Out(c.dtype(0), shape);
+}
+
+std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs, std::span<const Attr> attrs) {
+  if (ops::HasHalf(b, inputs)) return ops::ViaFloat32(b, ops::kMatmulFused, inputs, attrs);
+  Value y = b(ops::kMatmul, inputs.first(2), {attrs.begin(), attrs.begin() + 2});
+  if (inputs.size() == 3) y = b(ops::kAdd, {y, inputs[2]});
+  ops::Activation activation = ops::Activation::kNone;
+  ops::ParseActivation(std::get<std::string>(attrs[ops::MatmulAttr::kActivation]), &activation);
+  return {ops::Apply(b, activation, y)};
+}
+
+}  // namespace
+
+constinit const OpDef ops::kMatmulFused = {
+    .name = "matmul_fused",
+    .doc = "activation(matmul(a, b) + bias) with `bias` [n] optional; made by the fusion pass.",
+    .inputs = kInputs,
+    .attrs = kAttrs,
+    .outputs = kOneOutput,
+    .traits = {.internal = true, .amp = Amp::kLow},
+    .infer = Infer,
+    .grad = NoGrad("it is made after differentiation"),
+    .decompose = Decompose,
+    .flops = ProductFlops,
+};
+
+}  // namespace ostria
