@@ -248,9 +248,8 @@ def _limit_y(axes: Axes, splits: dict[str, Curve], baseline: float | None) -> No
     values = np.concatenate([c.values[np.isfinite(c.values)] for c in splits.values()])
     if not len(values):
         return
-    low, high = (
-        np.percentile(values, [0.5, 99.5]) if len(values) > 100 else (min(values), max(values))
-    )
+    cut = 0.5 if len(values) > 100 else 0
+    low, high = np.percentile(values, [cut, 100 - cut])
     if "eval" in splits:
         shown = splits["eval"].values[np.isfinite(splits["eval"].values)]
         low, high = min([low, *shown]), max([high, *shown])
