@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TFRecord files: sequences of byte strings with checksums."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ostria.io._bridge import PathLike, native
+
+
+class RecordWriter:
+    """Writes a TFRecord file; a context manager.
+
+    Args:
+        path: the file; replaced unless `append`.
+        append: go on at the end of an existing file.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "data.tfrecord")
+        >>> with RecordWriter(path) as records:
+        ...     records.write(b"hello")
+        >>> list(RecordReader(path))
+        [b'hello']
+    """
+
+    def __init__(self, path: PathLike, *, append: bool = False) -> None:
+        self._native = native().RecordWriter(os.fspath(path), append)
+
+    def write(self, record: bytes) -> None:
+        """Append one record."""
+        self._native.write(record)
+
+    def flush(self) -> None:
+        """Make what was written visible to readers."""
+        self._native.flush()
+
+    def close(self) -> None:
+        """Flush and close; a second call does nothing."""
+        self._native.close()
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RecordReader:
+    """Iterates over the records (bytes) of a TFRecord file; a context manager.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataCorruptionError: a checksum does not fit, or the file ends inside a record; names the
+            file and the byte.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self._native: Any = native().RecordReader(os.fspath(path))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        record: bytes | None = self._open().read()
+        if record is None:
+            raise StopIteration
+        return record
+
+    @property
+    def offset(self) -> int:
+        """Where the next record starts, in bytes; `seek` comes back to it."""
+        return int(self._open().offset)
+
+    def seek(self, offset: int) -> None:
+        """Go to a record's start."""
+        self._open().seek(offset)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._native = None
+
+    def _open(self) -> Any:
+        if self._native is None:
+            raise ValueError("this RecordReader is closed")
+        return self._native
+
+    def __enter__(self) -> RecordReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
