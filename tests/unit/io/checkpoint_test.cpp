@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <random>
@@ -218,36 +219,52 @@ TEST(Checkpoint, NoSpaceLeavesTheOneBefore) {
   ExpectState(LoadLatest(dir.path(), nullptr)->data, 1);
 }
 
-// A child saves step after step (and each step twice) and is killed at a random moment; whatever is
-// there afterwards must load without a warning and never be older than before.
+// A child saves step after step, each twice, and is killed at a random moment of about one save's
+// length; what is there afterwards must load without a warning and hold whatever save had returned.
 TEST(Checkpoint, KilledAtAnyPoint) {
   TempDir dir;
+  const auto start = std::chrono::steady_clock::now();
+  SaveCheckpoint(dir.path(), State(1, 20'000), {.keep_max = 1});
+  const auto one_save = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - start);
   std::mt19937 random(7);
-  int64_t last = 0;
+  int64_t last = 1;
   for (int round = 0; round < 40; ++round) {
+    int done[2];
+    ASSERT_EQ(pipe(done), 0);
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
-      for (int64_t step = last + 1;; ++step) {
-        SaveCheckpoint(dir.path(), State(step, 20'000), {.keep_max = 1});
-        SaveCheckpoint(dir.path(), State(step, 20'000), {.keep_max = 1});
+      try {
+        for (int64_t step = last + 1;; ++step) {
+          SaveCheckpoint(dir.path(), State(step, 20'000), {.keep_max = 1});
+          if (write(done[1], "1", 1) != 1) _exit(1);
+          SaveCheckpoint(dir.path(), State(step, 20'000), {.keep_max = 1});
+        }
+      } catch (const Error&) {
+        _exit(1);
       }
     }
-    usleep(random() % 12'000);
+    close(done[1]);
+    int64_t reported = last;
+    char byte;
+    if (round % 2 == 1 && read(done[0], &byte, 1) == 1) ++reported;
+    usleep(static_cast<useconds_t>(random() % static_cast<uint64_t>(one_save.count() * 2 + 1)));
     kill(child, SIGKILL);
-    waitpid(child, nullptr, 0);
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFSIGNALED(status)) << "the child could not save";
+    while (read(done[0], &byte, 1) == 1) ++reported;
+    close(done[0]);
     std::vector<std::string> warnings;
     const auto latest = LoadLatest(dir.path(), &warnings);
     EXPECT_TRUE(warnings.empty()) << warnings[0];
-    if (!latest) {
-      ASSERT_EQ(last, 0);
-      continue;
-    }
-    ASSERT_GE(latest->data.step, last);
+    ASSERT_TRUE(latest);
+    ASSERT_GE(latest->data.step, reported);
     last = latest->data.step;
     ExpectState(latest->data, last, 20'000);
   }
-  EXPECT_GT(last, 0);
+  EXPECT_GE(last, 21);  // every second round waited for one save at least
 }
 
 TEST(Manifest, RoundTrip) {

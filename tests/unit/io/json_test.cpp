@@ -47,6 +47,9 @@ TEST(Json, RejectsWithTheOffset) {
             "file: damaged at byte 107: half a surrogate pair in a JSON string");
   EXPECT_EQ(reject("[[[[[[[[[]]]]]]]]]"),
             "file: damaged at byte 108: JSON nested more than 8 deep");
+  EXPECT_NE(
+      reject(R"({"":{"":{"":{"":{"":{"":{"":{"":{"":1}}}}}}}}})").find("nested more than 8 deep"),
+      std::string::npos);
   EXPECT_EQ(reject("[\"\xc0\x80\"]"),
             "file: damaged at byte 102: the JSON text is not valid UTF-8");
   for (std::string_view text : {"", "nul", "+1", "1.", "1e", "-", "[1,]", "{\"a\":1,}", "{a:1}"}) {
