@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -299,19 +300,23 @@ TEST(Call, UsesItsOwnGradientWhenGiven) {
 
 TEST(Gradients, CostIsLinear) {
   const auto micros_per_node = [](int nodes) {
-    Graph g;
-    Builder b(g, At(1));
-    const Value x = g.AddInput("x", kScalar, 0);
-    Value v = x;
-    for (int i = 0; i < nodes; ++i) v = b(i % 8 == 0 ? kComposed : kTanh, {v});
-    const auto t = std::chrono::steady_clock::now();
-    Gradients(g, {{v}}, {}, {{x}});
-    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - t).count() /
-           nodes;
+    double best = 1e9;  // of several: other processes only ever add
+    for (int run = 0; run < 5; ++run) {
+      Graph g;
+      Builder b(g, At(1));
+      const Value x = g.AddInput("x", kScalar, 0);
+      Value v = x;
+      for (int i = 0; i < nodes; ++i) v = b(i % 8 == 0 ? kComposed : kTanh, {v});
+      const auto t = std::chrono::steady_clock::now();
+      Gradients(g, {{v}}, {}, {{x}});
+      const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - t;
+      best = std::min(best, took.count() / nodes);
+    }
+    return best;
   };
-  const double small = micros_per_node(2'000), large = micros_per_node(32'000);
-  std::printf("us per forward node: %.2f at 2,000 nodes, %.2f at 32,000\n", small, large);
-  EXPECT_LT(large, 8 * small);  // quadratic cost would be 16 times
+  const double small = micros_per_node(1'000), large = micros_per_node(32'000);
+  std::printf("us per forward node: %.2f at 1,000 nodes, %.2f at 32,000\n", small, large);
+  EXPECT_LT(large, 16 * small);  // quadratic cost would be 32 times
 }
 
 }  // namespace

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// inline_calls: a call is for differentiation; to the planner its body's nodes are nodes like others.
+#include "ops/ops.h"
+#include "passes/pass.h"
+
+namespace ostria {
+
+bool InlineCalls(Graph& graph, const PassContext&) {
+  bool changed = false;
+  for (NodeId n = graph.first(); n.valid();) {
+    if (!graph.is(n, ops::kCall)) {
+      n = graph.next(n);
+      continue;
+    }
+    const Body body = graph.attr<Body>(n, 0);
+    const NodeId previous = graph.previous(n);
+    const std::vector<Value> outputs =
+        Inline(graph, *body, graph.operands(n), n, graph.location(n));
+    for (int i = 0; i < graph.num_results(n); ++i) {
+      graph.ReplaceAllUses(graph.result(n, i), outputs[i]);
+    }
+    graph.Erase(n);
+    n = previous.valid() ? graph.next(previous) : graph.first();  // the body's own calls come next
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace ostria

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/match.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/ops.h"
+
+namespace ostria {
+
+NodeId ProducedBy(const Graph& graph, Value v, const OpDef& op) {
+  const NodeId n = graph.producer(v);
+  return n.valid() && graph.is(n, op) ? n : NodeId{};
+}
+
+namespace {
+
+std::optional<double> OnlyElement(const Tensor& t) {
+  if (t.numel() != 1) return std::nullopt;
+  return DispatchDType(t.dtype(), [&]<class T>(T*) -> std::optional<double> {
+    if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
+      return static_cast<double>(static_cast<float>(*t.data<T>()));
+    } else if constexpr (std::is_integral_v<T> && sizeof(T) == 8) {
+      constexpr T kLimit = T{1} << 53;
+      const T value = *t.data<T>();
+      if (value > kLimit || (std::is_signed_v<T> && value < T{0} - kLimit)) return std::nullopt;
+      return static_cast<double>(value);
+    } else {
+      return static_cast<double>(*t.data<T>());
+    }
+  });
+}
+
+}  // namespace
+
+std::optional<double> UniformValue(const Graph& graph, Value v) {
+  const NodeId n = graph.producer(v);
+  if (!n.valid()) return std::nullopt;
+  if (graph.is(n, ops::kFull)) return graph.attr<double>(n, FullAttr::kValue);
+  if (graph.is(n, ops::kConstant)) return OnlyElement(graph.attr<Tensor>(n, 0));
+  return std::nullopt;
+}
+
+Value UniformScalar(Graph& graph, DType dtype, double number, LocationId location, NodeId before) {
+  return graph.result(graph.AddNode(ops::kFull, {}, {Shape{}, dtype, number}, location, before));
+}
+
+std::vector<int> ReducedAxes(const Graph& graph, NodeId n) {
+  const int rank = graph.shape(graph.operand(n, 0)).rank();
+  std::vector<int> axes;
+  for (int64_t a : graph.attr<std::vector<int64_t>>(n, ReduceAttr::kAxis)) {
+    axes.push_back(static_cast<int>(a < 0 ? a + rank : a));
+  }
+  if (axes.empty()) {
+    for (int i = 0; i < rank; ++i) axes.push_back(i);
+  }
+  std::sort(axes.begin(), axes.end());
+  return axes;
+}
+
+bool IsView(const Graph& graph, NodeId n) {
+  return graph.op(n).traits.view && graph.num_operands(n) == 1 && graph.num_results(n) == 1 &&
+         graph.dtype(graph.operand(n, 0)) == graph.dtype(graph.result(n));
+}
+
+std::optional<ValueType> TypeWithOperand(const Graph& graph, NodeId n, int i, Value v) {
+  std::vector<ValueType> inputs, outputs;
+  for (int j = 0; j < graph.num_operands(n); ++j) {
+    inputs.push_back(graph.type(j == i ? v : graph.operand(n, j)));
+  }
+  try {
+    InferTypes(graph.op(n), inputs, graph.attrs(n), &outputs);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  return outputs[0];
+}
+
+}  // namespace ostria

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a pass is, and all of them. A pass rewrites one graph whose sizes are integers, leaves dead nodes
+// to EliminateDeadCode, and says whether it changed anything: running it again must then say no.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace ostria {
+
+struct PassContext {
+  /// Runs a node on host tensors. Without it nothing is folded that needs a kernel; where it throws
+  /// Error the node stays as it is.
+  std::function<std::vector<Tensor>(const OpDef& op, std::span<const Attr> attrs,
+                                    std::span<const Tensor> inputs)>
+      evaluate;
+};
+
+using PassFn = bool (*)(Graph&, const PassContext&);
+struct Pass {
+  std::string_view name;
+  PassFn run = nullptr;
+};
+
+bool InlineCalls(Graph& graph, const PassContext& context);
+bool Simplify(Graph& graph, const PassContext& context);
+bool RemoveBroadcasts(Graph& graph, const PassContext& context);
+bool FoldConstants(Graph& graph, const PassContext& context);
+bool MergeCommonSubexpressions(Graph& graph, const PassContext& context);
+bool EliminateDeadCode(Graph& graph, const PassContext& context);
+bool MaterialiseConstants(Graph& graph, const PassContext& context);
+
+}  // namespace ostria

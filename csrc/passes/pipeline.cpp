@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/pipeline.h"
+
+#include <unordered_map>
+
+namespace ostria {
+namespace {
+
+// Repeated, since each makes work for the others, until none changes anything.
+constexpr Pass kCleanUp[] = {
+    {"inline_calls", InlineCalls},
+    {"simplify", Simplify},
+    {"remove_broadcasts", RemoveBroadcasts},
+    {"fold_constants", FoldConstants},
+    {"cse", MergeCommonSubexpressions},
+    {"dce", EliminateDeadCode},
+};
+
+// Once, on a clean graph.
+constexpr Pass kFuse[] = {
+    {"materialise_constants", MaterialiseConstants},
+    {"cse", MergeCommonSubexpressions},
+    {"dce", EliminateDeadCode},
+};
+
+constexpr int kMaxRounds = 8;  // ordinary graphs need two or three
+
+using BodyMap = std::unordered_map<Body, Body>;
+
+bool RunAll(std::span<const Pass> passes, Graph& graph, const PassContext& context) {
+  bool changed = false;
+  for (const Pass& pass : passes) {
+    if (!pass.run(graph, context)) continue;
+    changed = true;
+    if (VerifyEnabled()) Verify(graph, pass.name);
+  }
+  return changed;
+}
+
+void OptimiseGraph(Graph& graph, const PassContext& context, BodyMap& bodies) {
+  for (int round = 0; round < kMaxRounds; ++round) {
+    if (!RunAll(kCleanUp, graph, context)) break;
+  }
+  RunAll(kFuse, graph, context);
+  for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
+    for (int i = 0; i < static_cast<int>(graph.attrs(n).size()); ++i) {
+      const Body* attr = std::get_if<Body>(&graph.attrs(n)[i]);
+      if (attr == nullptr || *attr == nullptr) continue;
+      const Body body = *attr;
+      const bool fresh = bodies.try_emplace(body).second;
+      if (fresh) {
+        auto copy = std::make_shared<Graph>(body->Clone());
+        OptimiseGraph(*copy, context, bodies);
+        bodies[body] = std::move(copy);
+      }
+      graph.SetAttr(n, i, bodies[body]);
+    }
+  }
+}
+
+}  // namespace
+
+void Optimise(Graph& graph, const PassContext& context) {
+  BodyMap bodies;
+  OptimiseGraph(graph, context, bodies);
+}
+
+}  // namespace ostria
