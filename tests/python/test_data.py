@@ -270,7 +270,7 @@ def test_errors_arrive_as_they_were_raised(parallel, prefetch):
     ds = Dataset.range(10).map(fail_at_five, num_parallel_calls=parallel)
     it = (ds.prefetch(3) if prefetch else ds).as_numpy_iterator()
     assert [int(next(it)) for _ in range(5)] == [0, 1, 2, 3, 4]
-    with pytest.raises(Broken, match="^five is right out$") as info:
+    with pytest.raises(Broken, match=r"^five is right out$") as info:
         next(it)
     assert any(frame.name == "fail_at_five" for frame in info.traceback)
     with pytest.raises(ValueError, match=r"the input failed before.*five is right out"):
