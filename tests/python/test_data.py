@@ -17,6 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+if not (Path(__file__).parents[2] / "csrc/bindings/module.cpp").exists():
+    pytest.skip("this checkout has no extension module yet", allow_module_level=True)
+
 from ostria.data import (
     AUTOTUNE,
     FASHION_MNIST_CLASSES,
