@@ -74,19 +74,11 @@ class TensorRows final : public RowTable {
     const size_t bytes = bytes_[c];
     const auto* from = tensors_[c].data<const std::byte>() + static_cast<size_t>(row) * bytes;
     switch (bytes * static_cast<size_t>(n)) {  // labels and other scalars: no call
-      case 0:
-        break;
-      case 1:
-        std::memcpy(to, from, 1);
-        break;
-      case 4:
-        std::memcpy(to, from, 4);
-        break;
-      case 8:
-        std::memcpy(to, from, 8);
-        break;
-      default:
-        std::memcpy(to, from, bytes * static_cast<size_t>(n));
+      case 0: break;
+      case 1: std::memcpy(to, from, 1); break;
+      case 4: std::memcpy(to, from, 4); break;
+      case 8: std::memcpy(to, from, 8); break;
+      default: std::memcpy(to, from, bytes * static_cast<size_t>(n));
     }
   }
   std::string JoinSpecs() const {
