@@ -9,7 +9,6 @@ right spelling. The decorators keep the decorated signature for type checkers an
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
@@ -85,6 +84,7 @@ def _plain(word: str) -> str:
 
 
 def _keyword_names(fn: Callable[..., object]) -> tuple[str, ...]:
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(fn).parameters.values()
-    return tuple(p.name for p in parameters if p.kind in kinds and p.name not in ("self", "cls"))
+    # Not inspect.signature: importing inspect would cost every program milliseconds.
+    code = fn.__code__
+    names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+    return tuple(name for name in names if name not in ("self", "cls"))

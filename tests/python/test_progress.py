@@ -50,7 +50,6 @@ def test_a_log_gets_a_line_every_log_secs(clock):
 
 def test_a_terminal_gets_one_line_redrawn(clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
     out = Terminal()
     with ProgressReporter(100, stream=out, redraw_secs=0.1, clock=clock) as progress:
         run(progress, clock, 100, loss=1, examples=10)
@@ -62,8 +61,9 @@ def test_a_terminal_gets_one_line_redrawn(clock, monkeypatch):
 
 
 def test_a_narrow_terminal_never_wraps(clock, monkeypatch):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((30, 20)))
-    out = io.StringIO()
+    monkeypatch.setattr("os.get_terminal_size", lambda fd: os.terminal_size((30, 20)))
+    out = Terminal()
+    out.fileno = lambda: 2
     progress = ProgressReporter(100, stream=out, in_place=True, clock=clock)
     run(progress, clock, 50, loss=1, examples=10)
     lines = out.getvalue().replace("\x1b[K", "").split("\r")

@@ -118,6 +118,9 @@ def test_loss_worked_examples():
     y, p = [[0, 1], [0, 0]], [[0.6, 0.4], [0.4, 0.6]]
     assert losses.reduce(losses.huber(y, p)) == pytest.approx(0.155)
     assert losses.reduce(losses.huber(y, p), [1, 0]) == pytest.approx(0.09)
+    assert losses.huber([[0.0, 0.0]], [[3.0, -0.25]], delta=0.5) == pytest.approx(
+        [(0.5 * 3 - 0.125 + 0.03125) / 2]
+    )
     assert losses.reduce(losses.mse(y, [[1, 1], [1, 0]])) == pytest.approx(0.5)
     assert losses.reduce(losses.mae(y, [[1, 1], [1, 0]])) == pytest.approx(0.5)
 

@@ -8,7 +8,6 @@ TensorFlow's. Whether a cluster of that shape can be *run* is decided by the cal
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -204,6 +203,8 @@ def _global_id(
 def _json_object(text: str) -> dict[str, object]:
     if not text.strip():
         return {}
+    import json  # only with a TF_CONFIG
+
     try:
         config = json.loads(text)
     except json.JSONDecodeError as error:

@@ -10,7 +10,6 @@ It alone decides when checkpoints are written; evaluation merely follows them (`
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +17,6 @@ from typing import Any
 from ostria._checks import is_int, is_number
 from ostria._keywords import check_keywords, checked_init
 from ostria.estimator.cluster import Cluster, parse_tf_config
-
-_log = logging.getLogger("ostria")
 
 _SAVE_CHECKPOINTS_ERROR = "`save_checkpoints_steps` and `save_checkpoints_secs` cannot be both set."
 
@@ -290,7 +287,9 @@ class RunConfig:
 def _model_dir(given: str | os.PathLike[str] | None, in_tf_config: str | None) -> str | None:
     if given is None:
         if in_tf_config:
-            _log.info("Using model_dir in TF_CONFIG: %s", in_tf_config)
+            import logging
+
+            logging.getLogger("ostria").info("Using model_dir in TF_CONFIG: %s", in_tf_config)
         return in_tf_config
     if not isinstance(given, (str, os.PathLike)):
         raise TypeError(f"RunConfig: model_dir must be a path; given {given!r}.")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import sys
 import time
 from collections import deque
@@ -167,8 +166,7 @@ class ProgressReporter:
         if now - self._marks[-1].now >= self._window / 16:  # bounds the queue
             self._marks.append(mark)
         if self._in_place:
-            columns = shutil.get_terminal_size().columns
-            self._write("\r" + line[: max(columns - 1, 20)] + "\x1b[K")
+            self._write("\r" + line[: max(_columns(self._out) - 1, 20)] + "\x1b[K")
             self._drawn = True
         else:
             self._write(line + "\n")
@@ -234,6 +232,13 @@ def format_rate(rate: float) -> str:
     if rate >= 99.5:
         return f"{rate:,.0f}"
     return f"{rate:.1f}" if rate >= 10 else f"{rate:.2f}"
+
+
+def _columns(stream: TextIO | None) -> int:
+    # Not shutil.get_terminal_size: it asks about stdout, and importing shutil is slow.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return os.get_terminal_size(stream.fileno()).columns if stream else 80
+    return 80
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
