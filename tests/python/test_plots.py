@@ -60,6 +60,17 @@ def test_records_in_both_forms():
     assert points(wide, "loss", "eval") == [(1, 3.0)]
 
 
+def test_event_files():
+    train, held_out = {10: {"loss": 2.0, "accuracy": 0.5}, 20: {"loss": 1.0}}, {20: {"loss": 1.5}}
+    assert points(train, "loss", "train") == [(10, 2.0), (20, 1.0)]
+    assert points(train, "accuracy", "train") == [(10, 0.5)]
+    both = {"train": train, "eval": held_out}
+    assert points(both, "loss", "train") == [(10, 2.0), (20, 1.0)]
+    assert points(both, "loss", "eval") == [(20, 1.5)]
+    with pytest.raises(ValueError, match="unknown split 'tset'"):
+        curves({"tset": held_out})
+
+
 def test_after_a_resume_the_later_record_wins():
     again = [{"step": s, "loss": v} for s, v in [(1, 5.0), (2, 4.0), (3, 9.0), (2, 4.5), (3, 3.0)]]
     assert points(again, "loss", "train") == [(1, 5.0), (2, 4.5), (3, 3.0)]

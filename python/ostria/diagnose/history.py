@@ -47,6 +47,8 @@ def curves(history: Any) -> dict[str, dict[str, Curve]]:
       history: one of
         - a mapping from name to values (one per epoch) or to (step, value) pairs, with names like
           ``loss``, ``val_loss``, ``eval_loss``, ``eval/loss``; an object whose ``history`` is one;
+        - ``{step: {tag: value}}`` as ``ostria.io.read_events`` returns it, or one for each split,
+          ``{"train": read_events(a), "eval": read_events(b)}``;
         - an iterable of records, mappings or objects: ``step`` with ``tag`` and ``value``, or
           ``step`` with one entry per metric; each may have a ``split`` (or ``run`` or ``mode``).
 
@@ -59,6 +61,8 @@ def curves(history: Any) -> dict[str, dict[str, Curve]]:
     points: dict[tuple[str, str], dict[float, float]] = {}
     units: dict[tuple[str, str], str] = {}
     history = getattr(history, "history", history)
+    if _is_nested(history):
+        history = list(_event_records(history))
     if isinstance(history, Mapping):
         for name, values in history.items():
             key = _metric_and_split(str(name))
@@ -85,6 +89,23 @@ def curves(history: Any) -> dict[str, dict[str, Curve]]:
     if not result:
         raise ValueError("history is empty: no metric has a value.")
     return result
+
+
+def _is_nested(history: Any) -> bool:
+    return (
+        isinstance(history, Mapping)
+        and bool(history)
+        and all(isinstance(inner, Mapping) for inner in history.values())
+    )
+
+
+def _event_records(events: Mapping[Any, Any], split: str | None = None) -> Iterable[dict[str, Any]]:
+    for key, inner in events.items():
+        if isinstance(key, str):
+            yield from _event_records(inner, key)
+        else:
+            for tag, value in inner.items():
+                yield {"step": key, "tag": tag, "value": value, "split": split}
 
 
 def _metric_and_split(name: str, split: str | None = None) -> tuple[str, str]:
