@@ -15,6 +15,7 @@ Backend* table[kKinds] = {};
 void RegisterBackend(Backend* backend) { table[static_cast<int>(backend->kind())] = backend; }
 
 void RegisterBackends() {
+  RegisterBackend(CpuBackend());
   RegisterBackend(NullBackend());
 }
 

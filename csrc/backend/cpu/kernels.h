@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU's implementations, one ordered list per family of ops; cpu_backend.cpp strings them together.
-// Within an op the first that supports a node wins, so the order inside a list is the preference.
+// The CPU's implementations, one ordered list per family of ops; cpu_backend.cpp strings them
+// together. Within an op the first that supports a node wins, so the order inside a list is the
+// preference.
 #pragma once
 
 #include <span>
@@ -9,6 +10,20 @@
 
 namespace ostria::cpu {
 
+std::span<const KernelDef> ElementwiseKernels();
+std::span<const KernelDef> ShapeKernels();
+std::span<const KernelDef> DataKernels();
 std::span<const KernelDef> LinalgKernels();
+
+/// supports() of implementations that only need dense operands.
+inline Support NeedsDense(const NodeDesc& d) {
+  for (const MemDesc& m : d.inputs) {
+    if (!m.is_dense()) return Support::No("an input is not dense");
+  }
+  for (const MemDesc& m : d.outputs) {
+    if (!m.is_dense()) return Support::No("an output is not dense");
+  }
+  return Support::Yes();
+}
 
 }  // namespace ostria::cpu

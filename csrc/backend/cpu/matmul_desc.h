@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a matmul node comes down to: sizes and strides in elements, transposes resolved, batch axes merged
-// and, where one right-hand side serves all of them, folded into the rows.
+// What a matmul node comes down to: sizes and strides in elements, transposes resolved, batch axes
+// merged and, where one right-hand side serves all of them, folded into the rows.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one door to oneDNN 3.x. A Primitive owns what one call needs; running it allocates nothing of ours:
-// memory objects are made once and only their handles change. Concurrent runs borrow a set of memory
-// objects each. Implementations whose name says `ref` are rejected: they take minutes, not milliseconds.
+// The one door to oneDNN 3.x. A Primitive owns what one call needs; running it allocates nothing of
+// ours: memory objects are made once and only their handles change. Concurrent runs borrow a set of
+// memory objects each. Implementations whose name says `ref` are rejected: they take minutes, not
+// milliseconds.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.hpp>
@@ -31,7 +32,8 @@ dnnl::memory::desc Any(const Dims& sizes);
 /// Scratchpad from the caller, and the activation applied to the result.
 dnnl::primitive_attr Attributes(ops::Activation activation = ops::Activation::kNone);
 
-/// Gives the calling thread `n` threads while it lives; primitives must be made and run under one count.
+/// Gives the calling thread `n` threads while it lives; primitives must be made and run under one
+/// count.
 class ThreadShare {
  public:
   explicit ThreadShare(int n);
@@ -43,14 +45,15 @@ class ThreadShare {
   int before_;  // 0: nothing to undo
 };
 
-/// Threads for a node that does `flops` operations: one when a second would cost more than it saves.
+/// Threads for a node that does `flops` operations: one when a second would cost more than it
+/// saves.
 int ThreadsFor(const NodeDesc& node, double flops);
 
 /// Yes, or the reason why this primitive must not be used.
 Support Judge(const dnnl::primitive_desc_base& pd);
 
-/// Runs `make` (which returns a primitive descriptor) and judges the result; what oneDNN throws becomes
-/// the reason.
+/// Runs `make` (which returns a primitive descriptor) and judges the result; what oneDNN throws
+/// becomes the reason.
 template <class Make>
 Support Try(const Make& make) {
   try {

@@ -12,14 +12,14 @@ std::string Given(const InferContext& c, int i) {
   return StrCat("'", InputName(c, i), "' is ", c.input(i));
 }
 
-/// "float16, bfloat16, float32, float64" for kFloats.
+/// "floating-point or integer" for kFloats | kInts.
 std::string Accepted(uint8_t kinds) {
   std::vector<std::string_view> names;
   if (kinds & kernels::kFloats) names.push_back("floating-point");
   if (kinds & kernels::kInts) names.push_back("integer");
   if (kinds & kernels::kBools) names.push_back("bool");
-  return names.size() < 3 ? Join(names, " and ")
-                          : StrCat(names[0], ", ", names[1], " and ", names[2]);
+  return names.size() < 3 ? Join(names, " or ")
+                          : StrCat(names[0], ", ", names[1], " or ", names[2]);
 }
 
 uint8_t KindBit(DType t) {
@@ -103,12 +103,9 @@ Shape BroadcastShapes(const InferContext& c, const Shape& a, const Shape& b) {
 
 void RequireEqual(const InferContext& c, Dim a, Dim b, std::string_view what) {
   switch (Equal(a, b)) {
-    case Tri::kYes:
-      return;
-    case Tri::kNo:
-      c.Fail(what, " differ: ", a, " and ", b);
-    case Tri::kUnknown:
-      break;
+    case Tri::kYes: return;
+    case Tri::kNo: c.Fail(what, " differ: ", a, " and ", b);
+    case Tri::kUnknown: break;
   }
   c.Fail(what, " must be equal, but ", a, " and ", b,
          " are only equal for some sizes; use one symbol for both, or a fixed "

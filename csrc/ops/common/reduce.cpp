@@ -44,13 +44,10 @@ Shape InferReducedShape(const InferContext& c) {
 
 DType AccumulateDType(DType dtype) {
   switch (KindOf(dtype)) {
-    case DTypeKind::kFloat:
-      return dtype;
-    case DTypeKind::kUnsigned:
-      return DType::kUInt64;
+    case DTypeKind::kFloat: return dtype;
+    case DTypeKind::kUnsigned: return DType::kUInt64;
     case DTypeKind::kBool:
-    case DTypeKind::kSigned:
-      break;
+    case DTypeKind::kSigned: break;
   }
   return DType::kInt64;
 }

@@ -50,7 +50,7 @@ Shape SlicedShape(const InferContext& c, const Shape& shape, std::span<const int
   const size_t rank = static_cast<size_t>(shape.rank());
   if (start.size() != rank || stop.size() != rank || (!step.empty() && step.size() != rank)) {
     c.Fail("start (", Join(start, ", "), "), stop (", Join(stop, ", "), ") and step (",
-           Join(step, ", "), ") need one number for each of the ", rank, " axes of shape ", shape);
+           Join(step, ", "), ") need one number for each axis of shape ", shape);
   }
   Shape out;
   for (int i = 0; i < shape.rank(); ++i) {

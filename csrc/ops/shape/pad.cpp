@@ -21,9 +21,7 @@ void Infer(InferContext& c) {
   const size_t rank = static_cast<size_t>(shape.rank());
   if (low.size() != rank || high.size() != rank) {
     c.Fail("low (", Join(low, ", "), ") and high (", Join(high, ", "),
-           ") need one number for each of "
-           "the ",
-           rank, " axes of shape ", shape);
+           ") need one number for each axis of shape ", shape);
   }
   Shape out = shape;
   for (size_t i = 0; i < rank; ++i) {

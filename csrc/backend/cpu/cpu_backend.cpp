@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU as a backend: its implementations in one list, host memory, plain copies.
+#include <sys/mman.h>
+
+#include <cstring>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "base/parallel.h"
+
+namespace ostria {
+
+Backend* CpuBackend();
+
+namespace {
+
+class CpuBackendImpl final : public Backend {
+ public:
+  CpuBackendImpl() {
+    for (auto list : {cpu::ElementwiseKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
+                      cpu::LinalgKernels()}) {
+      kernels_.insert(kernels_.end(), list.begin(), list.end());
+    }
+  }
+  DeviceKind kind() const override { return DeviceKind::kCpu; }
+  DeviceProps Props(int) const override {
+    return {.kind = DeviceKind::kCpu, .name = "cpu", .threads = NumThreads()};
+  }
+  std::span<const KernelDef> Kernels() const override { return kernels_; }
+
+  void* Reserve(int, size_t bytes) override {
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+      Fail(ErrorCode::kOutOfMemory, "cpu: the system refused ", bytes,
+           " bytes of address space; lower the batch size, or raise `ulimit -v`");
+    }
+    return p;
+  }
+  void Release(int, void* base, size_t bytes) override { ::munmap(base, bytes); }
+  void CopyToDevice(int, void* dst, const void* src, size_t bytes) override {
+    if (bytes > 0) std::memcpy(dst, src, bytes);
+  }
+  void CopyToHost(int, void* dst, const void* src, size_t bytes) override {
+    if (bytes > 0) std::memcpy(dst, src, bytes);
+  }
+
+ private:
+  std::vector<KernelDef> kernels_;
+};
+
+}  // namespace
+
+Backend* CpuBackend() {
+  static CpuBackendImpl backend;
+  return &backend;
+}
+
+}  // namespace ostria
