@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a functor is compiled: for the device, or for one CPU instruction set. A translation unit that is
-// built with AVX flags defines OSTRIA_SIMD_ISA (1: AVX2, 2: AVX-512) before its first include. Everything
-// below kernels/ then lives in a namespace of that name, so the linker can never pick an AVX copy of an
-// inline function for code that must run without AVX.
+// How a functor is compiled: for the device, or for one CPU instruction set. A translation unit
+// that is built with AVX flags defines OSTRIA_SIMD_ISA (1: AVX2, 2: AVX-512) before its first
+// include. Everything below kernels/ then lives in a namespace of that name, so the linker can
+// never pick an AVX copy of an inline function for code that must run without AVX.
 #pragma once
 
 #ifndef OSTRIA_SIMD_ISA

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Functor<op>::Call: the arithmetic of each floating-point ScalarOp over any V (float, double, a pack).
-// Branch-free, no dtype beyond V, no memory. A predicate returns V's mask. NaN semantics are NumPy's.
+// Functor<op>::Call: the arithmetic of each floating-point ScalarOp over any V (float, double, a
+// pack). Branch-free, no dtype beyond V, no memory. A predicate returns V's mask. NaN semantics are
+// NumPy's.
 #pragma once
 
 #include "kernels/scalar/math.h"
@@ -12,21 +13,21 @@ inline namespace OSTRIA_ISA_NS {
 template <ScalarOp op>
 struct Functor;
 
-#define OSTRIA_UNARY(op, ...)                 \
-  template <>                                 \
-  struct Functor<ScalarOp::op> {              \
-    template <class V>                        \
-    static OSTRIA_FN auto Call(V a) {         \
-      return __VA_ARGS__;                     \
-    }                                         \
+#define OSTRIA_UNARY(op, ...)         \
+  template <>                         \
+  struct Functor<ScalarOp::op> {      \
+    template <class V>                \
+    static OSTRIA_FN auto Call(V a) { \
+      return __VA_ARGS__;             \
+    }                                 \
   };
-#define OSTRIA_BINARY(op, ...)                \
-  template <>                                 \
-  struct Functor<ScalarOp::op> {              \
-    template <class V>                        \
-    static OSTRIA_FN auto Call(V a, V b) {    \
-      return __VA_ARGS__;                     \
-    }                                         \
+#define OSTRIA_BINARY(op, ...)             \
+  template <>                              \
+  struct Functor<ScalarOp::op> {           \
+    template <class V>                     \
+    static OSTRIA_FN auto Call(V a, V b) { \
+      return __VA_ARGS__;                  \
+    }                                      \
   };
 
 /// NumPy's maximum and minimum: NaN when either is.
@@ -84,7 +85,7 @@ OSTRIA_FN V Gate(V x, V sigmoid) {
 
 OSTRIA_BINARY(kAdd, a + b)
 OSTRIA_BINARY(kSubtract, a - b)
-OSTRIA_BINARY(kMultiply, a * b)
+OSTRIA_BINARY(kMultiply, a* b)
 OSTRIA_BINARY(kDivide, a / b)
 OSTRIA_BINARY(kMaximum, Maximum(a, b))
 OSTRIA_BINARY(kMinimum, Minimum(a, b))
@@ -109,7 +110,7 @@ OSTRIA_UNARY(kExp, Exp(a))
 OSTRIA_UNARY(kLog, Log(a))
 OSTRIA_UNARY(kSqrt, Sqrt(a))
 OSTRIA_UNARY(kRsqrt, V(1) / Sqrt(a))
-OSTRIA_UNARY(kSquare, a * a)
+OSTRIA_UNARY(kSquare, a* a)
 OSTRIA_UNARY(kReciprocal, V(1) / a)
 OSTRIA_UNARY(kTanh, Tanh(a))
 OSTRIA_UNARY(kSigmoid, Sigmoid(a))
@@ -118,8 +119,7 @@ OSTRIA_UNARY(kGelu, internal::Gate(a, V(0.5) * (V(1) + Erf(a * V(0.7071067811865
 OSTRIA_UNARY(kGeluTanh,
              internal::Gate(a, Sigmoid(V(1.5957691216057308) * a * Fma(a * a, V(0.044715), V(1)))))
 OSTRIA_UNARY(kRelu, Max(V(0), a))
-OSTRIA_UNARY(kSelu, V(1.0507009873554805) *
-                        Select(a > V(0), a, V(1.6732632423543772) * Expm1(a)))
+OSTRIA_UNARY(kSelu, V(1.0507009873554805) * Select(a > V(0), a, V(1.6732632423543772) * Expm1(a)))
 OSTRIA_UNARY(kSilu, internal::Gate(a, Sigmoid(a)))
 OSTRIA_UNARY(kSoftplus, Max(V(0), a) + Log1p(Exp(-Abs(a))))
 OSTRIA_UNARY(kLog1p, Log1p(a))

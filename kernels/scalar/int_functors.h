@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// IntFunctor<op>::Call: ScalarOps over integers (any width) and bool. Overflow wraps; division by zero
-// gives 0 and a negative power rounds toward zero, so that no input traps.
+// IntFunctor<op>::Call: ScalarOps over integers (any width) and bool. Overflow wraps; division by
+// zero gives 0 and a negative power rounds toward zero, so that no input traps.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@ inline namespace OSTRIA_ISA_NS {
 
 namespace internal {
 
-// Wrapping arithmetic happens in uint64_t: no narrow type is promoted to a signed int that overflows.
+// Wrapping arithmetic happens in uint64_t: no narrow type is promoted to a signed int that
+// overflows.
 template <class T>
 OSTRIA_FN uint64_t Wide(T v) {
   return static_cast<uint64_t>(v);
@@ -66,21 +67,21 @@ OSTRIA_FN T IntPow(T base, T exponent) {
 template <ScalarOp op>
 struct IntFunctor;
 
-#define OSTRIA_INT_UNARY(op, ...)                  \
-  template <>                                      \
-  struct IntFunctor<ScalarOp::op> {                \
-    template <class T>                             \
-    static OSTRIA_FN auto Call(T a) {              \
-      return __VA_ARGS__;                          \
-    }                                              \
+#define OSTRIA_INT_UNARY(op, ...)     \
+  template <>                         \
+  struct IntFunctor<ScalarOp::op> {   \
+    template <class T>                \
+    static OSTRIA_FN auto Call(T a) { \
+      return __VA_ARGS__;             \
+    }                                 \
   };
-#define OSTRIA_INT_BINARY(op, ...)                 \
-  template <>                                      \
-  struct IntFunctor<ScalarOp::op> {                \
-    template <class T>                             \
-    static OSTRIA_FN auto Call(T a, T b) {         \
-      return __VA_ARGS__;                          \
-    }                                              \
+#define OSTRIA_INT_BINARY(op, ...)         \
+  template <>                              \
+  struct IntFunctor<ScalarOp::op> {        \
+    template <class T>                     \
+    static OSTRIA_FN auto Call(T a, T b) { \
+      return __VA_ARGS__;                  \
+    }                                      \
   };
 
 OSTRIA_INT_BINARY(kAdd, static_cast<T>(internal::Wide(a) + internal::Wide(b)))
@@ -100,7 +101,7 @@ OSTRIA_INT_BINARY(kGreaterEqual, a >= b)
 OSTRIA_INT_BINARY(kLogicalAnd, (a != T(0)) && (b != T(0)))
 OSTRIA_INT_BINARY(kLogicalOr, (a != T(0)) || (b != T(0)))
 OSTRIA_INT_BINARY(kLogicalXor, (a != T(0)) != (b != T(0)))
-OSTRIA_INT_BINARY(kBitwiseAnd, static_cast<T>(a & b))
+OSTRIA_INT_BINARY(kBitwiseAnd, static_cast<T>(a& b))
 OSTRIA_INT_BINARY(kBitwiseOr, static_cast<T>(a | b))
 OSTRIA_INT_BINARY(kBitwiseXor, static_cast<T>(a ^ b))
 OSTRIA_INT_UNARY(kNegative, static_cast<T>(0 - internal::Wide(a)))

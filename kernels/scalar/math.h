@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementary functions over any V. float: one branch-free polynomial each, good to 4 ulp, right at 0,
-// +-inf and NaN, subnormals kept. double: the C library lane by lane, because doubles serve tests and
-// gradient checks where exactness matters and speed does not.
-// Sources: exp and log after Cephes (S. Moshier), erf after N. Juffa's minimax pair.
+// Elementary functions over any V. float: one branch-free polynomial each, good to 4 ulp, right at
+// 0,
+// +-inf and NaN, subnormals kept. double: the C library lane by lane, because doubles serve tests
+// and gradient checks where exactness matters and speed does not. Sources: exp and log after Cephes
+// (S. Moshier), erf after N. Juffa's minimax pair.
 #pragma once
 
 #include "kernels/scalar/primitives.h"
@@ -108,8 +109,8 @@ template <class V>
 OSTRIA_FN V Log(V x) {
   if constexpr (kIsF32<V>) {
     const auto tiny = x < V(0x1p-126f);
-    const V y = internal::LogNormal<true>(Select(tiny, x * V(0x1p25f), x),
-                                          Select(tiny, V(25.0f), V(0.0f)));
+    const V y =
+        internal::LogNormal<true>(Select(tiny, x * V(0x1p25f), x), Select(tiny, V(25.0f), V(0.0f)));
     const V special = Select(x == V(0.0f), -Infinity<V>(), Select(x < V(0.0f), NotANumber<V>(), x));
     return Select((x > V(0.0f)) & (x < Infinity<V>()), y, special);
   } else {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): random words as a
-// function of (seed, stream, step, element), so any split of the elements draws the same numbers.
-// Layout: key = seed ^ mix(stream), 64 bits; counter words = {block low, block high, step low, step
-// high}; 32-bit element i is word i % 4 of block i / 4, 64-bit element i words 2(i % 2) and the next of
-// block i / 2 (first word high).
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): random words
+// as a function of (seed, stream, step, element), so any split of the elements draws the same
+// numbers. Layout: key = seed ^ mix(stream), 64 bits; counter words = {block low, block high, step
+// low, step high}; 32-bit element i is word i % 4 of block i / 4, 64-bit element i words 2(i % 2)
+// and the next of block i / 2 (first word high).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ OSTRIA_FN void MulHiLo(uint32_t a, uint32_t b, uint32_t* high, uint32_t* low) {
   *low = static_cast<uint32_t>(product);
 }
 
-/// Steele, Lea and Flood's SplitMix64 finaliser: streams with neighbouring numbers get unrelated keys.
+/// Steele, Lea and Flood's SplitMix64 finaliser: streams with neighbouring numbers get unrelated
+/// keys.
 OSTRIA_FN uint64_t MixStream(uint64_t stream) {
   uint64_t z = stream + 0x9E3779B97F4A7C15ull;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;

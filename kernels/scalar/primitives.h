@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fifteen-odd primitives that every element function is written in, for V = float and V = double.
-// CPU packs give the same names (csrc/backend/cpu/simd/pack_*.h) and are found by argument-dependent
-// lookup. Operators + - * / and comparisons are the types' own; a comparison yields bool or a lane mask.
-// No std:: wrappers here: their out-of-line copies could be shared between instruction sets.
+// The fifteen-odd primitives that every element function is written in, for V = float and V =
+// double. CPU packs give the same names (csrc/backend/cpu/simd/pack_*.h) and are found by
+// argument-dependent lookup. Operators + - * / and comparisons are the types' own; a comparison
+// yields bool or a lane mask. No std:: wrappers here: their out-of-line copies could be shared
+// between instruction sets.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,8 @@ inline constexpr int kNumIsas = 3;
 
 /// The instruction set in use. Throws Error when OSTRIA_ISA is not one of the three names.
 Isa CurrentIsa();
-/// The best that this machine can run (AVX2 means AVX2 + FMA + F16C, AVX-512 means F + BW + DQ + VL).
+/// The best that this machine can run (AVX2 means AVX2 + FMA + F16C, AVX-512 means F + BW + DQ +
+/// VL).
 Isa BestIsa();
 /// Changes what CurrentIsa() says from now on, never above BestIsa(); for tests and benchmarks.
 void SetIsa(Isa isa);

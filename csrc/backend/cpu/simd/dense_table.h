@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hand-written loops, one table per instruction set: serial functions over raw ranges, to which the
-// drivers (reduce.cpp, rows.cpp, optimizer.cpp, random.cpp) add threads. Plain data only, no inline code.
+// The hand-written loops, one table per instruction set: serial functions over raw ranges, to which
+// the drivers (reduce.cpp, rows.cpp, optimizer.cpp, random.cpp) add threads. Plain data only, no
+// inline code.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ struct SgdParams {
   bool nesterov;
 };
 struct AdamParams {
-  double alpha;         // learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t)
+  double alpha;  // learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t)
   double beta1, beta2, epsilon;
   double decay_factor;  // 1 - learning_rate * weight_decay, applied to w first
   double grad_scale;
@@ -36,16 +37,17 @@ struct DenseKernels {
   void (*log_softmax)(const T* x, T* y, int64_t rows, int64_t cols);
   void (*softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
   void (*log_softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
-  // labels: int32 or int64; any of loss, dlogits and dloss may be null. First row with a bad label or -1.
-  int64_t (*sparse_softmax_xent)(const T* logits, const void* labels, bool wide_labels, const T* dloss,
-                                 T* loss, T* dlogits, int64_t rows, int64_t cols);
+  // labels: int32 or int64; any of loss, dlogits and dloss may be null. First row with a bad label
+  // or -1.
+  int64_t (*sparse_softmax_xent)(const T* logits, const void* labels, bool wide_labels,
+                                 const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols);
 
-  void (*layer_norm)(const T* x, const T* gamma, const T* beta, double epsilon, T* y, T* mean, T* rstd,
-                     int64_t rows, int64_t cols);
-  void (*layer_norm_grad_input)(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy,
-                                T* dx, int64_t rows, int64_t cols);
-  void (*layer_norm_grad_params)(const T* x, const T* mean, const T* rstd, const T* dy, int64_t rows,
-                                 int64_t cols, int64_t stride, T* dgamma, T* dbeta);
+  void (*layer_norm)(const T* x, const T* gamma, const T* beta, double epsilon, T* y, T* mean,
+                     T* rstd, int64_t rows, int64_t cols);
+  void (*layer_norm_grad_input)(const T* x, const T* gamma, const T* mean, const T* rstd,
+                                const T* dy, T* dx, int64_t rows, int64_t cols);
+  void (*layer_norm_grad_params)(const T* x, const T* mean, const T* rstd, const T* dy,
+                                 int64_t rows, int64_t cols, int64_t stride, T* dgamma, T* dbeta);
 
   void (*sgd)(const SgdParams&, T* w, const T* g, T* velocity, int64_t n);
   void (*adam)(const AdamParams&, T* w, const T* g, T* m, T* v, int64_t n);

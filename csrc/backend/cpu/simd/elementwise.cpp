@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The driver: collapses shapes, cuts the output into tiles and threads, and feeds the loops what they
-// accept (inputs that advance by 0 or 1 along a row, float32 instead of half types).
+// The driver: collapses shapes, cuts the output into tiles and threads, and feeds the loops what
+// they accept (inputs that advance by 0 or 1 along a row, float32 instead of half types).
 #include "backend/cpu/simd/elementwise.h"
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 namespace ostria {
 namespace {
 
-constexpr int64_t kTile = 512;        // elements of a stack buffer
-constexpr int64_t kShortRow = 64;     // rows shorter than this are joined where a repeat allows it
+constexpr int64_t kTile = 512;     // elements of a stack buffer
+constexpr int64_t kShortRow = 64;  // rows shorter than this are joined where a repeat allows it
 constexpr int64_t kCheapGrain = 16384;  // a loop of 2 * 16k adds costs what waking a thread costs
 constexpr int64_t kCostlyGrain = 4096;
 
@@ -36,11 +36,25 @@ ElementwiseFn Resolve(ScalarOp op, DType dtype) {
 
 int64_t GrainOf(ScalarOp op) {
   switch (op) {
-    case ScalarOp::kPow: case ScalarOp::kMod: case ScalarOp::kFloorDivide: case ScalarOp::kAtan2:
-    case ScalarOp::kExp: case ScalarOp::kLog: case ScalarOp::kTanh: case ScalarOp::kSigmoid:
-    case ScalarOp::kErf: case ScalarOp::kGelu: case ScalarOp::kGeluTanh: case ScalarOp::kElu:
-    case ScalarOp::kSelu: case ScalarOp::kSilu: case ScalarOp::kSoftplus: case ScalarOp::kLog1p:
-    case ScalarOp::kExpm1: case ScalarOp::kSin: case ScalarOp::kCos: return kCostlyGrain;
+    case ScalarOp::kPow:
+    case ScalarOp::kMod:
+    case ScalarOp::kFloorDivide:
+    case ScalarOp::kAtan2:
+    case ScalarOp::kExp:
+    case ScalarOp::kLog:
+    case ScalarOp::kTanh:
+    case ScalarOp::kSigmoid:
+    case ScalarOp::kErf:
+    case ScalarOp::kGelu:
+    case ScalarOp::kGeluTanh:
+    case ScalarOp::kElu:
+    case ScalarOp::kSelu:
+    case ScalarOp::kSilu:
+    case ScalarOp::kSoftplus:
+    case ScalarOp::kLog1p:
+    case ScalarOp::kExpm1:
+    case ScalarOp::kSin:
+    case ScalarOp::kCos: return kCostlyGrain;
     default: return kCheapGrain;
   }
 }
@@ -200,7 +214,8 @@ bool RunJoinedRows(const ElementwiseProgram& p, const void* const* in, void* out
   }
   const auto run = [&](int64_t begin, int64_t count, int64_t width) {
     ElementwiseTile t = tile;
-    for (int i = 0; i < p.n_inputs; ++i) t.in[i] = At(tile.in[i], begin * tile.in_row[i] * p.in_size[i]);
+    for (int i = 0; i < p.n_inputs; ++i)
+      t.in[i] = At(tile.in[i], begin * tile.in_row[i] * p.in_size[i]);
     t.out = At(out, begin * joined * p.out_size);
     t.rows = count;
     t.cols = width;

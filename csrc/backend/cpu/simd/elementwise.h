@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise ops over strided inputs into a dense row-major output. Prepare resolves the function and
-// collapses the shape once; Run does no look-up and no allocation. The output may be one of the inputs
-// when that input is dense and has the output's shape and element size.
+// Elementwise ops over strided inputs into a dense row-major output. Prepare resolves the function
+// and collapses the shape once; Run does no look-up and no allocation. The output may be one of the
+// inputs when that input is dense and has the output's shape and element size.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ inline constexpr int kMaxElementwiseRank = 8;
 
 struct ElementwiseArgs {
   ScalarOp op;
-  DType dtype;  // of the data inputs (where: of its second and third; the first is bool)
-  int rank;     // at most 8
-  const int64_t* sizes;                           // of the output
+  DType dtype;           // of the data inputs (where: of its second and third; the first is bool)
+  int rank;              // at most 8
+  const int64_t* sizes;  // of the output
   const int64_t (*strides)[kMaxElementwiseRank];  // per input, in elements; 0 repeats
   double params[2] = {};                          // slope of leaky_relu, alpha of elu
 };
@@ -33,12 +33,12 @@ struct ElementwiseProgram {
   int64_t sizes[kMaxElementwiseRank] = {};
   int64_t strides[3][kMaxElementwiseRank] = {};
   int64_t numel = 0;
-  int64_t grain = 0;        // elements that are worth a thread
-  int8_t in_size[3] = {};   // bytes per element
+  int64_t grain = 0;       // elements that are worth a thread
+  int8_t in_size[3] = {};  // bytes per element
   int8_t out_size = 0;
-  uint8_t half = 0;         // 1: float16, 2: bfloat16 storage around a float32 function
+  uint8_t half = 0;  // 1: float16, 2: bfloat16 storage around a float32 function
   bool bool_result = false;
-  bool gathers = false;     // an input is neither contiguous nor repeated along a row
+  bool gathers = false;  // an input is neither contiguous nor repeated along a row
   double params[2] = {};
 };
 

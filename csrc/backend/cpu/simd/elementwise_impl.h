@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop around Functor<op>, compiled once per instruction set. A repeated input is splat into one
-// vector of stack that the loop re-reads, so that a single loop body serves every broadcast pattern.
+// The loop around Functor<op>, compiled once per instruction set. A repeated input is splat into
+// one vector of stack that the loop re-reads, so that a single loop body serves every broadcast
+// pattern.
 #pragma once
 
 #include <cstddef>
@@ -114,7 +115,8 @@ constexpr void FillTable(ElementwiseFn* fns, std::index_sequence<kIndex...>) {
 }
 
 #if OSTRIA_SIMD_ISA > 0
-// A tail goes through a buffer: the vector conversion is the only one, so every element rounds alike.
+// A tail goes through a buffer: the vector conversion is the only one, so every element rounds
+// alike.
 template <bool kBf16>
 void FromHalf(const uint16_t* src, float* dst, int64_t n) {
   constexpr int kLanes = VecF32::kLanes;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Integer and bool elementwise loops: plain templates over IntFunctor<op>, compiled once. Bool values
-// are read as bytes that may hold anything and written as 0 or 1.
+// Integer and bool elementwise loops: plain templates over IntFunctor<op>, compiled once. Bool
+// values are read as bytes that may hold anything and written as 0 or 1.
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -32,7 +32,8 @@ void Loop(const ElementwiseTile& tile) {
         if (sa == 1 && sb == 1) {
           for (int64_t i = 0; i < tile.cols; ++i) out[i] = IntFunctor<op>::Call(a[i], b[i]);
         } else {
-          for (int64_t i = 0; i < tile.cols; ++i) out[i] = IntFunctor<op>::Call(a[i * sa], b[i * sb]);
+          for (int64_t i = 0; i < tile.cols; ++i)
+            out[i] = IntFunctor<op>::Call(a[i * sa], b[i * sb]);
         }
       } else {
         const T* c = static_cast<const T*>(tile.in[2]) + r * tile.in_row[2];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the per-instruction-set tables meet the driver. Plain data only, no inline code: files built
-// with AVX flags include it.
+// Where the per-instruction-set tables meet the driver. Plain data only, no inline code: files
+// built with AVX flags include it.
 #pragma once
 
 #include <cstdint>

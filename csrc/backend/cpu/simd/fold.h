@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads around DenseKernels::fold and fold_columns. Both cut work by size alone, so the result is the
-// same for any number of threads.
+// Threads around DenseKernels::fold and fold_columns. Both cut work by size alone, so the result is
+// the same for any number of threads.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,8 @@ T FoldAll(FoldOp op, const T* x, int64_t n) {
   const int64_t count = (n + piece - 1) / piece;
   T partial[kMaxPieces];
   ParallelFor(count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) partial[i] = fold(x + i * piece, std::min(piece, n - i * piece));
+    for (int64_t i = begin; i < end; ++i)
+      partial[i] = fold(x + i * piece, std::min(piece, n - i * piece));
   });
   const FoldOp join = op == FoldOp::kSumSquares ? FoldOp::kSum : op;
   return k.fold[static_cast<int>(join)](partial, count);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reductions of a range to one value and of rows to columns, once per instruction set. Sums are pairwise
-// above blocks of fixed size, so results depend on sizes only, never on threads.
+// Reductions of a range to one value and of rows to columns, once per instruction set. Sums are
+// pairwise above blocks of fixed size, so results depend on sizes only, never on threads.
 #pragma once
 
 #include "backend/cpu/simd/dense_table.h"
@@ -45,7 +45,8 @@ struct Fold {
       return ReduceAdd(a);
     } else {
       using T = ScalarOf<V>;
-      return FoldLanes(a, [](T x, T y) __attribute__((always_inline)) { return Join(x, y); });
+      return FoldLanes(
+          a, [](T x, T y) __attribute__((always_inline)) { return Join(x, y); });
     }
   }
 };

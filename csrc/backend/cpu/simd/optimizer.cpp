@@ -10,8 +10,8 @@
 namespace ostria {
 namespace {
 
-constexpr int64_t kBlock = 64;     // elements: threads meet at cache lines
-constexpr int64_t kGrain = 8192;   // elements worth a thread: about four streams of 32 KB
+constexpr int64_t kBlock = 64;    // elements: threads meet at cache lines
+constexpr int64_t kGrain = 8192;  // elements worth a thread: about four streams of 32 KB
 
 template <class T>
 T* Advance(T* p, int64_t n) {
@@ -31,8 +31,8 @@ void ForSegments(const OptimizerSegment<T>* segments, int count, Fn fn) {
       const int64_t from = std::max(begin - first, int64_t{0}) * kBlock;
       const int64_t to = std::min((end - first) * kBlock, all.n);
       if (from < to) {
-        fn(OptimizerSegment<T>{all.w + from, all.g + from, Advance(all.m, from), Advance(all.v, from),
-                               to - from});
+        fn(OptimizerSegment<T>{all.w + from, all.g + from, Advance(all.m, from),
+                               Advance(all.v, from), to - from});
       }
       first += size;
     }
@@ -53,10 +53,11 @@ void AdamUpdate(const AdamOptions& o, const OptimizerSegment<T>* segments, int c
   const double t = static_cast<double>(o.step);
   const double alpha =
       o.learning_rate * std::sqrt(1 - std::pow(o.beta2, t)) / (1 - std::pow(o.beta1, t));
-  const AdamParams p = {alpha,     o.beta1, o.beta2, o.epsilon, 1 - o.learning_rate * o.weight_decay,
-                        o.grad_scale};
+  const AdamParams p = {
+      alpha, o.beta1, o.beta2, o.epsilon, 1 - o.learning_rate * o.weight_decay, o.grad_scale};
   const auto fn = DenseOf<T>().adam;
-  ForSegments(segments, count, [&](const OptimizerSegment<T>& s) { fn(p, s.w, s.g, s.m, s.v, s.n); });
+  ForSegments(segments, count,
+              [&](const OptimizerSegment<T>& s) { fn(p, s.w, s.g, s.m, s.v, s.n); });
 }
 
 template <class T>

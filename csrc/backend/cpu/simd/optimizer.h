@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizer steps over flat ranges of weights and slots. T is float or double. Keras's formulas:
-//   sgd      velocity = momentum * velocity - lr * g;  w += velocity   (nesterov: momentum * velocity - lr * g)
-//   adam     m += (g - m)(1 - beta1); v += (g^2 - v)(1 - beta2); w -= alpha * m / (sqrt(v) + epsilon),
+//   sgd      velocity = momentum * velocity - lr * g;  w += velocity   (nesterov: momentum *
+//   velocity - lr * g) adam     m += (g - m)(1 - beta1); v += (g^2 - v)(1 - beta2); w -= alpha * m
+//   / (sqrt(v) + epsilon),
 //            alpha = lr * sqrt(1 - beta2^t) / (1 - beta1^t)
 //   adagrad  a += g^2;  w -= lr * g / sqrt(a + epsilon)
 // with g = grad_scale * gradient, and w *= 1 - lr * weight_decay first (decoupled, as AdamW).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The packs of this translation unit's instruction set: VecF32 and VecF64 with Load/Store, or plain float
-// and double at the baseline. Include only from files that are compiled once per instruction set
+// The packs of this translation unit's instruction set: VecF32 and VecF64 with Load/Store, or plain
+// float and double at the baseline. Include only from files that are compiled once per instruction
+// set
 // (*_baseline.cpp, *_avx2.cpp, *_avx512.cpp) and from nothing that reaches std:: inline functions.
 #pragma once
 
@@ -67,7 +68,7 @@ struct VecTraits {
 };
 
 template <class V, class F>
-  requires requires { V::kLanes; }
+requires requires { V::kLanes; }
 OSTRIA_FN V Lanewise(V a, F f) {
   typename V::Scalar lanes[V::kLanes];
   Store(lanes, a);
@@ -77,7 +78,7 @@ OSTRIA_FN V Lanewise(V a, F f) {
   return out;
 }
 template <class V, class F>
-  requires requires { V::kLanes; }
+requires requires { V::kLanes; }
 OSTRIA_FN V Lanewise(V a, V b, F f) {
   typename V::Scalar x[V::kLanes], y[V::kLanes];
   Store(x, a);

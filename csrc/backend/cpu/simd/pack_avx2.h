@@ -214,8 +214,7 @@ OSTRIA_FN void StoreF16(uint16_t* p, PackF32 a) {
                    _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 OSTRIA_FN PackF32 LoadBf16(const uint16_t* p) {
-  const __m256i wide =
-      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 OSTRIA_FN void StoreBf16(uint16_t* p, PackF32 a) {
@@ -246,7 +245,9 @@ template <int kShift>
 OSTRIA_FN PackU32 ShiftRight(PackU32 a) {
   return _mm256_srli_epi32(a.v, kShift);
 }
-OSTRIA_FN PackU32 LowBits31(PackU32 a) { return _mm256_and_si256(a.v, _mm256_set1_epi32(0x7fffffff)); }
+OSTRIA_FN PackU32 LowBits31(PackU32 a) {
+  return _mm256_and_si256(a.v, _mm256_set1_epi32(0x7fffffff));
+}
 OSTRIA_FN PackF32 FromSmallInt(PackU32 a) { return _mm256_cvtepi32_ps(a.v); }  // below 2^31
 OSTRIA_FN PackF32 AsSignOf(PackU32 a) {  // -0.0 where the top bit is set, else +0.0
   return _mm256_and_ps(_mm256_castsi256_ps(a.v), _mm256_set1_ps(-0.0f));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX-512 (F, BW, DQ, VL) packs: 16 floats or 8 doubles with the primitives of
-// kernels/scalar/primitives.h. Only translation units with OSTRIA_SIMD_ISA == 2 include this (through
-// pack.h). Masks are mask registers.
+// kernels/scalar/primitives.h. Only translation units with OSTRIA_SIMD_ISA == 2 include this
+// (through pack.h). Masks are mask registers.
 #pragma once
 
 #include <immintrin.h>
@@ -83,35 +83,60 @@ OSTRIA_FN PackF64 Round(PackF64 a) { return _mm512_roundscale_pd(a.v, kRoundNear
 OSTRIA_FN PackF64 RoundSmall(PackF64 a) { return Round(a); }
 
 // != is true of NaN, the others false, as in C.
-OSTRIA_FN Mask32 operator<(PackF32 a, PackF32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
-OSTRIA_FN Mask32 operator<=(PackF32 a, PackF32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
-OSTRIA_FN Mask32 operator>(PackF32 a, PackF32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
-OSTRIA_FN Mask32 operator>=(PackF32 a, PackF32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)}; }
-OSTRIA_FN Mask32 operator==(PackF32 a, PackF32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
-OSTRIA_FN Mask32 operator!=(PackF32 a, PackF32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_NEQ_UQ)}; }
-OSTRIA_FN Mask64 operator<(PackF64 a, PackF64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ)}; }
-OSTRIA_FN Mask64 operator<=(PackF64 a, PackF64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_LE_OQ)}; }
-OSTRIA_FN Mask64 operator>(PackF64 a, PackF64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_GT_OQ)}; }
-OSTRIA_FN Mask64 operator>=(PackF64 a, PackF64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_GE_OQ)}; }
-OSTRIA_FN Mask64 operator==(PackF64 a, PackF64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ)}; }
-OSTRIA_FN Mask64 operator!=(PackF64 a, PackF64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_NEQ_UQ)}; }
+OSTRIA_FN Mask32 operator<(PackF32 a, PackF32 b) {
+  return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)};
+}
+OSTRIA_FN Mask32 operator<=(PackF32 a, PackF32 b) {
+  return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)};
+}
+OSTRIA_FN Mask32 operator>(PackF32 a, PackF32 b) {
+  return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)};
+}
+OSTRIA_FN Mask32 operator>=(PackF32 a, PackF32 b) {
+  return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)};
+}
+OSTRIA_FN Mask32 operator==(PackF32 a, PackF32 b) {
+  return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)};
+}
+OSTRIA_FN Mask32 operator!=(PackF32 a, PackF32 b) {
+  return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_NEQ_UQ)};
+}
+OSTRIA_FN Mask64 operator<(PackF64 a, PackF64 b) {
+  return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ)};
+}
+OSTRIA_FN Mask64 operator<=(PackF64 a, PackF64 b) {
+  return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_LE_OQ)};
+}
+OSTRIA_FN Mask64 operator>(PackF64 a, PackF64 b) {
+  return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_GT_OQ)};
+}
+OSTRIA_FN Mask64 operator>=(PackF64 a, PackF64 b) {
+  return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_GE_OQ)};
+}
+OSTRIA_FN Mask64 operator==(PackF64 a, PackF64 b) {
+  return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ)};
+}
+OSTRIA_FN Mask64 operator!=(PackF64 a, PackF64 b) {
+  return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_NEQ_UQ)};
+}
 template <class M>
-  requires(sizeof(M) <= 2 && requires(M m) { m.v; })
-OSTRIA_FN M operator&(M a, M b) {
+requires(sizeof(M) <= 2 && requires(M m) { m.v; }) OSTRIA_FN M operator&(M a, M b) {
   return {static_cast<decltype(a.v)>(a.v & b.v)};
 }
 template <class M>
-  requires(sizeof(M) <= 2 && requires(M m) { m.v; })
-OSTRIA_FN M operator|(M a, M b) {
+requires(sizeof(M) <= 2 && requires(M m) { m.v; }) OSTRIA_FN M operator|(M a, M b) {
   return {static_cast<decltype(a.v)>(a.v | b.v)};
 }
 template <class M>
-  requires(sizeof(M) <= 2 && requires(M m) { m.v; })
-OSTRIA_FN M operator^(M a, M b) {
+requires(sizeof(M) <= 2 && requires(M m) { m.v; }) OSTRIA_FN M operator^(M a, M b) {
   return {static_cast<decltype(a.v)>(a.v ^ b.v)};
 }
-OSTRIA_FN PackF32 Select(Mask32 m, PackF32 a, PackF32 b) { return _mm512_mask_blend_ps(m.v, b.v, a.v); }
-OSTRIA_FN PackF64 Select(Mask64 m, PackF64 a, PackF64 b) { return _mm512_mask_blend_pd(m.v, b.v, a.v); }
+OSTRIA_FN PackF32 Select(Mask32 m, PackF32 a, PackF32 b) {
+  return _mm512_mask_blend_ps(m.v, b.v, a.v);
+}
+OSTRIA_FN PackF64 Select(Mask64 m, PackF64 a, PackF64 b) {
+  return _mm512_mask_blend_pd(m.v, b.v, a.v);
+}
 OSTRIA_FN bool Any(Mask32 m) { return m.v != 0; }
 OSTRIA_FN bool Any(Mask64 m) { return m.v != 0; }
 
@@ -208,7 +233,9 @@ template <int kShift>
 OSTRIA_FN PackU32 ShiftRight(PackU32 a) {
   return _mm512_srli_epi32(a.v, kShift);
 }
-OSTRIA_FN PackU32 LowBits31(PackU32 a) { return _mm512_and_si512(a.v, _mm512_set1_epi32(0x7fffffff)); }
+OSTRIA_FN PackU32 LowBits31(PackU32 a) {
+  return _mm512_and_si512(a.v, _mm512_set1_epi32(0x7fffffff));
+}
 OSTRIA_FN PackF32 FromSmallInt(PackU32 a) { return _mm512_cvtepi32_ps(a.v); }  // below 2^31
 OSTRIA_FN PackF32 AsSignOf(PackU32 a) {  // -0.0 where the top bit is set, else +0.0
   return _mm512_and_ps(_mm512_castsi512_ps(a.v), _mm512_set1_ps(-0.0f));
@@ -224,7 +251,8 @@ OSTRIA_FN void MulHiLo(PackU32 a, uint32_t b, PackU32* high, PackU32* low) {
 OSTRIA_FN void StoreInterleaved(uint32_t* p, PackU32 a, PackU32 b, PackU32 c, PackU32 d) {
   const __m512i ab0 = _mm512_unpacklo_epi32(a.v, b.v), ab1 = _mm512_unpackhi_epi32(a.v, b.v);
   const __m512i cd0 = _mm512_unpacklo_epi32(c.v, d.v), cd1 = _mm512_unpackhi_epi32(c.v, d.v);
-  // q_j holds, in its four 128-bit lanes, the quads j, j + 4, j + 8 and j + 12: transpose the lanes.
+  // q_j holds, in its four 128-bit lanes, the quads j, j + 4, j + 8 and j + 12: transpose the
+  // lanes.
   const __m512i q0 = _mm512_unpacklo_epi64(ab0, cd0), q1 = _mm512_unpackhi_epi64(ab0, cd0);
   const __m512i q2 = _mm512_unpacklo_epi64(ab1, cd1), q3 = _mm512_unpackhi_epi64(ab1, cd1);
   const __m512i r0 = _mm512_shuffle_i32x4(q0, q1, 0x88), r1 = _mm512_shuffle_i32x4(q2, q3, 0x88);

@@ -43,7 +43,9 @@ void ForTiles(const Words& w, uint64_t first, int64_t n, Fn fn) {
 uint64_t Wide(const uint32_t* words) { return static_cast<uint64_t>(words[0]) << 32 | words[1]; }
 
 // u < p for u = word / 2^32, exactly: p = 1 is always true.
-uint64_t Threshold(double p) { return static_cast<uint64_t>(std::clamp(p, 0.0, 1.0) * 0x1p32 + 0.5); }
+uint64_t Threshold(double p) {
+  return static_cast<uint64_t>(std::clamp(p, 0.0, 1.0) * 0x1p32 + 0.5);
+}
 
 }  // namespace
 
@@ -53,13 +55,15 @@ void FillRandomBits(const RandomKey& key, uint64_t first, uint32_t* out, int64_t
   });
 }
 
-void FillUniform(const RandomKey& key, uint64_t first, float* out, int64_t n, double low, double high) {
+void FillUniform(const RandomKey& key, uint64_t first, float* out, int64_t n, double low,
+                 double high) {
   const float a = static_cast<float>(low), b = static_cast<float>(high);
   ForTiles<1>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
     Dense().random.uniform(words, out + at, count, a, b);
   });
 }
-void FillUniform(const RandomKey& key, uint64_t first, double* out, int64_t n, double low, double high) {
+void FillUniform(const RandomKey& key, uint64_t first, double* out, int64_t n, double low,
+                 double high) {
   ForTiles<2>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       const double v = low + kernels::UniformFromBits64(Wide(words + 2 * i)) * (high - low);
@@ -68,13 +72,15 @@ void FillUniform(const RandomKey& key, uint64_t first, double* out, int64_t n, d
   });
 }
 
-void FillNormal(const RandomKey& key, uint64_t first, float* out, int64_t n, double mean, double stddev) {
+void FillNormal(const RandomKey& key, uint64_t first, float* out, int64_t n, double mean,
+                double stddev) {
   const float a = static_cast<float>(mean), b = static_cast<float>(stddev);
   ForTiles<1>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
     Dense().random.normal(words, out + at, count, a, b);
   });
 }
-void FillNormal(const RandomKey& key, uint64_t first, double* out, int64_t n, double mean, double stddev) {
+void FillNormal(const RandomKey& key, uint64_t first, double* out, int64_t n, double mean,
+                double stddev) {
   ForTiles<2>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       out[at + i] = mean + stddev * kernels::NormalFromBits64(Wide(words + 2 * i));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counter-based random fills: element i of (seed, stream, step) is a pure function of those four numbers
-// (kernels/scalar/philox.h), whatever the range, the threads or the instruction set.
+// Counter-based random fills: element i of (seed, stream, step) is a pure function of those four
+// numbers (kernels/scalar/philox.h), whatever the range, the threads or the instruction set.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,14 @@ struct RandomKey {
 /// The 32-bit words of elements [first, first + n).
 void FillRandomBits(const RandomKey& key, uint64_t first, uint32_t* out, int64_t n);
 /// Uniform in [low, high), of 24 (float) or 53 (double) bits.
-void FillUniform(const RandomKey& key, uint64_t first, float* out, int64_t n, double low, double high);
-void FillUniform(const RandomKey& key, uint64_t first, double* out, int64_t n, double low, double high);
-void FillNormal(const RandomKey& key, uint64_t first, float* out, int64_t n, double mean, double stddev);
-void FillNormal(const RandomKey& key, uint64_t first, double* out, int64_t n, double mean, double stddev);
+void FillUniform(const RandomKey& key, uint64_t first, float* out, int64_t n, double low,
+                 double high);
+void FillUniform(const RandomKey& key, uint64_t first, double* out, int64_t n, double low,
+                 double high);
+void FillNormal(const RandomKey& key, uint64_t first, float* out, int64_t n, double mean,
+                double stddev);
+void FillNormal(const RandomKey& key, uint64_t first, double* out, int64_t n, double mean,
+                double stddev);
 /// The normal restricted to two standard deviations around the mean.
 void FillTruncatedNormal(const RandomKey& key, uint64_t first, float* out, int64_t n, double mean,
                          double stddev);
@@ -27,8 +31,8 @@ void FillTruncatedNormal(const RandomKey& key, uint64_t first, double* out, int6
                          double stddev);
 /// True with probability p, one 32-bit word per element.
 void FillBernoulli(const RandomKey& key, uint64_t first, bool* out, int64_t n, double p);
-/// y = x / (1 - rate) where FillBernoulli(key, first, .., 1 - rate) is true, else 0; y may be x. The same
-/// call on the gradient is the backward pass.
+/// y = x / (1 - rate) where FillBernoulli(key, first, .., 1 - rate) is true, else 0; y may be x.
+/// The same call on the gradient is the backward pass.
 template <class T>
 void Dropout(const RandomKey& key, uint64_t first, const T* x, T* y, int64_t n, double rate);
 

@@ -49,8 +49,8 @@ void LogSoftmaxGrad(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols) 
 }
 
 template <class T>
-int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType label_dtype, const T* dloss,
-                                  T* loss, T* dlogits, int64_t rows, int64_t cols) {
+int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType label_dtype,
+                                  const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols) {
   OSTRIA_CHECK(label_dtype == DType::kInt32 || label_dtype == DType::kInt64);
   const bool wide = label_dtype == DType::kInt64;
   std::atomic<int64_t> first_bad{rows};
@@ -58,8 +58,8 @@ int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType lab
     const void* some = static_cast<const char*>(labels) + b * (wide ? 8 : 4);
     const int64_t bad = DenseOf<T>().sparse_softmax_xent(
         logits + b * cols, some, wide, dloss == nullptr ? nullptr : dloss + b,
-        loss == nullptr ? nullptr : loss + b, dlogits == nullptr ? nullptr : dlogits + b * cols, e - b,
-        cols);
+        loss == nullptr ? nullptr : loss + b, dlogits == nullptr ? nullptr : dlogits + b * cols,
+        e - b, cols);
     if (bad < 0) return;
     int64_t seen = first_bad.load();
     while (b + bad < seen && !first_bad.compare_exchange_weak(seen, b + bad)) {
@@ -73,8 +73,8 @@ void LayerNorm(const T* x, const T* gamma, const T* beta, double epsilon, T* y, 
                int64_t rows, int64_t cols) {
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
     DenseOf<T>().layer_norm(x + b * cols, gamma, beta, epsilon, y + b * cols,
-                            mean == nullptr ? nullptr : mean + b, rstd == nullptr ? nullptr : rstd + b,
-                            e - b, cols);
+                            mean == nullptr ? nullptr : mean + b,
+                            rstd == nullptr ? nullptr : rstd + b, e - b, cols);
   });
 }
 
@@ -86,7 +86,8 @@ void LayerNormGrad(const T* x, const T* gamma, const T* mean, const T* rstd, con
     const int64_t grain = std::max<int64_t>(1, 8192 / (16 * std::max<int64_t>(1, rows)));
     ParallelFor(blocks, grain, [&](int64_t begin, int64_t end) {
       const int64_t c = begin * 16, n = std::min(end * 16, cols) - c;
-      DenseOf<T>().layer_norm_grad_params(x + c, mean, rstd, dy + c, rows, n, cols, dgamma + c, dbeta + c);
+      DenseOf<T>().layer_norm_grad_params(x + c, mean, rstd, dy + c, rows, n, cols, dgamma + c,
+                                          dbeta + c);
     });
   }
   if (dx == nullptr) return;
@@ -115,18 +116,18 @@ bool AllFinite(const T* x, int64_t n) {
   return finite;
 }
 
-#define OSTRIA_INSTANTIATE(T)                                                                       \
-  template void Softmax<T>(const T*, T*, int64_t, int64_t);                                         \
-  template void LogSoftmax<T>(const T*, T*, int64_t, int64_t);                                      \
-  template void SoftmaxGrad<T>(const T*, const T*, T*, int64_t, int64_t);                           \
-  template void LogSoftmaxGrad<T>(const T*, const T*, T*, int64_t, int64_t);                        \
-  template int64_t SparseSoftmaxCrossEntropy<T>(const T*, const void*, DType, const T*, T*, T*,     \
-                                                int64_t, int64_t);                                  \
-  template void LayerNorm<T>(const T*, const T*, const T*, double, T*, T*, T*, int64_t, int64_t);   \
-  template void LayerNormGrad<T>(const T*, const T*, const T*, const T*, const T*, T*, T*, T*,      \
-                                 int64_t, int64_t);                                                 \
-  template void ColumnSums<T>(const T*, int64_t, int64_t, T*);                                      \
-  template T SumOfSquares<T>(const T*, int64_t);                                                    \
+#define OSTRIA_INSTANTIATE(T)                                                                     \
+  template void Softmax<T>(const T*, T*, int64_t, int64_t);                                       \
+  template void LogSoftmax<T>(const T*, T*, int64_t, int64_t);                                    \
+  template void SoftmaxGrad<T>(const T*, const T*, T*, int64_t, int64_t);                         \
+  template void LogSoftmaxGrad<T>(const T*, const T*, T*, int64_t, int64_t);                      \
+  template int64_t SparseSoftmaxCrossEntropy<T>(const T*, const void*, DType, const T*, T*, T*,   \
+                                                int64_t, int64_t);                                \
+  template void LayerNorm<T>(const T*, const T*, const T*, double, T*, T*, T*, int64_t, int64_t); \
+  template void LayerNormGrad<T>(const T*, const T*, const T*, const T*, const T*, T*, T*, T*,    \
+                                 int64_t, int64_t);                                               \
+  template void ColumnSums<T>(const T*, int64_t, int64_t, T*);                                    \
+  template T SumOfSquares<T>(const T*, int64_t);                                                  \
   template bool AllFinite<T>(const T*, int64_t);
 OSTRIA_INSTANTIATE(float)
 OSTRIA_INSTANTIATE(double)

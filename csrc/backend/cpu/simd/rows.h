@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax, cross-entropy, layer normalisation over the last axis of dense [rows, cols], and sums over the
-// rows. T is float or double. Threads split rows or columns; results never depend on how many.
+// Softmax, cross-entropy, layer normalisation over the last axis of dense [rows, cols], and sums
+// over the rows. T is float or double. Threads split rows or columns; results never depend on how
+// many.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +24,19 @@ void LogSoftmaxGrad(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
 
 /// loss[r] = logsumexp(logits[r]) - logits[r, labels[r]]; dlogits = (softmax - onehot) * dloss[r].
 /// labels: int32 or int64 [rows]. Null loss, dlogits: not wanted; null dloss: 1. A label outside
-/// [0, cols) makes that row's results NaN; returns the first such row, or -1. dlogits may be logits.
+/// [0, cols) makes that row's results NaN; returns the first such row, or -1. dlogits may be
+/// logits.
 template <class T>
-int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType label_dtype, const T* dloss,
-                                  T* loss, T* dlogits, int64_t rows, int64_t cols);
+int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType label_dtype,
+                                  const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols);
 
-/// y = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(variance + epsilon). gamma, beta [cols] and
-/// mean, rstd [rows] may be null.
+/// y = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(variance + epsilon). gamma, beta [cols]
+/// and mean, rstd [rows] may be null.
 template <class T>
 void LayerNorm(const T* x, const T* gamma, const T* beta, double epsilon, T* y, T* mean, T* rstd,
                int64_t rows, int64_t cols);
-/// dx, dgamma, dbeta may be null (dgamma and dbeta together); gamma null means ones. dx may be dy only
-/// when dgamma and dbeta are null.
+/// dx, dgamma, dbeta may be null (dgamma and dbeta together); gamma null means ones. dx may be dy
+/// only when dgamma and dbeta are null.
 template <class T>
 void LayerNormGrad(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy, T* dx,
                    T* dgamma, T* dbeta, int64_t rows, int64_t cols);

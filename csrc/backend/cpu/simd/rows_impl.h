@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax, cross-entropy and layer normalisation over the last axis, once per instruction set. Every row
-// is computed by itself, so that threads may split rows anywhere.
+// Softmax, cross-entropy and layer normalisation over the last axis, once per instruction set.
+// Every row is computed by itself, so that threads may split rows anywhere.
 #pragma once
 
 #include "backend/cpu/simd/fold_impl.h"
@@ -21,10 +21,12 @@ OSTRIA_FN void ForVectors(int64_t n, F fn) {
 template <class V>
 OSTRIA_FN ScalarOf<V> RowMax(const ScalarOf<V>* x, int64_t n) {
   V m = -kernels::Infinity<V>();
-  ForVectors<V>(n, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-    // Max keeps its second operand when either is NaN: the NaN itself is dropped, exp brings it back.
-    m = Max(LoadVecFill(x + i, count, -kernels::Infinity<V>()), m);
-  });
+  ForVectors<V>(
+      n, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+        // Max keeps its second operand when either is NaN: the NaN itself is dropped, exp brings it
+        // back.
+        m = Max(LoadVecFill(x + i, count, -kernels::Infinity<V>()), m);
+      });
   return ReduceMax(m);
 }
 
@@ -32,12 +34,12 @@ OSTRIA_FN ScalarOf<V> RowMax(const ScalarOf<V>* x, int64_t n) {
 template <class V>
 OSTRIA_FN ScalarOf<V> ExpSum(const ScalarOf<V>* x, ScalarOf<V> max, ScalarOf<V>* y, int64_t n) {
   V sum = V(0);
-  ForVectors<V>(n, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-    const V e =
-        kernels::Exp(LoadVecFill(x + i, count, -kernels::Infinity<V>()) - V(max));
-    if (y != nullptr) StoreVec(y + i, count, e);
-    sum = sum + e;
-  });
+  ForVectors<V>(
+      n, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+        const V e = kernels::Exp(LoadVecFill(x + i, count, -kernels::Infinity<V>()) - V(max));
+        if (y != nullptr) StoreVec(y + i, count, e);
+        sum = sum + e;
+      });
   return ReduceAdd(sum);
 }
 
@@ -46,9 +48,10 @@ void SoftmaxRows(const ScalarOf<V>* x, ScalarOf<V>* y, int64_t rows, int64_t col
   using T = ScalarOf<V>;
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
     const V scale = V(T(1) / ExpSum<V>(x, RowMax<V>(x, cols), y, cols));
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      StoreVec(y + i, n, LoadVecUpTo<V>(y + i, n) * scale);
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          StoreVec(y + i, n, LoadVecUpTo<V>(y + i, n) * scale);
+        });
   }
 }
 
@@ -58,9 +61,10 @@ void LogSoftmaxRows(const ScalarOf<V>* x, ScalarOf<V>* y, int64_t rows, int64_t 
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
     const T max = RowMax<V>(x, cols);
     const V log = V(kernels::Log(ExpSum<V>(x, max, static_cast<T*>(nullptr), cols)));
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      StoreVec(y + i, n, (LoadVecUpTo<V>(x + i, n) - V(max)) - log);
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          StoreVec(y + i, n, (LoadVecUpTo<V>(x + i, n) - V(max)) - log);
+        });
   }
 }
 
@@ -70,15 +74,17 @@ void SoftmaxGradRows(const ScalarOf<V>* y, const ScalarOf<V>* dy, ScalarOf<V>* d
                      int64_t cols) {
   for (int64_t r = 0; r < rows; ++r, y += cols, dy += cols, dx += cols) {
     V dot = V(0);
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      const V d = LoadVecUpTo<V>(dy + i, n);
-      dot = kLog ? dot + d : Fma(d, LoadVecUpTo<V>(y + i, n), dot);
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          const V d = LoadVecUpTo<V>(dy + i, n);
+          dot = kLog ? dot + d : Fma(d, LoadVecUpTo<V>(y + i, n), dot);
+        });
     const V sum = V(ReduceAdd(dot));
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      const V d = LoadVecUpTo<V>(dy + i, n), p = LoadVecUpTo<V>(y + i, n);
-      StoreVec(dx + i, n, kLog ? d - kernels::Exp(p) * sum : p * (d - sum));
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          const V d = LoadVecUpTo<V>(dy + i, n), p = LoadVecUpTo<V>(y + i, n);
+          StoreVec(dx + i, n, kLog ? d - kernels::Exp(p) * sum : p * (d - sum));
+        });
   }
 }
 
@@ -101,9 +107,10 @@ int64_t SparseSoftmaxXent(const ScalarOf<V>* logits, const void* labels, bool wi
     if (d == nullptr) continue;
     const T upstream = dloss == nullptr ? T(1) : dloss[r];
     const V scale = V((bad ? kernels::NotANumber<T>() : upstream) / sum);
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      StoreVec(d + i, n, LoadVecUpTo<V>(d + i, n) * scale);
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          StoreVec(d + i, n, LoadVecUpTo<V>(d + i, n) * scale);
+        });
     if (!bad) d[label] = d[label] - upstream;
   }
   return first_bad;
@@ -111,25 +118,27 @@ int64_t SparseSoftmaxXent(const ScalarOf<V>* logits, const void* labels, bool wi
 
 template <class V>
 void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarOf<V>* beta,
-                   double epsilon, ScalarOf<V>* y, ScalarOf<V>* mean, ScalarOf<V>* rstd, int64_t rows,
-                   int64_t cols) {
+                   double epsilon, ScalarOf<V>* y, ScalarOf<V>* mean, ScalarOf<V>* rstd,
+                   int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
   const T inverse = T(1) / static_cast<T>(cols);
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
     const T mu = FoldRange<FoldOp::kSum, V>(x, cols) * inverse;
     V square = V(0);
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      const V c = LoadVecFill(x + i, n, V(mu)) - V(mu);
-      square = Fma(c, c, square);
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          const V c = LoadVecFill(x + i, n, V(mu)) - V(mu);
+          square = Fma(c, c, square);
+        });
     const T variance = ReduceAdd(square) * inverse;
     const T s = T(1) / Sqrt(variance + static_cast<T>(epsilon));
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      V z = (LoadVecUpTo<V>(x + i, n) - V(mu)) * V(s);
-      if (gamma != nullptr) z = z * LoadVecUpTo<V>(gamma + i, n);
-      if (beta != nullptr) z = z + LoadVecUpTo<V>(beta + i, n);
-      StoreVec(y + i, n, z);
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          V z = (LoadVecUpTo<V>(x + i, n) - V(mu)) * V(s);
+          if (gamma != nullptr) z = z * LoadVecUpTo<V>(gamma + i, n);
+          if (beta != nullptr) z = z + LoadVecUpTo<V>(beta + i, n);
+          StoreVec(y + i, n, z);
+        });
     if (mean != nullptr) mean[r] = mu;
     if (rstd != nullptr) rstd[r] = s;
   }
@@ -138,8 +147,8 @@ void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarO
 // dx = rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = dy * gamma.
 template <class V>
 void LayerNormGradInput(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarOf<V>* mean,
-                        const ScalarOf<V>* rstd, const ScalarOf<V>* dy, ScalarOf<V>* dx, int64_t rows,
-                        int64_t cols) {
+                        const ScalarOf<V>* rstd, const ScalarOf<V>* dy, ScalarOf<V>* dx,
+                        int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
   const T inverse = T(1) / static_cast<T>(cols);
   for (int64_t r = 0; r < rows; ++r, x += cols, dy += cols, dx += cols) {
@@ -149,16 +158,18 @@ void LayerNormGradInput(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const Sc
       const V d = LoadVecUpTo<V>(dy + i, n);
       return gamma == nullptr ? d : d * LoadVecUpTo<V>(gamma + i, n);
     };
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      const V h = h_at(i, n);
-      sum = sum + h;
-      dot = Fma(h, (LoadVecUpTo<V>(x + i, n) - mu) * s, dot);
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          const V h = h_at(i, n);
+          sum = sum + h;
+          dot = Fma(h, (LoadVecUpTo<V>(x + i, n) - mu) * s, dot);
+        });
     const V mean_h = V(ReduceAdd(sum) * inverse), mean_dot = V(ReduceAdd(dot) * inverse);
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      const V xhat = (LoadVecUpTo<V>(x + i, n) - mu) * s;
-      StoreVec(dx + i, n, s * (h_at(i, n) - mean_h - xhat * mean_dot));
-    });
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          const V xhat = (LoadVecUpTo<V>(x + i, n) - mu) * s;
+          StoreVec(dx + i, n, s * (h_at(i, n) - mean_h - xhat * mean_dot));
+        });
   }
 }
 
@@ -172,24 +183,26 @@ void LayerNormGradBlock(const ScalarOf<V>* x, const ScalarOf<V>* mean, const Sca
     const int64_t half = (rows / 2 + kFoldRows - 1) / kFoldRows * kFoldRows, skip = half * stride;
     alignas(64) T g[kFoldColumns], b[kFoldColumns];
     LayerNormGradBlock<V>(x, mean, rstd, dy, half, cols, stride, dgamma, dbeta);
-    LayerNormGradBlock<V>(x + skip, mean + half, rstd + half, dy + skip, rows - half, cols, stride, g,
-                          b);
-    ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      StoreVec(dgamma + i, n, LoadVecUpTo<V>(dgamma + i, n) + LoadVecUpTo<V>(g + i, n));
-      StoreVec(dbeta + i, n, LoadVecUpTo<V>(dbeta + i, n) + LoadVecUpTo<V>(b + i, n));
-    });
+    LayerNormGradBlock<V>(x + skip, mean + half, rstd + half, dy + skip, rows - half, cols, stride,
+                          g, b);
+    ForVectors<V>(
+        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          StoreVec(dgamma + i, n, LoadVecUpTo<V>(dgamma + i, n) + LoadVecUpTo<V>(g + i, n));
+          StoreVec(dbeta + i, n, LoadVecUpTo<V>(dbeta + i, n) + LoadVecUpTo<V>(b + i, n));
+        });
     return;
   }
-  ForVectors<V>(cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-    V g = V(0), b = V(0);
-    for (int64_t r = 0; r < rows; ++r) {
-      const V d = LoadVecUpTo<V>(dy + r * stride + i, n);
-      g = Fma(d, (LoadVecUpTo<V>(x + r * stride + i, n) - V(mean[r])) * V(rstd[r]), g);
-      b = b + d;
-    }
-    StoreVec(dgamma + i, n, g);
-    StoreVec(dbeta + i, n, b);
-  });
+  ForVectors<V>(
+      cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+        V g = V(0), b = V(0);
+        for (int64_t r = 0; r < rows; ++r) {
+          const V d = LoadVecUpTo<V>(dy + r * stride + i, n);
+          g = Fma(d, (LoadVecUpTo<V>(x + r * stride + i, n) - V(mean[r])) * V(rstd[r]), g);
+          b = b + d;
+        }
+        StoreVec(dgamma + i, n, g);
+        StoreVec(dbeta + i, n, b);
+      });
 }
 
 template <class V>

@@ -78,7 +78,8 @@ TEST(Elementwise, FunctionsAreAccurateOnEveryIsa) {
     for (const Accuracy& row : kAccuracy) {
       SCOPED_TRACE(kernels::Name(row.op));
       std::vector<float> x = Numbers(20011, row.low, row.high);
-      for (uint32_t bits = 0; bits < 0x7f800000u; bits += 70001) {  // all magnitudes, subnormals too
+      for (uint32_t bits = 0; bits < 0x7f800000u;
+           bits += 70001) {  // all magnitudes, subnormals too
         x.push_back(std::bit_cast<float>(bits));
         x.push_back(-std::bit_cast<float>(bits));
       }
@@ -107,7 +108,8 @@ TEST(Elementwise, FunctionsAreAccurateOnEveryIsa) {
 TEST(Elementwise, GeluIsAccurateInAbsoluteTerms) {
   ForEachIsa([] {
     const std::vector<float> x = Numbers(5001, -12, 12);
-    const std::vector<float> exact = Unary(ScalarOp::kGelu, x), tanh = Unary(ScalarOp::kGeluTanh, x);
+    const std::vector<float> exact = Unary(ScalarOp::kGelu, x),
+                             tanh = Unary(ScalarOp::kGeluTanh, x);
     for (size_t i = 0; i < x.size(); ++i) {
       const double v = x[i];
       EXPECT_NEAR(exact[i], 0.5 * v * (1 + std::erf(v / std::sqrt(2.0))), 4e-7 * (1 + std::abs(v)));
@@ -142,8 +144,10 @@ TEST(Elementwise, SpecialValues) {
       for (size_t i = 0; i < x.size(); ++i) EXPECT_LE(UlpError(y[i], row.exact(x[i])), 1) << x[i];
     }
     // x * gate(x) has a limit of 0 where the product alone would be NaN.
-    EXPECT_EQ(Unary(ScalarOp::kSilu, std::vector<float>{-kInf, kInf}), (std::vector<float>{0, kInf}));
-    EXPECT_EQ(Unary(ScalarOp::kGelu, std::vector<float>{-kInf, kInf}), (std::vector<float>{0, kInf}));
+    EXPECT_EQ(Unary(ScalarOp::kSilu, std::vector<float>{-kInf, kInf}),
+              (std::vector<float>{0, kInf}));
+    EXPECT_EQ(Unary(ScalarOp::kGelu, std::vector<float>{-kInf, kInf}),
+              (std::vector<float>{0, kInf}));
     EXPECT_EQ(Unary(ScalarOp::kRound, std::vector<float>{0.5f, 1.5f, -2.5f}),
               (std::vector<float>{0, 2, -2}));
     EXPECT_TRUE(std::signbit(Unary(ScalarOp::kTanh, std::vector<float>{-0.0f})[0]));
@@ -151,18 +155,21 @@ TEST(Elementwise, SpecialValues) {
     const std::vector<float> a = {kNan, 1, 1, 2, -1}, b = {1, kNan, 2, 1, 1};
     const std::vector<float> high = Binary(ScalarOp::kMaximum, a, b);
     const std::vector<float> low = Binary(ScalarOp::kMinimum, a, b);
-    EXPECT_TRUE(std::isnan(high[0]) && std::isnan(high[1]) && std::isnan(low[0]) && std::isnan(low[1]));
+    EXPECT_TRUE(std::isnan(high[0]) && std::isnan(high[1]) && std::isnan(low[0]) &&
+                std::isnan(low[1]));
     EXPECT_EQ(high[2], 2);
     EXPECT_EQ(low[3], 1);
     EXPECT_EQ(Predicate(ScalarOp::kNotEqual, a, a), (std::vector<uint8_t>{1, 0, 0, 0, 0}));
     EXPECT_EQ(Predicate(ScalarOp::kLess, a, b), (std::vector<uint8_t>{0, 0, 1, 0, 1}));
-    EXPECT_EQ(Predicate(ScalarOp::kIsFinite, x, x), (std::vector<uint8_t>{1, 1, 0, 0, 0, 1, 1, 1, 1}));
+    EXPECT_EQ(Predicate(ScalarOp::kIsFinite, x, x),
+              (std::vector<uint8_t>{1, 1, 0, 0, 0, 1, 1, 1, 1}));
     // NumPy: the remainder has the divisor's sign.
     const std::vector<float> m = Binary<float>(ScalarOp::kMod, {-7, 7, -6, 5}, {3, -3, 3, kInf});
     EXPECT_EQ(m, (std::vector<float>{2, -2, 0, 5}));
     EXPECT_EQ(Binary<float>(ScalarOp::kFloorDivide, {-7, 7, -6, 1}, {3, -3, 3, 0}),
               (std::vector<float>{-3, -3, -2, kInf}));
-    EXPECT_EQ(Binary<float>(ScalarOp::kPow, {2, 4, 0}, {10, 0.5f, 0}), (std::vector<float>{1024, 2, 1}));
+    EXPECT_EQ(Binary<float>(ScalarOp::kPow, {2, 4, 0}, {10, 0.5f, 0}),
+              (std::vector<float>{1024, 2, 1}));
   });
 }
 
@@ -171,8 +178,10 @@ TEST(Elementwise, IntegersWrapAndNeverTrap) {
   const std::vector<int32_t> a = {7, -7, kLow, 5, kLow}, b = {-2, 2, -1, 0, 1};
   EXPECT_EQ(Binary(ScalarOp::kFloorDivide, a, b), (std::vector<int32_t>{-4, -4, kLow, 0, kLow}));
   EXPECT_EQ(Binary(ScalarOp::kMod, a, b), (std::vector<int32_t>{-1, 1, 0, 0, 0}));
-  EXPECT_EQ(Binary(ScalarOp::kSubtract, a, b), (std::vector<int32_t>{9, -9, kLow + 1, 5, 0x7fffffff}));
-  EXPECT_EQ(Binary<int8_t>(ScalarOp::kMultiply, {100, -128}, {2, -1}), (std::vector<int8_t>{-56, -128}));
+  EXPECT_EQ(Binary(ScalarOp::kSubtract, a, b),
+            (std::vector<int32_t>{9, -9, kLow + 1, 5, 0x7fffffff}));
+  EXPECT_EQ(Binary<int8_t>(ScalarOp::kMultiply, {100, -128}, {2, -1}),
+            (std::vector<int8_t>{-56, -128}));
   EXPECT_EQ(Binary<int32_t>(ScalarOp::kPow, {3, -1, 2, 1}, {4, -3, -1, -9}),
             (std::vector<int32_t>{81, -1, 0, 1}));
   EXPECT_EQ(Unary<int32_t>(ScalarOp::kBitwiseInvert, {0, 5}), (std::vector<int32_t>{-1, -6}));
@@ -225,8 +234,12 @@ void CheckPatterns(DType dtype, const std::function<T(int64_t)>& value) {
     const int64_t out_size = SizeOf(ElementwiseResult(op, dtype));
     const ElementwiseProgram one = PrepareElementwiseFlat(op, dtype, 1, 0.25);
     for (const Pattern& pattern : kPatterns) {
-      ElementwiseArgs args = {op, dtype, static_cast<int>(pattern.sizes.size()), pattern.sizes.data(),
-                              pattern.strides, {0.25, 0}};
+      ElementwiseArgs args = {op,
+                              dtype,
+                              static_cast<int>(pattern.sizes.size()),
+                              pattern.sizes.data(),
+                              pattern.strides,
+                              {0.25, 0}};
       const ElementwiseProgram program = PrepareElementwise(args);
       const void* in[3] = {pool[0].data(), pool[1].data(), pool[2].data()};
       if (op == ScalarOp::kWhere) in[0] = condition.data();
@@ -235,7 +248,7 @@ void CheckPatterns(DType dtype, const std::function<T(int64_t)>& value) {
       WithThreads(2, [&] { RunElementwise(program, in, again.data()); });
       ASSERT_TRUE(SameBits(out, again)) << kernels::Name(op) << ", " << pattern.name;
       ASSERT_EQ(out.back(), 0xab) << "wrote past the end: " << kernels::Name(op);
-      for (int64_t k = 0; k < program.numel; k += program.numel > 2000 ? 97 : 1) {
+      for (int64_t k = 0; k<program.numel; k += program.numel> 2000 ? 97 : 1) {
         int64_t rest = k, offset[3] = {};
         for (int d = args.rank - 1; d >= 0; --d) {
           for (int i = 0; i < 3; ++i) offset[i] += rest % args.sizes[d] * pattern.strides[i][d];
@@ -272,14 +285,16 @@ TEST(Elementwise, InPlaceAndHalfStorage) {
     std::vector<float> x = Numbers(100003), y = Numbers(100003, 1, 2, 2), want = x;
     for (size_t i = 0; i < x.size(); ++i) want[i] = x[i] * y[i];
     const void* in[] = {x.data(), y.data()};
-    RunElementwise(PrepareElementwiseFlat(ScalarOp::kMultiply, DType::kFloat32, x.size()), in, x.data());
+    RunElementwise(PrepareElementwiseFlat(ScalarOp::kMultiply, DType::kFloat32, x.size()), in,
+                   x.data());
     EXPECT_TRUE(SameBits(x, want));
 
     std::vector<Float16> a, b;
     for (float v : Numbers(1001, -9, 9)) a.push_back(Float16(v)), b.push_back(Float16(2.5f));
     std::vector<Float16> sum(a.size());
     const void* halves[] = {a.data(), b.data()};
-    RunElementwise(PrepareElementwiseFlat(ScalarOp::kAdd, DType::kFloat16, a.size()), halves, sum.data());
+    RunElementwise(PrepareElementwiseFlat(ScalarOp::kAdd, DType::kFloat16, a.size()), halves,
+                   sum.data());
     for (size_t i = 0; i < a.size(); ++i) {
       ASSERT_EQ(sum[i].bits, Float16(static_cast<float>(a[i]) + 2.5f).bits);
     }

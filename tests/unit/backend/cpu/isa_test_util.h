@@ -47,7 +47,8 @@ double UlpError(T got, double want) {
     return std::numeric_limits<double>::infinity();
   }
   int exponent;
-  std::frexp(std::max(std::abs(want), static_cast<double>(std::numeric_limits<T>::min())), &exponent);
+  std::frexp(std::max(std::abs(want), static_cast<double>(std::numeric_limits<T>::min())),
+             &exponent);
   const double ulp = std::ldexp(1.0, exponent - std::numeric_limits<T>::digits);
   return std::abs(static_cast<double>(got) - want) / ulp;
 }

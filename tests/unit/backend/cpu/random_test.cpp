@@ -27,7 +27,8 @@ TEST(Random, PhiloxMatchesTheKnownAnswers) {
     kernels::Philox(c, k.key[0], k.key[1]);
     for (int i = 0; i < 4; ++i) EXPECT_EQ(c[i], k.words[i]);
   }
-  // Through the fills: block low and high, step low and high, and a seed that undoes the stream's mix.
+  // Through the fills: block low and high, step low and high, and a seed that undoes the stream's
+  // mix.
   ForEachIsa([] {
     for (const Known& k : kKnown) {
       const auto wide = [](uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; };
@@ -67,13 +68,18 @@ void CheckPureFunction(Fill fill) {
 const RandomKey kKey = {42, 7, 3};
 
 TEST(Random, AnElementDependsOnItsIndexOnly) {
-  CheckPureFunction<uint32_t>([](uint64_t f, uint32_t* o, int64_t n) { FillRandomBits(kKey, f, o, n); });
-  CheckPureFunction<float>([](uint64_t f, float* o, int64_t n) { FillUniform(kKey, f, o, n, -2, 5); });
-  CheckPureFunction<float>([](uint64_t f, float* o, int64_t n) { FillNormal(kKey, f, o, n, 1, 3); });
+  CheckPureFunction<uint32_t>(
+      [](uint64_t f, uint32_t* o, int64_t n) { FillRandomBits(kKey, f, o, n); });
+  CheckPureFunction<float>(
+      [](uint64_t f, float* o, int64_t n) { FillUniform(kKey, f, o, n, -2, 5); });
+  CheckPureFunction<float>(
+      [](uint64_t f, float* o, int64_t n) { FillNormal(kKey, f, o, n, 1, 3); });
   CheckPureFunction<float>(
       [](uint64_t f, float* o, int64_t n) { FillTruncatedNormal(kKey, f, o, n, 0, 0.05); });
-  CheckPureFunction<double>([](uint64_t f, double* o, int64_t n) { FillUniform(kKey, f, o, n, 0, 1); });
-  CheckPureFunction<double>([](uint64_t f, double* o, int64_t n) { FillNormal(kKey, f, o, n, 0, 1); });
+  CheckPureFunction<double>(
+      [](uint64_t f, double* o, int64_t n) { FillUniform(kKey, f, o, n, 0, 1); });
+  CheckPureFunction<double>(
+      [](uint64_t f, double* o, int64_t n) { FillNormal(kKey, f, o, n, 0, 1); });
   CheckPureFunction<double>(
       [](uint64_t f, double* o, int64_t n) { FillTruncatedNormal(kKey, f, o, n, 0, 1); });
   CheckPureFunction<uint8_t>([](uint64_t f, uint8_t* o, int64_t n) {

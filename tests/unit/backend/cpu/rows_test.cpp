@@ -11,7 +11,8 @@ namespace {
 struct Size {
   int64_t rows, cols;
 };
-const Size kSizes[] = {{1, 1}, {5, 3}, {7, 10}, {3, 16}, {64, 17}, {300, 10}, {71, 229}, {513, 1000}};
+const Size kSizes[] = {{1, 1},   {5, 3},    {7, 10},   {3, 16},
+                       {64, 17}, {300, 10}, {71, 229}, {513, 1000}};
 
 template <class T>
 constexpr double kTolerance = sizeof(T) == 4 ? 4e-6 : 1e-13;
@@ -53,12 +54,14 @@ std::vector<double> ExactSoftmax(const double* x, int64_t cols) {
 
 TEST(Rows, SoftmaxAndItsGradients) {
   ForCases([]<class T>(int64_t rows, int64_t cols) {
-    const std::vector<T> x = As<T>(Numbers(rows * cols, -9, 9)), dy = As<T>(Numbers(rows * cols, -1, 1, 2));
+    const std::vector<T> x = As<T>(Numbers(rows * cols, -9, 9)),
+                         dy = As<T>(Numbers(rows * cols, -1, 1, 2));
     const int64_t n = rows * cols;
     const auto y = TwoWays<T>(n, [&](T* o) { Softmax(x.data(), o, rows, cols); });
     const auto log = TwoWays<T>(n, [&](T* o) { LogSoftmax(x.data(), o, rows, cols); });
     const auto dx = TwoWays<T>(n, [&](T* o) { SoftmaxGrad(y.data(), dy.data(), o, rows, cols); });
-    const auto dlog = TwoWays<T>(n, [&](T* o) { LogSoftmaxGrad(log.data(), dy.data(), o, rows, cols); });
+    const auto dlog =
+        TwoWays<T>(n, [&](T* o) { LogSoftmaxGrad(log.data(), dy.data(), o, rows, cols); });
     for (int64_t r = 0; r < rows; ++r) {
       const std::vector<double> xd(x.begin() + r * cols, x.begin() + (r + 1) * cols);
       const std::vector<double> p = ExactSoftmax(xd.data(), cols);
@@ -80,7 +83,8 @@ TEST(Rows, SoftmaxOfExtremes) {
     const float kInf = std::numeric_limits<float>::infinity();
     std::vector<float> x = {1e30f, -1e30f, 1e30f, -kInf, 0, -kInf, 0, NAN, 1};
     Softmax(x.data(), x.data(), 3, 3);
-    EXPECT_EQ(std::vector<float>(x.begin(), x.begin() + 6), (std::vector<float>{0.5f, 0, 0.5f, 0, 1, 0}));
+    EXPECT_EQ(std::vector<float>(x.begin(), x.begin() + 6),
+              (std::vector<float>{0.5f, 0, 0.5f, 0, 1, 0}));
     for (int i = 6; i < 9; ++i) EXPECT_TRUE(std::isnan(x[i]));
   });
 }
@@ -92,11 +96,13 @@ TEST(Rows, SparseCrossEntropy) {
     std::vector<int64_t> wide(rows);
     for (int64_t r = 0; r < rows; ++r) wide[r] = labels[r] = static_cast<int32_t>(r * 7 % cols);
     const auto loss = TwoWays<T>(rows, [&](T* o) {
-      EXPECT_EQ(SparseSoftmaxCrossEntropy<T>(x.data(), labels.data(), DType::kInt32, nullptr, o, nullptr,
-                                             rows, cols), -1);
+      EXPECT_EQ(SparseSoftmaxCrossEntropy<T>(x.data(), labels.data(), DType::kInt32, nullptr, o,
+                                             nullptr, rows, cols),
+                -1);
     });
     const auto grad = TwoWays<T>(rows * cols, [&](T* o) {
-      SparseSoftmaxCrossEntropy<T>(x.data(), wide.data(), DType::kInt64, up.data(), nullptr, o, rows, cols);
+      SparseSoftmaxCrossEntropy<T>(x.data(), wide.data(), DType::kInt64, up.data(), nullptr, o,
+                                   rows, cols);
     });
     for (int64_t r = 0; r < rows; ++r) {
       const std::vector<double> xd(x.begin() + r * cols, x.begin() + (r + 1) * cols);
@@ -108,8 +114,9 @@ TEST(Rows, SparseCrossEntropy) {
     }
     wide[rows / 2] = cols;
     std::vector<T> bad(rows), both(rows * cols);
-    EXPECT_EQ(SparseSoftmaxCrossEntropy<T>(x.data(), wide.data(), DType::kInt64, nullptr, bad.data(),
-                                           both.data(), rows, cols), rows / 2);
+    EXPECT_EQ(SparseSoftmaxCrossEntropy<T>(x.data(), wide.data(), DType::kInt64, nullptr,
+                                           bad.data(), both.data(), rows, cols),
+              rows / 2);
     EXPECT_TRUE(std::isnan(bad[rows / 2]) && std::isnan(both[rows / 2 * cols]));
   });
 }
@@ -162,7 +169,8 @@ TEST(Rows, ColumnSumsAndSumOfSquares) {
     for (const Size& s : {Size{1, 10}, Size{37, 10}, Size{512, 10}, Size{512, 257}, Size{128, 1024},
                           Size{50001, 3}, Size{20000, 40}}) {
       const std::vector<float> x = Numbers(s.rows * s.cols, 0, 1);
-      const auto sums = TwoWays<float>(s.cols, [&](float* o) { ColumnSums(x.data(), s.rows, s.cols, o); });
+      const auto sums =
+          TwoWays<float>(s.cols, [&](float* o) { ColumnSums(x.data(), s.rows, s.cols, o); });
       double squares = 0;
       for (int64_t c = 0; c < s.cols; ++c) {
         double want = 0;
@@ -170,7 +178,8 @@ TEST(Rows, ColumnSumsAndSumOfSquares) {
         ASSERT_NEAR(sums[c] / want, 1, 5e-7) << s.rows << " x " << s.cols << " column " << c;
       }
       for (float v : x) squares += double(v) * v;
-      const auto got = TwoWays<float>(1, [&](float* o) { *o = SumOfSquares(x.data(), s.rows * s.cols); });
+      const auto got =
+          TwoWays<float>(1, [&](float* o) { *o = SumOfSquares(x.data(), s.rows * s.cols); });
       EXPECT_NEAR(got[0] / squares, 1, 5e-7);
     }
   });
