@@ -17,6 +17,11 @@ struct ReduceAttr {
   enum : int { kAxis, kKeepdims };
 };
 
+/// Whether anybody reads `v`; passes skip what dce is about to remove.
+inline bool IsUsed(const Graph& graph, Value v) {
+  return graph.num_uses(v) > 0 || graph.is_output(v);
+}
+
 /// The node that defines `v` when it is of this op, else invalid.
 NodeId ProducedBy(const Graph& graph, Value v, const OpDef& op);
 

@@ -29,9 +29,11 @@ struct Pass {
 bool InlineCalls(Graph& graph, const PassContext& context);
 bool Simplify(Graph& graph, const PassContext& context);
 bool RemoveBroadcasts(Graph& graph, const PassContext& context);
+bool FoldTransposes(Graph& graph, const PassContext& context);
 bool FoldConstants(Graph& graph, const PassContext& context);
 bool MergeCommonSubexpressions(Graph& graph, const PassContext& context);
 bool EliminateDeadCode(Graph& graph, const PassContext& context);
+bool FuseBiasActivation(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);
 
 }  // namespace ostria

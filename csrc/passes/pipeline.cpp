@@ -11,6 +11,7 @@ constexpr Pass kCleanUp[] = {
     {"inline_calls", InlineCalls},
     {"simplify", Simplify},
     {"remove_broadcasts", RemoveBroadcasts},
+    {"fold_transposes", FoldTransposes},
     {"fold_constants", FoldConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
@@ -18,6 +19,7 @@ constexpr Pass kCleanUp[] = {
 
 // Once, on a clean graph.
 constexpr Pass kFuse[] = {
+    {"fuse_bias_activation", FuseBiasActivation},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},

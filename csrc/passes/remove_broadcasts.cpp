@@ -158,7 +158,7 @@ bool RemoveBroadcasts(Graph& graph, const PassContext&) {
   for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
     if (graph.num_results(n) != 1) continue;
     const Value y = graph.result(n);
-    if (graph.num_uses(y) == 0 && !graph.is_output(y)) continue;
+    if (!IsUsed(graph, y)) continue;
     Value x;
     if (graph.op(n).traits.elementwise) {
       changed |= IntoElementwise(graph, n);

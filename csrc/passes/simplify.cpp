@@ -19,7 +19,7 @@ class Simplifier {
   bool Run() {
     bool changed = false;
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
-      if (g_.num_results(n) != 1 || !g_.op(n).traits.pure || !IsUsed(g_.result(n))) continue;
+      if (g_.num_results(n) != 1 || !g_.op(n).traits.pure || !IsUsed(g_, g_.result(n))) continue;
       const Value y = Rewrite(n);
       if (!y.valid()) continue;
       g_.ReplaceAllUses(g_.result(n), y);
@@ -29,8 +29,6 @@ class Simplifier {
   }
 
  private:
-  bool IsUsed(Value v) const { return g_.num_uses(v) > 0 || g_.is_output(v); }
-
   /// What n's result is equal to, or nothing.
   Value Rewrite(NodeId n) {
     if (IsView(g_, n)) return View(n);

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse_bias_activation: a library adds the bias and applies the activation while the product is still in
+// registers. Only values that nobody else reads disappear; gradients of relu, tanh and sigmoid read the
+// activation's output, so this works in training too.
+#include <string>
+
+#include "ops/common/activation.h"
+#include "ops/common/attr_index.h"
+#include "ops/ops.h"
+#include "passes/match.h"
+#include "passes/pass.h"
+
+namespace ostria {
+namespace {
+
+// The only node that reads `v`, or nothing.
+NodeId OnlyUser(const Graph& g, Value v) {
+  return g.num_uses(v) == 1 && !g.is_output(v) ? g.uses(v)[0].user : NodeId{};
+}
+
+// matmul -> add(., bias [n]) -> relu  =>  matmul_fused(., ., bias) {activation = "relu"}
+bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
+  const ValueType type = g.type(g.result(n));
+  if (!IsFloat(type.dtype)) return false;
+  std::vector<NodeId> chain = {n};
+  std::vector<Value> operands = g.operands(n);
+
+  if (const NodeId add = OnlyUser(g, g.result(n)); add.valid() && g.is(add, ops::kAdd)) {
+    const Value bias = g.operand(add, g.operand(add, 0) == g.result(n) ? 1 : 0);
+    const Shape& shape = g.shape(bias);
+    if (g.type(g.result(add)) == type && shape.rank() == 1 &&
+        shape[0] == type.shape[type.shape.rank() - 1]) {
+      operands.push_back(bias);
+      chain.push_back(add);
+    }
+  }
+  auto activation = ops::Activation::kNone;
+  if (const NodeId a = OnlyUser(g, g.result(chain.back())); a.valid()) {
+    activation = ops::ActivationOf(g.op(a), g.attrs(a));
+    if (activation != ops::Activation::kNone) chain.push_back(a);
+  }
+  if (chain.size() == 1) return false;
+
+  const std::span<const Attr> own = g.attrs(n);
+  std::vector<Attr> attrs(own.begin(), own.end());
+  attrs.push_back(std::string(ops::Name(activation)));
+  const NodeId last = chain.back();
+  const NodeId made = g.AddNode(fused, operands, std::move(attrs), g.location(n), last);
+  g.ReplaceAllUses(g.result(last), g.result(made));
+  for (; !chain.empty(); chain.pop_back()) g.Erase(chain.back());
+  return true;
+}
+
+}  // namespace
+
+bool FuseBiasActivation(Graph& graph, const PassContext&) {
+  bool changed = false;
+  for (NodeId n = graph.first(); n.valid();) {
+    const NodeId previous = graph.previous(n);
+    const bool fused = graph.is(n, ops::kMatmul) && Fuse(graph, n, ops::kMatmulFused);
+    changed |= fused;
+    // What was fused is gone, and so may be the node after it.
+    if (fused) n = previous.valid() ? graph.next(previous) : graph.first();
+    else n = graph.next(n);
+  }
+  return changed;
+}
+
+}  // namespace ostria
