@@ -18,7 +18,7 @@ namespace {
 class CpuBackendImpl final : public Backend {
  public:
   CpuBackendImpl() {
-    for (auto list : {cpu::ElementwiseKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
+    for (auto list : {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
                       cpu::LinalgKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }

@@ -17,6 +17,18 @@ void Grad(GradContext& c) {
   c.Set(0, b(kMultiply, {KeepDims(c, c.cotangent()), p}));
 }
 
+// With the maximum taken out first; an infinite one would give NaN and is taken out as 0.
+std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
+  const Value x = in[0];
+  const Value zero = Scalar(b, b.dtype(x), 0.0);
+  const Value top = b(kMax, {x}, {attrs[kReduceAxis], true});
+  const Value shift = b(kWhere, {b(kIsfinite, {top}), top, zero});
+  const Value sum = b(kSum, {b(kExp, {b(kSubtract, {x, shift})})}, {attrs[kReduceAxis], true});
+  const Value y = b(kAdd, {b(kLog, {sum}), shift});
+  const auto axes = Axes(std::get<std::vector<int64_t>>(attrs[kReduceAxis]), b.shape(x).rank());
+  return {Reshape(b, y, ReducedShape(b.shape(x), axes, std::get<bool>(attrs[kReduceKeepdims])))};
+}
+
 }  // namespace
 
 constinit const OpDef ops::kLogsumexp = {
@@ -32,6 +44,7 @@ constinit const OpDef ops::kLogsumexp = {
     .traits = {.amp = Amp::kFp32},
     .infer = InferReduceFloat,
     .grad = Grad,
+    .decompose = Decompose,
     .on_empty = OnEmpty::kMinusInfinity,
     .flops = ReduceFlops,
 };
