@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every op that names a functor runs through one KernelDef; so a new elementwise op needs none
 // here.
-#include "backend/cpu/convert.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/copy.h"
 #include "backend/cpu/simd/elementwise.h"
 #include "ops/common/scalar.h"
 #include "ops/ops.h"
@@ -46,7 +46,7 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& d) {
     }
   }
   for (int i = 0; i < call.n_constants; ++i) {
-    ConvertScalar(call.constants[i], DataType(d), state->constants[i]);
+    Cast(DType::kFloat64, &call.constants[i], DataType(d), state->constants[i], 1);
   }
   ElementwiseArgs args{.op = call.op,
                        .dtype = DataType(d),
@@ -93,7 +93,7 @@ std::unique_ptr<KernelState> PrepareCast(const NodeDesc& d) {
 
 void LaunchCast(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const CastState&>(state);
-  Convert(ptrs[0], s.from, ptrs[1], s.to, s.n);
+  Cast(s.from, ptrs[0], s.to, ptrs[1], s.n);
 }
 
 constexpr KernelDef kKernels[] = {

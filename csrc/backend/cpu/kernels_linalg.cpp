@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Implementations of matmul and matmul_fused, best first: vectors and outer products of our own, oneDNN,
-// then our block product (float64, strides that oneDNN refuses) and plain loops for integers.
+// Implementations of matmul and matmul_fused, best first: vectors and outer products of our own,
+// oneDNN, then our block product (float64, strides that oneDNN refuses) and plain loops for
+// integers.
 #include <algorithm>
 #include <vector>
 
@@ -15,7 +16,8 @@
 namespace ostria::cpu {
 namespace {
 
-constexpr int64_t kElementsPerThread = 1 << 15;  // of the matrix: 1-2 us of one core's cache bandwidth
+constexpr int64_t kElementsPerThread =
+    1 << 15;  // of the matrix: 1-2 us of one core's cache bandwidth
 
 const GemmTable::Type& OwnGemm(DType dtype) {
   const GemmTable& table = CurrentIsa() == Isa::kAvx512 ? kGemmAvx512
@@ -320,11 +322,11 @@ void LaunchInt(const KernelState& state, void* const* ptrs) {
   s.fn(s.d, ptrs[0], ptrs[1], ptrs[2]);
 }
 
-#define OSTRIA_FLOAT_PRODUCTS(op)                                                       \
-  {&op, "row", SupportsRow, PrepareRow, LaunchRow},                                     \
-      {&op, "outer", SupportsOuter, PrepareOuter, LaunchOuter},                         \
-      {&op, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn}, {                   \
-    &op, "blocks", SupportsBlocks, PrepareBlocks, LaunchBlocks                          \
+#define OSTRIA_FLOAT_PRODUCTS(op)                                     \
+  {&op, "row", SupportsRow, PrepareRow, LaunchRow},                   \
+      {&op, "outer", SupportsOuter, PrepareOuter, LaunchOuter},       \
+      {&op, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn}, { \
+    &op, "blocks", SupportsBlocks, PrepareBlocks, LaunchBlocks        \
   }
 
 constexpr KernelDef kKernels[] = {

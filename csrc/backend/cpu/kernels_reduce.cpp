@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reductions over any axes. What the driver lacks (sums of integers that widen, any and all of numbers,
-// logsumexp) the ops' decompositions make of what it has.
+// Reductions over any axes. What the driver lacks (sums of integers that widen, any and all of
+// numbers, logsumexp) the ops' decompositions make of what it has.
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/reduce.h"
 #include "ops/common/reduce.h"

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "backend/cpu/convert.h"
-#include "backend/cpu/copy.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/copy.h"
 #include "ops/common/infer.h"
 #include "ops/common/slice.h"
 #include "ops/ops.h"
@@ -16,26 +15,33 @@ namespace {
 using Ints = std::vector<int64_t>;
 using Strides = std::array<int64_t, kMaxRank>;
 
-template <class A>
-std::span<const int64_t> First(const A& values, int n) {
-  return {values.data(), static_cast<size_t>(n)};
+// A copy of elements of `m`'s dtype and shape.
+StridedCopyProgram Copy(const MemDesc& m, const Strides& src, const Strides& dst) {
+  return PrepareStridedCopy({.element_size = static_cast<int>(SizeOf(m.dtype)),
+                             .rank = m.rank,
+                             .sizes = m.sizes.data(),
+                             .src_strides = src.data(),
+                             .dst_strides = dst.data()});
+}
+
+void OneElement(double value, DType dtype, void* dst) {
+  Cast(DType::kFloat64, &value, dtype, dst, 1);
 }
 
 // One strided copy of the first input, which may begin inside of source or target.
 struct CopyState final : KernelState {
-  CopyProgram copy;
+  StridedCopyProgram copy;
   int64_t src_offset = 0, dst_offset = 0;  // bytes
   int64_t fill_bytes = 0;                  // of the target, before the copy: 0 is none
-  int64_t element_bytes = 1;
+  int element_bytes = 1;
   alignas(8) std::byte value[8] = {};
 };
 
 void LaunchCopy(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const CopyState&>(state);
-  if (s.fill_bytes > 0)
-    FillElements(ptrs[1], s.value, s.element_bytes, s.fill_bytes / s.element_bytes);
-  RunCopy(s.copy, static_cast<const std::byte*>(ptrs[0]) + s.src_offset,
-          static_cast<std::byte*>(ptrs[1]) + s.dst_offset);
+  if (s.fill_bytes > 0) Fill(ptrs[1], s.value, s.element_bytes, s.fill_bytes / s.element_bytes);
+  RunStridedCopy(s.copy, static_cast<const std::byte*>(ptrs[0]) + s.src_offset,
+                 static_cast<std::byte*>(ptrs[1]) + s.dst_offset);
 }
 
 std::unique_ptr<KernelState> PrepareTranspose(const NodeDesc& d) {
@@ -46,8 +52,7 @@ std::unique_ptr<KernelState> PrepareTranspose(const NodeDesc& d) {
     src[i] = x.strides[axes.empty() ? y.rank - 1 - i : ops::Axis(axes[i], y.rank)];
   }
   auto state = std::make_unique<CopyState>();
-  state->copy = PrepareCopy(SizeOf(x.dtype), First(y.sizes, y.rank), First(src, y.rank),
-                            First(y.strides, y.rank));
+  state->copy = Copy(y, src, y.strides);
   return state;
 }
 
@@ -58,8 +63,7 @@ std::unique_ptr<KernelState> PrepareBroadcast(const NodeDesc& d) {
     src[i + y.rank - x.rank] = x.sizes[i] == 1 ? 0 : x.strides[i];
   }
   auto state = std::make_unique<CopyState>();
-  state->copy = PrepareCopy(SizeOf(x.dtype), First(y.sizes, y.rank), First(src, y.rank),
-                            First(y.strides, y.rank));
+  state->copy = Copy(y, src, y.strides);
   return state;
 }
 
@@ -81,20 +85,18 @@ std::unique_ptr<KernelState> PrepareSlice(const NodeDesc& d) {
   auto state = std::make_unique<CopyState>();
   Strides src{};
   state->src_offset = SliceStrides(x, d.attr<Ints>(0), d.attr<Ints>(1), d.attr<Ints>(2), &src);
-  state->copy = PrepareCopy(SizeOf(x.dtype), First(y.sizes, y.rank), First(src, y.rank),
-                            First(y.strides, y.rank));
+  state->copy = Copy(y, src, y.strides);
   return state;
 }
 
 std::unique_ptr<KernelState> PrepareSliceGrad(const NodeDesc& d) {
   const MemDesc &g = d.inputs[0], &dx = d.outputs[0];
   auto state = std::make_unique<CopyState>();
-  state->element_bytes = SizeOf(g.dtype);
+  state->element_bytes = static_cast<int>(SizeOf(g.dtype));
   state->fill_bytes = g.numel() == dx.numel() ? 0 : dx.bytes();
   Strides dst{};
   state->dst_offset = SliceStrides(dx, d.attr<Ints>(1), d.attr<Ints>(2), d.attr<Ints>(3), &dst);
-  state->copy = PrepareCopy(SizeOf(g.dtype), First(g.sizes, g.rank), First(g.strides, g.rank),
-                            First(dst, g.rank));
+  state->copy = Copy(g, g.strides, dst);
   return state;
 }
 
@@ -102,18 +104,17 @@ std::unique_ptr<KernelState> PreparePad(const NodeDesc& d) {
   const MemDesc &x = d.inputs[0], &y = d.outputs[0];
   const Ints& low = d.attr<Ints>(0);
   auto state = std::make_unique<CopyState>();
-  state->element_bytes = SizeOf(x.dtype);
+  state->element_bytes = static_cast<int>(SizeOf(x.dtype));
   state->fill_bytes = x.numel() == y.numel() ? 0 : y.bytes();
-  ConvertScalar(d.attr<double>(2), x.dtype, state->value);
+  OneElement(d.attr<double>(2), x.dtype, state->value);
   for (int i = 0; i < x.rank; ++i) state->dst_offset += low[i] * y.strides[i] * SizeOf(x.dtype);
-  state->copy = PrepareCopy(SizeOf(x.dtype), First(x.sizes, x.rank), First(x.strides, x.rank),
-                            First(y.strides, x.rank));
+  state->copy = Copy(x, x.strides, y.strides);
   return state;
 }
 
 struct ConcatState final : KernelState {
   struct Part {
-    CopyProgram copy;
+    StridedCopyProgram copy;
     int64_t dst_offset;
   };
   std::vector<Part> parts;
@@ -125,9 +126,7 @@ std::unique_ptr<KernelState> PrepareConcat(const NodeDesc& d) {
   auto state = std::make_unique<ConcatState>();
   int64_t at = 0;
   for (const MemDesc& x : d.inputs) {
-    state->parts.push_back({PrepareCopy(SizeOf(x.dtype), First(x.sizes, x.rank),
-                                        First(x.strides, x.rank), First(y.strides, x.rank)),
-                            at * y.strides[axis] * SizeOf(y.dtype)});
+    state->parts.push_back({Copy(x, x.strides, y.strides), at * y.strides[axis] * SizeOf(y.dtype)});
     at += x.sizes[axis];
   }
   return state;
@@ -137,7 +136,7 @@ void LaunchConcat(const KernelState& state, void* const* ptrs) {
   const auto& parts = static_cast<const ConcatState&>(state).parts;
   auto* y = static_cast<std::byte*>(ptrs[parts.size()]);
   for (size_t i = 0; i < parts.size(); ++i)
-    RunCopy(parts[i].copy, ptrs[i], y + parts[i].dst_offset);
+    RunStridedCopy(parts[i].copy, ptrs[i], y + parts[i].dst_offset);
 }
 
 struct SourceState final : KernelState {
@@ -150,13 +149,13 @@ std::unique_ptr<KernelState> PrepareFull(const NodeDesc& d) {
   auto state = std::make_unique<SourceState>();
   state->dtype = d.outputs[0].dtype;
   state->n = d.outputs[0].numel();
-  ConvertScalar(d.attr<double>(2), state->dtype, state->value);
+  OneElement(d.attr<double>(2), state->dtype, state->value);
   return state;
 }
 
 void LaunchFull(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const SourceState&>(state);
-  FillElements(ptrs[0], s.value, SizeOf(s.dtype), s.n);
+  Fill(ptrs[0], s.value, static_cast<int>(SizeOf(s.dtype)), s.n);
 }
 
 std::unique_ptr<KernelState> PrepareIota(const NodeDesc& d) {
@@ -174,7 +173,7 @@ void LaunchIota(const KernelState& state, void* const* ptrs) {
   for (int64_t i = 0; i < s.n; i += kChunk) {
     const int64_t m = std::min(kChunk, s.n - i);
     for (int64_t k = 0; k < m; ++k) numbers[k] = i + k;
-    Convert(numbers, DType::kInt64, y + i * SizeOf(s.dtype), s.dtype, m);
+    Cast(DType::kInt64, numbers, s.dtype, y + i * SizeOf(s.dtype), m);
   }
 }
 
