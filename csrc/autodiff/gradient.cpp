@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One sweep over the nodes forward, to see what depends on `wrt`, and one backward, to call the rules.
+// One sweep over the nodes forward, to see what depends on `wrt`, and one backward, to call the
+// rules.
 #include "autodiff/gradient.h"
 
 #include <unordered_map>
@@ -12,8 +13,8 @@
 namespace ostria {
 namespace {
 
-// What is known of a value. Values made since the sweep began lie in a vector, older ones in a map: a
-// decomposed op is differentiated by a sweep of its own, whose cost must not grow with the graph.
+// What is known of a value. Values made since the sweep began lie in a vector, older ones in a map:
+// a decomposed op is differentiated by a sweep of its own, whose cost must not grow with the graph.
 struct Fact {
   bool active = false;  // depends on wrt through floats
   Value cotangent;
@@ -36,7 +37,8 @@ class Facts {
 
 class Sweep final {
  public:
-  /// Looks at the nodes from `begin` to the graph's last one; their values have ids from `first_value`.
+  /// Looks at the nodes from `begin` to the graph's last one; their values have ids from
+  /// `first_value`.
   Sweep(Graph& graph, NodeId begin, int first_value, LocationId location)
       : b_(graph, location),
         begin_(begin),
@@ -76,7 +78,8 @@ class Sweep final {
     for (const Value v : wrt) facts_[v].active = true;
     for (NodeId n = begin_; n.valid(); n = g.next(n)) {
       bool active = false;
-      for (int i = 0; i < g.num_operands(n) && !active && !g.op(n).grad.zero; ++i) active = facts_[g.operand(n, i)].active;
+      for (int i = 0; i < g.num_operands(n) && !active && !g.op(n).grad.zero; ++i)
+        active = facts_[g.operand(n, i)].active;
       for (int i = 0; active && i < g.num_results(n); ++i) {
         const Value v = g.result(n, i);
         if (IsFloat(g.dtype(v))) facts_[v].active = true;
@@ -111,7 +114,8 @@ class Sweep::Context final : public GradContext {
   bool HasCotangent(int i) const override { return sweep_.facts_[output(i)].cotangent.valid(); }
   Value cotangent(int i) override {
     if (!HasCotangent(i)) {
-      // A fact of its own, so that the zeros are made once; the node is being visited, nobody adds to it.
+      // A fact of its own, so that the zeros are made once; the node is being visited, nobody adds
+      // to it.
       const Value zeros = ops::ZerosLike(b, output(i));
       sweep_.facts_[output(i)].cotangent = zeros;
     }
@@ -220,7 +224,8 @@ Body DifferentiateBody(const Graph& body) {
   for (size_t i = 0; i < body.outputs().size(); ++i) {
     const Value v = body.outputs()[i];
     const ValueType type = g.type(v);
-    const Value d = g.AddInput(StrCat("d_", body.output_name(static_cast<int>(i))), type, g.location(v));
+    const Value d =
+        g.AddInput(StrCat("d_", body.output_name(static_cast<int>(i))), type, g.location(v));
     if (!IsFloat(type.dtype)) continue;
     outputs.push_back(v);
     cotangents.push_back(d);

@@ -13,8 +13,8 @@ std::vector<Value> Inline(Graph& graph, const Graph& body, std::span<const Value
   std::vector<Value> map(static_cast<size_t>(body.value_capacity()));
   for (size_t i = 0; i < arguments.size(); ++i) {
     const Value input = body.inputs()[i];
-    OSTRIA_CHECK(body.type(input) == graph.type(arguments[i]), "input ", i, " is ", body.type(input),
-                 ", argument ", graph.type(arguments[i]));
+    OSTRIA_CHECK(body.type(input) == graph.type(arguments[i]), "input ", i, " is ",
+                 body.type(input), ", argument ", graph.type(arguments[i]));
     map[input.id] = arguments[i];
   }
   const LocationId derived = note.empty() ? 0 : Derive(location, note);

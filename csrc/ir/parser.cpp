@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text -> graph: a recursive-descent reader of the format described in printer.cpp. Text may come from
-// a damaged or hostile file: every name, type, attribute and operand is checked, every node is inferred
-// anew, and depth and size are bounded, so what comes out is a graph that Verify accepts.
+// Text -> graph: a recursive-descent reader of the format described in printer.cpp. Text may come
+// from a damaged or hostile file: every name, type, attribute and operand is checked, every node is
+// inferred anew, and depth and size are bounded, so what comes out is a graph that Verify accepts.
 #include "ir/parser.h"
 
 #include <algorithm>
@@ -14,10 +14,10 @@
 namespace ostria {
 namespace {
 
-constexpr int kMaxDepth = 16;                   // bodies within bodies
-constexpr int kMaxNodes = 20'000'000;           // of one graph with all its bodies
+constexpr int kMaxDepth = 16;          // bodies within bodies
+constexpr int kMaxNodes = 20'000'000;  // of one graph with all its bodies
 constexpr size_t kMaxText = size_t{1} << 31;
-constexpr int kMaxResults = 100'000;            // of one node
+constexpr int kMaxResults = 100'000;  // of one node
 
 bool IsWordChar(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -114,10 +114,14 @@ class Reader {
         continue;
       }
       const char e = at_ < text_.size() ? text_[at_++] : '\0';
-      if (e == 'n') out += '\n';
-      else if (e == '"' || e == '\\') out += e;
-      else if (e == 'x') out += static_cast<char>(HexDigit() * 16 + HexDigit());
-      else Bad("unknown escape in a string; known are \\n \\\" \\\\ \\xNN");
+      if (e == 'n')
+        out += '\n';
+      else if (e == '"' || e == '\\')
+        out += e;
+      else if (e == 'x')
+        out += static_cast<char>(HexDigit() * 16 + HexDigit());
+      else
+        Bad("unknown escape in a string; known are \\n \\\" \\\\ \\xNN");
     }
   }
   int HexDigit() {
@@ -132,7 +136,8 @@ class Reader {
   T Number(std::string_view what) {
     Skip();
     T value{};
-    const auto [end, error] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
+    const auto [end, error] =
+        std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
     if (error == std::errc::result_out_of_range) Bad(what, " does not fit");
     if (error != std::errc()) Bad(what, " was expected");
     at_ = static_cast<size_t>(end - text_.data());
@@ -179,9 +184,7 @@ class Reader {
       case AttrType::kBool: return ReadBool();
       case AttrType::kInt: return Number<int64_t>("an integer");
       case AttrType::kFloat: return Number<double>("a number");
-      case AttrType::kString:
-        Skip();
-        return ReadString();
+      case AttrType::kString: Skip(); return ReadString();
       case AttrType::kDType: return ReadDType();
       case AttrType::kInts: {
         if (Peek() != '[') Keyword("ints");
@@ -219,10 +222,12 @@ class Reader {
 
   template <class T>
   T Element() {
-    if constexpr (std::is_same_v<T, bool>) return ReadBool();
+    if constexpr (std::is_same_v<T, bool>)
+      return ReadBool();
     else if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>)
       return T(Number<float>("a number"));
-    else return Number<T>("an element of the tensor's dtype");
+    else
+      return Number<T>("an element of the tensor's dtype");
   }
   Tensor ReadTensor() {
     Keyword("tensor");
@@ -233,7 +238,8 @@ class Reader {
     int64_t bytes = SizeOf(type.dtype);
     for (Dim d : type.shape) {
       if (!d.is_static()) BadAt(start, "a constant's shape must be integers: ", type.shape);
-      if (__builtin_mul_overflow(bytes, d.code(), &bytes)) BadAt(start, type.shape, " is too large");
+      if (__builtin_mul_overflow(bytes, d.code(), &bytes))
+        BadAt(start, type.shape, " is too large");
     }
     if (Peek() == '{') return ReadElements(type, bytes / SizeOf(type.dtype));
     Keyword("base64");
@@ -251,7 +257,8 @@ class Reader {
   }
   Tensor ReadElements(const ValueType& type, int64_t n) {
     // At least one character per element: the text bounds what is allocated.
-    if (n > static_cast<int64_t>(text_.size() - at_)) Bad("the tensor ", type, " has too few elements");
+    if (n > static_cast<int64_t>(text_.size() - at_))
+      Bad("the tensor ", type, " has too few elements");
     Tensor t = Tensor::Empty(type.dtype, type.shape);
     Expect('{');
     DispatchDType(type.dtype, [&]<class T>(T*) {
@@ -267,7 +274,8 @@ class Reader {
     Expect('"');
     const size_t end = std::min(text_.find('"', at_), text_.size());
     const std::string_view digits = text_.substr(at_, end - at_);
-    if (end == text_.size() || digits.size() % 4 != 0) Bad("base64 comes in groups of four characters");
+    if (end == text_.size() || digits.size() % 4 != 0)
+      Bad("base64 comes in groups of four characters");
     std::string out;
     out.reserve(digits.size() / 4 * 3);
     for (size_t i = 0; i < digits.size(); i += 4) {
@@ -276,13 +284,20 @@ class Reader {
       for (size_t j = 0; j < 4; ++j) {
         const char c = digits[i + j];
         uint32_t d = 0;
-        if (c >= 'A' && c <= 'Z') d = static_cast<uint32_t>(c - 'A');
-        else if (c >= 'a' && c <= 'z') d = static_cast<uint32_t>(c - 'a') + 26;
-        else if (c >= '0' && c <= '9') d = static_cast<uint32_t>(c - '0') + 52;
-        else if (c == '+') d = 62;
-        else if (c == '/') d = 63;
-        else if (c == '=' && j >= 2 && i + 4 == digits.size()) ++padding;
-        else BadAt(at_ + i + j, "not a base64 digit");
+        if (c >= 'A' && c <= 'Z')
+          d = static_cast<uint32_t>(c - 'A');
+        else if (c >= 'a' && c <= 'z')
+          d = static_cast<uint32_t>(c - 'a') + 26;
+        else if (c >= '0' && c <= '9')
+          d = static_cast<uint32_t>(c - '0') + 52;
+        else if (c == '+')
+          d = 62;
+        else if (c == '/')
+          d = 63;
+        else if (c == '=' && j >= 2 && i + 4 == digits.size())
+          ++padding;
+        else
+          BadAt(at_ + i + j, "not a base64 digit");
         if (padding > 0 && c != '=') BadAt(at_ + i + j, "base64 goes on after '='");
         word = word << 6 | d;
       }
@@ -323,8 +338,10 @@ class Reader {
         continue;
       }
       const std::string_view word = Word("input, state, output, update or %name");
-      if (word == "output" || word == "update") outputs = true;
-      else if (nodes || outputs) BadAt(start, "inputs and state come before nodes and outputs");
+      if (word == "output" || word == "update")
+        outputs = true;
+      else if (nodes || outputs)
+        BadAt(start, "inputs and state come before nodes and outputs");
       if (word == "output") {
         Skip();
         std::string name = ReadString();
@@ -335,10 +352,12 @@ class Reader {
         });
       } else if (word == "state" || word == "update") {
         if (depth > 0) BadAt(start, "a body has no state: what it needs are its inputs");
-        if (word == "update") ReadUpdate(s);
-        else ReadInterface(s, [&](std::string name, const ValueType& type) {
-          return s.graph.AddState(0, std::move(name), type, 0);
-        });
+        if (word == "update")
+          ReadUpdate(s);
+        else
+          ReadInterface(s, [&](std::string name, const ValueType& type) {
+            return s.graph.AddState(0, std::move(name), type, 0);
+          });
       } else {
         BadAt(start, "unknown statement '", word, "'; known are input, state, output and update");
       }
@@ -363,8 +382,10 @@ class Reader {
     const size_t place = at_;
     const Value in = ReadUse(s);
     int index = 0;
-    while (index < static_cast<int>(s.graph.state().size()) && s.graph.state()[index].in != in) ++index;
-    if (index == static_cast<int>(s.graph.state().size())) BadAt(place, "only state can be updated");
+    while (index < static_cast<int>(s.graph.state().size()) && s.graph.state()[index].in != in)
+      ++index;
+    if (index == static_cast<int>(s.graph.state().size()))
+      BadAt(place, "only state can be updated");
     if (s.graph.state()[index].out != in) BadAt(place, "this state is updated twice");
     Expect('=');
     Skip();
@@ -400,8 +421,8 @@ class Reader {
     Expect('@');
     const int version = Number<int>("the op's version");
     if (version != op->version) {
-      BadAt(op_place, "op ", op_name, " of version ", version, " cannot be read; this build has version ",
-            op->version);
+      BadAt(op_place, "op ", op_name, " of version ", version,
+            " cannot be read; this build has version ", op->version);
     }
     Expect('(');
     std::vector<Value> operands;
@@ -442,8 +463,8 @@ class Reader {
         const auto def = std::find_if(op.attrs.begin(), op.attrs.end(),
                                       [&](const AttrDef& d) { return d.name == name; });
         if (def == op.attrs.end()) {
-          BadAt(place, op.name, " has no attribute '", name, "'; it has: ",
-                Join(op.attrs, ", ", [](const AttrDef& d) { return d.name; }));
+          BadAt(place, op.name, " has no attribute '", name,
+                "'; it has: ", Join(op.attrs, ", ", [](const AttrDef& d) { return d.name; }));
         }
         const auto i = static_cast<size_t>(def - op.attrs.begin());
         if (given[i]) BadAt(place, "attribute '", name, "' is given twice");

@@ -6,7 +6,8 @@
 //   %2: float32[batch, 10] = matmul@1(%0, %1) {transpose_a = false, transpose_b = false}
 //   output "y" %2
 //   update %1 = %7
-// Values are numbered densely in order of definition, so printing what was parsed gives the same text.
+// Values are numbered densely in order of definition, so printing what was parsed gives the same
+// text.
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -43,8 +44,10 @@ void AppendQuoted(std::string& out, std::string_view s) {
 
 template <class F>
 void AppendFloat(std::string& out, F value) {
-  if (std::isnan(value)) out += "nan";  // to_chars would also write "-nan"
-  else AppendPart(out, value);
+  if (std::isnan(value))
+    out += "nan";  // to_chars would also write "-nan"
+  else
+    AppendPart(out, value);
 }
 
 void AppendBase64(std::string& out, const unsigned char* data, size_t n) {

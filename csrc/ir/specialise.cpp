@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Specialise: symbols become integers in a fresh graph; every node is inferred anew, so a shape that
-// the binding makes impossible is an error with the user's line.
+// Specialise: symbols become integers in a fresh graph; every node is inferred anew, so a shape
+// that the binding makes impossible is an error with the user's line.
 #include <unordered_map>
 
 #include "ir/graph.h"

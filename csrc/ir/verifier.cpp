@@ -46,7 +46,8 @@ class GraphVerifier {
 
   void Interface() {
     if (g_.inputs_.size() != g_.input_names_.size()) Bad("inputs and their names differ in number");
-    if (g_.outputs_.size() != g_.output_names_.size()) Bad("outputs and their names differ in number");
+    if (g_.outputs_.size() != g_.output_names_.size())
+      Bad("outputs and their names differ in number");
     if (depth_ > 0 && !g_.state_.empty()) Bad("a body has state of its own: ", g_.state_[0].name);
     for (const Value v : g_.inputs_) {
       Define(v, "an input");
@@ -71,7 +72,8 @@ class GraphVerifier {
       previous = n;
     }
     if (g_.last_ != previous) Bad("the last node is not the list's end");
-    if (count != g_.live_nodes_) Bad("the list holds ", count, " nodes, the graph ", g_.live_nodes_);
+    if (count != g_.live_nodes_)
+      Bad("the list holds ", count, " nodes, the graph ", g_.live_nodes_);
   }
 
   void Node(NodeId n, const Graph::Node& node) {
@@ -118,7 +120,8 @@ class GraphVerifier {
     }
     for (size_t i = 0; i < node.attrs.size(); ++i) {
       if (TypeOf(node.attrs[i]) != node.op->attrs[i].type) {
-        BadNode(n, "attribute '", node.op->attrs[i].name, "' is of type ", Name(TypeOf(node.attrs[i])));
+        BadNode(n, "attribute '", node.op->attrs[i].name, "' is of type ",
+                Name(TypeOf(node.attrs[i])));
       }
       const Body* body = std::get_if<Body>(&node.attrs[i]);
       if (body != nullptr && *body != nullptr) GraphVerifier(**body, stage_, depth_ + 1).Run();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cse: of pure nodes with the same op, attributes and operands only the first stays. Random ops are pure
-// functions of their key, so equal draws are merged and different ones are not.
+// cse: of pure nodes with the same op, attributes and operands only the first stays. Random ops are
+// pure functions of their key, so equal draws are merged and different ones are not.
 #include <algorithm>
 #include <unordered_map>
 
@@ -15,7 +15,8 @@ struct Node {
 
   std::vector<Value> Operands() const {
     std::vector<Value> v = graph->operands(id);
-    if (graph->op(id).traits.commutative && v.size() == 2 && v[0].id > v[1].id) std::swap(v[0], v[1]);
+    if (graph->op(id).traits.commutative && v.size() == 2 && v[0].id > v[1].id)
+      std::swap(v[0], v[1]);
     return v;
   }
 };

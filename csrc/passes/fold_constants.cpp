@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// fold_constants: nodes whose inputs are all constants become constants. Elementwise nodes of uniform
-// tensors are folded on one element. State is never a constant, so nothing here can go stale.
+// fold_constants: nodes whose inputs are all constants become constants. Elementwise nodes of
+// uniform tensors are folded on one element. State is never a constant, so nothing here can go
+// stale.
 #include "base/check.h"
 #include "ops/ops.h"
 #include "passes/match.h"
@@ -16,9 +17,8 @@ int64_t Bytes(const ValueType& type) { return type.shape.numel() * SizeOf(type.d
 Tensor Filled(const ValueType& type, double number) {
   Tensor t = Tensor::Empty(type.dtype, type.shape);
   const Tensor one = Tensor::Scalar(type.dtype, number);
-  DispatchDType(type.dtype, [&]<class T>(T*) {
-    std::fill_n(t.data<T>(), t.numel(), *one.data<T>());
-  });
+  DispatchDType(type.dtype,
+                [&]<class T>(T*) { std::fill_n(t.data<T>(), t.numel(), *one.data<T>()); });
   return t;
 }
 
@@ -35,7 +35,8 @@ Tensor ValueOf(const Graph& g, Value v) {
 
 bool MayFold(const Graph& g, NodeId n) {
   const Traits& traits = g.op(n).traits;
-  if (!traits.pure || traits.ordered || g.is(n, ops::kConstant) || g.is(n, ops::kFull)) return false;
+  if (!traits.pure || traits.ordered || g.is(n, ops::kConstant) || g.is(n, ops::kFull))
+    return false;
   for (const Attr& a : g.attrs(n)) {
     if (TypeOf(a) == AttrType::kBody) return false;
   }
@@ -106,7 +107,8 @@ bool FoldConstants(Graph& graph, const PassContext& context) {
     if (graph.is(n, ops::kDimProduct)) {
       const DType dtype = graph.dtype(graph.result(n));
       const auto count = static_cast<double>(graph.attr<Shape>(n, 0).numel());
-      graph.ReplaceAllUses(graph.result(n), UniformScalar(graph, dtype, count, graph.location(n), n));
+      graph.ReplaceAllUses(graph.result(n),
+                           UniformScalar(graph, dtype, count, graph.location(n), n));
       graph.Erase(n);
       changed = true;
     } else if (context.evaluate && MayFold(graph, n)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fold_transposes: a matrix product reads its operands in either order, so transposes beside it become
-// its flags.
+// fold_transposes: a matrix product reads its operands in either order, so transposes beside it
+// become its flags.
 #include "ops/common/attr_index.h"
 #include "ops/ops.h"
 #include "passes/match.h"
@@ -48,10 +48,10 @@ bool ResultOf(Graph& g, NodeId n) {
   const NodeId m = ProducedBy(g, product, ops::kMatmul);
   if (!m.valid() || g.num_uses(product) != 1 || g.is_output(product)) return false;
   const Value swapped[] = {g.operand(m, 1), g.operand(m, 0)};
-  const NodeId made = g.AddNode(ops::kMatmul, swapped,
-                                {!g.attr<bool>(m, MatmulAttr::kTransposeB),
-                                 !g.attr<bool>(m, MatmulAttr::kTransposeA)},
-                                g.location(m), t);
+  const NodeId made = g.AddNode(
+      ops::kMatmul, swapped,
+      {!g.attr<bool>(m, MatmulAttr::kTransposeB), !g.attr<bool>(m, MatmulAttr::kTransposeA)},
+      g.location(m), t);
   g.ReplaceAllUses(g.result(t), g.result(made));
   return true;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// fuse_bias_activation: a library adds the bias and applies the activation while the product is still in
-// registers. Only values that nobody else reads disappear; gradients of relu, tanh and sigmoid read the
-// activation's output, so this works in training too.
+// fuse_bias_activation: a library adds the bias and applies the activation while the product is
+// still in registers. Only values that nobody else reads disappear; gradients of relu, tanh and
+// sigmoid read the activation's output, so this works in training too.
 #include <string>
 
 #include "ops/common/activation.h"
@@ -60,8 +60,10 @@ bool FuseBiasActivation(Graph& graph, const PassContext&) {
     const bool fused = graph.is(n, ops::kMatmul) && Fuse(graph, n, ops::kMatmulFused);
     changed |= fused;
     // What was fused is gone, and so may be the node after it.
-    if (fused) n = previous.valid() ? graph.next(previous) : graph.first();
-    else n = graph.next(n);
+    if (fused)
+      n = previous.valid() ? graph.next(previous) : graph.first();
+    else
+      n = graph.next(n);
   }
   return changed;
 }

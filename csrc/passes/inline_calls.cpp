@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// inline_calls: a call is for differentiation; to the planner its body's nodes are nodes like others.
+// inline_calls: a call is for differentiation; to the planner its body's nodes are nodes like
+// others.
 #include "ops/ops.h"
 #include "passes/pass.h"
 

@@ -25,8 +25,8 @@ inline bool IsUsed(const Graph& graph, Value v) {
 /// The node that defines `v` when it is of this op, else invalid.
 NodeId ProducedBy(const Graph& graph, Value v, const OpDef& op);
 
-/// The number that every element of `v` is: `full`, and `constant` with one element. Nothing for integers
-/// that a double does not hold.
+/// The number that every element of `v` is: `full`, and `constant` with one element. Nothing for
+/// integers that a double does not hold.
 std::optional<double> UniformValue(const Graph& graph, Value v);
 inline bool IsUniform(const Graph& graph, Value v, double number) {
   return UniformValue(graph, v) == number;
@@ -35,7 +35,8 @@ inline bool IsUniform(const Graph& graph, Value v, double number) {
 /// A rank-0 value that UniformValue sees, in front of `before`.
 Value UniformScalar(Graph& graph, DType dtype, double number, LocationId location, NodeId before);
 
-/// Attribute `axis` of a reduction over a tensor of this rank: ascending, not negative; empty means all.
+/// Attribute `axis` of a reduction over a tensor of this rank: ascending, not negative; empty means
+/// all.
 std::vector<int> ReducedAxes(const Graph& graph, NodeId n);
 
 /// One input, one output, the same elements of the same dtype in the same order.

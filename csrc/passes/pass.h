@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a pass is, and all of them. A pass rewrites one graph whose sizes are integers, leaves dead nodes
-// to EliminateDeadCode, and says whether it changed anything: running it again must then say no.
+// What a pass is, and all of them. A pass rewrites one graph whose sizes are integers, leaves dead
+// nodes to EliminateDeadCode, and says whether it changed anything: running it again must then say
+// no.
 #pragma once
 
 #include <functional>

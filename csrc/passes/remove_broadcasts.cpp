@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// remove_broadcasts: elementwise ops broadcast by themselves, what is done to copies is done before they
-// are made, and a sum over copies is a product; so few tensors have to be repeated in memory.
+// remove_broadcasts: elementwise ops broadcast by themselves, what is done to copies is done before
+// they are made, and a sum over copies is a product; so few tensors have to be repeated in memory.
 #include <algorithm>
 
 #include "ops/ops.h"
@@ -24,10 +24,12 @@ bool AddsLeadingOnes(const Shape& from, const Shape& to) {
 
 Value Insert(Graph& g, NodeId n, const OpDef& op, std::initializer_list<Value> inputs,
              std::vector<Attr> attrs = {}) {
-  return g.result(g.AddNode(op, {inputs.begin(), inputs.size()}, std::move(attrs), g.location(n), n));
+  return g.result(
+      g.AddNode(op, {inputs.begin(), inputs.size()}, std::move(attrs), g.location(n), n));
 }
 
-// What could stand for `v` as an operand that is broadcast anyway; `made` says whether it is a new node.
+// What could stand for `v` as an operand that is broadcast anyway; `made` says whether it is a new
+// node.
 Value Narrower(Graph& g, Value v, NodeId user, bool* made) {
   *made = false;
   const NodeId p = g.producer(v);
@@ -141,10 +143,12 @@ Value Broadcast(Graph& g, NodeId n) {
   const ValueType type = g.type(g.result(n));
   if (g.type(x) == type) return x;
   if (const NodeId full = ProducedBy(g, x, ops::kFull); full.valid()) {
-    return Insert(g, n, ops::kFull, {}, {type.shape, type.dtype, g.attr<double>(full, FullAttr::kValue)});
+    return Insert(g, n, ops::kFull, {},
+                  {type.shape, type.dtype, g.attr<double>(full, FullAttr::kValue)});
   }
   const NodeId p = g.producer(x);
-  const bool leading = p.valid() && IsView(g, p) && AddsLeadingOnes(g.shape(g.operand(p, 0)), g.shape(x));
+  const bool leading =
+      p.valid() && IsView(g, p) && AddsLeadingOnes(g.shape(g.operand(p, 0)), g.shape(x));
   if (p.valid() && (g.is(p, ops::kBroadcastTo) || leading)) {
     return Insert(g, n, ops::kBroadcastTo, {g.operand(p, 0)}, {type.shape});
   }

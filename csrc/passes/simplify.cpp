@@ -42,8 +42,8 @@ class Simplifier {
 
   Value Make(NodeId n, const OpDef& op, std::initializer_list<Value> inputs,
              std::vector<Attr> attrs = {}) {
-    return g_.result(g_.AddNode(op, {inputs.begin(), inputs.size()}, std::move(attrs),
-                                g_.location(n), n));
+    return g_.result(
+        g_.AddNode(op, {inputs.begin(), inputs.size()}, std::move(attrs), g_.location(n), n));
   }
   Value Reshape(NodeId n, Value x) {
     const ValueType to = g_.type(g_.result(n));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A call of a closed sub-graph. Functions with a gradient of their own are calls with a `vjp` body; the
-// passes inline every call once differentiation is over.
+// A call of a closed sub-graph. Functions with a gradient of their own are calls with a `vjp` body;
+// the passes inline every call once differentiation is over.
 #include "ir/grad_context.h"
 #include "ops/ops.h"
 
@@ -67,7 +67,8 @@ void Grad(GradContext& c) {
   for (int i = 0; i < c.size(); ++i) c.Set(i, g[i]);
 }
 
-std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs, std::span<const Attr> attrs) {
+std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs,
+                             std::span<const Attr> attrs) {
   return Inline(b.graph(), *std::get<Body>(attrs[kBody]), inputs, b.before(), b.location());
 }
 
@@ -78,7 +79,8 @@ constinit const OpDef ops::kCall = {
     .doc =
         "The outputs of a closed sub-graph for these inputs.\n"
         "body: the sub-graph.\n"
-        "vjp: its gradient: inputs and one cotangent per output to one cotangent per input; without "
+        "vjp: its gradient: inputs and one cotangent per output to one cotangent per input; "
+        "without "
         "it, the body is differentiated.",
     .inputs = kInputs,
     .attrs = kAttrs,

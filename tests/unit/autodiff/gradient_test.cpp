@@ -31,17 +31,28 @@ std::vector<double> Eval(const Graph& g, const std::vector<double>& inputs) {
   for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
     const auto in = [&](int i) { return v[g.operand(n, i).id]; };
     double& y = v[g.result(n).id];
-    if (g.is(n, kFull)) y = g.attr<double>(n, 2);
-    else if (g.is(n, kAdd)) y = in(0) + in(1);
-    else if (g.is(n, kSubtract)) y = in(0) - in(1);
-    else if (g.is(n, kMultiply)) y = in(0) * in(1);
-    else if (g.is(n, kDivide)) y = in(0) / in(1);
-    else if (g.is(n, kNegative)) y = -in(0);
-    else if (g.is(n, kSquare)) y = in(0) * in(0);
-    else if (g.is(n, kExp)) y = std::exp(in(0));
-    else if (g.is(n, kTanh)) y = std::tanh(in(0));
-    else if (g.is(n, kTanhGrad)) y = in(0) * (1 - in(1) * in(1));
-    else if (g.is(n, kStopGradient)) y = in(0);
+    if (g.is(n, kFull))
+      y = g.attr<double>(n, 2);
+    else if (g.is(n, kAdd))
+      y = in(0) + in(1);
+    else if (g.is(n, kSubtract))
+      y = in(0) - in(1);
+    else if (g.is(n, kMultiply))
+      y = in(0) * in(1);
+    else if (g.is(n, kDivide))
+      y = in(0) / in(1);
+    else if (g.is(n, kNegative))
+      y = -in(0);
+    else if (g.is(n, kSquare))
+      y = in(0) * in(0);
+    else if (g.is(n, kExp))
+      y = std::exp(in(0));
+    else if (g.is(n, kTanh))
+      y = std::tanh(in(0));
+    else if (g.is(n, kTanhGrad))
+      y = in(0) * (1 - in(1) * in(1));
+    else if (g.is(n, kStopGradient))
+      y = in(0);
     else if (g.is(n, kCall)) {
       std::vector<double> arguments;
       for (int i = 0; i < g.num_operands(n); ++i) arguments.push_back(in(i));
@@ -93,7 +104,8 @@ state %w "w": float32[3]
 output "loss" %s
 )");
   std::vector<bool> connected;
-  const auto d = Gradients(g, {{g.outputs()[0]}}, {}, std::vector<Value>{g.state()[0].in}, &connected);
+  const auto d =
+      Gradients(g, {{g.outputs()[0]}}, {}, std::vector<Value>{g.state()[0].in}, &connected);
   g.AddOutput("dw", d[0]);
   Verify(g, "gradients");
   EXPECT_TRUE(connected[0]);
@@ -166,11 +178,17 @@ std::string MessageOf(const std::function<void()>& run) {
 
 void InferSame(InferContext& c) { c.Out(c.input(0)); }
 constexpr InputDef kX[] = {{"x"}};
-const OpDef kOpaque = {.name = "opaque", .inputs = kX, .outputs = kOneOutput, .infer = InferSame,
+const OpDef kOpaque = {.name = "opaque",
+                       .inputs = kX,
+                       .outputs = kOneOutput,
+                       .infer = InferSame,
                        .grad = NoGrad("nobody worked it out")};
 // x * x + x, by decomposition only; the operand appears twice in the gradient
 const OpDef kComposed = {
-    .name = "composed", .inputs = kX, .outputs = kOneOutput, .infer = InferSame,
+    .name = "composed",
+    .inputs = kX,
+    .outputs = kOneOutput,
+    .infer = InferSame,
     .grad = NoGrad("decomposed"),
     .decompose = [](Builder& b, std::span<const Value> in, std::span<const Attr>) {
       return std::vector<Value>{b(kAdd, {b(kMultiply, {in[0], in[0]}), in[0]})};
@@ -182,9 +200,10 @@ TEST(Gradients, ErrorsNameOpReasonAndLine) {
   const Value x = g.AddInput("x", kScalar, 0);
   const Value n = g.AddInput("n", {DType::kInt32, {3}}, At(7));
   const Value f = b(kTanh, {b(kOpaque, {x})});
-  EXPECT_EQ(MessageOf([&] { Gradients(g, {{f}}, {}, {{x}}); }),
-            "opaque: has no gradient: nobody worked it out; wrap its input in stop_gradient to treat it "
-            "as a constant [train.py:42]");
+  EXPECT_EQ(
+      MessageOf([&] { Gradients(g, {{f}}, {}, {{x}}); }),
+      "opaque: has no gradient: nobody worked it out; wrap its input in stop_gradient to treat it "
+      "as a constant [train.py:42]");
   EXPECT_EQ(MessageOf([&] { Gradients(g, {{f}}, {}, {{n}}); }),
             "gradient: a value to differentiate with respect to is int32[3], but only floats have "
             "gradients; cast it, or leave it out [train.py:7]");
@@ -292,10 +311,13 @@ TEST(Call, UsesItsOwnGradientWhenGiven) {
   const Value f = b(kCall, {x}, {Body(body), Body(vjp)});
   g.AddOutput("d", Gradients(g, {{f}}, {}, {{x}})[0]);
   EXPECT_EQ(Eval(g, {0.5})[0], 100.0);
-  EXPECT_EQ(MessageOf([&] { b(kCall, {x}, {Body(body), Body(body)}); }),
-            "call: the gradient of a function of 1 input(s) and 1 output(s) takes 2 values (the inputs, "
-            "then a cotangent per output) and returns 1 (a cotangent per input), but this one takes 1 "
-            "and returns 1 [train.py:3]");
+  EXPECT_EQ(
+      MessageOf([&] {
+        b(kCall, {x}, {Body(body), Body(body)});
+      }),
+      "call: the gradient of a function of 1 input(s) and 1 output(s) takes 2 values (the inputs, "
+      "then a cotangent per output) and returns 1 (a cotangent per input), but this one takes 1 "
+      "and returns 1 [train.py:3]");
 }
 
 TEST(Gradients, CostIsLinear) {

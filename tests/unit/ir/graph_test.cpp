@@ -53,11 +53,11 @@ TEST(Verify, NamesWhatIsBroken) {
     return BrokenBecause(g);
   };
   const std::string head = "internal error, please report: the graph is broken after test: ";
-  EXPECT_EQ(broken([](Graph& g, Value, Value n, Value t) {
-              g.MoveBefore(g.producer(t), g.producer(n));
-            }),
-            head + "node 1 (take, from train.py:42): operand 0 (value 1, neg) is used before it is "
-                   "defined");
+  EXPECT_EQ(
+      broken([](Graph& g, Value, Value n, Value t) { g.MoveBefore(g.producer(t), g.producer(n)); }),
+      head +
+          "node 1 (take, from train.py:42): operand 0 (value 1, neg) is used before it is "
+          "defined");
   EXPECT_EQ(broken([](Graph& g, Value, Value n, Value) {
               const ValueType wrong[] = {F32({3})};
               g.AddTypedNode(test::kNeg, {&n, 1}, {}, wrong, 0);
@@ -144,7 +144,8 @@ TEST(Inline, CopiesTheBodyInPlace) {
   const Value x = g.AddInput("x", F32({2}), 0);
   const Value n = b(test::kNeg, {x});
   const LocationId here = InternLines(std::vector<SourceLine>{{"net.py", 7, "f"}});
-  const std::vector<Value> out = Inline(g, body, std::vector<Value>{x, x}, g.producer(n), here, "call");
+  const std::vector<Value> out =
+      Inline(g, body, std::vector<Value>{x, x}, g.producer(n), here, "call");
   ASSERT_EQ(out.size(), 2u);
   EXPECT_EQ(out[1], x);
   EXPECT_EQ(g.producer(out[0]), g.first());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A handful of ops with every kind of attribute, arity and result, so that tests of the graph depend on
-// no real op. They take the place of the generated manifest in this binary.
+// A handful of ops with every kind of attribute, arity and result, so that tests of the graph
+// depend on no real op. They take the place of the generated manifest in this binary.
 #pragma once
 
 #include "ir/builder.h"

@@ -54,16 +54,21 @@ void OfBody(InferContext& c) {
 
 const OpDef kAdd = {.name = "add", .inputs = kAB, .outputs = kOneOutput, .infer = Same};
 const OpDef kNeg = {.name = "neg", .inputs = kX, .outputs = kOneOutput, .infer = Same};
-const OpDef kTake = {.name = "take", .version = 3, .inputs = kXMaybeY, .attrs = kTimes,
-                     .outputs = kOneOutput, .infer = Same};
-const OpDef kSplit = {.name = "split", .inputs = kX, .attrs = kN, .outputs = kMany, .infer = Repeat};
-const OpDef kReshape = {.name = "reshape", .inputs = kX, .attrs = kShape, .outputs = kOneOutput,
-                        .infer = ToShape};
+const OpDef kTake = {.name = "take",
+                     .version = 3,
+                     .inputs = kXMaybeY,
+                     .attrs = kTimes,
+                     .outputs = kOneOutput,
+                     .infer = Same};
+const OpDef kSplit = {
+    .name = "split", .inputs = kX, .attrs = kN, .outputs = kMany, .infer = Repeat};
+const OpDef kReshape = {
+    .name = "reshape", .inputs = kX, .attrs = kShape, .outputs = kOneOutput, .infer = ToShape};
 const OpDef kConst = {.name = "const", .attrs = kValue, .outputs = kOneOutput, .infer = OfTensor};
-const OpDef kConfig = {.name = "config", .inputs = kXs, .attrs = kSettings, .outputs = kOneOutput,
-                       .infer = OfDType};
-const OpDef kCall = {.name = "call", .inputs = kXs, .attrs = kBody, .outputs = kMany,
-                     .infer = OfBody};
+const OpDef kConfig = {
+    .name = "config", .inputs = kXs, .attrs = kSettings, .outputs = kOneOutput, .infer = OfDType};
+const OpDef kCall = {
+    .name = "call", .inputs = kXs, .attrs = kBody, .outputs = kMany, .infer = OfBody};
 
 }  // namespace ostria::test
 

@@ -133,26 +133,31 @@ TEST(Attr, AbsentBodiesAreEqualAndHash) {
 }
 
 TEST(Parse, NamesAreFreeAndDefaultsMayBeLeftOut) {
-  const Graph g = Parse("ostria-graph 1\ninput %x \"x\": int32[4]\n%y: int32[4] = take@3(%x)\noutput \"y\" %y\n");
+  const Graph g = Parse(
+      "ostria-graph 1\ninput %x \"x\": int32[4]\n%y: int32[4] = take@3(%x)\noutput \"y\" %y\n");
   EXPECT_EQ(g.attr<int64_t>(g.first(), 0), 1);
 }
 
 TEST(Parse, ErrorsNameLineAndColumn) {
   const std::string head = "ostria-graph 1\ninput %0 \"x\": float32[2]\n";
-  EXPECT_EQ(MessageOf("onnx"), "graph text, line 1, column 1: the first line must be `ostria-graph 1`");
-  EXPECT_EQ(MessageOf("ostria-graph 2\n"),
-            "graph text, line 1, column 14: format version '2' is not known; this build reads version 1");
+  EXPECT_EQ(MessageOf("onnx"),
+            "graph text, line 1, column 1: the first line must be `ostria-graph 1`");
+  EXPECT_EQ(
+      MessageOf("ostria-graph 2\n"),
+      "graph text, line 1, column 14: format version '2' is not known; this build reads version 1");
   EXPECT_EQ(MessageOf(head + "%1: float32[2] = negate@1(%0)\n"),
             "graph text, line 3, column 18: unknown op 'negate'");
   EXPECT_EQ(MessageOf(head + "%1: float32[2] = take@4(%0)\n"),
-            "graph text, line 3, column 18: op take of version 4 cannot be read; this build has version 3");
+            "graph text, line 3, column 18: op take of version 4 cannot be read; this build has "
+            "version 3");
   EXPECT_EQ(MessageOf(head + "%1: float32[2] = neg@1(%2)\n"),
             "graph text, line 3, column 24: %2 is used before it is defined");
   EXPECT_EQ(MessageOf(head + "%0: float32[2] = neg@1(%0)\n"),
             "graph text, line 3, column 1: %0 is defined twice");
-  EXPECT_EQ(MessageOf(head + "%1: float32[3] = neg@1(%0)\n"),
-            "graph text, line 3, column 1: the types written here, float32[3], are not what neg gives: "
-            "float32[2]");
+  EXPECT_EQ(
+      MessageOf(head + "%1: float32[3] = neg@1(%0)\n"),
+      "graph text, line 3, column 1: the types written here, float32[3], are not what neg gives: "
+      "float32[2]");
   EXPECT_EQ(MessageOf(head + "%1: float32[2] = neg@1(%0, %0)\n"),
             "graph text, line 3, column 18: neg: takes 1 input(s) (x), but 2 were given");
   EXPECT_EQ(MessageOf(head + "%1: float32[2] = take@3(%0) {tims = 1}\n"),
@@ -165,8 +170,9 @@ TEST(Parse, ErrorsNameLineAndColumn) {
             "graph text, line 2, column 15: unknown dtype 'float33'");
   EXPECT_EQ(MessageOf("ostria-graph 1\ninput %0 \"x\": float32[1,1,1,1,1,1,1,1,1]\n"),
             "graph text, line 2, column 39: a shape has at most 8 dimensions");
-  EXPECT_EQ(MessageOf("ostria-graph 1\n%0: float32[3] = const@1() {value = tensor<float32[3]>{1}}\n"),
-            "graph text, line 2, column 57: ',' was expected");
+  EXPECT_EQ(
+      MessageOf("ostria-graph 1\n%0: float32[3] = const@1() {value = tensor<float32[3]>{1}}\n"),
+      "graph text, line 2, column 57: ',' was expected");
   EXPECT_EQ(MessageOf("ostria-graph 1\n%0: int8[999999999999] = const@1() {value = "
                       "tensor<int8[999999999999]>{1}}\n"),
             "graph text, line 2, column 71: the tensor int8[999999999999] has too few elements");
@@ -180,9 +186,22 @@ TEST(Parse, DepthIsBounded) {
 
 TEST(Parse, MutatedTextNeverCrashes) {
   const std::string seed = kSampleText;
-  const std::string_view pieces[] = {"%0", "{", "}", "float32[2]", "none", "9999999999999999999",
-                                     "-1", "split@1(%3) {n = 2}", "shape[batch]", "call@1(%2)",
-                                     "base64\"AAAA\"", "max(batch, 3)", "\"", "\n", "inf", "tensor<"};
+  const std::string_view pieces[] = {"%0",
+                                     "{",
+                                     "}",
+                                     "float32[2]",
+                                     "none",
+                                     "9999999999999999999",
+                                     "-1",
+                                     "split@1(%3) {n = 2}",
+                                     "shape[batch]",
+                                     "call@1(%2)",
+                                     "base64\"AAAA\"",
+                                     "max(batch, 3)",
+                                     "\"",
+                                     "\n",
+                                     "inf",
+                                     "tensor<"};
   std::mt19937 random(1);
   const auto below = [&](size_t n) { return random() % n; };
   int good = 0;

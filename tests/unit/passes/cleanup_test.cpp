@@ -32,8 +32,11 @@ update %1 = %3
 
 constexpr InputDef kX[] = {{"x"}};
 void InferSame(InferContext& c) { c.Out(c.input(0)); }
-const OpDef kEffect = {.name = "effect", .inputs = kX, .outputs = kOneOutput,
-                       .traits = {.pure = false, .ordered = true}, .infer = InferSame};
+const OpDef kEffect = {.name = "effect",
+                       .inputs = kX,
+                       .outputs = kOneOutput,
+                       .traits = {.pure = false, .ordered = true},
+                       .infer = InferSame};
 
 TEST(Passes, LeaveEffectsAlone) {
   Graph g;
@@ -162,8 +165,8 @@ output "db" %10
 TEST(Optimise, GoesIntoBodiesAndSharesThem) {
   // Bodies that stay bodies (here of an op that is not `call`) are optimised once.
   static constexpr AttrDef kBodyAttr[] = {{"body", AttrType::kBody}};
-  static const OpDef kLoop = {.name = "loop", .inputs = kX, .attrs = kBodyAttr,
-                              .outputs = kOneOutput, .infer = InferSame};
+  static const OpDef kLoop = {
+      .name = "loop", .inputs = kX, .attrs = kBodyAttr, .outputs = kOneOutput, .infer = InferSame};
   auto body = std::make_shared<Graph>();
   Builder in(*body, 0);
   const Value u = body->AddInput("u", {DType::kFloat32, {2}}, 0);
@@ -188,9 +191,10 @@ TEST(Optimise, CostPerNode) {
   g.AddOutput("y", v);
   const auto t = std::chrono::steady_clock::now();
   Optimise(g);
-  std::printf("us per node: %.2f\n",
-              std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - t).count() /
-                  20'000);
+  std::printf(
+      "us per node: %.2f\n",
+      std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - t).count() /
+          20'000);
   EXPECT_EQ(g.num_nodes(), 20'000);
 }
 

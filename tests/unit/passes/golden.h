@@ -10,8 +10,8 @@
 
 namespace ostria {
 
-/// The text after the pass and removal of what it left dead. Holds every pass to its contract: a sound
-/// graph comes out, and a second run changes nothing.
+/// The text after the pass and removal of what it left dead. Holds every pass to its contract: a
+/// sound graph comes out, and a second run changes nothing.
 inline std::string After(PassFn pass, const std::string& text, const PassContext& context = {}) {
   Graph g = Parse("ostria-graph 1\n" + text);
   pass(g, context);

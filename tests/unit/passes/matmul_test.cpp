@@ -133,7 +133,8 @@ output "11" %12
 )");
 }
 
-// Two layers with their gradients: every bias and relu sits in its product, and nothing is transposed.
+// Two layers with their gradients: every bias and relu sits in its product, and nothing is
+// transposed.
 TEST(Optimise, ATrainingStepOfTwoLayers) {
   Graph g = Parse(R"(ostria-graph 1
 input %x "x": float32[8, 4]

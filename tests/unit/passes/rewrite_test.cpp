@@ -11,24 +11,29 @@ namespace {
 const char* const kX = "input %x \"x\": float32[2, 3]\n";
 
 TEST(Simplify, RemovesNeutralElements) {
-  for (const char* line : {"add@1(%x, %0)", "add@1(%0, %x)", "subtract@1(%x, %0)", "multiply@1(%x, %1)",
-                           "multiply@1(%1, %x)", "divide@1(%x, %1)", "pow@1(%x, %1)"}) {
-    EXPECT_EQ(After(Simplify, std::string(kX) + "%0: float32[] = full@1() {shape = [], value = 0}\n"
-                              "%1: float32[] = constant@1() {value = tensor<float32[]>{1}}\n"
-                              "%y: float32[2, 3] = " + line + "\noutput \"y\" %y\n"),
+  for (const char* line :
+       {"add@1(%x, %0)", "add@1(%0, %x)", "subtract@1(%x, %0)", "multiply@1(%x, %1)",
+        "multiply@1(%1, %x)", "divide@1(%x, %1)", "pow@1(%x, %1)"}) {
+    EXPECT_EQ(After(Simplify, std::string(kX) +
+                                  "%0: float32[] = full@1() {shape = [], value = 0}\n"
+                                  "%1: float32[] = constant@1() {value = tensor<float32[]>{1}}\n"
+                                  "%y: float32[2, 3] = " +
+                                  line + "\noutput \"y\" %y\n"),
               "input %0 \"x\": float32[2, 3]\noutput \"y\" %0\n")
         << line;
   }
 }
 
 TEST(Simplify, KeepsWhatIsNotNeutral) {
-  for (const char* line : {"add@1(%s, %0)",        // broadcasting changes the shape
+  for (const char* line : {"add@1(%s, %0)",  // broadcasting changes the shape
                            "subtract@1(%0, %x)", "divide@1(%1, %x)", "multiply@1(%x, %0)"}) {
-    const std::string text = After(
-        Simplify, std::string(kX) + "input %s \"s\": float32[3]\n"
-                  "%0: float32[2, 3] = full@1() {shape = [2, 3], value = 0}\n"
-                  "%1: float32[] = full@1() {shape = [], value = 1}\n"
-                  "%y: float32[2, 3] = " + line + "\noutput \"y\" %y\n");
+    const std::string text =
+        After(Simplify, std::string(kX) +
+                            "input %s \"s\": float32[3]\n"
+                            "%0: float32[2, 3] = full@1() {shape = [2, 3], value = 0}\n"
+                            "%1: float32[] = full@1() {shape = [], value = 1}\n"
+                            "%y: float32[2, 3] = " +
+                            line + "\noutput \"y\" %y\n");
     EXPECT_NE(text.find(std::string(line).substr(0, 6)), std::string::npos) << text;
   }
 }
@@ -248,7 +253,9 @@ PassContext WithExpAndIota() {
 }
 
 TEST(FoldConstants, ComputesOnceWhatIsAlwaysTheSame) {
-  EXPECT_EQ(After(FoldConstants, std::string(kX) + R"(%1: float32[1000, 1000] = full@1() {shape = [1000, 1000], value = 0}
+  EXPECT_EQ(After(FoldConstants,
+                  std::string(kX) +
+                      R"(%1: float32[1000, 1000] = full@1() {shape = [1000, 1000], value = 0}
 %2: float32[1000, 1000] = exp@1(%1)
 %3: float32[2] = constant@1() {value = tensor<float32[2]>{0, -inf}}
 %4: float32[2] = exp@1(%3)
@@ -261,7 +268,8 @@ output "5" %5
 output "6" %6
 output "7" %7
 output "8" %8
-)", WithExpAndIota()),
+)",
+                  WithExpAndIota()),
             R"(input %0 "x": float32[2, 3]
 %1: float32[1000, 1000] = full@1() {shape = shape[1000, 1000], dtype = float32, value = 1}
 %2: float32[2] = constant@1() {value = tensor<float32[2]>{1, 0}}
@@ -278,14 +286,16 @@ output "8" %6
 }
 
 TEST(FoldConstants, NeedsNoKernelForSizes) {
-  EXPECT_EQ(After(FoldConstants, "%1: float32[] = dim_product@1() {shape = [4], dtype = float32}\n"
-                                 "%2: float32[] = exp@1(%1)\noutput \"y\" %2\n"),
+  EXPECT_EQ(After(FoldConstants,
+                  "%1: float32[] = dim_product@1() {shape = [4], dtype = float32}\n"
+                  "%2: float32[] = exp@1(%1)\noutput \"y\" %2\n"),
             "%0: float32[] = full@1() {shape = shape[], dtype = float32, value = 4}\n"
             "%1: float32[] = exp@1(%0)\noutput \"y\" %1\n");
 }
 
 TEST(MaterialiseConstants, TurnsSmallFullsIntoBytes) {
-  EXPECT_EQ(After(MaterialiseConstants, R"(%1: bfloat16[3] = full@1() {shape = [3], dtype = bfloat16, value = 0.5}
+  EXPECT_EQ(After(MaterialiseConstants,
+                  R"(%1: bfloat16[3] = full@1() {shape = [3], dtype = bfloat16, value = 0.5}
 %2: float32[1000, 1000] = full@1() {shape = [1000, 1000], value = 0}
 output "1" %1
 output "2" %2
