@@ -59,6 +59,10 @@ struct RandomKernels {
   void (*bits)(const uint32_t key[2], uint64_t step, uint64_t first, int64_t blocks, uint32_t* out);
   void (*uniform)(const uint32_t* bits, float* out, int64_t n, float low, float high);
   void (*normal)(const uint32_t* bits, float* out, int64_t n, float mean, float stddev);
+  // mask = word <= last; dropout keeps x * scale there and writes 0 elsewhere.
+  void (*at_most)(const uint32_t* bits, bool* out, int64_t n, uint32_t last);
+  void (*dropout)(const uint32_t* bits, const float* x, float* y, int64_t n, uint32_t last,
+                  float scale);
   void (*truncated_normal)(const uint32_t* bits, float* out, int64_t n, float mean, float stddev);
 };
 

@@ -248,6 +248,10 @@ OSTRIA_FN PackU32 ShiftRight(PackU32 a) {
 OSTRIA_FN PackU32 LowBits31(PackU32 a) {
   return _mm256_and_si256(a.v, _mm256_set1_epi32(0x7fffffff));
 }
+OSTRIA_FN Mask32 AtMost(PackU32 a, uint32_t last) {  // unsigned
+  const __m256i b = _mm256_set1_epi32(static_cast<int>(last));
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_min_epu32(a.v, b), a.v))};
+}
 OSTRIA_FN PackF32 FromSmallInt(PackU32 a) { return _mm256_cvtepi32_ps(a.v); }  // below 2^31
 OSTRIA_FN PackF32 AsSignOf(PackU32 a) {  // -0.0 where the top bit is set, else +0.0
   return _mm256_and_ps(_mm256_castsi256_ps(a.v), _mm256_set1_ps(-0.0f));

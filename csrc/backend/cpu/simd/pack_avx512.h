@@ -236,6 +236,9 @@ OSTRIA_FN PackU32 ShiftRight(PackU32 a) {
 OSTRIA_FN PackU32 LowBits31(PackU32 a) {
   return _mm512_and_si512(a.v, _mm512_set1_epi32(0x7fffffff));
 }
+OSTRIA_FN Mask32 AtMost(PackU32 a, uint32_t last) {
+  return {_mm512_cmple_epu32_mask(a.v, _mm512_set1_epi32(static_cast<int>(last)))};
+}
 OSTRIA_FN PackF32 FromSmallInt(PackU32 a) { return _mm512_cvtepi32_ps(a.v); }  // below 2^31
 OSTRIA_FN PackF32 AsSignOf(PackU32 a) {  // -0.0 where the top bit is set, else +0.0
   return _mm512_and_ps(_mm512_castsi512_ps(a.v), _mm512_set1_ps(-0.0f));

@@ -106,17 +106,30 @@ void FillTruncatedNormal(const RandomKey& key, uint64_t first, double* out, int6
 
 void FillBernoulli(const RandomKey& key, uint64_t first, bool* out, int64_t n, double p) {
   const uint64_t threshold = Threshold(p);
+  if (threshold == 0) {
+    std::fill_n(out, n, false);
+    return;
+  }
   ForTiles<1>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) out[at + i] = words[i] < threshold;
+    Dense().random.at_most(words, out + at, count, static_cast<uint32_t>(threshold - 1));
   });
 }
 
 template <class T>
 void Dropout(const RandomKey& key, uint64_t first, const T* x, T* y, int64_t n, double rate) {
   const uint64_t threshold = Threshold(1 - rate);
-  const T scale = rate >= 1 ? T(0) : static_cast<T>(1 / (1 - rate));
+  if (threshold == 0) {
+    std::fill_n(y, n, T(0));
+    return;
+  }
+  const T scale = static_cast<T>(1 / (1 - rate));
+  const uint32_t last = static_cast<uint32_t>(threshold - 1);
   ForTiles<1>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) y[at + i] = words[i] < threshold ? x[at + i] * scale : T(0);
+    if constexpr (sizeof(T) == 4) {
+      Dense().random.dropout(words, x + at, y + at, count, last, scale);
+    } else {
+      for (int64_t i = 0; i < count; ++i) y[at + i] = words[i] <= last ? x[at + i] * scale : T(0);
+    }
   });
 }
 template void Dropout<float>(const RandomKey&, uint64_t, const float*, float*, int64_t, double);

@@ -12,6 +12,7 @@ inline namespace OSTRIA_ISA_NS {
 #if OSTRIA_SIMD_ISA == 0
 using VecU32 = uint32_t;
 OSTRIA_FN uint32_t LoadU32(const uint32_t* p) { return *p; }
+OSTRIA_FN bool AtMost(uint32_t a, uint32_t last) { return a <= last; }
 OSTRIA_FN void StoreInterleaved(uint32_t* p, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
   p[0] = a;
   p[1] = b;
@@ -74,9 +75,31 @@ void FromBits(const uint32_t* bits, float* out, int64_t n, float a, float b) {
   }
 }
 
+inline void AtMostMask(const uint32_t* bits, bool* out, int64_t n, uint32_t last) {
+  constexpr int kLanes = kLanesOf<VecF32>;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(out + i, AtMost(LoadU32(bits + i), last));
+  for (; i < n; ++i) out[i] = bits[i] <= last;
+}
+
+inline void DropoutRange(const uint32_t* bits, const float* x, float* y, int64_t n, uint32_t last,
+                         float scale) {
+  constexpr int kLanes = kLanesOf<VecF32>;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const VecF32 kept = LoadVec<VecF32>(x + i) * VecF32(scale);
+    Store(y + i, Select(AtMost(LoadU32(bits + i), last), kept, VecF32(0.0f)));
+  }
+  for (; i < n; ++i) y[i] = bits[i] <= last ? x[i] * scale : 0.0f;
+}
+
 constexpr RandomKernels MakeRandomKernels() {
-  return {&PhiloxBits, &FromBits<Distribution::kUniform>, &FromBits<Distribution::kNormal>,
-          &FromBits<Distribution::kTruncated>};
+  return {.bits = &PhiloxBits,
+          .uniform = &FromBits<Distribution::kUniform>,
+          .normal = &FromBits<Distribution::kNormal>,
+          .at_most = &AtMostMask,
+          .dropout = &DropoutRange,
+          .truncated_normal = &FromBits<Distribution::kTruncated>};
 }
 
 }  // namespace OSTRIA_ISA_NS

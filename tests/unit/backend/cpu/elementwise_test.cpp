@@ -289,6 +289,16 @@ TEST(Elementwise, InPlaceAndHalfStorage) {
                    x.data());
     EXPECT_TRUE(SameBits(x, want));
 
+    // Threads stay within their rows: an element computed twice in place would be doubled twice.
+    const int64_t sizes[] = {300, 400}, strides[3][kMaxElementwiseRank] = {{400, 1}, {0, 1}};
+    std::vector<float> product(300 * 400, 3);
+    const std::vector<float> row(400, 2);
+    const void* rows[] = {product.data(), row.data()};
+    const auto program =
+        PrepareElementwise({ScalarOp::kMultiply, DType::kFloat32, 2, sizes, strides});
+    WithThreads(2, [&] { RunElementwise(program, rows, product.data()); });
+    EXPECT_EQ(product, std::vector<float>(300 * 400, 6));
+
     std::vector<Float16> a, b;
     for (float v : Numbers(1001, -9, 9)) a.push_back(Float16(v)), b.push_back(Float16(2.5f));
     std::vector<Float16> sum(a.size());

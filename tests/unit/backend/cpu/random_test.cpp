@@ -82,6 +82,10 @@ TEST(Random, AnElementDependsOnItsIndexOnly) {
       [](uint64_t f, double* o, int64_t n) { FillNormal(kKey, f, o, n, 0, 1); });
   CheckPureFunction<double>(
       [](uint64_t f, double* o, int64_t n) { FillTruncatedNormal(kKey, f, o, n, 0, 1); });
+  CheckPureFunction<float>([](uint64_t f, float* o, int64_t n) {
+    const std::vector<float> ones(n, 1);
+    Dropout(kKey, f, ones.data(), o, n, 0.4);
+  });
   CheckPureFunction<uint8_t>([](uint64_t f, uint8_t* o, int64_t n) {
     FillBernoulli(kKey, f, reinterpret_cast<bool*>(o), n, 0.3);
   });
