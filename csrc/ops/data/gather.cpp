@@ -11,7 +11,7 @@ using namespace ops;
 namespace {
 
 enum Attribute { kAxis };
-constexpr InputDef kInputs[] = {{"x"}, {"indices"}};
+constexpr InputDef kInputs[] = {{"x"}, {"indices", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"axis", AttrType::kInt, "0"}};
 
 void Infer(InferContext& c) {

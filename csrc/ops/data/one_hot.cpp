@@ -10,7 +10,7 @@ using namespace ops;
 namespace {
 
 enum Attribute { kDepth, kType };
-constexpr InputDef kInputs[] = {{"indices"}};
+constexpr InputDef kInputs[] = {{"indices", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"depth", AttrType::kInt}, {"dtype", AttrType::kDType, "float32"}};
 
 void Infer(InferContext& c) {

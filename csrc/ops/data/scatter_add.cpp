@@ -10,7 +10,7 @@ using namespace ops;
 namespace {
 
 enum Attribute { kAxis };
-constexpr InputDef kInputs[] = {{"x"}, {"indices"}, {"updates"}};
+constexpr InputDef kInputs[] = {{"x"}, {"indices", Arity::kOne, false}, {"updates"}};
 constexpr AttrDef kAttrs[] = {{"axis", AttrType::kInt, "0"}};
 
 void Infer(InferContext& c) {

@@ -7,7 +7,7 @@ using namespace ops;
 
 namespace {
 
-constexpr InputDef kInputs[] = {{"condition"}, {"x"}, {"y"}};
+constexpr InputDef kInputs[] = {{"condition", Arity::kOne, false}, {"x"}, {"y"}};
 
 void Grad(GradContext& c) {
   Builder& b = c.b;
