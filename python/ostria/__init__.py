@@ -1,6 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ostria: a deep learning framework on a C++ graph executor."""
+"""Ostria: a deep learning framework on a C++ graph executor.
 
+Array API names at top level; `ost.compile`, `ost.grad`, `ost.nn`, `ost.optim`, `ost.losses`,
+`ost.metrics`, `ost.data`, `ost.estimator` and `ost.io` are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+import os as _os
+from typing import Any as _Any
+
+from ostria import _native
 from ostria._version import __version__
 
-__all__ = ["__version__"]
+_native.set_package_folder(_os.path.dirname(_os.path.abspath(__file__)))
+
+from ostria._autodiff import GradientTape, custom_gradient, grad, gradients, value_and_grad  # noqa: E402
+from ostria._compile import CompiledFunction, compile, debug  # noqa: E402, A004
+from ostria._functions import *  # noqa: E402, F403
+from ostria._functions import e, inf, nan, newaxis, pi  # noqa: E402
+from ostria._native import (  # noqa: E402
+    DataCorruptionError,
+    DeviceUnavailableError,
+    DistributedError,
+    DType,
+    NonFiniteError,
+    OutOfMemoryError,
+    SymInt,
+    Tensor,
+    Variable,
+    dtype,
+    dtypes,
+    from_dlpack,
+)
+from ostria._tensor import install as _install  # noqa: E402
+
+bool = bool_ = _native.bool_  # noqa: A001
+int8, int16, int32, int64 = _native.int8, _native.int16, _native.int32, _native.int64
+uint8, uint16, uint32, uint64 = _native.uint8, _native.uint16, _native.uint32, _native.uint64
+float16, bfloat16 = _native.float16, _native.bfloat16
+float32, float64 = _native.float32, _native.float64
+
+# Every op that needs no sugar is a function as it is registered.
+_registry = _native.registry()
+for _op in _registry:
+    if not _op["internal"] and _op["name"] not in globals():
+        globals()[_op["name"]] = getattr(_native.ops, _op["name"])
+_install()
+
+_SUBMODULES = ("nn", "optim", "losses", "metrics", "data", "estimator", "io", "random", "diagnose",
+               "testing", "train")
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _SUBMODULES:
+        return _importlib.import_module(f"ostria.{name}")
+    raise AttributeError(f"module 'ostria' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBMODULES])

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// CompiledGraph for Python: made from a finished trace, called with a list of tensors.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "backend/backend.h"
+#include "bindings/bindings.h"
+#include "bindings/py_tensor.h"
+#include "bindings/py_variable.h"
+#include "bindings/trace.h"
+#include "runtime/compiled_graph.h"
+
+namespace py = pybind11;
+
+namespace ostria {
+namespace {
+
+// A compiled graph, the concrete tensors that its function closed over, and room for its calls.
+struct Compiled {
+  Compiled(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
+           std::vector<Tensor> captured, DeviceId device, int64_t memory_limit)
+      : compiled(std::move(graph), std::move(variables), device, memory_limit),
+        captures(std::move(captured)) {}
+  CompiledGraph compiled;
+  std::vector<Tensor> captures;
+  int64_t calls = 0;
+};
+
+std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const std::string& device,
+                                 int64_t memory_limit) {
+  int index = 0;
+  for (py::handle y : outputs) {
+    Value v;
+    if (PyTensor* t = AsPyTensor(y.ptr())) v = trace.Use(*t);
+    else if (const auto* var = AsPyVariable(y.ptr())) v = trace.Read(*var);
+    else v = trace.Use(PyTensor::Concrete(TensorFromArray(y, true)));
+    trace.graph().AddOutput(StrCat("y", index++), v);
+  }
+  trace.FinishState();
+  std::vector<Tensor> captured;
+  for (const PyTensor& t : trace.captures()) captured.push_back(RequireData(t, "a closed-over value"));
+  if (VerifyEnabled()) Verify(trace.graph(), "trace");
+  return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
+                                    ParseDevice(device), memory_limit);
+}
+
+std::vector<Tensor> Inputs(const Compiled& c, const py::handle& arguments) {
+  std::vector<Tensor> inputs;
+  const auto list = py::reinterpret_borrow<py::sequence>(arguments);
+  inputs.reserve(list.size() + c.captures.size());
+  for (py::handle a : list) {
+    if (PyTensor* t = AsPyTensor(a.ptr())) inputs.push_back(RequireData(*t, "a compiled function"));
+    else if (const auto* v = AsPyVariable(a.ptr())) inputs.push_back((*v)->View());
+    else inputs.push_back(TensorFromArray(a, false));
+  }
+  inputs.insert(inputs.end(), c.captures.begin(), c.captures.end());
+  return inputs;
+}
+
+py::list Run(Compiled& c, const py::handle& arguments, bool debug) {
+  std::vector<Tensor> outputs;
+  {
+    const std::vector<Tensor> inputs = Inputs(c, arguments);
+    ++c.calls;
+    py::gil_scoped_release release;
+    c.compiled.Run(inputs, &outputs, debug);
+  }
+  py::list out(outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i),
+                    NewPyTensor(PyTensor::Concrete(std::move(outputs[i]))));
+  }
+  return out;
+}
+
+py::object RunSame(Compiled& c, const py::tuple& arguments) {
+  if (c.compiled.specialisations().empty() || Trace::Current() != nullptr) return py::none();
+  const auto& types = c.compiled.specialisations().front().executable->plan().inputs;
+  if (arguments.size() + c.captures.size() != types.size()) return py::none();
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const PyTensor* t = AsPyTensor(PyTuple_GET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(i)));
+    if (t == nullptr || !t->has_data() || t->type != types[i]) return py::none();
+  }
+  return Run(c, arguments, false);
+}
+
+py::dict Stats(const PlanStats& s) {
+  py::dict d;
+  d["peak_bytes"] = s.peak_bytes();
+  d["activation_bytes"] = s.activation_bytes;
+  d["liveness_bytes"] = s.liveness_bytes;
+  d["state_bytes"] = s.state_bytes;
+  d["input_bytes"] = s.input_bytes;
+  d["output_bytes"] = s.output_bytes;
+  d["constant_bytes"] = s.constant_bytes;
+  d["moved_bytes"] = s.moved_bytes;
+  d["fused_bound_bytes"] = s.fused_bound_bytes;
+  return d;
+}
+
+Binding ToBinding(const py::dict& sizes) {
+  Binding binding;
+  for (auto [name, size] : sizes) {
+    binding.emplace_back(name.cast<std::string>(), size.cast<int64_t>());
+  }
+  return binding;
+}
+
+}  // namespace
+
+void BindCompiled(py::module_& m) {
+  py::class_<Compiled, std::shared_ptr<Compiled>>(m, "Compiled")
+      .def("run", [](Compiled& c, const py::object& args) { return Run(c, args, false); })
+      .def("run_debug", [](Compiled& c, const py::object& args) { return Run(c, args, true); })
+      .def("run_same",
+           [](Compiled& c, const py::tuple& arguments) -> py::object {
+             return RunSame(c, arguments);
+           },
+           "As run, but None unless the arguments are tensors of the types of the last call.")
+      .def("accepts",
+           [](const Compiled& c, const py::object& arguments) {
+             std::vector<ValueType> types;
+             for (const Tensor& t : Inputs(c, arguments)) types.push_back({t.dtype(), t.shape()});
+             return c.compiled.Accepts(types);
+           })
+      .def("text", [](const Compiled& c) { return Print(c.compiled.graph()); },
+           "The graph as traced, before specialisation.")
+      .def_property_readonly("num_nodes", [](const Compiled& c) { return c.compiled.graph().num_nodes(); })
+      .def_property_readonly("variables", [](const Compiled& c) {
+        return std::vector<std::shared_ptr<Variable>>(c.compiled.variables().begin(),
+                                                      c.compiled.variables().end());
+      })
+      .def("plan_stats", [](Compiled& c, const py::dict& sizes) {
+        return Stats(c.compiled.For(ToBinding(sizes)).plan().stats);
+      }, py::arg("sizes"), "Memory and traffic for these symbol sizes, planned if need be.")
+      .def("plan_text", [](Compiled& c, const py::dict& sizes) {
+        const Plan& plan = c.compiled.For(ToBinding(sizes)).plan();
+        CheckRaces(plan);
+        return Print(plan);
+      })
+      .def("optimized_text", [](Compiled& c, const py::dict& sizes) {
+        return Print(c.compiled.For(ToBinding(sizes)).plan().graph);
+      })
+      .def("profile", [](Compiled& c, const py::dict& sizes, const py::object& arguments, int runs) {
+        Executable& e = c.compiled.For(ToBinding(sizes));
+        const std::vector<double> ns = e.Profile(Inputs(c, arguments), runs);
+        py::list rows;
+        for (size_t i = 0; i < ns.size(); ++i) {
+          const Step& s = e.plan().steps[i];
+          rows.append(py::make_tuple(e.plan().graph.op(s.node).name, s.kernel->impl, s.state->detail,
+                                     ShortLocation(e.plan().graph.location(s.node)), ns[i]));
+        }
+        return rows;
+      }, "(op, implementation, detail, user line, median nanoseconds) per step; state is restored.")
+      .def("specialisations", [](const Compiled& c) {
+        py::list rows;
+        for (const Specialisation& s : c.compiled.specialisations()) {
+          py::dict sizes;
+          for (const auto& [name, size] : s.binding) sizes[py::str(name)] = size;
+          rows.append(py::make_tuple(sizes, s.why, s.seconds, s.calls,
+                                     s.executable->plan().steps.size()));
+        }
+        return rows;
+      })
+      .def_property_readonly("num_specialised",
+                             [](const Compiled& c) { return c.compiled.num_specialised(); })
+      .def_readonly("calls", &Compiled::calls);
+  m.def("finish_trace", &Finish, py::arg("trace"), py::arg("outputs"), py::arg("device") = "cpu",
+        py::arg("memory_limit") = 0);
+}
+
+}  // namespace ostria

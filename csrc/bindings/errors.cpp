@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Error codes to Python exception classes.
+#include <pybind11/pybind11.h>
+
+#include "base/error.h"
+#include "bindings/bindings.h"
+#include "bindings/call_op.h"
+
+namespace py = pybind11;
+
+namespace ostria {
+namespace {
+
+PyObject *out_of_memory, *device_unavailable, *distributed, *data_corruption, *non_finite;
+
+PyObject* ClassOf(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument: return PyExc_ValueError;
+    case ErrorCode::kTypeError: return PyExc_TypeError;
+    case ErrorCode::kIndexError: return PyExc_IndexError;
+    case ErrorCode::kNotImplemented: return PyExc_NotImplementedError;
+    case ErrorCode::kOutOfMemory: return out_of_memory;
+    case ErrorCode::kDeviceUnavailable: return device_unavailable;
+    case ErrorCode::kDistributed: return distributed;
+    case ErrorCode::kDataCorruption: return data_corruption;
+    case ErrorCode::kIo: return PyExc_OSError;
+    case ErrorCode::kNonFinite: return non_finite;
+    case ErrorCode::kInternal: break;
+  }
+  return PyExc_RuntimeError;
+}
+
+PyObject* NewClass(py::module_& m, const char* name, PyObject* base, const char* doc) {
+  PyObject* cls = PyErr_NewExceptionWithDoc(StrCat("ostria.", name).c_str(), doc, base, nullptr);
+  m.attr(name) = py::reinterpret_borrow<py::object>(cls);
+  return cls;
+}
+
+}  // namespace
+
+void SetPythonError() {
+  try {
+    throw;
+  } catch (const Error& e) {
+    PyErr_SetString(ClassOf(e.code()), e.what());
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_SetString(out_of_memory, "out of memory");
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+}
+
+void BindErrors(py::module_& m) {
+  out_of_memory = NewClass(m, "OutOfMemoryError", PyExc_MemoryError,
+                           "A device refused memory, or a plan is larger than its limit.");
+  device_unavailable = NewClass(m, "DeviceUnavailableError", PyExc_RuntimeError,
+                                "A device was asked for that this machine does not have.");
+  distributed = NewClass(m, "DistributedError", PyExc_RuntimeError,
+                         "Another process of the job failed or disagrees.");
+  data_corruption = NewClass(m, "DataCorruptionError", PyExc_ValueError,
+                             "A file is damaged; the message names it and the byte offset.");
+  non_finite = NewClass(m, "NonFiniteError", PyExc_FloatingPointError,
+                        "NaN or infinity where a finite number is needed.");
+  py::register_local_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const Error&) {
+      SetPythonError();
+    }
+  });
+}
+
+}  // namespace ostria

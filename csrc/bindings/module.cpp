@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/backend.h"
+#include "base/parallel.h"
+#include "bindings/bindings.h"
+#include "bindings/trace.h"
+
+PYBIND11_MODULE(_native, m) {
+  m.doc() = "The C++ half of ostria. Use the ostria package; names here may change.";
+  ostria::RegisterBackends();
+  ostria::BindErrors(m);
+  ostria::BindTensor(m);
+  ostria::BindDlpack(m);
+  ostria::BindVariable(m);
+  ostria::BindOps(m);
+  ostria::BindTrace(m);
+  ostria::BindCompiled(m);
+  ostria::BindIo(m);
+  m.def("set_package_folder", &ostria::SetPackageFolder);
+  m.def("num_threads", &ostria::NumThreads);
+  m.def("set_num_threads", &ostria::SetNumThreads);
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/py_variable.h"
+
+#include "bindings/py_tensor.h"
+#include "bindings/trace.h"
+
+namespace py = pybind11;
+
+namespace ostria {
+namespace {
+
+using VariablePtr = std::shared_ptr<Variable>;
+
+PyTensor Current(const VariablePtr& v) {
+  if (Trace* trace = Trace::Current()) return trace->Wrap(trace->Read(v));
+  return PyTensor::Concrete(v->Snapshot());
+}
+
+void Assign(const VariablePtr& v, const py::object& value, bool committed) {
+  const auto convert = [&] {
+    if (PyTensor* t = AsPyTensor(value.ptr())) return *t;
+    if (const auto* other = AsPyVariable(value.ptr())) return Current(*other);
+    Tensor t = TensorFromArray(value, /*copy=*/true);
+    if (t.dtype() != v->dtype() && !py::isinstance<py::buffer>(value)) {  // Python numbers are weak
+      py::object array = py::module_::import("numpy").attr("asarray")(
+          value, DTypeObject(v->dtype()).attr("numpy")());
+      t = TensorFromArray(array, true);
+    }
+    return PyTensor::Concrete(std::move(t));
+  };
+  const PyTensor t = convert();
+  Trace* trace = Trace::Current();
+  if (trace == nullptr) {
+    v->Assign(RequireData(t, "assign()"));
+    return;
+  }
+  trace->Assign(v, trace->Use(t), committed);
+}
+
+}  // namespace
+
+void BindVariable(py::module_& m) {
+  py::class_<Variable, VariablePtr> variable(
+      m, "Variable", py::dynamic_attr(),
+      "A named tensor that survives steps: the only thing that compiled functions can change.");
+  RegisterVariableType(reinterpret_cast<PyTypeObject*>(variable.ptr()));
+  variable
+      .def(py::init([](const py::object& initial, std::string name, bool trainable) {
+             Tensor t = [&] {
+               if (PyTensor* given = AsPyTensor(initial.ptr())) {
+                 return RequireData(*given, "Variable()");
+               }
+               return TensorFromArray(initial, false);
+             }();
+             VariablePtr v = Variable::Create(
+                 std::move(name), t, trainable ? StateClass::kTrainable : StateClass::kOther);
+             return v;
+           }),
+           py::arg("initial"), py::kw_only(), py::arg("name"), py::arg("trainable") = true)
+      .def_property("name", [](const VariablePtr& v) { return v->name(); },
+                    [](const VariablePtr& v, std::string name) { v->set_name(std::move(name)); })
+      .def_property_readonly("id", [](const VariablePtr& v) { return v->id(); })
+      .def_property_readonly("shape",
+                             [](const VariablePtr& v) {
+                               py::tuple out(v->shape().rank());
+                               for (int i = 0; i < v->shape().rank(); ++i) {
+                                 out[i] = v->shape()[i].value();
+                               }
+                               return out;
+                             })
+      .def_property_readonly("dtype", [](const VariablePtr& v) { return v->dtype(); })
+      .def_property_readonly("ndim", [](const VariablePtr& v) { return v->shape().rank(); })
+      .def_property_readonly("size", [](const VariablePtr& v) { return v->shape().numel(); })
+      .def_property_readonly("device", [](const VariablePtr& v) { return ToString(v->device()); })
+      .def_readwrite("trainable", &Variable::trainable)
+      .def_property_readonly("chunk", [](const VariablePtr& v) {
+        return py::make_tuple(v->chunk_id(), v->offset());
+      }, "(chunk, byte offset): where the variable lives.")
+      .def("value", &Current, "The current value: a copy, or the traced value while tracing.")
+      .def("view", [](const VariablePtr& v) { return PyTensor::Concrete(v->View()); },
+           "A live tensor without a copy; later steps show through it.")
+      .def("numpy", [](const VariablePtr& v) { return ArrayFromTensor(v->Snapshot()); },
+           "A copy as a NumPy array.")
+      .def("assign", [](const VariablePtr& v, const py::object& value) { Assign(v, value, false); },
+           py::arg("value"), "Replaces the value in place; dtype and shape must be the same.")
+      .def("_assign_committed",
+           [](const VariablePtr& v, const py::object& value) { Assign(v, value, true); })
+      .def("_slot", [](const VariablePtr& v, const std::string& kind, double fill) {
+        return Variable::CreateSlot(v, kind, fill);
+      }, py::arg("kind"), py::arg("fill") = 0.0)
+      .def("__repr__", [](const VariablePtr& v) {
+        return StrCat("<Variable '", v->name(), "' ", ValueType{v->dtype(), v->shape()}, ">");
+      });
+  m.def("seal_state_chunks", &SealStateChunks);
+}
+
+}  // namespace ostria

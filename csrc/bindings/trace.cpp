@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/trace.h"
+
+#include "base/check.h"
+#include "ops/ops.h"
+#include "runtime/eager.h"
+
+namespace ostria {
+namespace {
+
+std::vector<std::shared_ptr<Trace>>& Stack() {
+  thread_local std::vector<std::shared_ptr<Trace>> stack;
+  return stack;
+}
+
+}  // namespace
+
+Trace::Trace(Kind kind) : kind_(kind) {}
+
+Trace* Trace::Current() { return Stack().empty() ? nullptr : Stack().back().get(); }
+
+void Trace::Push() {
+  OSTRIA_CHECK(!open_);
+  open_ = true;
+  Stack().push_back(shared_from_this());
+}
+
+void Trace::Pop() {
+  if (!open_) return;
+  OSTRIA_CHECK(Current() == this, "traces closed out of order");
+  open_ = false;
+  Stack().pop_back();
+}
+
+PyTensor Trace::Wrap(Value value) {
+  PyTensor t;
+  t.trace = shared_from_this();
+  t.value = value;
+  t.type = graph_.type(value);
+  if (kind_ == Kind::kTape) t.concrete = Data(value);
+  return t;
+}
+
+PyTensor Trace::AddInput(std::string name, const ValueType& type) {
+  return Wrap(graph_.AddInput(std::move(name), type, CaptureLocation()));
+}
+
+Value Trace::Capture(const PyTensor& tensor, std::string name) {
+  // Equal tensors are one input: the same buffer, or the same value of an outer trace.
+  const void* key = tensor.has_data() ? static_cast<const void*>(tensor.concrete.raw())
+                                      : static_cast<const void*>(tensor.trace.get());
+  auto& seen = captured_[key];
+  for (const auto& [other, value] : seen) {
+    if (other.type == tensor.type && other.value == tensor.value) return value;
+  }
+  const Value v = graph_.AddInput(std::move(name), tensor.type, CaptureLocation());
+  captures_.push_back(tensor);
+  seen.emplace_back(tensor, v);
+  if (kind_ == Kind::kTape) {
+    data_.resize(static_cast<size_t>(graph_.value_capacity()));
+    data_[v.id] = tensor.concrete;
+  }
+  return v;
+}
+
+Value Trace::Use(const PyTensor& tensor) {
+  if (tensor.trace.get() == this) return tensor.value;
+  if (!tensor.has_data()) {
+    if (!tensor.trace->open()) {
+      const std::string made = ShortLocation(tensor.trace->graph().location(tensor.value));
+      Fail(ErrorCode::kInvalidArgument, "a traced value (", tensor.type,
+           made.empty() ? "" : StrCat(", made at ", made),
+           ") is used after its trace has ended; return it from the compiled function, or assign it "
+           "to an ost.Variable");
+    }
+    if (kind_ != Kind::kBody) {
+      Fail(ErrorCode::kInvalidArgument, "a value of an outer trace (", tensor.type,
+           ") is used inside a function that is traced on its own; pass it as an argument");
+    }
+  }
+  return Capture(tensor, StrCat("capture_", captures_.size()));
+}
+
+Value Trace::Read(const std::shared_ptr<Variable>& variable) {
+  const auto it = state_.find(variable->id());
+  if (it != state_.end()) return it->second.current;
+  const ValueType type{variable->dtype(), variable->shape()};
+  if (kind_ == Kind::kBody) {  // bodies are closed: the variable's value is an operand
+    auto& stack = Stack();
+    for (size_t i = stack.size(); i-- > 1;) {
+      if (stack[i].get() != this) continue;
+      Trace& outer = *stack[i - 1];
+      return Capture(outer.Wrap(outer.Read(variable)), variable->name());
+    }
+    return Capture(PyTensor::Concrete(variable->View()), variable->name());
+  }
+  const Value v = graph_.AddState(variable->id(), variable->name(), type, CaptureLocation());
+  state_[variable->id()] = {static_cast<int>(variables_.size()), v, false};
+  variables_.push_back(variable);
+  if (kind_ == Kind::kTape) {
+    data_.resize(static_cast<size_t>(graph_.value_capacity()));
+    data_[v.id] = variable->Snapshot();
+  }
+  return v;
+}
+
+Value Trace::Initial(const std::shared_ptr<Variable>& variable) {
+  const Value current = Read(variable);
+  const auto it = state_.find(variable->id());
+  return it == state_.end() ? current : graph_.state()[static_cast<size_t>(it->second.index)].in;
+}
+
+void Trace::Assign(const std::shared_ptr<Variable>& variable, Value value, bool committed) {
+  if (kind_ == Kind::kBody) {
+    Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
+         "' is assigned inside a function with a gradient of its own; such functions must not change "
+         "state; return the new value and assign it outside");
+  }
+  Read(variable);
+  State& s = state_.at(variable->id());
+  const ValueType want{variable->dtype(), variable->shape()};
+  if (graph_.type(value) != want) {
+    Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(), "': cannot assign a value of ",
+         graph_.type(value), "; it holds ", want, "; use cast or reshape first");
+  }
+  s.current = value;
+  s.committed = committed;
+  if (kind_ == Kind::kTape) variable->Assign(Data(value));
+}
+
+void Trace::FinishState() {
+  for (auto& [id, s] : state_) {
+    const StateEntry& entry = graph_.state()[static_cast<size_t>(s.index)];
+    if (s.current == entry.in) continue;
+    Value out = s.current;
+    if (commit_.valid() && !s.committed) {
+      Builder b(graph_, graph_.location(out));
+      out = b(ops::kWhere, {commit_, out, entry.in});
+    }
+    graph_.SetStateOut(s.index, out);
+  }
+}
+
+std::vector<PyTensor> Trace::AddOp(const OpDef& op, const std::vector<Value>& inputs,
+                                   std::vector<Attr> attrs, LocationId location) {
+  const NodeId n = graph_.AddNode(op, inputs, std::move(attrs), location);
+  if (kind_ == Kind::kTape) RunFrom(n);
+  std::vector<PyTensor> out;
+  for (int i = 0; i < graph_.num_results(n); ++i) out.push_back(Wrap(graph_.result(n, i)));
+  return out;
+}
+
+void Trace::RunFrom(NodeId from) {
+  std::vector<Tensor> outputs;
+  for (NodeId n = from; n.valid(); n = graph_.next(n)) {
+    std::vector<Tensor> inputs;
+    for (Value v : graph_.operands(n)) inputs.push_back(Data(v));
+    try {
+      RunEager(graph_.op(n), inputs, graph_.attrs(n), &outputs);
+    } catch (Error& e) {
+      throw e.At(ShortLocation(graph_.location(n)));
+    }
+    data_.resize(static_cast<size_t>(graph_.value_capacity()));
+    for (int i = 0; i < graph_.num_results(n); ++i) data_[graph_.result(n, i).id] = outputs[i];
+  }
+}
+
+Tensor Trace::Data(Value v) {
+  OSTRIA_CHECK(static_cast<size_t>(v.id) < data_.size() && data_[v.id].defined());
+  return data_[v.id];
+}
+
+}  // namespace ostria

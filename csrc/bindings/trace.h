@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trace: a graph under construction by a Python function. Traces nest in a thread-local stack. A tape is
+// a trace that also runs every op at once, so the same autodiff serves both.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bindings/py_tensor.h"
+#include "ir/builder.h"
+#include "runtime/state_store.h"
+
+namespace ostria {
+
+class Trace : public std::enable_shared_from_this<Trace> {
+ public:
+  enum class Kind { kGraph, kTape, kBody };
+  explicit Trace(Kind kind);
+
+  /// The innermost open trace of this thread, or nullptr.
+  static Trace* Current();
+  void Push();
+  /// Closes the trace: its values are of no use afterwards. Must be the innermost one.
+  void Pop();
+  bool open() const { return open_; }
+  Kind kind() const { return kind_; }
+  Graph& graph() { return graph_; }
+
+  PyTensor AddInput(std::string name, const ValueType& type);
+  /// The variable's current value in this trace; the first read makes it a state input (in a body: an
+  /// operand of the node that will own the body).
+  Value Read(const std::shared_ptr<Variable>& variable);
+  /// The variable's value as it was when the trace began.
+  Value Initial(const std::shared_ptr<Variable>& variable);
+  /// From now on the variable has this value. `committed`: the commit predicate is already in it.
+  void Assign(const std::shared_ptr<Variable>& variable, Value value, bool committed);
+  /// Any tensor as a value of this trace: concrete ones and those of outer traces become inputs.
+  Value Use(const PyTensor& tensor);
+  /// Predicates every state write that is not committed yet (decision B7). A bool scalar.
+  void SetCommit(Value commit) { commit_ = commit; }
+  Value commit() const { return commit_; }
+
+  PyTensor Wrap(Value value);
+  /// Appends a node; on a tape also runs it. Returns its results.
+  std::vector<PyTensor> AddOp(const OpDef& op, const std::vector<Value>& inputs,
+                              std::vector<Attr> attrs, LocationId location);
+  /// Tape only: runs the nodes from `from` to the end, which autodiff appended.
+  void RunFrom(NodeId from);
+  /// Tape only: the data of a value.
+  Tensor Data(Value v);
+
+  /// Applies the commit predicate; after it the graph's state entries are final.
+  void FinishState();
+
+  const std::vector<std::shared_ptr<Variable>>& variables() const { return variables_; }
+  const std::vector<PyTensor>& captures() const { return captures_; }
+
+  pybind11::dict scratch;  // Python's own notes: draw counters, callbacks
+
+ private:
+  struct State {
+    int index = 0;
+    Value current;
+    bool committed = false;
+  };
+  Value Capture(const PyTensor& tensor, std::string name);
+
+  Kind kind_;
+  bool open_ = false;
+  Graph graph_;
+  std::vector<std::shared_ptr<Variable>> variables_;
+  std::unordered_map<int64_t, State> state_;
+  std::vector<PyTensor> captures_;
+  std::unordered_map<const void*, std::vector<std::pair<PyTensor, Value>>> captured_;
+  std::vector<Tensor> data_;  // tape: by value id
+  Value commit_;
+};
+
+/// The user's frames, innermost first: those outside the ostria package. Costs ~100 ns.
+LocationId CaptureLocation();
+/// Tells CaptureLocation which folder is ours, and the IR how to read frames.
+void SetPackageFolder(const std::string& folder);
+
+void BindTrace(pybind11::module_& m);
+
+}  // namespace ostria

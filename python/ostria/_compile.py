@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ost.compile`: a Python function becomes a graph once, and is replayed from then on."""
+
+from __future__ import annotations
+
+import functools
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ostria import _native, _tree
+
+_Tensor = _native.Tensor
+_THRASH = 8  # retraces of one function after which a warning explains what changes
+
+
+class _Entry:
+    """One traced graph and how to call it."""
+
+    def __init__(self, compiled: Any, structure: Any, static: list[Any], why: str, seconds: float):
+        self.compiled = compiled
+        self.structure = structure
+        self.static = static  # (position, value) of results that are not tensors
+        self.why = why
+        self.seconds = seconds
+        self.last_inputs: list[Any] | None = None
+        self.is_single = structure == _tree.LEAF and not static
+
+    def run(self, inputs: list[Any], debug: bool) -> Any:
+        self.last_inputs = inputs
+        outputs = self.compiled.run_debug(inputs) if debug else self.compiled.run(inputs)
+        return outputs[0] if self.is_single else self.unpack(outputs)
+
+    def unpack(self, outputs: list[Any]) -> Any:
+        for position, value in self.static:
+            outputs.insert(position, value)
+        return _tree.unflatten(self.structure, outputs)
+
+
+class CompiledFunction:
+    """A function made by `ost.compile`; call it like the original."""
+
+    def __init__(self, fn: Callable[..., Any], *, dynamic_batch: bool, device: str,
+                 memory_limit: int | None, eager: bool, name: str | None):
+        functools.update_wrapper(self, fn)
+        self._fn = fn
+        self._dynamic_batch = dynamic_batch
+        self._device = device
+        self._memory_limit = memory_limit or 0
+        self._eager = eager
+        self.name = name or getattr(fn, "__name__", "function")
+        self._entries: dict[Any, _Entry] = {}
+        self._last: _Entry | None = None
+        self._warned = False
+        self._objects: list[Any] = []  # static arguments keyed by identity stay alive
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        last = self._last
+        if last is not None and not kwargs:
+            outputs = last.compiled.run_same(args)  # None unless tensors of the same types
+            if outputs is not None:
+                return outputs[0] if last.is_single else last.unpack(outputs)
+        return self._call(args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._eager or _native.current_trace() is not None:
+            return self._fn(*args, **kwargs)  # inside another trace its nodes join that graph
+        entry, arrays = self._entry(args, kwargs)
+        result = entry.run(arrays, _debugging)
+        plain = not kwargs and all(type(a) is _Tensor for a in args)
+        self._last = entry if plain and not _debugging else None
+        return result
+
+    def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Entry, list[Any]]:
+        leaves, structure = _tree.flatten((args, kwargs))
+        arrays, keys = [], []
+        batch = None
+        for leaf in leaves:
+            if isinstance(leaf, (_Tensor, np.ndarray)):
+                shape = tuple(leaf.shape)
+                if self._dynamic_batch and shape:
+                    if batch is None:
+                        batch = shape[0]
+                    if shape[0] == batch:
+                        shape = ("batch",) + shape[1:]
+                arrays.append(leaf)
+                keys.append((str(leaf.dtype), shape))
+            else:
+                keys.append(("static", self._static_key(leaf)))
+        key = (structure, tuple(keys))
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = self._trace(structure, leaves, keys)
+        return entry, arrays
+
+    def _static_key(self, leaf: Any) -> Any:
+        if isinstance(leaf, (bool, int, float, str, bytes, _native.DType)):
+            return (type(leaf), leaf)
+        self._objects.append(leaf)
+        return id(leaf)
+
+    def _trace(self, structure: Any, leaves: list[Any], keys: list[Any]) -> _Entry:
+        why = self._why(structure, keys)
+        begin = time.perf_counter()
+        trace = _native.Trace("graph")
+        trace.push()
+        try:
+            inputs = []
+            for i, (leaf, key) in enumerate(zip(leaves, keys)):
+                if key[0] == "static":
+                    inputs.append(leaf)
+                else:
+                    inputs.append(trace.add_input(f"x{i}", _native.dtype(key[0]), key[1]))
+            args, kwargs = _tree.unflatten(structure, inputs)
+            result = self._fn(*args, **kwargs)
+            for callback in trace.scratch.get("finish", []):
+                callback()
+            outputs, out_structure = _tree.flatten(result)
+            static = [(i, y) for i, y in enumerate(outputs) if not _is_array(y)]
+            tensors = [y for y in outputs if _is_array(y)]
+            compiled = _native.finish_trace(trace, tensors, self._device, self._memory_limit)
+        finally:
+            trace.pop()
+        return _Entry(compiled, out_structure, static, why, time.perf_counter() - begin)
+
+    def _why(self, structure: Any, keys: list[Any]) -> str:
+        if not self._entries:
+            return "first call"
+        old_structure, old_keys = next(reversed(self._entries))
+        if old_structure != structure:
+            why = "the arguments have another structure"
+        else:
+            changes = [f"argument {i}: {new} (was {old})"
+                       for i, (old, new) in enumerate(zip(old_keys, keys)) if old != new]
+            why = "; ".join(changes) or "the same arguments as an earlier trace that was dropped"
+        if len(self._entries) >= _THRASH and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"ost.compile: {self.name} was traced {len(self._entries) + 1} times; the last time "
+                f"because of {why}. Pass changing numbers as tensors, or use dynamic_batch=True for a "
+                f"changing batch size; {self.name}.explain() lists every trace.", stacklevel=5)
+        return why
+
+    # --- Looking inside ---------------------------------------------------------------------------
+
+    @property
+    def num_traces(self) -> int:
+        """How often the Python function was run to build a graph."""
+        return len(self._entries)
+
+    @property
+    def num_specialisations(self) -> int:
+        """How many plans were made, over all traces and batch sizes."""
+        return sum(e.compiled.num_specialised for e in self._entries.values())
+
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """Builds the graph for these arguments without running it; returns the native graph."""
+        return self._entry(args, kwargs)[0].compiled
+
+    def memory_plan(self, *args: Any, **kwargs: Any) -> dict[str, int]:
+        """Planned bytes for these arguments, before any step runs (see `Model.memory_plan`).
+
+        Raises:
+            OutOfMemoryError: the plan is over `memory_limit`; names the largest values and their lines.
+        """
+        entry, arrays = self._entry(args, kwargs)
+        return dict(entry.compiled.plan_stats(self._sizes(arrays)))
+
+    def _sizes(self, arrays: list[Any]) -> dict[str, int]:
+        for array in arrays:
+            if self._dynamic_batch and len(array.shape) > 0:
+                return {"batch": int(array.shape[0])}
+        return {}
+
+    def explain(self, runs: int = 20) -> str:
+        """What was traced and why, the graph, the plan, and the cost of every node (median of `runs`)."""
+        lines = [f"{self.name}: {self.num_traces} trace(s), {self.num_specialisations} plan(s)"]
+        for number, entry in enumerate(self._entries.values()):
+            c = entry.compiled
+            lines.append(f"trace {number}: {entry.why}; {c.num_nodes} nodes, "
+                         f"{entry.seconds * 1e3:.1f} ms, {c.calls} call(s)")
+            for sizes, why, seconds, calls, steps in c.specialisations():
+                lines.append(f"  plan {sizes or 'static'}: {why}; {steps} steps, {seconds * 1e3:.1f} ms, "
+                             f"{calls} call(s)")
+            if entry.last_inputs is None:
+                continue
+            sizes = self._sizes(entry.last_inputs)
+            rows = c.profile(sizes, entry.last_inputs, runs)
+            total = sum(row[4] for row in rows) or 1.0
+            lines.append("  cost per node:")
+            for op, impl, detail, line, ns in rows:
+                lines.append(f"    {ns / 1e3:10.2f} us {100 * ns / total:5.1f} %  {op} <{impl}"
+                             f"{', ' + detail if detail else ''}>  {line}")
+            lines.append("  graph:")
+            lines += ["    " + text for text in c.text().splitlines()]
+            lines.append("  plan:")
+            lines += ["    " + text for text in c.plan_text(sizes).splitlines()]
+        return "\n".join(lines)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (_Tensor, _native.Variable, np.ndarray))
+
+
+def compile(fn: Callable[..., Any] | None = None, *, dynamic_batch: bool = False,  # noqa: A001
+            device: str = "cpu", memory_limit: int | None = None, eager: bool = False,
+            name: str | None = None) -> Any:
+    """Compiles `fn`: traced once per kind of arguments, planned once per size, replayed afterwards.
+
+    Tensors and NumPy arrays among the arguments (in nested dicts, lists and tuples too) are inputs of
+    the graph; everything else is static and part of the key. Variables that `fn` reads and assigns,
+    of modules, optimizers, metrics and generators, are captured. Plain Python side effects happen only
+    while tracing.
+
+    Args:
+        fn: the function; without it, a decorator is returned.
+        dynamic_batch: the leading size of the first array, and of every array that shares it, becomes
+            the symbol `batch`: one trace serves every batch size, 0 included.
+        device: "cpu" or "null".
+        memory_limit: bytes that a plan may take; a larger one is refused before its first step.
+        eager: run `fn` as plain Python instead, to look at values.
+        name: what messages and reports call it.
+
+    Example:
+        >>> import ostria as ost
+        >>> double = ost.compile(lambda x: x + x)
+        >>> double(ost.asarray([1.0, 2.0])).numpy().tolist()
+        [2.0, 4.0]
+    """
+    def wrap(f: Callable[..., Any]) -> CompiledFunction:
+        return CompiledFunction(f, dynamic_batch=dynamic_batch, device=device,
+                                memory_limit=memory_limit, eager=eager, name=name)
+    return wrap if fn is None else wrap(fn)
+
+
+_debugging = False
+
+
+class debug:
+    """Context manager: compiled functions run node by node and stop at the first non-finite value.
+
+    Raises (from the calls inside):
+        NonFiniteError: names the first op that made NaN or infinity of finite inputs, and your line.
+    """
+
+    def __enter__(self) -> debug:
+        global _debugging
+        self._outer, _debugging = _debugging, True
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        global _debugging
+        _debugging = self._outer

@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions that are more than one op: creation, sugar over shapes, NumPy-style indexing.
+
+Every registered op is a function of `ostria` as it stands; what is defined here goes before it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ostria import _native
+
+_ops = _native.ops
+_OPEN_STOP = 2**63 - 1
+_OPEN_BEFORE_START = -(2**63)
+
+pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
+
+
+# --- Creation -------------------------------------------------------------------------------------
+
+def asarray(obj: Any, /, *, dtype: Any = None, copy: bool | None = None, device: str | None = None) -> Any:
+    """A tensor of a NumPy array, a tensor, a number or nested lists.
+
+    A C-contiguous NumPy array is shared, not copied, unless `copy=True`: do not write to it afterwards.
+    Python floats give float32, ints int64.
+
+    Raises:
+        TypeError: the object has no tensor counterpart.
+        ValueError: `copy=False` and a copy is needed.
+    """
+    _check_device("asarray", device)
+    if isinstance(obj, _native.Variable):
+        obj = obj.value()
+    if isinstance(obj, (list, tuple)) and any(isinstance(x, _native.Tensor) for x in obj):
+        obj = stack([asarray(x) for x in obj])
+    if isinstance(obj, _native.Tensor):
+        return obj if dtype is None else cast(obj, dtype)
+    if isinstance(obj, bool):
+        return full((), obj, dtype=dtype or _native.bool_)
+    if isinstance(obj, (int, float)) and not isinstance(obj, np.generic):
+        return full((), obj, dtype=dtype)
+    if dtype is not None and not isinstance(obj, np.ndarray):
+        wanted = _native.dtype(dtype)
+        if wanted != _native.bfloat16:
+            return _native.tensor_from_array(np.asarray(obj, dtype=wanted.numpy()), False)
+    tensor = _native.tensor_from_array(obj, bool(copy))
+    if copy is False and isinstance(obj, np.ndarray) and not obj.flags.c_contiguous:
+        raise ValueError("asarray: copy=False, but the array is not C-contiguous; use copy=None")
+    return tensor if dtype is None else cast(tensor, dtype)
+
+
+def _check_device(name: str, device: Any) -> None:
+    if device not in (None, "cpu"):
+        raise _native.DeviceUnavailableError(
+            f"{name}: device {device!r} is not available in this build; available is 'cpu'")
+
+
+def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """A tensor of `shape` with every element `fill_value`; dtype follows the value by default."""
+    _check_device("full", device)
+    if dtype is None:
+        dtype = (_native.bool_ if isinstance(fill_value, bool)
+                 else _native.int64 if isinstance(fill_value, int) else _native.float32)
+    dtype = _native.dtype(dtype)
+    if isinstance(fill_value, int) and abs(fill_value) > 2**53:
+        return broadcast_to(_native.tensor_from_array(np.asarray(fill_value, dtype.numpy()), True), shape)
+    return _ops.full(shape=shape if isinstance(shape, (tuple, list)) else (shape,), dtype=dtype,
+                     value=float(fill_value))
+
+
+def zeros(shape: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """A tensor of zeros, float32 by default."""
+    return full(shape, 0.0, dtype=dtype or _native.float32, device=device)
+
+
+def ones(shape: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """A tensor of ones, float32 by default."""
+    return full(shape, 1.0, dtype=dtype or _native.float32, device=device)
+
+
+def empty(shape: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """A tensor of zeros: uninitialised memory is never shown."""
+    return zeros(shape, dtype=dtype, device=device)
+
+
+def full_like(x: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """As `full`, with the shape and dtype of `x`."""
+    return full(tuple(x.shape), fill_value, dtype=dtype or x.dtype, device=device)
+
+
+def zeros_like(x: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """Zeros with the shape and dtype of `x`."""
+    return full_like(x, 0.0, dtype=dtype, device=device)
+
+
+def ones_like(x: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """Ones with the shape and dtype of `x`."""
+    return full_like(x, 1.0, dtype=dtype, device=device)
+
+
+def empty_like(x: Any, *, dtype: Any = None, device: str | None = None) -> Any:
+    """As `zeros_like`."""
+    return zeros_like(x, dtype=dtype, device=device)
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None,
+           device: str | None = None) -> Any:
+    """Evenly spaced values in [start, stop), as NumPy counts them; int64 for ints, float32 for floats."""
+    _check_device("arange", device)
+    if stop is None:
+        start, stop = 0, start
+    if dtype is None:
+        whole = all(isinstance(v, int) for v in (start, stop, step))
+        dtype = _native.int64 if whole else _native.float32
+    return asarray(np.arange(start, stop, step, dtype=_native.dtype(dtype).numpy()))
+
+
+def linspace(start: float, stop: float, num: int, *, dtype: Any = None, endpoint: bool = True,
+             device: str | None = None) -> Any:
+    """`num` evenly spaced values from start to stop, float32 by default."""
+    _check_device("linspace", device)
+    values = np.linspace(start, stop, num, endpoint=endpoint)
+    return asarray(values.astype(_native.dtype(dtype or _native.float32).numpy()))
+
+
+def eye(n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None,
+        device: str | None = None) -> Any:
+    """Ones on diagonal `k`, zeros elsewhere, shape [n_rows, n_cols]; float32 by default."""
+    _check_device("eye", device)
+    return asarray(np.eye(n_rows, n_cols, k, dtype=_native.dtype(dtype or _native.float32).numpy()))
+
+
+# --- dtypes ---------------------------------------------------------------------------------------
+
+def cast(x: Any, dtype: Any) -> Any:
+    """`x` as `dtype`. Float to int truncates toward zero and saturates; NaN becomes 0."""
+    return _ops.cast(x, _native.dtype(dtype))
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Any:
+    """Array API spelling of `cast`."""
+    _check_device("astype", device)
+    return cast(x, dtype)
+
+
+# --- Shapes ---------------------------------------------------------------------------------------
+
+def _dim(value: Any) -> Any:
+    """A size: an int where it is known, else the SymInt."""
+    if isinstance(value, _native.SymInt):
+        known = value._value()
+        return value if known is None else known
+    return operator.index(value)
+
+
+def _ints(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Any:
+    """`x` with another shape of as many elements, in row-major order; one size may be -1.
+
+    Raises:
+        ValueError: the element counts differ, or two sizes are -1.
+    """
+    x = _tensor(x)
+    sizes = [_dim(d) for d in _ints(shape)]
+    unknown = [i for i, d in enumerate(sizes) if isinstance(d, int) and d == -1]
+    if len(unknown) > 1:
+        raise ValueError(f"reshape: shape {list(sizes)} has {len(unknown)} sizes of -1; at most one is "
+                         "allowed")
+    if unknown:
+        known: Any = 1
+        for i, d in enumerate(sizes):
+            if i != unknown[0]:
+                known = known * d
+        total = x.size
+        if isinstance(known, int) and known == 0:
+            raise ValueError(f"reshape: -1 in shape {list(sizes)} is not determined beside a size of 0; "
+                             "give the size")
+        if isinstance(total, int) and isinstance(known, int) and total % known != 0:
+            raise ValueError(f"reshape: cannot make shape {list(sizes)} of the {total} elements of a tensor "
+                             f"of shape {list(x.shape)}; {total} is not a multiple of {known}")
+        if isinstance(total, int) and not isinstance(known, int):
+            raise ValueError(f"reshape: -1 in shape {list(sizes)} is not determined while the batch size is "
+                             "not known; give the size")
+        sizes[unknown[0]] = _dim(total // known)
+    return _ops.reshape(x, sizes)
+
+
+def _tensor(x: Any) -> Any:
+    return x if isinstance(x, (_native.Tensor, _native.Variable)) else asarray(x)
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """`x` with its axes in another order; reversed by default."""
+    x = _tensor(x)
+    return _ops.transpose(x, tuple(range(x.ndim))[::-1] if axes is None else tuple(axes))
+
+
+def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
+    """Array API spelling of `transpose`."""
+    return transpose(x, axes)
+
+
+def matrix_transpose(x: Any, /) -> Any:
+    """The last two axes exchanged."""
+    axes = list(range(_tensor(x).ndim))
+    axes[-2:] = axes[-1], axes[-2]
+    return transpose(x, axes)
+
+
+def expand_dims(x: Any, /, *, axis: int | Sequence[int] = 0) -> Any:
+    """`x` with axes of size 1 at the given places of the result: (3, 2) with axis=1 is (3, 1, 2)."""
+    return _ops.expand_dims(x, _ints(axis))
+
+
+def squeeze(x: Any, /, axis: int | Sequence[int] | None = None) -> Any:
+    """`x` without the given axes of size 1; without all of them by default."""
+    x = _tensor(x)
+    if axis is None:
+        axis = [i for i, d in enumerate(x.shape) if isinstance(d, int) and d == 1]
+    return _ops.squeeze(x, _ints(axis))
+
+
+def broadcast_to(x: Any, /, shape: Any) -> Any:
+    """`x` repeated along axes of size 1 and new leading axes, as NumPy broadcasts."""
+    return _ops.broadcast_to(x, _ints(shape))
+
+
+def concat(xs: Sequence[Any], /, *, axis: int | None = 0) -> Any:
+    """Tensors joined along an axis; flattened first when it is None."""
+    xs = [_tensor(x) for x in xs]
+    if axis is None:
+        xs, axis = [reshape(x, -1) for x in xs], 0
+    return _ops.concat(xs, axis)
+
+
+def stack(xs: Sequence[Any], /, *, axis: int = 0) -> Any:
+    """Tensors of equal shape joined along a new axis."""
+    xs = [_tensor(x) for x in xs]
+    if not xs:
+        raise ValueError("stack: needs at least one tensor")
+    if axis < 0:
+        axis += xs[0].ndim + 1
+    return concat([expand_dims(x, axis=axis) for x in xs], axis=axis)
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """`x` cut along an axis: into `sections` equal parts, or parts of the given sizes.
+
+    Raises:
+        ValueError: the sizes do not add up to the size of the axis.
+    """
+    x = _tensor(x)
+    axis = axis + x.ndim if axis < 0 else axis
+    total = x.shape[axis]
+    if isinstance(sections, int):
+        if sections < 1 or not isinstance(total, int) or total % sections:
+            raise ValueError(f"split: {sections} equal parts of axis {axis} of size {total} are not possible; "
+                             "give the size of each part as a list")
+        sizes = [total // sections] * sections
+    else:
+        sizes = list(sections)
+        if isinstance(total, int) and builtins.sum(sizes) != total:
+            raise ValueError(f"split: the sizes {sizes} add up to {builtins.sum(sizes)}, but axis {axis} has "
+                             f"size {total}")
+    parts, at = [], 0
+    for size in sizes:
+        index = [slice(None)] * x.ndim
+        index[axis] = slice(at, at + size)
+        parts.append(getitem(x, tuple(index)))
+        at += size
+    return parts
+
+
+def pad(x: Any, widths: Any, *, value: float = 0.0) -> Any:
+    """`x` with (before, after) elements of `value` added per axis; one pair serves all axes."""
+    x = _tensor(x)
+    pairs = [tuple(w) if isinstance(w, (tuple, list)) else (w, w) for w in _ints(widths)]
+    if len(pairs) == 2 and not isinstance(widths[0], (tuple, list)):
+        pairs = [tuple(widths)] * x.ndim
+    elif len(pairs) == 1:
+        pairs = pairs * x.ndim
+    return _ops.pad(x, [p[0] for p in pairs], [p[1] for p in pairs], float(value))
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """NumPy-style indexing: ints, slices, `...`, None, one integer tensor or list, or a bool mask outside traces.
+
+    Raises:
+        IndexError: an index is out of range, or too many were given.
+        TypeError: an index of another type.
+    """
+    x = _tensor(x)
+    items = list(index) if isinstance(index, tuple) else [index]
+    given = builtins.sum(1 for i in items if i is not None and i is not Ellipsis)
+    if given > x.ndim:
+        raise IndexError(f"indexing: {given} indices for a tensor of rank {x.ndim} (shape {list(x.shape)})")
+    if not any(i is Ellipsis for i in items):
+        items.append(Ellipsis)
+    at = next(i for i, item in enumerate(items) if item is Ellipsis)
+    items[at:at + 1] = [slice(None)] * (x.ndim - given)
+
+    start, stop, step, drop, insert, gathers = [], [], [], [], [], []
+    axis = 0
+    for item in items:
+        if item is None:
+            insert.append(axis - len(drop) + len(insert))
+            continue
+        size = x.shape[axis]
+        if isinstance(item, slice):
+            start.append(_slice_bound(item.start, item.step, is_start=True))
+            stop.append(_slice_bound(item.stop, item.step, is_start=False))
+            step.append(1 if item.step is None else operator.index(item.step))
+        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+            i = int(item)
+            if isinstance(size, int) and not -size <= i < size:
+                raise IndexError(f"indexing: index {i} is out of range for axis {axis} of size {size}; "
+                                 f"valid are {-size}..{size - 1}")
+            start.append(i)
+            stop.append(i + 1 if i != -1 else _OPEN_STOP)
+            step.append(1)
+            drop.append(axis)
+        elif isinstance(item, (list, np.ndarray, _native.Tensor, _native.Variable)):
+            start.append(0)
+            stop.append(_OPEN_STOP)
+            step.append(1)
+            gathers.append((axis, item))
+        else:
+            raise TypeError(f"indexing: {item!r} cannot index a tensor; accepted are ints, slices, '...', "
+                            "None, and one integer or boolean array")
+        axis += 1
+    if len(gathers) > 1:
+        raise TypeError("indexing: several index arrays at once are not supported; use ost.gather per axis")
+    if any(s != 0 for s in start) or any(s != _OPEN_STOP for s in stop) or any(s != 1 for s in step):
+        x = _ops.slice(x, start, stop, step)
+    for axis, item in gathers:
+        x = _gather_index(x, item, axis)
+    if drop:
+        x = _ops.squeeze(x, drop)
+    for place in insert:
+        x = _ops.expand_dims(x, (place,))
+    return x
+
+
+def _slice_bound(bound: Any, step: Any, *, is_start: bool) -> int:
+    if bound is not None:
+        return operator.index(bound)
+    backwards = step is not None and step < 0
+    if is_start:
+        return _OPEN_STOP if backwards else 0
+    return _OPEN_BEFORE_START if backwards else _OPEN_STOP
+
+
+def _gather_index(x: Any, item: Any, axis: int) -> Any:
+    indices = _tensor(item)
+    if indices.dtype == _native.bool_:
+        if indices.is_traced:
+            raise TypeError("indexing with a mask has a result whose size depends on data, which a traced "
+                            "function cannot have; use ost.where")
+        indices = asarray(np.nonzero(indices.numpy())[0])
+    return _ops.gather(x, indices, axis)
+
+
+def take(x: Any, indices: Any, /, *, axis: int = 0) -> Any:
+    """Array API spelling of `gather`."""
+    return _ops.gather(x, indices, axis)
+
+
+# --- Reductions -----------------------------------------------------------------------------------
+
+def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """Variance: squared distance to the mean, divided by (count - correction)."""
+    x = _tensor(x)
+    distance = x - _ops.mean(x, axis, True)
+    square = _ops.square(distance)
+    if not correction:
+        return _ops.mean(square, axis, keepdims)
+    axes = range(x.ndim) if axis is None else _ints(axis)
+    count: Any = 1
+    for a in axes:
+        count = count * x.shape[a]
+    return _ops.sum(square, axis, keepdims) / float(count - correction)
+
+
+def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """Standard deviation: the square root of `var`."""
+    return _ops.sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Index (int64) of the largest element, the first of equal ones; of the flattened tensor by default."""
+    return _arg(_ops.argmax, x, axis, keepdims)
+
+
+def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Index (int64) of the smallest element, the first of equal ones; of the flattened tensor by default."""
+    return _arg(_ops.argmin, x, axis, keepdims)
+
+
+def _arg(op: Any, x: Any, axis: int | None, keepdims: bool) -> Any:
+    x = _tensor(x)
+    if axis is not None:
+        return op(x, axis, keepdims)
+    y = op(reshape(x, -1), 0, False)
+    return reshape(y, (1,) * x.ndim) if keepdims else y
+
+
+# --- Arithmetic -----------------------------------------------------------------------------------
+
+def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+    """Matrix product over the last two axes, leading ones broadcast; vectors as NumPy treats them.
+
+    Raises:
+        ValueError: the contracted sizes differ, or an operand is a scalar.
+    """
+    a, b = _tensor(a), _tensor(b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("matmul: needs tensors of rank 1 or more; multiply a scalar with *")
+    row, column = a.ndim == 1, b.ndim == 1
+    if row:
+        a = expand_dims(a, axis=0)
+    if column:
+        b = expand_dims(b, axis=1)
+    y = _ops.matmul(a, b, transpose_a, transpose_b)
+    if column:
+        y = squeeze(y, y.ndim - 1)
+    return squeeze(y, y.ndim - 1 if column or y.ndim == 1 else y.ndim - 2) if row else y
+
+
+def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:  # noqa: A002
+    """`x` limited to [min, max]; None leaves a side open. NaN stays NaN."""
+    x = _tensor(x)
+    low = -math.inf if min is None else float(min)
+    high = math.inf if max is None else float(max)
+    return _ops.clip(x, low, high)
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether `dtype` is a given dtype or of a kind of the Array API ('bool', 'real floating', …)."""
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, k) for k in kind)
+    own = _native.dtype(dtype)
+    kinds = {"bool": ("bool",), "signed integer": ("signed",), "unsigned integer": ("unsigned",),
+             "integral": ("signed", "unsigned"), "real floating": ("float",), "complex floating": (),
+             "numeric": ("signed", "unsigned", "float")}
+    if isinstance(kind, str) and kind in kinds:
+        return own.kind in kinds[kind]
+    return bool(own == _native.dtype(kind))

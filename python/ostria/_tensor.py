@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Tensor and Variable can do beyond the native class: methods, conversions, printing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ostria import _functions as F
+from ostria import _native
+
+
+def _repr(x: Any) -> str:
+    shape = ", ".join(str(d) for d in x.shape)
+    if x.is_traced:
+        return f"<traced Tensor {x.dtype}[{shape}]>"
+    data = F.cast(x, _native.float32) if x.dtype == _native.bfloat16 else x
+    text = np.array2string(data.numpy(), separator=", ", threshold=100, precision=6, prefix="tensor(")
+    return f"tensor({text}, dtype={x.dtype})" if x.size else f"tensor([], shape=[{shape}], dtype={x.dtype})"
+
+
+def _number(kind: type, act: str) -> Any:
+    def convert(x: Any) -> Any:
+        if isinstance(x, _native.Variable):
+            x = x.value()
+        if x.is_traced:
+            _native.require_data(x, act)
+        if x.size != 1:
+            raise ValueError(f"{act} needs a tensor of one element, but this one has shape {list(x.shape)}; "
+                             "use ost.any or ost.all for a truth value, numpy() for the data")
+        return kind(x.item())
+    return convert
+
+
+def _index(x: Any) -> int:
+    if x.dtype.kind not in ("signed", "unsigned"):
+        raise TypeError(f"a {x.dtype} tensor cannot be an index; use ost.cast(x, ost.int64)")
+    return int(_number(int, "an index")(x))
+
+
+def _array(x: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+    a = x.numpy()
+    return np.array(a, dtype=dtype, copy=True) if copy or dtype is not None else a
+
+
+def _length(x: Any) -> int:
+    if not x.shape:
+        raise TypeError("len(): a tensor of rank 0 has no length")
+    n = x.shape[0]
+    if not isinstance(n, int):
+        raise TypeError("len() of a traced tensor whose batch size is not known; use x.shape[0], which may "
+                        "appear in shapes")
+    return n
+
+
+def _iterate(x: Any) -> Any:
+    return (F.getitem(x, i) for i in range(_length(x)))
+
+
+def _symint_error(act: str) -> Any:
+    def fail(d: Any) -> Any:
+        raise TypeError(f"{act} needs the size `{d!r}`, which is not known while the function is traced: one "
+                        "trace serves every batch size. Use it in shapes, or compile without dynamic_batch")
+    return fail
+
+
+
+def _setitem(x: Any, index: Any, value: Any) -> None:
+    raise TypeError("tensors are immutable: x[i] = v is not possible; use ost.where or ost.scatter_add, or "
+                    "assign a whole new value to an ost.Variable")
+
+
+def _namespace(x: Any, *, api_version: str | None = None) -> Any:
+    import ostria
+    return ostria
+
+
+def install() -> None:
+    """Adds the methods to the native classes; called once by the package."""
+    for cls in (_native.Tensor, _native.Variable):
+        cls.__bool__ = _number(bool, "bool()")
+        cls.__float__ = _number(float, "float()")
+        cls.__int__ = _number(int, "int()")
+        cls.__index__ = _index
+        cls.__len__ = _length
+        cls.__iter__ = _iterate
+        cls.__getitem__ = F.getitem
+        cls.__setitem__ = _setitem
+        cls.__array__ = _array
+        cls.__array_priority__ = 1000  # NumPy lets our operators win
+        cls.__array_ufunc__ = None
+        cls.__array_namespace__ = _namespace
+        cls.__matmul__ = lambda a, b: F.matmul(a, b)
+        cls.__rmatmul__ = lambda a, b: F.matmul(b, a)
+        cls.T = property(lambda x: F.transpose(x))
+        cls.mT = property(lambda x: F.matrix_transpose(x))
+        cls.reshape = lambda x, *shape: F.reshape(x, shape[0] if len(shape) == 1 else shape)
+        cls.astype = lambda x, dtype: F.cast(x, dtype)
+        for name in ("sum", "mean", "max", "min", "prod", "any", "all"):
+            op = getattr(_native.ops, name, None)
+            if op is not None:
+                setattr(cls, name, _method(op))
+    _native.Tensor.__repr__ = _repr
+    _native.Tensor.to_device = lambda x, device, *, stream=None: F.asarray(x, device=device)
+    sym = _native.SymInt
+    sym.__bool__ = _symint_error("bool()")
+    sym.__int__ = _symint_error("int()")
+    sym.__float__ = _symint_error("float()")
+    sym.__index__ = _symint_error("an index or range()")
+    sym.__iter__ = _symint_error("iteration")
+    for name in ("__lt__", "__le__", "__gt__", "__ge__"):
+        setattr(sym, name, lambda a, b: _symint_error("a comparison")(a))
+
+
+def _method(op: Any) -> Any:
+    def method(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return op(x, axis, keepdims)
+    method.__doc__ = op.__doc__
+    return method

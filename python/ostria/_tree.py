@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nested structures of tensors: dict, list, tuple, named tuple; anything else is a leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_Structure = Any  # hashable description: ("leaf",) | ("tuple", cls, children) | ("dict", keys, children)
+LEAF = ("leaf",)
+
+
+def flatten(tree: Any) -> tuple[list[Any], _Structure]:
+    """Leaves in order, and the structure that `unflatten` needs. Dicts are visited in key order.
+
+    Raises:
+        TypeError: a dict has keys that cannot be ordered.
+    """
+    leaves: list[Any] = []
+    return leaves, _flatten_into(tree, leaves)
+
+
+def _flatten_into(tree: Any, leaves: list[Any]) -> _Structure:
+    if type(tree) is tuple or type(tree) is list or (isinstance(tree, tuple) and hasattr(tree, "_fields")):
+        return ("tuple", type(tree), tuple(_flatten_into(item, leaves) for item in tree))
+    if isinstance(tree, dict):
+        keys = sorted(tree)
+        return ("dict", tuple(keys), tuple(_flatten_into(tree[k], leaves) for k in keys))
+    if tree is None:
+        return ("none",)
+    leaves.append(tree)
+    return LEAF
+
+
+def unflatten(structure: _Structure, leaves: list[Any]) -> Any:
+    """The inverse of `flatten`."""
+    iterator = iter(leaves)
+    return _build(structure, iterator)
+
+
+def _build(structure: _Structure, leaves: Any) -> Any:
+    kind = structure[0]
+    if kind == "leaf":
+        return next(leaves)
+    if kind == "none":
+        return None
+    if kind == "dict":
+        return {k: _build(child, leaves) for k, child in zip(structure[1], structure[2])}
+    items = [_build(child, leaves) for child in structure[2]]
+    cls = structure[1]
+    return cls(*items) if hasattr(cls, "_fields") else cls(items)
+
+
+def map_structure(fn: Callable[[Any], Any], tree: Any) -> Any:
+    """The same structure with `fn` applied to every leaf."""
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [fn(leaf) for leaf in leaves])

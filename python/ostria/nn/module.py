@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Module: a tree of Variables with a `call`. Weights are made at the first call, from the input's shape."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from ostria import _native, _scope
+from ostria.nn import initializers
+
+
+def snake_case(name: str) -> str:
+    """`Conv2D` is `conv2d`, `LayerNormalization` is `layer_normalization`: names as Keras gives them."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+class Module:
+    """Base of layers and models. Subclasses define `call(self, x, …)` and may define `build(self, shape)`.
+
+    Attributes that are Modules, or lists and tuples of Modules, are children; Variables are weights. The name
+    of a weight is its path, `encoder/dense_1/kernel`: the attribute names from the root, which is what
+    checkpoints use. `training=` is passed on to every `call` that takes it.
+    """
+
+    _takes_training: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "call" in cls.__dict__:
+            cls._takes_training = "training" in inspect.signature(cls.call).parameters
+
+    def __init__(self, *, name: str | None = None):
+        self.name = name or snake_case(type(self).__name__)
+        self.trainable = True
+        self.built = False
+        self._scope_name = ""
+        self._path = ""
+        self._losses: list[Callable[[], Any]] = []
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes."""
+        raise NotImplementedError(f"{type(self).__name__} has no call(); define `def call(self, x): …`")
+
+    def build(self, *shapes: tuple[Any, ...]) -> None:
+        """Makes the weights for inputs of these shapes; called once, before the first `call`."""
+
+    def __call__(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+        with _scope.scope(self._scope_name):
+            if not self.built:
+                self._path = _scope.path()
+                self.build(*(tuple(a.shape) for a in args if hasattr(a, "shape")))
+                self.built = True
+            if self._takes_training:
+                kwargs["training"] = training
+            return self.call(*args, **kwargs)
+
+    # --- The tree ---------------------------------------------------------------------------------
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if isinstance(value, Module):
+            if not value._scope_name:
+                value._scope_name = key
+        elif isinstance(value, (list, tuple)):
+            for i, item in enumerate(value):
+                if isinstance(item, Module) and not item._scope_name:
+                    item._scope_name = f"{key}_{i}"
+        object.__setattr__(self, key, value)
+
+    def children(self) -> Iterator[Module]:
+        """Modules directly below, in the order they were assigned."""
+        for value in self.__dict__.values():
+            if isinstance(value, Module):
+                yield value
+            elif isinstance(value, (list, tuple)):
+                yield from (item for item in value if isinstance(item, Module))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, parents first; a shared module once."""
+        seen: set[int] = set()
+
+        def walk(module: Module) -> Iterator[Module]:
+            if id(module) in seen:
+                return
+            seen.add(id(module))
+            yield module
+            for child in module.children():
+                yield from walk(child)
+
+        return walk(self)
+
+    @property
+    def variables(self) -> list[Any]:
+        """All Variables of the tree, in order of creation."""
+        found = {}
+        for module in self.modules():
+            for value in module.__dict__.values():
+                if isinstance(value, _native.Variable):
+                    found[value.id] = value
+        return [found[i] for i in sorted(found)]
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """The Variables that an optimizer changes: trainable ones of trainable modules."""
+        frozen = set()
+        for module in self.modules():
+            if not module.trainable:
+                frozen |= {v.id for v in module.variables}
+        return [v for v in self.variables if v.trainable and v.id not in frozen]
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """All other Variables, such as moving averages."""
+        trainable = {v.id for v in self.trainable_variables}
+        return [v for v in self.variables if v.id not in trainable]
+
+    def add_weight(self, name: str, shape: tuple[int, ...], *, initializer: Any = "glorot_uniform",
+                   dtype: Any = "float32", trainable: bool = True) -> Any:
+        """Makes a Variable below this module's path; its first value depends on the seed and the path only.
+
+        Raises:
+            ValueError: a size is not known (a symbolic dimension), or the name is taken.
+        """
+        for size in shape:
+            if not isinstance(size, int):
+                raise ValueError(f"{self.name}: weight '{name}' needs the size `{size}`, which is not known while "
+                                 f"tracing (shape {list(shape)}); only the batch dimension may be unknown")
+        path = f"{self._path}/{name}" if self._path else name
+        if any(v.name == path for v in self.variables):
+            raise ValueError(f"{self.name}: there is a weight '{path}' already; give it another name")
+        init = initializers.get(initializer)
+        return _native.Variable(init(shape, dtype, path), name=path, trainable=trainable)
+
+    def add_loss(self, loss: Callable[[], Any]) -> None:
+        """Adds a term to the training loss, such as a weight penalty: a function without arguments."""
+        self._losses.append(loss)
+
+    @property
+    def losses(self) -> list[Any]:
+        """The values of all such terms of the tree, as scalars; call it where the loss is computed."""
+        return [loss() for module in self.modules() for loss in module._losses]
+
+    # --- State as a dictionary --------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Variables by name; raises ValueError when two share one."""
+        state: dict[str, Any] = {}
+        for v in self.variables:
+            if v.name in state:
+                raise ValueError(f"{self.name}: two variables are named '{v.name}'; make both modules attributes of "
+                                 "one parent, so that their paths differ")
+            state[v.name] = v
+        return state
+
+    def load_state_dict(self, values: dict[str, Any], *, strict: bool = True) -> None:
+        """Copies arrays into the Variables of the same names.
+
+        Raises:
+            ValueError: names are missing or left over (with `strict`), or a shape or dtype differs.
+        """
+        state = self.state_dict()
+        missing, extra = sorted(set(state) - set(values)), sorted(set(values) - set(state))
+        if strict and (missing or extra):
+            raise ValueError(f"{self.name}: the state does not fit: missing {missing or 'nothing'}, left over "
+                             f"{extra or 'nothing'}; use strict=False to load what fits")
+        for name in set(state) & set(values):
+            state[name].assign(values[name])
+
+    def summary(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
+                print_fn: Callable[[str], Any] | None = print) -> str:
+        """A table of layers: output shape, parameters, FLOPs and memory (see `nn.summary`)."""
+        from ostria.nn.summary import summarize
+        text = summarize(self, input_shape, batch=batch)
+        if print_fn is not None:
+            print_fn(text)
+        return text

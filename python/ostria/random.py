@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counter-based random numbers (Philox4x32-10, Salmon et al., SC 2011).
+
+A draw is a function of (seed, step, stream, element): the same for any batch split, number of threads and
+replicas. A compiled function that draws advances its generator by one step per call; the stream tells
+its draws apart, by module path and order within the module, never by the position of a node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from ostria import _native, _scope
+
+_ops = _native.ops
+
+
+class Generator:
+    """A source of random numbers whose whole state is one Variable: int64 [seed, step]."""
+
+    def __init__(self, seed: int = 0, *, name: str = "generator"):
+        self._state = _native.Variable(np.array([_check_seed(seed), 0], np.int64), name=name, trainable=False)
+
+    @property
+    def variable(self) -> Any:
+        """The state; part of every checkpoint."""
+        return self._state
+
+    def seed(self, seed: int) -> None:
+        """Starts over from `seed`."""
+        self._state.assign(np.array([_check_seed(seed), 0], np.int64))
+
+    def _draw(self) -> tuple[Any, int]:
+        """(key, stream) of the next draw; books the step that follows."""
+        trace = _native.current_trace()
+        path = _scope.path()
+        if trace is None or trace.is_body:
+            key = self._state.value()
+            if trace is None:
+                self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
+            return key, stream_of(path, 0)
+        notes = trace.scratch.setdefault(("generator", self._state.id), {})
+        if not notes:
+            trace.scratch.setdefault("finish", []).append(self._advance)
+        number = notes[path] = notes.get(path, -1) + 1
+        key = self._state.value()
+        return key, stream_of(path, number)
+
+    def _advance(self) -> None:
+        # Not part of the commit predicate: a skipped step still uses up its numbers.
+        self._state._assign_committed(self._state.value() + np.array([0, 1], np.int64))
+
+
+def _check_seed(seed: int) -> int:
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed: {seed!r} is not accepted; give an integer from 0 to 2**63 - 1")
+    return int(seed)
+
+
+def stream_of(path: str, number: int) -> int:
+    """The 63-bit stream of the `number`-th draw at a module path."""
+    digest = hashlib.blake2b(f"{path}#{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+_default: Generator | None = None
+
+
+def default_generator() -> Generator:
+    """The generator that is used when none is given; seeded with 0 until `seed` is called."""
+    global _default
+    if _default is None:
+        _default = Generator(0)
+    return _default
+
+
+def seed(value: int) -> None:
+    """Seeds the default generator (and with it every initialiser that is given no seed)."""
+    default_generator().seed(value)
+
+
+def _offset(offset: Any) -> Any:
+    return np.array(0, np.int64) if offset is None else offset
+
+
+def uniform(shape: Any, low: float = 0.0, high: float = 1.0, *, dtype: Any = "float32",
+            generator: Generator | None = None, offset: Any = None) -> Any:
+    """Uniform in [low, high). `offset` is the global index of the first row (int64 scalar)."""
+    key, stream = (generator or default_generator())._draw()
+    return _ops.random_uniform(key, _offset(offset), shape=shape, dtype=_native.dtype(dtype),
+                               low=float(low), high=float(high), stream=stream)
+
+
+def normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, *, dtype: Any = "float32",
+           generator: Generator | None = None, offset: Any = None) -> Any:
+    """Normal with the given mean and standard deviation."""
+    key, stream = (generator or default_generator())._draw()
+    return _ops.random_normal(key, _offset(offset), shape=shape, dtype=_native.dtype(dtype),
+                              mean=float(mean), stddev=float(stddev), stream=stream)
+
+
+def truncated_normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, *, dtype: Any = "float32",
+                     generator: Generator | None = None, offset: Any = None) -> Any:
+    """Normal, redrawn outside two standard deviations (Keras's TruncatedNormal)."""
+    key, stream = (generator or default_generator())._draw()
+    return _ops.truncated_normal(key, _offset(offset), shape=shape, dtype=_native.dtype(dtype),
+                                 mean=float(mean), stddev=float(stddev), stream=stream)
+
+
+def permutation(n: int, *, generator: Generator | None = None) -> Any:
+    """The integers 0 … n-1 in random order, int64[n]."""
+    key, stream = (generator or default_generator())._draw()
+    return _ops.random_permutation(key, n=n, stream=stream)
+
+
+def dropout(x: Any, rate: float, *, generator: Generator | None = None, offset: Any = None) -> Any:
+    """`x` with a share `rate` of its elements zeroed and the others divided by (1 - rate)."""
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1")
+    if rate == 0.0:
+        return x
+    key, stream = (generator or default_generator())._draw()
+    return _ops.dropout(x, key, _offset(offset), rate=float(rate), stream=stream)
