@@ -86,6 +86,11 @@ void BindOps(py::module_& m) {
     for (const OpDef* op : ops::AllOps()) all.append(Describe(*op));
     return all;
   }, "A description of every op: what stubs, reference and tests are made from.");
+  py::list names;
+  for (const OpDef* op : ops::AllOps()) {
+    if (!op->traits.internal) names.append(op->name);
+  }
+  m.attr("public_ops") = names;
   m.def("pin_kernel", [](const std::string& name, const std::string& impl) {
     const OpDef* op = FindOp(name);
     if (op == nullptr) Fail(ErrorCode::kInvalidArgument, "pin_kernel: there is no op '", name, "'");

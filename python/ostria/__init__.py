@@ -43,10 +43,9 @@ float16, bfloat16 = _native.float16, _native.bfloat16
 float32, float64 = _native.float32, _native.float64
 
 # Every op that needs no sugar is a function as it is registered.
-_registry = _native.registry()
-for _op in _registry:
-    if not _op["internal"] and _op["name"] not in globals():
-        globals()[_op["name"]] = getattr(_native.ops, _op["name"])
+for _name in _native.public_ops:
+    if _name not in globals():
+        globals()[_name] = getattr(_native.ops, _name)
 _install()
 
 _SUBMODULES = ("nn", "optim", "losses", "metrics", "data", "estimator", "io", "random", "diagnose",
