@@ -15,6 +15,7 @@ PYBIND11_MODULE(_native, m) {
   ostria::BindTrace(m);
   ostria::BindCompiled(m);
   ostria::BindIo(m);
+  ostria::BindData(m);
   m.def("set_package_folder", &ostria::SetPackageFolder);
   m.def("num_threads", &ostria::NumThreads);
   m.def("set_num_threads", &ostria::SetNumThreads);

@@ -12,6 +12,9 @@
 namespace ostria {
 namespace {
 
+// A decomposition that comes back to its own op without a kernel for it would never end.
+constexpr int kDeepest = 16;
+
 using KernelLists = std::unordered_map<const OpDef*, std::vector<const KernelDef*>>;
 
 std::unordered_map<const OpDef*, std::string>& Pins() {
@@ -112,6 +115,7 @@ void PinKernel(const OpDef& op, std::string_view impl) {
 
 std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
   std::vector<Choice> choices(static_cast<size_t>(g.node_capacity()));
+  std::vector<int> depth(static_cast<size_t>(g.node_capacity()));  // decompositions above a node
   std::vector<MemDesc> inputs, outputs;
   for (NodeId n = g.first(); n.valid();) {
     const NodeId next = g.next(n);
@@ -124,6 +128,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
       const NodeId made = g.previous(n);
       g.Erase(n);
       choices.resize(static_cast<size_t>(g.node_capacity()));
+      depth.resize(static_cast<size_t>(g.node_capacity()));
       n = made;
       continue;
     }
@@ -144,7 +149,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
       n = next;
       continue;
     }
-    if (op.decompose == nullptr) {
+    if (op.decompose == nullptr || depth[n.id] == kDeepest) {
       throw Error(ErrorCode::kNotImplemented, std::string(op.name),
                   StrCat("no implementation on ", device.name, " for ", Signature(g, n),
                          reasons.empty() ? "; none is registered" : reasons))
@@ -155,8 +160,10 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
     const std::vector<Value> operands = g.operands(n);
     const std::vector<Value> results = op.decompose(b, operands, g.attrs(n));
     for (int i = 0; i < g.num_results(n); ++i) g.ReplaceAllUses(g.result(n, i), results[i]);
+    const int below = depth[n.id] + 1;
     g.Erase(n);
     choices.resize(static_cast<size_t>(g.node_capacity()));
+    depth.resize(static_cast<size_t>(g.node_capacity()), below);
     n = before.valid() ? g.next(before) : g.first();
   }
   return choices;

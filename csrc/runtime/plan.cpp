@@ -8,6 +8,8 @@
 
 #include "base/check.h"
 #include "ops/ops.h"
+#include "passes/pipeline.h"
+#include "runtime/eager.h"
 #include "runtime/lower.h"
 #include "runtime/memory_planner.h"
 #include "runtime/storage.h"
@@ -82,6 +84,14 @@ void CountBytes(const Graph& g, Plan* plan) {
   }
 }
 
+// Constant folding runs nodes on the CPU, whatever the plan is for.
+std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
+                             std::span<const Tensor> inputs) {
+  std::vector<Tensor> outputs;
+  RunEager(op, inputs, attrs, &outputs);
+  return outputs;
+}
+
 [[noreturn]] void FailOverLimit(const Graph& g, const Plan& plan) {
   std::vector<Value> values;
   for (const Step& step : plan.steps) {
@@ -110,6 +120,7 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   plan->device = options.device;
   plan->graph = graph.Clone();
   Graph& g = plan->graph;
+  if (options.optimize) Optimise(g, {.evaluate = Evaluate});
   std::vector<Choice> choices = Lower(g, options.device);
   if (VerifyEnabled()) Verify(g, "lower");
   AddInterface(g, plan.get());
