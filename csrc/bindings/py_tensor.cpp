@@ -258,10 +258,15 @@ void BindTensor(py::module_& m) {
         "The dtype that `object` means: a DType, a name, a Python type or a NumPy dtype.");
 
   py::class_<Dim>(m, "SymInt", "A size that is not known while tracing, such as the batch.")
+      .def(py::init([](int64_t size) {
+        if (size < 0) Fail(ErrorCode::kInvalidArgument, "a size is 0 or more, ", size, " was given");
+        return Dim(size);
+      }))
       .def("__repr__", [](Dim d) { return ToString(d); })
       .def("__hash__", [](Dim d) { return d.code(); })
       .def("__eq__", [](Dim a, Dim b) { return a == b; })
       .def("__eq__", [](Dim a, int64_t b) { return Equal(a, Dim(b)) == Tri::kYes; })
+      .def("__add__", [](Dim a, int64_t b) { return b < 0 ? a - Dim(-b) : a + Dim(b); })
       .def("__add__", [](Dim a, Dim b) { return a + b; })
       .def("__radd__", [](Dim a, Dim b) { return b + a; })
       .def("__sub__", [](Dim a, Dim b) { return a - b; })
