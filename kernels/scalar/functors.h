@@ -75,6 +75,23 @@ struct LibAtan2 {
   OSTRIA_FN double operator()(double a, double b) const { return __builtin_atan2(a, b); }
 };
 
+// The slope of x * Phi(x). The bound on x, beyond which the slope is 0 or 1, keeps inf * 0 from
+// becoming NaN; a NaN passes.
+template <class V>
+OSTRIA_FN V GeluSlope(V x) {
+  const V b = Min(V(1e4), Max(V(-1e4), x));
+  const V cdf = V(0.5) * (V(1) + Erf(b * V(0.70710678118654752)));
+  return Fma(b, V(0.3989422804014327) * Exp(V(-0.5) * b * b), cdf);
+}
+// The same for x * s with s = sigmoid(u), which is 0.5 * (1 + tanh(u / 2)).
+template <class V>
+OSTRIA_FN V GeluTanhSlope(V x) {
+  const V b = Min(V(1e4), Max(V(-1e4), x)), square = b * b;
+  const V s = Sigmoid(V(1.5957691216057308) * b * Fma(square, V(0.044715), V(1)));
+  const V du = V(1.5957691216057308) * Fma(square, V(0.134145), V(1));
+  return Fma(b * du, s * (V(1) - s), s);
+}
+
 // x * sigmoid(t) where t -> -inf with x: the bound on x keeps -inf * 0 from becoming NaN.
 template <class V>
 OSTRIA_FN V Gate(V x, V sigmoid) {
@@ -102,6 +119,13 @@ OSTRIA_BINARY(kGreaterEqual, a >= b)
 OSTRIA_BINARY(kLogicalAnd, (a != V(0)) & (b != V(0)))
 OSTRIA_BINARY(kLogicalOr, (a != V(0)) | (b != V(0)))
 OSTRIA_BINARY(kLogicalXor, (a != V(0)) ^ (b != V(0)))
+
+// Gradients: a is the cotangent, b the output (tanh, sigmoid, relu) or the input (gelu).
+OSTRIA_BINARY(kTanhGrad, a*(V(1) - b * b))
+OSTRIA_BINARY(kSigmoidGrad, a*(b*(V(1) - b)))
+OSTRIA_BINARY(kReluGrad, Select(b > V(0), a, V(0)))
+OSTRIA_BINARY(kGeluGrad, a* internal::GeluSlope(b))
+OSTRIA_BINARY(kGeluTanhGrad, a* internal::GeluTanhSlope(b))
 
 OSTRIA_UNARY(kNegative, -a)
 OSTRIA_UNARY(kAbs, Abs(a))

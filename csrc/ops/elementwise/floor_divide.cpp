@@ -16,7 +16,7 @@ constinit const OpDef ops::kFloorDivide = {
     .outputs = kOneOutput,
     .traits = kKinked,
     .infer = InferElementwise,
-    .grad = ZeroGrad,
+    .grad = GradRule::Zero(),
     .scalar = kernels::ScalarOp::kFloorDivide,
 };
 

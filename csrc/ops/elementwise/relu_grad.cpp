@@ -26,9 +26,10 @@ constinit const OpDef ops::kReluGrad = {
     .inputs = kInputs,
     .outputs = kOneOutput,
     .traits = {.elementwise = true, .smooth = false, .internal = true},
-    .infer = InferBinaryFloat,
+    .infer = InferElementwise,
     .grad = Grad,
     .decompose = Decompose,
+    .scalar = kernels::ScalarOp::kReluGrad,
 };
 
 }  // namespace ostria

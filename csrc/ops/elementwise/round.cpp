@@ -14,7 +14,7 @@ constinit const OpDef ops::kRound = {
     .outputs = kOneOutput,
     .traits = kKinked,
     .infer = InferElementwise,
-    .grad = ZeroGrad,
+    .grad = GradRule::Zero(),
     .scalar = kernels::ScalarOp::kRound,
 };
 

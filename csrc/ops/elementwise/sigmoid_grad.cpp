@@ -32,9 +32,10 @@ constinit const OpDef ops::kSigmoidGrad = {
     .inputs = kInputs,
     .outputs = kOneOutput,
     .traits = {.elementwise = true, .internal = true},
-    .infer = InferBinaryFloat,
+    .infer = InferElementwise,
     .grad = Grad,
     .decompose = Decompose,
+    .scalar = kernels::ScalarOp::kSigmoidGrad,
 };
 
 }  // namespace ostria

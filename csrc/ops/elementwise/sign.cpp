@@ -14,7 +14,7 @@ constinit const OpDef ops::kSign = {
     .outputs = kOneOutput,
     .traits = kKinked,
     .infer = InferElementwise,
-    .grad = ZeroGrad,
+    .grad = GradRule::Zero(),
     .scalar = kernels::ScalarOp::kSign,
 };
 

@@ -29,9 +29,10 @@ constinit const OpDef ops::kTanhGrad = {
     .inputs = kInputs,
     .outputs = kOneOutput,
     .traits = {.elementwise = true, .internal = true},
-    .infer = InferBinaryFloat,
+    .infer = InferElementwise,
     .grad = Grad,
     .decompose = Decompose,
+    .scalar = kernels::ScalarOp::kTanhGrad,
 };
 
 }  // namespace ostria

@@ -8,7 +8,9 @@
 #include <numeric>
 #include <vector>
 
+#include "ir/builder.h"
 #include "ops/ops.h"
+#include "runtime/compiled_graph.h"
 #include "runtime/eager.h"
 
 namespace ostria {
@@ -73,6 +75,42 @@ TEST(CpuKernels, Elementwise) {
             (Floats{1, 2, 9, 7, 8, 9}));
   EXPECT_EQ(Numbers(Eager(ops::kCast, {F32({3}, {-1.5, 2.5, 300})}, {DType::kInt8})),
             (Floats{-1, 2, 127}));
+}
+
+// The functors of the gradients against the ops' own decompositions, from both tails to the middle.
+TEST(CpuKernels, GradientFunctorsEqualTheirDecompositions) {
+  const std::vector<float> points = {-1e30f, -40, -6, -1.5, -0.1f, 0, 0.2f, 1, 5, 40, 1e30f};
+  const int64_t n = static_cast<int64_t>(points.size());
+  const Tensor x = F32({n}, points), g = Eager(ops::kFull, {}, {Shape{n}, DType::kFloat32, 2.0});
+  struct Case {
+    const OpDef& op;
+    Tensor y;
+    std::vector<Attr> attrs;
+  };
+  const Case cases[] = {{ops::kTanhGrad, Eager(ops::kTanh, {x}), {}},
+                        {ops::kSigmoidGrad, Eager(ops::kSigmoid, {x}), {}},
+                        {ops::kReluGrad, Eager(ops::kRelu, {x}), {}},
+                        {ops::kGeluGrad, x, {false}},
+                        {ops::kGeluGrad, x, {true}}};
+  for (const Case& c : cases) {
+    const Floats got = Numbers(Eager(c.op, {g, c.y}, c.attrs));
+    Graph graph;
+    const ValueType type{DType::kFloat32, Shape{n}};
+    const Value in[] = {graph.AddInput("g", type, 0), graph.AddInput("x", type, 0)};
+    Builder b(graph, 0);
+    graph.AddOutput("y", c.op.decompose(b, {in, 2}, c.attrs)[0]);
+    CompiledGraph compiled(std::move(graph), {});
+    std::vector<Tensor> want;
+    compiled.Run(std::vector<Tensor>{g, c.y}, &want);
+    const Floats wanted = Numbers(want[0]);
+    for (int64_t i = 0; i < n; ++i) {
+      EXPECT_TRUE(std::isfinite(got[i])) << c.op.name << " at " << points[i];
+      // The decompositions may overflow where the functors do not.
+      if (std::isfinite(wanted[i])) {
+        EXPECT_NEAR(got[i], wanted[i], 1e-5) << c.op.name << " at " << points[i];
+      }
+    }
+  }
 }
 
 TEST(CpuKernels, Reductions) {
