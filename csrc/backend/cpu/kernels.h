@@ -15,6 +15,11 @@ std::span<const KernelDef> ReduceKernels();
 std::span<const KernelDef> ShapeKernels();
 std::span<const KernelDef> DataKernels();
 std::span<const KernelDef> LinalgKernels();
+std::span<const KernelDef> ConvKernels();
+std::span<const KernelDef> PoolingKernels();
+std::span<const KernelDef> NnKernels();
+std::span<const KernelDef> RandomKernels();
+std::span<const KernelDef> OptimKernels();
 
 /// supports() of implementations that only need dense operands.
 inline Support NeedsDense(const NodeDesc& d) {

@@ -72,9 +72,11 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs, std::spa
 
 constinit const OpDef ops::kMatmul = {
     .name = "matmul",
-    .doc = "Matrix product over the last two axes of `a` [.., m, k] and `b` [.., k, n], giving "
-           "[.., m, n]; leading axes broadcast. `transpose_a` and `transpose_b` take the operand's "
-           "last two axes in the other order.",
+    .doc =
+        "Matrix product over the last two axes of a [.., m, k] and b [.., k, n], giving [.., m, n].\n"
+        "Leading axes broadcast.\n"
+        "transpose_a: take the last two axes of a in the other order.\n"
+        "transpose_b: take the last two axes of b in the other order.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,

@@ -44,7 +44,11 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs, std::spa
 
 constinit const OpDef ops::kMatmulFused = {
     .name = "matmul_fused",
-    .doc = "activation(matmul(a, b) + bias) with `bias` [n] optional; made by the fusion pass.",
+    .doc =
+        "activation(matmul(a, b) + bias) with bias [n] optional; made by the fusion pass.\n"
+        "transpose_a: as for matmul.\n"
+        "transpose_b: as for matmul.\n"
+        "activation: none, relu, tanh, sigmoid, gelu, gelu_tanh or silu.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,

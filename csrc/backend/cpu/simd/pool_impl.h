@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pools of pool_table.h, compiled once per instruction set. Window positions are carried as floats
+// next to the maxima (exact up to 2^24) and stored as integers at the end.
+#pragma once
+
+#include "backend/cpu/simd/pack.h"
+#include "backend/cpu/simd/pool_table.h"
+
+namespace ostria {
+namespace simd {
+inline namespace OSTRIA_ISA_NS {
+
+template <class V>
+struct Pool {
+  using T = ScalarOf<V>;
+  static constexpr int64_t kLanes = kLanesOf<V>;
+
+  static OSTRIA_FN V LoadSome(const T* p, int64_t n) {
+    return n >= kLanes ? LoadVec<V>(p) : LoadVecPartial<V>(p, n);
+  }
+  static OSTRIA_FN void StoreSome(T* p, int64_t n, V v) {
+    if (n >= kLanes) {
+      Store(p, v);
+    } else {
+      StorePartial(p, n, v);
+    }
+  }
+
+  // The part [begin, end) of a window of `size` at `at` that lies inside [0, limit).
+  struct Part {
+    int64_t begin, end;
+  };
+  static OSTRIA_FN Part Clip(int64_t at, int64_t size, int64_t limit) {
+    const int64_t begin = at < 0 ? -at : 0;
+    return {begin, at + size > limit ? limit - at : size};
+  }
+  // Windows [begin, end) that cover position `at`.
+  static OSTRIA_FN Part Covering(int64_t at, int64_t low, int64_t size, int64_t stride, int64_t count) {
+    const int64_t last = (at + low) / stride, reach = at + low - size;
+    const int64_t first = reach < 0 ? 0 : reach / stride + 1;
+    return {first, last + 1 < count ? last + 1 : count};
+  }
+
+  static OSTRIA_FN void StoreIndex(const PoolShape& p, void* index, int64_t at, int64_t n, V value) {
+    T lanes[kLanes];
+    Store(lanes, value);
+    if (p.wide_index) {
+      int32_t* out = static_cast<int32_t*>(index) + at;
+      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<int32_t>(lanes[i]);
+    } else {
+      uint8_t* out = static_cast<uint8_t*>(index) + at;
+      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(lanes[i]);
+    }
+  }
+  static OSTRIA_FN V LoadIndex(const PoolShape& p, const void* index, int64_t at, int64_t n) {
+    T lanes[kLanes] = {};
+    if (p.wide_index) {
+      const int32_t* in = static_cast<const int32_t*>(index) + at;
+      for (int64_t i = 0; i < n; ++i) lanes[i] = static_cast<T>(in[i]);
+    } else {
+      const uint8_t* in = static_cast<const uint8_t*>(index) + at;
+      for (int64_t i = 0; i < n; ++i) lanes[i] = static_cast<T>(in[i]);
+    }
+    return LoadVec<V>(lanes);
+  }
+
+  static void Max(const PoolShape& p, const T* x, T* y, void* index, int64_t row) {
+    const int64_t h0 = row % p.oh * p.stride_h - p.top;
+    const Part rows = Clip(h0, p.kh, p.h);
+    const T* image = x + row / p.oh * p.h * p.w * p.c;
+    for (int64_t ow = 0; ow < p.ow; ++ow) {
+      const int64_t w0 = ow * p.stride_w - p.left, out = (row * p.ow + ow) * p.c;
+      const Part cols = Clip(w0, p.kw, p.w);
+      for (int64_t c = 0; c < p.c; c += kLanes) {
+        const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
+        V best = V(T(0)), where = V(T(0));
+        bool first = true;
+        for (int64_t i = rows.begin; i < rows.end; ++i) {
+          for (int64_t j = cols.begin; j < cols.end; ++j) {
+            const V v = LoadSome(image + ((h0 + i) * p.w + w0 + j) * p.c + c, n);
+            const V here = V(static_cast<T>(i * p.kw + j));
+            if (first) {
+              best = v;
+              where = here;
+              first = false;
+            } else {
+              const auto better = (v > best) | (v != v);
+              best = Select(better, v, best);
+              where = Select(better, here, where);
+            }
+          }
+        }
+        StoreSome(y + out + c, n, best);
+        StoreIndex(p, index, out + c, n, where);
+      }
+    }
+  }
+
+  static void MaxGrad(const PoolShape& p, const T* g, const void* index, T* dx, int64_t row) {
+    const int64_t image = row / p.h, h = row % p.h;
+    const Part rows = Covering(h, p.top, p.kh, p.stride_h, p.oh);
+    for (int64_t w = 0; w < p.w; ++w) {
+      const Part cols = Covering(w, p.left, p.kw, p.stride_w, p.ow);
+      for (int64_t c = 0; c < p.c; c += kLanes) {
+        const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
+        V sum = V(T(0));
+        for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
+          for (int64_t ow = cols.begin; ow < cols.end; ++ow) {
+            const int64_t i = h + p.top - oh * p.stride_h, j = w + p.left - ow * p.stride_w;
+            const int64_t at = ((image * p.oh + oh) * p.ow + ow) * p.c + c;
+            const V here = V(static_cast<T>(i * p.kw + j));
+            sum = sum + Select(LoadIndex(p, index, at, n) == here, LoadSome(g + at, n), V(T(0)));
+          }
+        }
+        StoreSome(dx + (row * p.w + w) * p.c + c, n, sum);
+      }
+    }
+  }
+
+  static void Average(const PoolShape& p, const T* x, T* y, int64_t row) {
+    const int64_t h0 = row % p.oh * p.stride_h - p.top;
+    const Part rows = Clip(h0, p.kh, p.h);
+    const T* image = x + row / p.oh * p.h * p.w * p.c;
+    for (int64_t ow = 0; ow < p.ow; ++ow) {
+      const int64_t w0 = ow * p.stride_w - p.left;
+      const Part cols = Clip(w0, p.kw, p.w);
+      const V count = V(static_cast<T>((rows.end - rows.begin) * (cols.end - cols.begin)));
+      for (int64_t c = 0; c < p.c; c += kLanes) {
+        const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
+        V sum = V(T(0));
+        for (int64_t i = rows.begin; i < rows.end; ++i) {
+          for (int64_t j = cols.begin; j < cols.end; ++j) {
+            sum = sum + LoadSome(image + ((h0 + i) * p.w + w0 + j) * p.c + c, n);
+          }
+        }
+        StoreSome(y + (row * p.ow + ow) * p.c + c, n, sum / count);
+      }
+    }
+  }
+
+  static void AverageGrad(const PoolShape& p, const T* g, T* dx, int64_t row) {
+    const int64_t image = row / p.h, h = row % p.h;
+    const Part rows = Covering(h, p.top, p.kh, p.stride_h, p.oh);
+    for (int64_t w = 0; w < p.w; ++w) {
+      const Part cols = Covering(w, p.left, p.kw, p.stride_w, p.ow);
+      for (int64_t c = 0; c < p.c; c += kLanes) {
+        const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
+        V sum = V(T(0));
+        for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
+          const Part high = Clip(oh * p.stride_h - p.top, p.kh, p.h);
+          for (int64_t ow = cols.begin; ow < cols.end; ++ow) {
+            const Part wide = Clip(ow * p.stride_w - p.left, p.kw, p.w);
+            const V count = V(static_cast<T>((high.end - high.begin) * (wide.end - wide.begin)));
+            sum = sum + LoadSome(g + ((image * p.oh + oh) * p.ow + ow) * p.c + c, n) / count;
+          }
+        }
+        StoreSome(dx + (row * p.w + w) * p.c + c, n, sum);
+      }
+    }
+  }
+
+  static constexpr PoolKernels<T> kFns = {&Max, &Average, &MaxGrad, &AverageGrad};
+};
+
+constexpr PoolTable MakePoolTable() { return {Pool<VecF32>::kFns, Pool<VecF64>::kFns}; }
+
+}  // namespace OSTRIA_ISA_NS
+}  // namespace simd
+}  // namespace ostria

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/common/norm.h"
+
+namespace ostria::ops {
+
+Shape InferChannels(const InferContext& c, int i) {
+  const Shape& x = c.shape(i);
+  if (x.rank() < 2) {
+    c.Fail("'", InputName(c, i), "' must have rank 2 or more (batch first, channels last), but has shape ",
+           x);
+  }
+  return {x[x.rank() - 1]};
+}
+
+void RequireChannels(const InferContext& c, int i, const Shape& channels) {
+  RequireSameDType(c, 0, i);
+  if (c.shape(i) == channels) return;
+  c.Fail("'", InputName(c, i), "' must have shape ", channels, " for x ", c.shape(0), ", but has shape ",
+         c.shape(i));
+}
+
+void RequireEpsilon(const InferContext& c, int attr) {
+  const double epsilon = c.attr<double>(attr);
+  if (!(epsilon >= 0)) c.Fail("epsilon is ", epsilon, "; it must be 0 or a small positive number");
+}
+
+std::pair<std::vector<int64_t>, Shape> LeadingAxes(const Builder& b, Value x) {
+  const Shape& shape = b.shape(x);
+  return {AxisRange(0, shape.rank() - 1), FirstDims(shape, shape.rank() - 1)};
+}
+
+Shape FirstDims(const Shape& shape, int count) { return Shape(shape.dims().first(count)); }
+Shape LastDims(const Shape& shape, int count) { return Shape(shape.dims().last(count)); }
+
+std::vector<int64_t> AxisRange(int from, int to) {
+  std::vector<int64_t> out;
+  for (int i = from; i < to; ++i) out.push_back(i);
+  return out;
+}
+
+}  // namespace ostria::ops

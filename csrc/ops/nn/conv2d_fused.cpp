@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// conv2d_fused: activation(conv2d(x, kernel) + bias) in one pass over the result. A pass makes it after
+// differentiation.
+#include "ops/common/activation.h"
+#include "ops/common/conv.h"
+#include "ops/common/via_float32.h"
+#include "ops/ops.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+constexpr InputDef kInputs[] = {{"x"}, {"kernel"}, {"bias", Arity::kOptional}};
+constexpr AttrDef kAttrs[] = {kConvStrides, kConvPadding, kConvDilation, kConvGroups,
+                              {"activation", AttrType::kString, "\"none\""}};
+
+void Infer(InferContext& c) {
+  RequireFloat(c, 0);
+  RequireSameDType(c, 0, 1);
+  const Shape y = InferConv(c, c.shape(0), c.shape(1));
+  if (c.size() == 3) {
+    RequireSameDType(c, 0, 2);
+    if (c.shape(2).rank() != 1 || !(c.shape(2)[0] == y[3])) {
+      c.Fail("'bias' must have shape [", y[3], "], one value per channel of the result ", y,
+             ", but has shape ", c.shape(2));
+    }
+  }
+  RequireActivation(c, ConvAttr::kActivation);
+  c.Out(c.dtype(0), y);
+}
+
+std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
+  if (HasHalf(b, in)) return ViaFloat32(b, kConv2dFused, in, attrs);
+  Value y = b(kConv2d, in.first(2), WithoutSize(attrs));
+  if (in.size() == 3) y = b(kAdd, {y, in[2]});
+  Activation activation = Activation::kNone;
+  ParseActivation(std::get<std::string>(attrs[ConvAttr::kActivation]), &activation);
+  return {Apply(b, activation, y)};
+}
+
+double Flops(std::span<const ValueType> in, std::span<const ValueType> out, std::span<const Attr>) {
+  return ConvFlops(out[0].shape, in[1].shape);
+}
+
+}  // namespace
+
+constinit const OpDef ops::kConv2dFused = {
+    .name = "conv2d_fused",
+    .doc =
+        "activation(conv2d(x, kernel) + bias) with bias [out] optional; made by the fusion pass.\n"
+        "strides: as for conv2d.\n"
+        "padding: as for conv2d.\n"
+        "dilation: as for conv2d.\n"
+        "groups: as for conv2d.\n"
+        "activation: none, relu, tanh, sigmoid, gelu, gelu_tanh or silu.",
+    .inputs = kInputs,
+    .attrs = kAttrs,
+    .outputs = kOneOutput,
+    .traits = {.internal = true, .amp = Amp::kLow},
+    .infer = Infer,
+    .grad = NoGrad("it is made after differentiation"),
+    .decompose = Decompose,
+    .flops = Flops,
+};
+
+}  // namespace ostria

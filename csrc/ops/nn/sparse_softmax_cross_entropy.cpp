@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loss of a classifier from logits and class numbers. No residual: the gradient reads the logits once
+// more, which costs the same memory as keeping probabilities and less than writing them.
+#include "ir/grad_context.h"
+#include "ops/common/build.h"
+#include "ops/common/infer.h"
+#include "ops/common/via_float32.h"
+#include "ops/ops.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+constexpr InputDef kInputs[] = {{"logits"}, {"labels"}};
+
+void Infer(InferContext& c) {
+  RequireFloat(c, 0);
+  RequireIndex(c, 1);
+  Shape rows = c.shape(0);
+  if (rows.rank() == 0) c.Fail("'logits' must have rank 1 or more: its last axis holds the classes");
+  rows.Remove(rows.rank() - 1);
+  if (!(rows == c.shape(1))) {
+    c.Fail("'labels' must have shape ", rows, " for logits ", c.shape(0), ", but has shape ",
+           c.shape(1), "; give class numbers, not one-hot rows");
+  }
+  c.Out(c.dtype(0), rows);
+}
+
+void Grad(GradContext& c) {
+  c.Set(0, c.b(kSparseSoftmaxCrossEntropyGrad, {c.input(0), c.input(1), c.cotangent()}));
+}
+
+std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
+  if (HasHalf(b, in)) return ViaFloat32(b, kSparseSoftmaxCrossEntropy, in, attrs);
+  const ValueType logits = b.type(in[0]);
+  const int64_t classes = logits.shape[logits.shape.rank() - 1].value();
+  const Value chosen = b(kOneHot, {in[1]}, {classes, logits.dtype});
+  const Value logp = b(kLogSoftmax, {in[0]}, {int64_t{-1}});
+  const Value picked = b(kSum, {b(kMultiply, {chosen, logp})}, {std::vector<int64_t>{-1}, false});
+  return {b(kNegative, {picked})};
+}
+
+}  // namespace
+
+constinit const OpDef ops::kSparseSoftmaxCrossEntropy = {
+    .name = "sparse_softmax_cross_entropy",
+    .doc =
+        "-log(softmax(logits)[label]) for every row of logits [.., classes] and labels [..].\n"
+        "A label outside 0..classes-1 is an IndexError when the step runs.",
+    .inputs = kInputs,
+    .outputs = kOneOutput,
+    .traits = {.amp = Amp::kFp32},
+    .infer = Infer,
+    .grad = Grad,
+    .decompose = Decompose,
+};
+
+}  // namespace ostria

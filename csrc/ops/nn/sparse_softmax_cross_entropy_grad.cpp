@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// g (softmax(logits) - onehot(labels)), in one pass over the logits.
+#include "ir/grad_context.h"
+#include "ops/common/build.h"
+#include "ops/common/infer.h"
+#include "ops/common/via_float32.h"
+#include "ops/ops.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+constexpr InputDef kInputs[] = {{"logits"}, {"labels"}, {"g"}};
+
+void Infer(InferContext& c) {
+  RequireFloat(c, 0);
+  RequireIndex(c, 1);
+  RequireSameDType(c, 0, 2);
+  Shape rows = c.shape(0);
+  if (rows.rank() == 0) c.Fail("'logits' must have rank 1 or more: its last axis holds the classes");
+  rows.Remove(rows.rank() - 1);
+  if (!(rows == c.shape(1)) || !(rows == c.shape(2))) {
+    c.Fail("'labels' ", c.shape(1), " and 'g' ", c.shape(2), " must have shape ", rows);
+  }
+  c.Out(c.input(0));
+}
+
+Value Column(Builder& b, Value rows) {
+  Shape shape = b.shape(rows);
+  shape.Append(1);
+  return Reshape(b, rows, shape);
+}
+
+// softmax - onehot
+Value Difference(Builder& b, Value logits, Value labels, Value softmax) {
+  const ValueType type = b.type(logits);
+  const int64_t classes = type.shape[type.shape.rank() - 1].value();
+  return b(kSubtract, {softmax, b(kOneHot, {labels}, {classes, type.dtype})});
+}
+
+// With cotangent u: dg = sum(u (p - onehot)); dlogits = g p (u - sum(u p)) = g * softmax_grad(p, u)
+void Grad(GradContext& c) {
+  Builder& b = c.b;
+  const Value u = c.cotangent();
+  const Value p = b(kSoftmax, {c.input(0)}, {int64_t{-1}});
+  if (c.Needs(0)) {
+    const Value inner = b(kSoftmaxGrad, {p, u}, {int64_t{-1}});
+    c.Set(0, b(kMultiply, {Column(b, c.input(2)), inner}));
+  }
+  if (c.Needs(2)) {
+    const Value product = b(kMultiply, {u, Difference(b, c.input(0), c.input(1), p)});
+    c.Set(2, b(kSum, {product}, {std::vector<int64_t>{-1}, false}));
+  }
+}
+
+std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
+  if (HasHalf(b, in)) return ViaFloat32(b, kSparseSoftmaxCrossEntropyGrad, in, attrs);
+  const Value p = b(kSoftmax, {in[0]}, {int64_t{-1}});
+  return {b(kMultiply, {Column(b, in[2]), Difference(b, in[0], in[1], p)})};
+}
+
+}  // namespace
+
+constinit const OpDef ops::kSparseSoftmaxCrossEntropyGrad = {
+    .name = "sparse_softmax_cross_entropy_grad",
+    .doc = "The gradient of sparse_softmax_cross_entropy with respect to the logits.",
+    .inputs = kInputs,
+    .outputs = kOneOutput,
+    .traits = {.internal = true, .amp = Amp::kFp32},
+    .infer = Infer,
+    .grad = Grad,
+    .decompose = Decompose,
+};
+
+}  // namespace ostria
