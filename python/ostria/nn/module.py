@@ -49,7 +49,9 @@ class Module:
         """Makes the weights for inputs of these shapes; called once, before the first `call`."""
 
     def __call__(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        with _scope.scope(self._scope_name):
+        sharing = _scope.sharing()
+        name = sharing.name_root(self) if sharing and not _scope.path() else self._scope_name
+        with _scope.scope(name):
             if not self.built:
                 self._path = _scope.path()
                 self.build(*(tuple(a.shape) for a in args if hasattr(a, "shape")))
@@ -131,8 +133,14 @@ class Module:
         path = f"{self._path}/{name}" if self._path else name
         if any(v.name == path for v in self.variables):
             raise ValueError(f"{self.name}: there is a weight '{path}' already; give it another name")
+        sharing = _scope.sharing()
+        if sharing is not None and path in sharing.variables:
+            return _same(self.name, sharing.variables[path], shape, dtype)
         init = initializers.get(initializer)
-        return _native.Variable(init(shape, dtype, path), name=path, trainable=trainable)
+        variable = _native.Variable(init(shape, dtype, path), name=path, trainable=trainable)
+        if sharing is not None:
+            sharing.variables[path] = variable
+        return variable
 
     def add_loss(self, loss: Callable[[], Any]) -> None:
         """Adds a term to the training loss, such as a weight penalty: a function without arguments."""
@@ -177,3 +185,11 @@ class Module:
         if print_fn is not None:
             print_fn(text)
         return text
+
+
+def _same(module: str, variable: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    if tuple(variable.shape) == tuple(shape) and variable.dtype == _native.dtype(dtype):
+        return variable
+    raise ValueError(f"{module}: weight '{variable.name}' is {variable.dtype}{list(variable.shape)} since an earlier "
+                     f"call of the same function, but {_native.dtype(dtype)}{list(shape)} now; make modules in the same "
+                     "order and with the same sizes every time")

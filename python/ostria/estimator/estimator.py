@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``Estimator``: TensorFlow's surface over the one Trainer.
+
+State lives in checkpoints of ``model_dir``: train goes on from the newest, evaluate and predict use
+it. The compiled steps and the Variables live as long as the Estimator, so an evaluation neither
+traces again nor reads a file that memory already equals.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ostria import io
+from ostria import random as ost_random
+from ostria._keywords import checked_init
+from ostria.estimator.config import RunConfig
+from ostria.estimator.model_fn import ModelFnTask
+from ostria.estimator.run_hooks import adapt, adapt_listeners
+from ostria.estimator.specs import LISTENER_METHODS, ModeKeys, check_hooks
+from ostria.train import Hook, ModelTask, ProgressHook, SummaryHook, Task, Trainer
+
+_log = logging.getLogger("ostria")
+
+
+@checked_init
+@dataclass(frozen=True)
+class WarmStartSettings:
+    """Which Variables start from another run's checkpoint.
+
+    Attributes:
+      ckpt_to_initialize_from: a checkpoint, or a folder of them.
+      vars_to_warm_start: regular expression over the names of trainable Variables, or a list of
+        such over the names of all.
+      var_name_to_prev_var_name: names there, where they differ.
+    """
+
+    ckpt_to_initialize_from: str
+    vars_to_warm_start: str | list[str] = ".*"
+    var_name_to_prev_var_name: Mapping[str, str] = field(default_factory=dict)
+
+
+@checked_init
+class Estimator:
+    """Trains, evaluates and predicts with a model, in a folder.
+
+    The model is given in one of two ways: as ``model_fn``, as in TensorFlow, or as ``model``,
+    ``loss``, ``optimizer`` and ``metrics``, which is shorter and keeps the model at hand as
+    ``estimator.model``.
+
+    A ``model_fn(features, labels, mode, params, config)`` (all but features optional) returns an
+    EstimatorSpec. It is traced once per mode, and may make its layers at each call; those made in
+    the same order share their weights. ``train_op`` is an optimizer (recommended), or what
+    ``minimize`` returned. ``eval_metric_ops`` are metrics whose ``update_state`` was called.
+
+    Args:
+      model_fn: see above.
+      model_dir: where everything is kept; None: ``config.model_dir``, else a temporary folder.
+      config: a RunConfig.
+      params: a dict that ``model_fn`` gets.
+      warm_start_from: a checkpoint or folder of another run, or WarmStartSettings; used only while
+        ``model_dir`` has no checkpoint.
+      model, loss, optimizer, metrics: see ``ost.train.ModelTask``.
+      on_nonfinite: see ``ost.train.Trainer``.
+
+    Raises:
+      TypeError, ValueError: arguments that contradict one another.
+    """
+
+    def __init__(
+        self,
+        model_fn: Callable[..., Any] | None = None,
+        model_dir: str | os.PathLike[str] | None = None,
+        config: RunConfig | None = None,
+        params: dict[str, Any] | None = None,
+        warm_start_from: str | WarmStartSettings | None = None,
+        *,
+        model: Any = None,
+        loss: Any = None,
+        optimizer: Any = None,
+        metrics: Any = None,
+        on_nonfinite: str = "stop",
+    ) -> None:
+        if config is not None and not isinstance(config, RunConfig):
+            raise ValueError(f"config must be an instance of RunConfig, but provided {config!r}.")
+        if params is not None and not isinstance(params, dict):
+            raise TypeError(f"Estimator: params must be a dict, given: {params!r}")
+        if (model_fn is None) == (model is None):
+            raise ValueError("Estimator: model_fn must be provided, or model=; not both.")
+        self._config = _with_model_dir(config or RunConfig(), model_dir)
+        self._params = copy.deepcopy(params or {})
+        if self._config.tf_random_seed is not None:
+            ost_random.seed(self._config.tf_random_seed)
+        task: Task
+        if model_fn is not None:
+            for name, value in (("loss", loss), ("optimizer", optimizer), ("metrics", metrics)):
+                if value is not None:
+                    raise ValueError(
+                        f"Estimator: {name} goes with model=; model_fn decides it itself."
+                    )
+            task = ModelFnTask(model_fn, self._params, self._config)
+        else:
+            task = ModelTask(model, loss, optimizer, metrics)
+        self.model = model
+        self._warm_start = _warm_start_settings(warm_start_from)
+        c = self._config
+        self._trainer = Trainer(
+            task=task,
+            model_dir=c.model_dir,
+            save_steps=c.save_checkpoints_steps,
+            save_secs=c.save_checkpoints_secs,
+            keep_max=c.keep_checkpoint_max,
+            keep_every_n_hours=c.keep_checkpoint_every_n_hours,
+            save_graph=c.checkpoint_save_graph_def,
+            on_nonfinite=on_nonfinite,
+            initialize=self._initialize if self._warm_start else None,
+        )
+        self._progress: ProgressHook | None = None
+
+    @property
+    def model_dir(self) -> str:
+        """Folder of checkpoints and event files."""
+        assert self._config.model_dir is not None
+        return self._config.model_dir
+
+    @property
+    def config(self) -> RunConfig:
+        """The RunConfig, with ``model_dir`` filled in."""
+        return self._config
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """A copy of the parameters."""
+        return copy.deepcopy(self._params)
+
+    @property
+    def trainer(self) -> Trainer:
+        """The Trainer underneath."""
+        return self._trainer
+
+    # --- Train, evaluate, predict -----------------------------------------------------------------
+
+    def train(
+        self,
+        input_fn: Callable[..., Any],
+        hooks: Iterable[Any] | None = None,
+        steps: int | None = None,
+        max_steps: int | None = None,
+        saving_listeners: Iterable[Any] | None = None,
+    ) -> Estimator:
+        """Trains; see ``Trainer.train``.
+
+        Args:
+          input_fn: returns a Dataset, or (features, labels).
+          hooks: SessionRunHooks or ``ost.train.Hook``s.
+          steps: how many more steps.
+          max_steps: the global step to end at; if it is reached already, nothing happens.
+          saving_listeners: CheckpointSaverListeners.
+
+        Raises:
+          ValueError: both steps and max_steps.
+        """
+        if steps is not None and max_steps is not None:
+            raise ValueError("Can not provide both steps and max_steps.")
+        observers = adapt(check_hooks("Estimator.train", "hooks", hooks))
+        listeners = check_hooks(
+            "Estimator.train", "saving_listeners", saving_listeners, LISTENER_METHODS
+        )
+        observers += adapt_listeners(listeners)
+        return self._train(input_fn, observers, steps, max_steps)
+
+    def _train(
+        self,
+        input_fn: Callable[..., Any],
+        hooks: list[Hook],
+        steps: int | None,
+        max_steps: int | None,
+    ) -> Estimator:
+        c = self._config
+        own: list[Hook] = []
+        if c.log_step_count_steps is not None:
+            self._progress = ProgressHook(max_steps, total_more=steps)
+            own.append(self._progress)
+        own.append(SummaryHook(self.model_dir, c.save_summary_steps, c.log_step_count_steps))
+        own.append(_SpecHooks(self._trainer.task))
+        try:
+            call = _input(input_fn, ModeKeys.TRAIN, self._params, c)
+            self._trainer.train(call, steps=steps, max_steps=max_steps, hooks=[*own, *hooks])
+        finally:
+            self._progress = None
+        return self
+
+    def evaluate(
+        self,
+        input_fn: Callable[..., Any],
+        steps: int | None = None,
+        hooks: Iterable[Any] | None = None,
+        checkpoint_path: str | None = None,
+        name: str | None = None,
+    ) -> dict[str, Any]:
+        """Evaluates the newest checkpoint, and writes the results to ``eval_dir(name)``.
+
+        Args:
+          input_fn: as for ``train``; a batch of arrays is used once.
+          steps: batches; None: all.
+          hooks: SessionRunHooks; each run is a batch.
+          checkpoint_path: another checkpoint.
+          name: keeps several evaluations apart.
+
+        Returns:
+          ``loss`` (mean over batches), the metrics, ``global_step``.
+
+        Warns:
+          RuntimeWarning: there is no checkpoint, so fresh weights are evaluated.
+        """
+        if steps is not None and not (isinstance(steps, int) and steps > 0):
+            raise ValueError(f"Must specify steps > 0, given: {steps!r}")
+        began = time.monotonic()
+        observers = adapt(check_hooks("Estimator.evaluate", "hooks", hooks))
+        call = _input(input_fn, ModeKeys.EVAL, self._params, self._config)
+        results = self._trainer.evaluate(
+            call,
+            steps=steps,
+            checkpoint_path=checkpoint_path,
+            hooks=[_SpecHooks(self._trainer.task, ModeKeys.EVAL), *observers],
+        )
+        with io.EventWriter(self.eval_dir(name)) as events:
+            for key, value in results.items():
+                if isinstance(value, float):
+                    events.scalar(key, value, results["global_step"])
+        self._say(_describe(results, name, time.monotonic() - began))
+        return results
+
+    def predict(
+        self,
+        input_fn: Callable[..., Any],
+        predict_keys: Iterable[str] | str | None = None,
+        hooks: Iterable[Any] | None = None,
+        checkpoint_path: str | None = None,
+        yield_single_examples: bool = True,
+    ) -> Iterator[Any]:
+        """Yields predictions: per example, or per batch.
+
+        Args:
+          input_fn: features, or (features, labels) of which labels are ignored.
+          predict_keys: which of the predictions, if they are a dict.
+          hooks: must be None or empty (a step of prediction gives nothing to fetch).
+          checkpoint_path: another checkpoint than the newest.
+          yield_single_examples: False yields whole batches.
+
+        Raises:
+          ValueError: an unknown key, or predictions whose first sizes differ.
+        """
+        if hooks:
+            raise NotImplementedError("Estimator.predict: hooks are not supported; pass None")
+        keys = {predict_keys} if isinstance(predict_keys, str) else set(predict_keys or ())
+        call = _input(input_fn, ModeKeys.PREDICT, self._params, self._config)
+        for outputs in self._trainer.predict(call, checkpoint_path=checkpoint_path):
+            outputs = _select(outputs, keys)
+            if not yield_single_examples:
+                yield outputs
+            elif isinstance(outputs, dict):
+                for i in range(_rows(outputs)):
+                    yield {key: value[i] for key, value in outputs.items()}
+            else:
+                yield from outputs
+
+    # --- Looking at checkpoints -------------------------------------------------------------------
+
+    def latest_checkpoint(self) -> str | None:
+        """Path of the newest checkpoint, or None."""
+        return io.latest_checkpoint(self.model_dir)
+
+    def eval_dir(self, name: str | None = None) -> str:
+        """Where the evaluations of that name are written: ``eval`` or ``eval_<name>``."""
+        return os.path.join(self.model_dir, "eval" if not name else f"eval_{name}")
+
+    def get_variable_names(self) -> list[str]:
+        """Names in the newest checkpoint, sorted.
+
+        Raises:
+          ValueError: there is none.
+        """
+        return sorted(self._checkpoint().tensors)
+
+    def get_variable_value(self, name: str) -> Any:
+        """A value in the newest checkpoint, as a NumPy array.
+
+        Raises:
+          ValueError: there is no checkpoint, or no such name in it.
+        """
+        tensors = self._checkpoint().tensors
+        if name not in tensors:
+            raise ValueError(
+                f"there is no variable {name!r} in the checkpoint; it holds "
+                + ", ".join(sorted(tensors))
+            )
+        return tensors[name]
+
+    def _checkpoint(self) -> Any:
+        checkpoint = io.load_latest_checkpoint(self.model_dir)
+        if checkpoint is None:
+            raise ValueError(f"Could not find trained model in model_dir: {self.model_dir}.")
+        return checkpoint
+
+    def _say(self, text: str) -> None:
+        reporter = self._progress.reporter if self._progress else None
+        if reporter is not None:
+            reporter.message(text)
+        else:
+            _log.info(text)
+
+    def _initialize(self, variables: list[Any]) -> None:
+        assert self._warm_start is not None
+        warm_start(variables, self._warm_start)
+
+
+def warm_start(variables: list[Any], settings: WarmStartSettings) -> list[str]:
+    """Assigns Variables from another run's checkpoint; returns their names.
+
+    Raises:
+      ValueError: no Variable matches, one is missing there, or has another shape.
+    """
+    path = settings.ckpt_to_initialize_from
+    found = (
+        io.load_latest_checkpoint(path) if io.list_checkpoints(path) else io.load_checkpoint(path)
+    )
+    assert found is not None
+    wanted = settings.vars_to_warm_start
+    if isinstance(wanted, str):
+        chosen = [v for v in variables if v.trainable and re.match(wanted, v.name)]
+    else:
+        chosen = [v for v in variables if any(re.match(pattern, v.name) for pattern in wanted)]
+    if not chosen:
+        raise ValueError(
+            f"warm start: no variable matches {wanted!r}; there are "
+            + ", ".join(v.name for v in variables)
+        )
+    for variable in chosen:
+        name = settings.var_name_to_prev_var_name.get(variable.name, variable.name)
+        value = found.tensors.get(name)
+        if value is None:
+            raise ValueError(
+                f"warm start: checkpoint {found.path} has no '{name}'; it holds "
+                + ", ".join(sorted(found.tensors))
+            )
+        if tuple(value.shape) != tuple(variable.shape):
+            raise ValueError(
+                f"warm start: '{name}' has shape {list(value.shape)} in {found.path}, but "
+                f"'{variable.name}' needs {list(variable.shape)}"
+            )
+        variable.assign(np.asarray(value).astype(variable.dtype.numpy(), copy=False))
+    names = [v.name for v in chosen]
+    _log.info("Warm start from %s: %s", found.path, ", ".join(names))
+    return names
+
+
+class _SpecHooks(Hook):
+    """The hooks that ``model_fn`` returned: known once it has been traced, that is at ``begin``."""
+
+    def __init__(self, task: Task, mode: ModeKeys = ModeKeys.TRAIN) -> None:
+        self._task, self._mode = task, mode
+        self._hooks: list[Hook] = []
+
+    def begin(self, trainer: Trainer) -> None:
+        self._hooks = adapt(getattr(self._task, "hooks", {}).get(self._mode, ()))
+        for hook in self._hooks:
+            hook.begin(trainer)
+
+    def before_step(self, trainer: Trainer) -> None:
+        for hook in self._hooks:
+            hook.before_step(trainer)
+
+    def after_step(self, trainer: Trainer, results: Any) -> None:
+        for hook in self._hooks:
+            hook.after_step(trainer, results)
+
+    def end(self, trainer: Trainer) -> None:
+        for hook in self._hooks:
+            hook.end(trainer)
+
+
+def _with_model_dir(config: RunConfig, model_dir: Any) -> RunConfig:
+    if model_dir is None:
+        if config.model_dir is not None:
+            return config
+        import tempfile
+
+        model_dir = tempfile.mkdtemp()
+        warnings.warn(
+            f"Using temporary folder as model directory: {model_dir}", RuntimeWarning, stacklevel=5
+        )
+    elif config.model_dir is not None and os.fspath(model_dir) != config.model_dir:
+        raise ValueError(
+            "`model_dir` are set both in constructor and `RunConfig`, but with different values. "
+            "In "
+            f"constructor: '{os.fspath(model_dir)}', in `RunConfig`: '{config.model_dir}'"
+        )
+    return config.replace(model_dir=model_dir)
+
+
+def _warm_start_settings(given: Any) -> WarmStartSettings | None:
+    if given is None or isinstance(given, WarmStartSettings):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return WarmStartSettings(os.fspath(given))
+    raise ValueError(
+        f"warm_start_from must be a string or a WarmStartSettings, instead got {type(given)}"
+    )
+
+
+def _input(input_fn: Any, mode: ModeKeys, params: dict[str, Any], config: RunConfig) -> Any:
+    """``input_fn`` without arguments: it may ask for mode, params and config by name."""
+    if not callable(input_fn):
+        raise TypeError(
+            f"input_fn must be callable, given: {input_fn!r}. Pass the function itself or "
+            "`lambda: dataset`, so that each run gets fresh input."
+        )
+    import inspect
+
+    given = {"mode": mode, "params": params, "config": config}
+    try:
+        names = inspect.signature(input_fn).parameters
+    except (TypeError, ValueError):
+        return input_fn
+    return lambda: input_fn(**{k: v for k, v in given.items() if k in names})
+
+
+def _select(outputs: Any, keys: set[str]) -> Any:
+    if not keys:
+        return outputs
+    if not isinstance(outputs, dict):
+        raise ValueError("predict_keys argument is not valid in case of non-dict predictions.")
+    if missing := keys - outputs.keys():
+        raise ValueError(
+            f"Expected to run at least one output from {sorted(outputs)}, provided "
+            f"{sorted(missing)}."
+        )
+    return {key: value for key, value in outputs.items() if key in keys}
+
+
+def _rows(outputs: dict[str, Any]) -> int:
+    sizes = {key: len(value) for key, value in outputs.items()}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(f"Batch length of predictions should be same. They are {sizes}.")
+    return next(iter(sizes.values()))
+
+
+def _describe(results: dict[str, Any], name: str | None, seconds: float) -> str:
+    values = [f"{k} {v:.4f}" for k, v in results.items() if isinstance(v, float)]
+    label = f"evaluation {name}" if name else "evaluation"
+    return f"{label} at step {results['global_step']}: {'  '.join(values)}  ({seconds:.1f} s)"

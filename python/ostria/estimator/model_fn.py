@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ``model_fn`` as a task of the Trainer: called once per mode and kind of input, inside a trace.
+
+It may make its modules anew at each call, as is natural: layers get the same Variables by their
+path (``_scope.Sharing``), provided that they are made and called in the same order. Of an optimizer
+given as ``train_op`` the first is kept; the states of metrics made by several calls are added up.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from ostria import _scope
+from ostria._autodiff import gradients
+from ostria.estimator.specs import EstimatorSpec, ModeKeys
+from ostria.train import Task
+
+_OPTIONAL = ("labels", "mode", "params", "config")
+
+
+class ModelFnTask(Task):
+    """Trains, evaluates and predicts with ``model_fn``.
+
+    Args:
+      model_fn: ``model_fn(features[, labels][, mode][, params][, config]) -> EstimatorSpec``.
+      params: handed to it, a copy each time.
+      config: the RunConfig, handed to it.
+
+    Raises:
+      TypeError: it cannot be called like that.
+    """
+
+    def __init__(self, model_fn: Callable[..., Any], params: dict[str, Any], config: Any) -> None:
+        super().__init__()
+        self._model_fn, self._params, self._config = model_fn, params, config
+        self._arguments = _accepted(model_fn)
+        self._sharing = _scope.Sharing()
+        self._optimizer: Any = None
+        self.hooks: dict[ModeKeys, tuple[Any, ...]] = {}
+        self.predictions_keys: tuple[str, ...] | None = None
+
+    @property
+    def variables(self) -> list[Any]:
+        return list(self._sharing.variables.values())
+
+    def train(self, batch: tuple[Any, ...]) -> Any:
+        with self._sharing:
+            spec = self._call(batch, ModeKeys.TRAIN)
+            if callable(getattr(spec.train_op, "apply", None)):
+                self._optimizer = self._optimizer or spec.train_op
+                variables = self._trainable()
+                grads = gradients(spec.loss, variables)
+                self._optimizer.apply(grads, variables, loss=spec.loss)
+        _note(self.train_metrics, spec.eval_metric_ops)
+        self.hooks[ModeKeys.TRAIN] = spec.training_hooks + spec.training_chief_hooks
+        return _scalar(spec.loss)
+
+    def evaluate(self, batch: tuple[Any, ...]) -> Any:
+        with self._sharing:
+            spec = self._call(batch, ModeKeys.EVAL)
+        _note(self.eval_metrics, spec.eval_metric_ops)
+        self.hooks[ModeKeys.EVAL] = spec.evaluation_hooks
+        return _scalar(spec.loss)
+
+    def predict(self, features: Any) -> Any:
+        with self._sharing:
+            spec = self._call((features, None), ModeKeys.PREDICT)
+        self.hooks[ModeKeys.PREDICT] = spec.prediction_hooks
+        return spec.predictions
+
+    def _trainable(self) -> list[Any]:
+        """What the modules of this trace let an optimizer change, each Variable once."""
+        found = {v.id: v for root in self._sharing.roots for v in root.trainable_variables}
+        if not found:
+            raise ValueError(
+                "model_fn made no trainable Variable with modules of ost.nn; for Variables of your "
+                "own, "
+                "pass train_op=optimizer.minimize(loss, variables)"
+            )
+        return [found[key] for key in sorted(found)]
+
+    def _call(self, batch: tuple[Any, ...], mode: ModeKeys) -> EstimatorSpec:
+        features, labels = batch[0], batch[1] if len(batch) > 1 else None
+        if len(batch) > 2:
+            raise ValueError(
+                f"input_fn gave a tuple of {len(batch)} parts; a model_fn takes (features, "
+                f"labels): put "
+                "weights among the features"
+            )
+        given = {
+            "labels": labels,
+            "mode": mode,
+            "params": copy.deepcopy(self._params),
+            "config": self._config,
+        }
+        if labels is not None and "labels" not in self._arguments:
+            raise ValueError("model_fn does not take labels, but input_fn returns labels.")
+        spec = self._model_fn(features, **{k: given[k] for k in self._arguments})
+        if not isinstance(spec, EstimatorSpec):
+            raise ValueError(f"model_fn should return an EstimatorSpec; it returned {spec!r}.")
+        if spec.mode != mode:
+            raise ValueError(
+                f"model_fn was called for mode {mode.value!r}, but the EstimatorSpec says "
+                f"{spec.mode.value!r}; pass the mode on."
+            )
+        return spec
+
+
+class _Merged:
+    """Metrics of one name from several traces, as one."""
+
+    def __init__(self, metric: Any) -> None:
+        self.parts = [metric]
+
+    @property
+    def variables(self) -> list[Any]:
+        return [v for part in self.parts for v in part.variables]
+
+    def result(self) -> Any:
+        first, *others = self.parts
+        if others:
+            first.merge_state(others)
+            for other in others:
+                other.reset_state()
+        return first.result()
+
+    def reset_state(self) -> None:
+        for part in self.parts:
+            part.reset_state()
+
+
+def _note(metrics: dict[str, Any], ops: Any) -> None:
+    for name, metric in ops.items():
+        if isinstance(metric, type) or not callable(getattr(metric, "result", None)):
+            raise TypeError(
+                f"EstimatorSpec: eval_metric_ops[{name!r}] must be a metric of ost.metrics whose "
+                f"update_state was called in model_fn, given: {metric!r}"
+            )
+        if name in metrics:
+            metrics[name].parts.append(metric)
+        else:
+            metrics[name] = _Merged(metric)
+
+
+def _scalar(loss: Any) -> Any:
+    from ostria import reshape
+
+    return loss if loss.ndim == 0 else reshape(loss, ())
+
+
+def _accepted(model_fn: Callable[..., Any]) -> tuple[str, ...]:
+    import inspect
+
+    parameters = inspect.signature(model_fn).parameters
+    if "features" not in parameters:
+        raise ValueError(f"model_fn ({model_fn!r}) must include features argument.")
+    unknown = [
+        name
+        for name, p in parameters.items()
+        if name not in ("features", *_OPTIONAL)
+        and p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if unknown:
+        raise ValueError(
+            f"model_fn ({model_fn!r}) has following not expected args: {unknown}; accepted are "
+            f"features, {', '.join(_OPTIONAL)}"
+        )
+    takes_all = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
+    return tuple(name for name in _OPTIONAL if takes_all or name in parameters)

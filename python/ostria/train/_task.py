@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a Trainer trains: three functions that it traces, and the metrics that they update.
+
+A task says what one batch means; the Trainer says when. Tasks run inside a trace only, so they must
+not look at values.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ostria import _native
+from ostria._autodiff import gradients
+from ostria.train._input import split_batch
+
+
+class Task:
+    """Base of tasks. ``batch`` is an element of the input, as a tuple.
+
+    Attributes:
+      train_metrics, eval_metrics: name to metric. They must not share Variables: an evaluation in
+        the middle of training must leave no trace in it.
+    """
+
+    def __init__(self) -> None:
+        self.train_metrics: dict[str, Any] = {}
+        self.eval_metrics: dict[str, Any] = {}
+
+    @property
+    def variables(self) -> list[Any]:
+        """Variables to save besides those that a training step touches."""
+        return []
+
+    def train(self, batch: tuple[Any, ...]) -> Any:
+        """One update; returns the loss, a float scalar."""
+        raise NotImplementedError(f"{type(self).__name__} cannot train: it defines no train()")
+
+    def evaluate(self, batch: tuple[Any, ...]) -> Any:
+        """Updates ``eval_metrics``; returns the loss, a float scalar."""
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot evaluate: it defines no evaluate()"
+        )
+
+    def predict(self, features: Any) -> Any:
+        """A tensor, or a dict of tensors, with one row per example."""
+        raise NotImplementedError(f"{type(self).__name__} cannot predict: it defines no predict()")
+
+
+class ModelTask(Task):
+    """A model, what it minimises, how, and what is measured.
+
+    Args:
+      model: an ``nn.Module`` (or function) from features to predictions.
+      loss: ``loss(labels, predictions)`` or, where batches carry weights, ``loss(labels,
+        predictions, weights)``; a scalar, or one number per example, which is averaged.
+      optimizer: an ``optim`` optimizer; needed to train only.
+      metrics: metrics by name, or a list of metrics, which have names. They are used in
+        evaluations; training has copies of its own.
+    """
+
+    def __init__(
+        self, model: Any, loss: Any = None, optimizer: Any = None, metrics: Any = None
+    ) -> None:
+        super().__init__()
+        if not callable(model):
+            raise TypeError(f"model must be an nn.Module or a function, given: {model!r}")
+        if loss is not None and not callable(loss):
+            raise TypeError(f"loss must be a function of (labels, predictions), given: {loss!r}")
+        if optimizer is not None and not callable(getattr(optimizer, "apply", None)):
+            raise TypeError(f"optimizer must be one of ost.optim, given: {optimizer!r}")
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.eval_metrics = named_metrics(metrics)
+        self.train_metrics = {name: _copy_of(m) for name, m in self.eval_metrics.items()}
+
+    @property
+    def variables(self) -> list[Any]:
+        return list(getattr(self.model, "variables", ()))
+
+    def train(self, batch: tuple[Any, ...]) -> Any:
+        if self.optimizer is None:
+            raise ValueError("training needs an optimizer, but none was given; pass optimizer=")
+        features, labels, weights = split_batch(batch)
+        predictions = self._call(features, training=True)
+        loss = self._loss(labels, predictions, weights)
+        apply_gradients(self.optimizer, loss, self.model.trainable_variables)
+        _update(self.train_metrics, labels, predictions, weights)
+        return loss
+
+    def evaluate(self, batch: tuple[Any, ...]) -> Any:
+        features, labels, weights = split_batch(batch)
+        predictions = self._call(features, training=False)
+        _update(self.eval_metrics, labels, predictions, weights)
+        return self._loss(labels, predictions, weights)
+
+    def predict(self, features: Any) -> Any:
+        return self._call(features, training=False)
+
+    def _call(self, features: Any, training: bool) -> Any:
+        from ostria.nn import Module
+
+        if isinstance(self.model, Module):
+            return self.model(features, training=training)
+        return self.model(features)
+
+    def _loss(self, labels: Any, predictions: Any, weights: Any) -> Any:
+        if self.loss is None:
+            raise ValueError("training and evaluation need a loss, but none was given; pass loss=")
+        args = (labels, predictions) if weights is None else (labels, predictions, weights)
+        loss = self.loss(*args)
+        if loss.ndim:
+            loss = _native.ops.mean(loss)
+        for penalty in getattr(self.model, "losses", ()):
+            loss = loss + penalty
+        return loss
+
+
+class StepTask(Task):
+    """Functions instead of a model: each gets the parts of a batch, and does what a task does.
+
+    Args:
+      train: updates Variables and returns the loss.
+      evaluate: returns the loss; updates the metrics given as ``metrics``.
+      predict: features to predictions.
+      metrics: metrics that ``evaluate`` updates, by name or as a list.
+      variables: Variables to save besides those that ``train`` touches.
+    """
+
+    def __init__(
+        self,
+        train: Callable[..., Any] | None = None,
+        *,
+        evaluate: Callable[..., Any] | None = None,
+        predict: Callable[..., Any] | None = None,
+        metrics: Any = None,
+        variables: Iterable[Any] = (),
+    ) -> None:
+        super().__init__()
+        self._train, self._evaluate, self._predict = train, evaluate, predict
+        self._variables = list(variables)
+        self.eval_metrics = named_metrics(metrics)
+
+    @property
+    def variables(self) -> list[Any]:
+        return self._variables
+
+    def train(self, batch: tuple[Any, ...]) -> Any:
+        return self._train(*batch) if self._train else super().train(batch)
+
+    def evaluate(self, batch: tuple[Any, ...]) -> Any:
+        return self._evaluate(*batch) if self._evaluate else super().evaluate(batch)
+
+    def predict(self, features: Any) -> Any:
+        return self._predict(features) if self._predict else super().predict(features)
+
+
+def apply_gradients(optimizer: Any, loss: Any, variables: list[Any]) -> None:
+    """One optimizer step on ``variables``; decides whether this step's writes take effect.
+
+    Raises:
+      ValueError: there is nothing to train.
+    """
+    if not variables:
+        raise ValueError(
+            "there is no trainable Variable: the model has no weights, or all of it is frozen "
+            "(trainable=False)"
+        )
+    optimizer.apply(gradients(loss, variables), variables, loss=loss)
+
+
+def named_metrics(metrics: Any) -> dict[str, Any]:
+    """``metrics`` as a dict from name to metric.
+
+    Raises:
+      TypeError: something is no metric.
+      ValueError: two have one name.
+    """
+    if metrics is None:
+        return {}
+    if isinstance(metrics, Mapping):
+        pairs = [(str(name), metric) for name, metric in metrics.items()]
+    else:
+        given = list(metrics) if isinstance(metrics, Iterable) else [metrics]
+        pairs = [(str(getattr(metric, "name", "")), metric) for metric in given]
+    named: dict[str, Any] = {}
+    for name, metric in pairs:
+        if not callable(getattr(metric, "update_state", None)) or isinstance(metric, type):
+            raise TypeError(
+                f"metrics: {metric!r} is no metric; accepted are objects of ost.metrics, in a list "
+                "or a dict by name"
+            )
+        if name in named or name in ("loss", "global_step"):
+            raise ValueError(
+                f"metrics: the name {name!r} is taken; give each metric a name of its own"
+            )
+        named[name] = metric
+    return named
+
+
+def _update(metrics: dict[str, Any], labels: Any, predictions: Any, weights: Any) -> None:
+    args = (labels, predictions) if weights is None else (labels, predictions, weights)
+    for metric in metrics.values():
+        metric.update_state(*args)
+
+
+def _copy_of(metric: Any) -> Any:
+    """A metric with the same options and state of its own, named alike."""
+    copied = copy.copy(metric)
+    made: dict[int, Any] = {}
+
+    def own(value: Any) -> Any:
+        if isinstance(value, _native.Variable):
+            if value.id not in made:
+                zeros = np.zeros_like(value.numpy())
+                made[value.id] = _native.Variable(zeros, name=value.name, trainable=False)
+            return made[value.id]
+        if isinstance(value, dict):
+            return {key: own(item) for key, item in value.items()}
+        if getattr(value, "__self__", None) is metric:
+            return types.MethodType(value.__func__, copied)
+        return value
+
+    copied.__dict__.update({key: own(value) for key, value in metric.__dict__.items()})
+    return copied

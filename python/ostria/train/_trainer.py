@@ -1,0 +1,536 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one training loop: steps, events, checkpoints, evaluation, exact resume.
+
+Estimator and other front ends are adapters on it. Invariant: a checkpoint holds everything that
+later steps depend on (Variables, position of the input, counters) and is taken between two steps,
+so a run that is killed anywhere and started again ends bit-identical to one that was not. Hence an
+evaluation must leave no trace in the state of training, and whether one takes place may depend on
+the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ostria import _native, io
+from ostria._checks import is_int
+from ostria._compile import compile as compile_function
+from ostria._keywords import checked_init
+from ostria.train import _nonfinite, _state
+from ostria.train._hooks import Hook, StepResults, overridden
+from ostria.train._input import BatchReader, batch_size
+from ostria.train._signals import SignalGuard, TrainingInterrupted
+from ostria.train._task import ModelTask, Task
+
+_log = logging.getLogger("ostria")
+
+
+@checked_init
+class Trainer:
+    """Trains, evaluates and predicts; saves and resumes.
+
+    Args:
+      model, loss, optimizer, metrics: see ``ModelTask``.
+      task: a ``Task`` instead of these four.
+      model_dir: folder for checkpoints and event files; None keeps everything in memory.
+      save_steps, save_secs: a checkpoint every so many steps, or seconds; None: not so. Where
+        either is given, also one before the first step and one at the end.
+      keep_max: the newest so many checkpoints stay; 0 or None keeps all.
+      keep_every_n_hours: one more stays for good in every such period.
+      save_graph: whether checkpoints also hold the text of the training graph.
+      on_nonfinite: what happens when loss or a gradient is NaN or infinite; the step then changes
+        nothing. 'stop' raises NonFiniteError that names step, op and line; 'skip' goes on.
+      initialize: called with all Variables before the first step of a run that has no checkpoint to
+        go on from; may assign them (a warm start).
+      hooks: observers of every run, see ``Hook``.
+
+    Example:
+      >>> import numpy as np, ostria as ost
+      >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+      >>> data = ost.data.Dataset.from_tensor_slices((x, 3 * x)).repeat(20).batch(16)
+      >>> trainer = ost.train.Trainer(ost.nn.Dense(1), ost.losses.MeanSquaredError(),
+      ost.optim.SGD(0.5))
+      >>> trainer.train(lambda: data).global_step
+      80
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        loss: Any = None,
+        optimizer: Any = None,
+        metrics: Any = None,
+        *,
+        task: Task | None = None,
+        model_dir: str | os.PathLike[str] | None = None,
+        save_steps: int | None = None,
+        save_secs: float | None = None,
+        keep_max: int | None = 5,
+        keep_every_n_hours: float = 10000,
+        save_graph: bool = True,
+        on_nonfinite: str = "stop",
+        initialize: Callable[[list[Any]], None] | None = None,
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        if (task is None) == (model is None):
+            raise ValueError("Trainer: give either a model (with loss and optimizer) or task=")
+        if on_nonfinite not in ("stop", "skip"):
+            raise ValueError(
+                f"Trainer: on_nonfinite {on_nonfinite!r} is unknown; accepted are 'stop' and 'skip'"
+            )
+        if (save_steps or save_secs) and model_dir is None:
+            raise ValueError("Trainer: save_steps and save_secs need a model_dir to save to")
+        self.task = ModelTask(model, loss, optimizer, metrics) if task is None else task
+        self.model_dir = None if model_dir is None else os.fspath(model_dir)
+        self._save_steps, self._save_secs = save_steps or None, save_secs or None
+        self._keep = {"keep_max": keep_max, "keep_every_n_hours": keep_every_n_hours}
+        self._save_graph = save_graph
+        self._initialize = initialize
+        self._on_nonfinite = on_nonfinite
+        self._hooks = list(hooks)
+        self._active: list[Hook] = []  # hooks of the run in progress
+
+        self._train_step = compile_function(
+            self._trace_train, dynamic_batch=True, name="train_step"
+        )
+        self._eval_step = compile_function(self._trace_eval, dynamic_batch=True, name="eval_step")
+        self._predict_step = compile_function(
+            self._trace_predict, dynamic_batch=True, name="predict_step"
+        )
+        self._train_variables: dict[int, Any] = {}
+        self._generators: list[Any] = []
+        self._progress = _state.Progress()
+        self._source: str | None = None  # the checkpoint that the Variables equal, if any
+        self._saved_step: int | None = None
+        self._reader: BatchReader | None = None
+        self._guard: SignalGuard | None = None
+        self._stop = False
+        self._train_args: Any = None
+
+    # --- What hooks see ---------------------------------------------------------------------------
+
+    @property
+    def global_step(self) -> int:
+        """Training steps done, over all runs."""
+        return self._progress.step
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that changed nothing because they were not finite (``on_nonfinite='skip'``)."""
+        return self._progress.skipped
+
+    @property
+    def saves(self) -> bool:
+        """Whether checkpoints are written."""
+        return self.model_dir is not None and bool(self._save_steps or self._save_secs)
+
+    @property
+    def input_wait_seconds(self) -> float:
+        """Time that the run in progress has spent waiting for input."""
+        return self._reader.wait_seconds if self._reader else 0.0
+
+    @property
+    def variables(self) -> list[Any]:
+        """Every Variable that is saved, as far as known: all after the first training step."""
+        known = dict(self._train_variables)
+        known.update((v.id, v) for v in self.task.variables)
+        return [known[key] for key in sorted(known)]
+
+    def request_stop(self) -> None:
+        """Ends training after the step in progress; the state is saved as at any end."""
+        self._stop = True
+
+    # --- Training ---------------------------------------------------------------------------------
+
+    def train(
+        self,
+        input_fn: Any,
+        *,
+        steps: int | None = None,
+        max_steps: int | None = None,
+        hooks: Iterable[Hook] = (),
+    ) -> Trainer:
+        """Trains until ``steps`` more, ``max_steps`` in all, or the end of the input.
+
+        Goes on from the newest good checkpoint of ``model_dir``. If the run that wrote it was cut
+        short, its input is continued at the very batch; otherwise it is read from the start.
+        SIGINT and SIGTERM end the run after the step in progress, saved.
+
+        Args:
+          input_fn: a Dataset, another iterable of batches, one batch of arrays, or a function
+            that returns such. A batch is features, (features, labels) or (features, labels,
+            weights).
+          steps: how many more; max_steps: up to which global step. At most one of them.
+          hooks: observers of this run, after those of the Trainer.
+
+        Raises:
+          ValueError: both limits, no limit with an endless input, or a model and checkpoint that
+            differ.
+          NonFiniteError: see ``on_nonfinite``; the state is that before the step.
+          TrainingInterrupted: a signal arrived (a KeyboardInterrupt).
+        """
+        _check_limits(steps, max_steps)
+        checkpoint = self._latest() if self.model_dir else None
+        if checkpoint is not None:
+            self._progress = _state.progress_of(checkpoint)
+        if max_steps is not None and self.global_step >= max_steps:
+            _log.info("Skipping training since max_steps has already saved.")
+            return self
+        self._reader = reader = _reader(input_fn, endless=True)
+        if reader.is_constant and steps is None and max_steps is None:
+            raise ValueError(
+                "train: the input is one batch of arrays, which would be repeated for ever; give "
+                "steps or max_steps, or return a Dataset"
+            )
+        self._resume_input(reader)
+        if reader.at_end:
+            self._warn_no_steps()
+            return self
+        self._prepare_train(reader.peek())
+        if checkpoint is not None:
+            self._assign(self.variables, checkpoint, warn_unused=True)
+        elif self._initialize is not None and self.global_step == 0:
+            self._initialize(self.variables)
+        self._saved_step = None if checkpoint is None else self.global_step
+        last = max_steps if steps is None else self.global_step + steps
+        self._active = [*self._hooks, *hooks]
+        self._stop = False
+        try:
+            with SignalGuard() as self._guard:
+                self._loop(reader, last)
+        finally:
+            for hook in self._active:
+                hook.close()
+            self._guard, self._active, self._reader = None, [], None
+        return self
+
+    def _loop(self, reader: BatchReader, last: int | None) -> None:
+        hooks = self._active
+        for hook in hooks:
+            hook.begin(self)
+        before, after = overridden(hooks, "before_step"), overridden(hooks, "after_step")
+        if self.saves and self._saved_step is None:
+            self.save()
+        first = self.global_step
+        saved_at = time.monotonic()
+        progress, step, guard = self._progress, self._train_step, self._guard
+        every, secs = self._save_steps, self._save_secs
+        while not self._stop and (last is None or progress.step < last):
+            try:
+                batch = reader.advance()
+            except StopIteration:
+                break
+            for call in before:
+                call(self)
+            args = batch if type(batch) is tuple else (batch,)
+            self._source = None
+            loss, committed = step(*args)
+            took_effect = bool(committed)  # on the CPU the step is over: nothing is waited for
+            if not took_effect:
+                self._handle_nonfinite(args, loss)
+            progress.step += 1
+            if after:
+                outputs = {"loss": loss}
+                results = StepResults(progress.step, batch_size(batch), took_effect, outputs)
+                for call in after:
+                    call(self, results)
+            if guard is not None and guard.signum is not None:
+                self._interrupt()
+            if (every and progress.step % every == 0) or (
+                secs and time.monotonic() - saved_at >= secs
+            ):
+                if progress.step != last:  # the last one is marked as such, below
+                    progress.finished = reader.at_end
+                    self.save()
+                    saved_at = time.monotonic()
+        if progress.step == first and not self._stop:
+            self._warn_no_steps()
+        progress.finished = True
+        if self.saves and self._saved_step != progress.step:
+            self.save()
+        for hook in hooks:
+            hook.end(self)
+
+    def _resume_input(self, reader: BatchReader) -> None:
+        progress = self._progress
+        position, progress.position = progress.position, None
+        was_cut_short, progress.finished = not progress.finished, False
+        if position is None or not was_cut_short:
+            return
+        try:
+            reader.restore(position)
+        except ValueError as error:
+            warnings.warn(
+                f"the input is read from its start, not from where step {progress.step} left it: "
+                f"{error}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def _warn_no_steps(self) -> None:
+        message = "Training made no steps. Perhaps input is empty or misspecified."
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+    def _interrupt(self) -> None:
+        """Saves if need be, and leaves."""
+        assert self._guard is not None and self._guard.signum is not None
+        if self.saves and self._saved_step != self.global_step:
+            self.save()
+        path = io.latest_checkpoint(self.model_dir) if self.saves and self.model_dir else None
+        raise TrainingInterrupted(self._guard.signum, self.global_step, path)
+
+    def _handle_nonfinite(self, args: tuple[Any, ...], loss: Any) -> None:
+        step, value = self.global_step + 1, float(loss.item())
+        if self._on_nonfinite == "stop":
+            cause = _nonfinite.find(self._train_step, args, self._generators)
+            raise _native.NonFiniteError(_nonfinite.message(step, value, cause, self._saved_step))
+        self._progress.skipped += 1
+        _log.warning(
+            "step %d is left out: its loss is %s, or a gradient is not finite", step, value
+        )
+
+    # --- Checkpoints ------------------------------------------------------------------------------
+
+    def save(self) -> str:
+        """Writes a checkpoint of the present state and returns its path.
+
+        Raises:
+          ValueError: there is no model_dir, or two Variables share a name.
+          OSError: it cannot be written; the checkpoints before are intact.
+        """
+        if self.model_dir is None:
+            raise ValueError("save: this Trainer has no model_dir")
+        for call in overridden(self._active, "before_save"):
+            call(self)
+        progress = self._progress
+        progress.position = self._reader.save() if self._reader is not None else None
+        blobs = _state.to_blobs(progress)
+        if self._save_graph and self._train_args is not None:
+            blobs["graph"] = self._train_step.trace(*self._train_args).text()
+        path = io.save_checkpoint(
+            self.model_dir,
+            progress.step,
+            _state.to_tensors(_state.by_name(self.variables), progress.step),
+            blobs=blobs,
+            metadata={"framework": "ostria"},
+            **self._keep,  # type: ignore[arg-type]
+        )
+        self._source, self._saved_step = path, progress.step
+        for call in overridden(self._active, "after_save"):
+            call(self, path)
+        if self._guard is not None and self._guard.signum is not None:
+            self._interrupt()
+        return path
+
+    def _latest(self) -> Any:
+        assert self.model_dir is not None
+        return io.load_latest_checkpoint(self.model_dir)
+
+    def _assign(self, variables: list[Any], checkpoint: Any, *, warn_unused: bool) -> None:
+        _state.assign(_state.by_name(variables), checkpoint, warn_unused=warn_unused)
+        self._source = checkpoint.path
+
+    def _load_for_use(self, compiled: Any, own: set[int], path: str | None, what: str) -> int:
+        """Puts the state to evaluate or predict with in place; returns its global step."""
+        if path is None and self._guard is not None:
+            return self.global_step  # training is in progress: its state is the one
+        if path is None and self.model_dir is not None:
+            path = io.latest_checkpoint(self.model_dir)
+        if path is None:
+            if self.global_step == 0:
+                warnings.warn(
+                    f"{what}: there is no checkpoint"
+                    + (f" in {self.model_dir}" if self.model_dir else "")
+                    + " and the model is untrained: results come from freshly initialised weights",
+                    RuntimeWarning,
+                    stacklevel=5,
+                )
+            return self.global_step
+        if path == self._source:
+            return self.global_step
+        wanted = [v for v in compiled.variables if v.id not in own]
+        checkpoint = None
+        if self.model_dir is not None and path == io.latest_checkpoint(self.model_dir):
+            checkpoint = self._latest()  # with its fallback to an older one
+        if checkpoint is None:
+            checkpoint = io.load_checkpoint(path)
+        self._assign(wanted, checkpoint, warn_unused=False)
+        self._source = None  # only a part of the state was loaded
+        return int(checkpoint.step)
+
+    # --- Evaluation and prediction ----------------------------------------------------------------
+
+    def evaluate(
+        self,
+        input_fn: Any,
+        *,
+        steps: int | None = None,
+        checkpoint_path: str | None = None,
+        hooks: Iterable[Hook] = (),
+    ) -> dict[str, Any]:
+        """Loss and metrics over ``steps`` batches, or over all of the input.
+
+        Args:
+          input_fn: as for ``train``; a batch of arrays is used once.
+          steps: how many batches at most.
+          checkpoint_path: which state; None: that of the run in progress, else the newest
+            checkpoint's, else that in memory.
+          hooks: get ``begin``, ``before_step`` and ``after_step`` for each batch (whose number is
+            the step), and ``end``.
+
+        Returns:
+          ``loss`` (mean over batches), each metric (a float, or an array), and ``global_step``.
+
+        Raises:
+          ValueError: the input is empty, or model and checkpoint differ.
+        """
+        reader = _reader(input_fn, endless=False)
+        if reader.at_end:
+            raise ValueError("evaluate: the input is empty; there must be at least one batch")
+        compiled = self._eval_step.trace(*_arguments(reader.peek()))
+        metrics = self.task.eval_metrics
+        own = {v.id for metric in metrics.values() for v in metric.variables}
+        step = self._load_for_use(compiled, own, checkpoint_path, "evaluate")
+        for metric in metrics.values():
+            metric.reset_state()
+        losses: list[Any] = []
+        watchers = list(hooks)
+        for hook in watchers:
+            hook.begin(self)
+        before, after = overridden(watchers, "before_step"), overridden(watchers, "after_step")
+        with _untouched(v for v in compiled.variables if v.id not in own):
+            while steps is None or len(losses) < steps:
+                try:
+                    batch = reader.advance()
+                except StopIteration:
+                    break
+                for call in before:
+                    call(self)
+                losses.append(self._eval_step(*_arguments(batch)))
+                for call in after:
+                    outputs = {"loss": losses[-1]}
+                    call(self, StepResults(len(losses), batch_size(batch), True, outputs))
+                if self._guard is not None and self._guard.signum is not None:
+                    break
+        if self._guard is not None and self._guard.signum is not None:
+            self._interrupt()
+        results: dict[str, Any] = {"loss": math.fsum(float(x.item()) for x in losses) / len(losses)}
+        for name, metric in metrics.items():
+            results[name] = _plain(metric.result())
+        results["global_step"] = step
+        for hook in watchers:
+            hook.end(self)
+        for call in overridden(self._active, "after_eval"):
+            call(self, results)
+        return results
+
+    def predict(self, input_fn: Any, *, checkpoint_path: str | None = None) -> Iterator[Any]:
+        """What the model gives for each batch of features, as NumPy arrays, batch by batch.
+
+        Args:
+          input_fn: as for ``evaluate``; of a tuple only the first part, the features, is used.
+          checkpoint_path: as for ``evaluate``.
+        """
+        reader = _reader(input_fn, endless=False)
+        if reader.at_end:
+            return
+        compiled = self._predict_step.trace(_features(reader.peek()))
+        self._load_for_use(compiled, set(), checkpoint_path, "predict")
+        for batch in reader:
+            with _untouched(compiled.variables):
+                outputs = self._predict_step(_features(batch))
+            yield _to_numpy(outputs)
+
+    # --- What is traced ---------------------------------------------------------------------------
+
+    def _prepare_train(self, batch: Any) -> None:
+        """Traces the step for this kind of batch: from then on all Variables exist."""
+        self._train_args = _arguments(batch)
+        compiled = self._train_step.trace(*self._train_args)
+        self._train_variables.update((v.id, v) for v in compiled.variables)
+
+    def _trace_train(self, *batch: Any) -> tuple[Any, Any]:
+        trace = _native.current_trace()
+        loss = self.task.train(batch)
+        _check_loss(loss, "the training step")
+        if trace.commit is None:
+            trace.set_commit(_native.ops.isfinite(loss))
+        self._generators = _nonfinite.generators(trace)
+        self._train_variables.update((v.id, v) for v in trace.variables())
+        _state.by_name(self.variables)  # says now, not at the first save, that two share a name
+        return loss, trace.commit
+
+    def _trace_eval(self, *batch: Any) -> Any:
+        loss = self.task.evaluate(batch)
+        _check_loss(loss, "the evaluation step")
+        return loss
+
+    def _trace_predict(self, features: Any) -> Any:
+        return self.task.predict(features)
+
+
+@contextlib.contextmanager
+def _untouched(variables: Iterable[Any]) -> Iterator[None]:
+    """Puts non-trainable Variables (generators, moving averages) back as they were."""
+    before = [(v, v.value()) for v in variables if not v.trainable]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
+def _reader(input_fn: Any, *, endless: bool) -> BatchReader:
+    source = input_fn() if callable(input_fn) else input_fn
+    if isinstance(source, BatchReader):
+        return source
+    return BatchReader(source, endless=endless)
+
+
+def _arguments(batch: Any) -> tuple[Any, ...]:
+    return batch if type(batch) is tuple else (batch,)
+
+
+def _features(batch: Any) -> Any:
+    return batch[0] if type(batch) is tuple else batch
+
+
+def _check_loss(loss: Any, what: str) -> None:
+    if not isinstance(loss, _native.Tensor) or loss.ndim != 0 or loss.dtype.kind != "float":
+        got = f"{loss.dtype}{list(loss.shape)}" if isinstance(loss, _native.Tensor) else repr(loss)
+        raise TypeError(
+            f"{what} must return a float scalar, the loss, but it returned {got}; reduce it with "
+            f"ost.mean"
+        )
+
+
+def _check_limits(steps: Any, max_steps: Any) -> None:
+    if steps is not None and max_steps is not None:
+        raise ValueError("Can not provide both steps and max_steps.")
+    for name, value in (("steps", steps), ("max_steps", max_steps)):
+        if value is None:
+            continue
+        if not is_int(value):
+            raise TypeError(f"train: {name} must be an integer or None, given: {value!r}")
+        if value <= 0:
+            raise ValueError(f"Must specify {name} > 0, given: {value}")
+
+
+def _plain(value: Any) -> Any:
+    array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    return float(array) if array.ndim == 0 else array
+
+
+def _to_numpy(outputs: Any) -> Any:
+    if isinstance(outputs, dict):
+        return {key: _to_numpy(value) for key, value in outputs.items()}
+    return outputs.numpy()
