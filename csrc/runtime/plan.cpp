@@ -92,6 +92,20 @@ std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
   return outputs;
 }
 
+// A small `full` is cheaper as a constant than as a step of its own.
+void KeepSmallFills(Graph& g) {
+  constexpr int64_t kSmall = 4096;
+  for (NodeId n = g.first(), next; n.valid(); n = next) {
+    next = g.next(n);
+    const Value v = g.result(n);
+    if (!g.is(n, ops::kFull) || Bytes(g.type(v)) > kSmall || Bytes(g.type(v)) == 0) continue;
+    const Tensor t = Evaluate(ops::kFull, g.attrs(n), {})[0];
+    const NodeId constant = g.AddNode(ops::kConstant, {}, {t}, g.location(n), n);
+    g.ReplaceAllUses(v, g.result(constant));
+    g.Erase(n);
+  }
+}
+
 [[noreturn]] void FailOverLimit(const Graph& g, const Plan& plan) {
   std::vector<Value> values;
   for (const Step& step : plan.steps) {
@@ -120,7 +134,10 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   plan->device = options.device;
   plan->graph = graph.Clone();
   Graph& g = plan->graph;
-  if (options.optimize) Optimise(g, {.evaluate = Evaluate});
+  if (options.optimize) {
+    Optimise(g, {.evaluate = Evaluate});
+    KeepSmallFills(g);
+  }
   std::vector<Choice> choices = Lower(g, options.device);
   if (VerifyEnabled()) Verify(g, "lower");
   AddInterface(g, plan.get());
