@@ -19,6 +19,7 @@ NodeId OnlyUser(const Graph& g, Value v) {
 }
 
 // matmul -> add(., bias [n]) -> relu  =>  matmul_fused(., ., bias) {activation = "relu"}
+// conv2d likewise; both fused ops take the plain op's attributes, then the activation.
 bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
   const ValueType type = g.type(g.result(n));
   if (!IsFloat(type.dtype)) return false;
@@ -57,7 +58,8 @@ bool FuseBiasActivation(Graph& graph, const PassContext&) {
   bool changed = false;
   for (NodeId n = graph.first(); n.valid();) {
     const NodeId previous = graph.previous(n);
-    const bool fused = graph.is(n, ops::kMatmul) && Fuse(graph, n, ops::kMatmulFused);
+    const bool fused = (graph.is(n, ops::kMatmul) && Fuse(graph, n, ops::kMatmulFused)) ||
+                       (graph.is(n, ops::kConv2d) && Fuse(graph, n, ops::kConv2dFused));
     changed |= fused;
     // What was fused is gone, and so may be the node after it.
     if (fused)

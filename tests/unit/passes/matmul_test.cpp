@@ -92,6 +92,23 @@ output "8" %6
 )");
 }
 
+TEST(FuseBiasActivation, ConvolutionsToo) {
+  EXPECT_EQ(After(FuseBiasActivation, R"(input %x "x": float32[2, 8, 8, 3]
+state %w "w": float32[4, 3, 3, 3]
+state %b "b": float32[4]
+%1: float32[2, 6, 6, 4] = conv2d@1(%x, %w) {strides = ints[1, 1], padding = ints[0, 0, 0, 0], dilation = ints[1, 1], groups = 1}
+%2: float32[2, 6, 6, 4] = add@1(%1, %b)
+%3: float32[2, 6, 6, 4] = relu@1(%2)
+output "y" %3
+)"),
+            R"(input %0 "x": float32[2, 8, 8, 3]
+state %1 "w": float32[4, 3, 3, 3]
+state %2 "b": float32[4]
+%3: float32[2, 6, 6, 4] = conv2d_fused@1(%0, %1, %2) {strides = ints[1, 1], padding = ints[0, 0, 0, 0], dilation = ints[1, 1], groups = 1, activation = "relu"}
+output "y" %3
+)");
+}
+
 TEST(FuseBiasActivation, LeavesValuesThatOthersRead) {
   EXPECT_EQ(After(FuseBiasActivation, std::string(kDense) + R"(%1: float32[8, 3] = matmul@1(%x, %w)
 %2: float32[8, 3] = add@1(%1, %b)
