@@ -70,6 +70,7 @@ Specialisation& CompiledGraph::Find(const Binding& binding) {
     return cache_.front();
   }
   const auto begin = std::chrono::steady_clock::now();
+  if (cache_.empty() && TrainsVariables()) SealStateChunks();
   PlanOptions options;
   options.device = FindBackend(device_.kind).Props(device_.ordinal);
   options.device.memory_limit = memory_limit_;
@@ -88,6 +89,15 @@ Specialisation& CompiledGraph::Find(const Binding& binding) {
   cache_.push_front(std::move(s));
   if (cache_.size() > kKeep) cache_.pop_back();
   return cache_.front();
+}
+
+// A plan that writes trainable variables lays gradients out like their chunk: it must not grow.
+bool CompiledGraph::TrainsVariables() const {
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    const StateEntry& entry = graph_.state()[i];
+    if (!(entry.in == entry.out) && variables_[i]->state_class() == StateClass::kTrainable) return true;
+  }
+  return false;
 }
 
 Executable& CompiledGraph::For(const Binding& binding) { return *Find(binding).executable; }

@@ -45,6 +45,7 @@ class CompiledGraph {
  private:
   bool Bind(std::span<const ValueType> inputs, Binding* binding, std::string* why) const;
   Specialisation& Find(const Binding& binding);
+  bool TrainsVariables() const;
 
   Graph graph_;
   std::vector<std::shared_ptr<Variable>> variables_;
