@@ -13,7 +13,7 @@ using namespace ops;
 
 namespace {
 
-constexpr InputDef kInputs[] = {{"logits"}, {"labels", Arity::kOne, false}};
+constexpr InputDef kInputs[] = {{"logits"}, {"labels"}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
