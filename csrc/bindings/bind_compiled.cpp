@@ -167,6 +167,15 @@ void BindCompiled(py::module_& m) {
       .def_readonly("calls", &Compiled::calls);
   m.def("finish_trace", &Finish, py::arg("trace"), py::arg("outputs"), py::arg("device") = "cpu",
         py::arg("memory_limit") = 0);
+  m.def("compile_text", [](const std::string& text) {
+    Graph graph = Parse(text);
+    if (!graph.state().empty()) {
+      Fail(ErrorCode::kInvalidArgument, "compile_text: the graph reads ", graph.state().size(),
+           " variable(s), which text does not hold; pass a graph without state");
+    }
+    return std::make_shared<Compiled>(std::move(graph), std::vector<std::shared_ptr<Variable>>(),
+                                      std::vector<Tensor>(), DeviceId{}, 0);
+  }, py::arg("text"), "Compiles a graph without state from its text.");
 }
 
 }  // namespace ostria

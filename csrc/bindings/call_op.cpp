@@ -268,8 +268,12 @@ PyObject* Call(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObjec
                                      : AttrFromPython(op, static_cast<int>(i), value));
   }
   const DType common = CommonDType(op, operands);
-  const bool traced = std::any_of(operands.begin(), operands.end(),
-                                  [&](const Operand& o) { return BelongsTo(trace, o); });
+  bool traced = std::any_of(operands.begin(), operands.end(),
+                            [&](const Operand& o) { return BelongsTo(trace, o); });
+  for (size_t i = 0; trace != nullptr && !traced && i < attrs.size(); ++i) {
+    const Shape* shape = std::get_if<Shape>(&attrs[i]);
+    traced = shape != nullptr && !shape->is_static();  // zeros(batch): no operand, but no value yet
+  }
   if (traced) return Record(*trace, op, operands, std::move(attrs), common);
   return RunNow(op, operands, attrs, common);
 }

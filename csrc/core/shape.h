@@ -57,10 +57,15 @@ class Shape {
       if (!d.is_static()) return false;
     return true;
   }
-  /// Product of the dimensions (1 for rank 0); throws when symbolic.
+  /// Product of the dimensions (1 for rank 0); throws when symbolic, and beyond 2^56, so that sizes
+  /// in bytes never overflow.
   int64_t numel() const {
     int64_t n = 1;
-    for (Dim d : *this) n *= d.value();
+    for (Dim d : *this) {
+      if (__builtin_mul_overflow(n, d.value(), &n) || n > int64_t{1} << 56) [[unlikely]] {
+        FailTooLarge();
+      }
+    }
     return n;
   }
   /// Product of the dimensions as an expression.
@@ -78,6 +83,8 @@ class Shape {
   }
 
  private:
+  [[noreturn]] void FailTooLarge() const;
+
   int8_t rank_ = 0;
   std::array<Dim, kMaxRank> dims_{};
 };

@@ -34,6 +34,7 @@ bool FoldTransposes(Graph& graph, const PassContext& context);
 bool FoldConstants(Graph& graph, const PassContext& context);
 bool MergeCommonSubexpressions(Graph& graph, const PassContext& context);
 bool EliminateDeadCode(Graph& graph, const PassContext& context);
+bool FuseSoftmaxCrossEntropy(Graph& graph, const PassContext& context);
 bool FuseBiasActivation(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);
 

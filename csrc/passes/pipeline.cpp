@@ -19,6 +19,7 @@ constexpr Pass kCleanUp[] = {
 
 // Once, on a clean graph.
 constexpr Pass kFuse[] = {
+    {"softmax_cross_entropy", FuseSoftmaxCrossEntropy},
     {"fuse_bias_activation", FuseBiasActivation},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},

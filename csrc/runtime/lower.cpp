@@ -15,6 +15,8 @@ namespace {
 // A decomposition that comes back to its own op without a kernel for it would never end.
 constexpr int kDeepest = 16;
 
+constexpr std::string_view kDecompose = "decompose";
+
 using KernelLists = std::unordered_map<const OpDef*, std::vector<const KernelDef*>>;
 
 std::unordered_map<const OpDef*, std::string>& Pins() {
@@ -101,6 +103,10 @@ void PinKernel(const OpDef& op, std::string_view impl) {
     Pins().erase(&op);
     return;
   }
+  if (impl == kDecompose && op.decompose != nullptr) {
+    Pins()[&op] = impl;
+    return;
+  }
   std::string known;
   for (const KernelDef* k : KernelsFor(DeviceKind::kCpu, op)) {
     if (k->impl == impl) {
@@ -135,7 +141,9 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
     DescribeNode(g, n, &inputs, &outputs);
     const NodeDesc desc{&op, g.attrs(n), inputs, outputs, &device};
     std::string reasons;
-    const auto pin = Pins().find(&op);
+    auto pin = Pins().find(&op);
+    // A decomposition may use its own op for another dtype: there the choice is free.
+    if (pin != Pins().end() && pin->second == kDecompose && depth[n.id] > 0) pin = Pins().end();
     for (const KernelDef* k : KernelsFor(device.kind, op)) {
       if (pin != Pins().end() && k->impl != pin->second) continue;
       const Support support = k->supports(desc);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering: after it, every node of a static graph has an implementation on the device, is a view, a
-// constant, or has nothing to compute. Ops without implementation are replaced by their decomposition.
+// Lowering: after it, every node of a static graph has an implementation on the device, is a view,
+// a constant, or has nothing to compute. Ops without implementation are replaced by their
+// decomposition.
 #pragma once
 
 #include <memory>
@@ -17,8 +18,8 @@ struct Choice {
   std::shared_ptr<const KernelState> state;
 };
 
-/// Rewrites `graph` and returns the choices by node id. Throws Error(kNotImplemented) with the reasons
-/// of every implementation and the user's line.
+/// Rewrites `graph` and returns the choices by node id. Throws Error(kNotImplemented) with the
+/// reasons of every implementation and the user's line.
 std::vector<Choice> Lower(Graph& graph, const DeviceProps& device);
 
 /// Implementations of `op` on the device, in order of preference.
@@ -28,8 +29,9 @@ std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op)
 void DescribeNode(const Graph& graph, NodeId n, std::vector<MemDesc>* inputs,
                   std::vector<MemDesc>* outputs);
 
-/// Makes every plan on this thread use implementation `impl` of `op` ("" = free choice): for tests and
-/// experiments. Unknown names are an Error that lists the known ones.
+/// Makes every plan on this thread use implementation `impl` of `op` ("" = free choice, "decompose"
+/// = the op's body in simpler ops): for tests and experiments. Unknown names are an Error that
+/// lists the known ones.
 void PinKernel(const OpDef& op, std::string_view impl);
 
 }  // namespace ostria

@@ -34,10 +34,15 @@ def categorical_accuracy(one_hot, scores, weight=None):
 
 
 def sparse_top_k_categorical_accuracy(labels, scores, k=5, weight=None):
-    """A class tied with the k-th counts as one of the first k; a NaN score never does."""
-    scores = np.asarray(scores, np.float64)
-    own = np.take_along_axis(scores, np.asarray(labels)[:, None], axis=1)
-    return mean(np.isfinite(own[:, 0]) & ((scores > own).sum(axis=1) < k), weight)
+    """Of equal scores the lower index comes first; a score that is not finite is never a hit.
+
+    TensorFlow counts every class tied with the k-th, so that constant scores are always right.
+    """
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    before = (scores > own) | ((scores == own) & earlier)
+    return mean(np.isfinite(own[:, 0]) & (before.sum(axis=1) < k), weight)
 
 
 def confusion_matrix(labels, predictions, classes, weight=None):

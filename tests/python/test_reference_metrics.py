@@ -37,10 +37,13 @@ def test_thresholds_are_exclusive_and_empty_is_zero():
     assert ref.auc([1, 1], [0.2, 0.9]) == 0.0  # no negatives: no false positive rate
 
 
-def test_top_k_counts_ties_in():
+def test_top_k_ranks_ties_by_index():
+    top_k = ref.sparse_top_k_categorical_accuracy
     scores = [[0.1, 0.7, 0.7, 0.2], [0.4, 0.3, 0.2, 0.1], [np.nan, 1, 1, 1]]
-    assert ref.sparse_top_k_categorical_accuracy([2, 3, 0], scores, k=1) == pytest.approx(1 / 3)
-    assert ref.sparse_top_k_categorical_accuracy([3, 2, 0], scores, k=3) == pytest.approx(2 / 3)
+    assert top_k([1, 3, 0], scores, k=1) == pytest.approx(1 / 3)
+    assert top_k([2, 3, 0], scores, k=1) == 0
+    assert top_k([2, 3, 0], scores, k=2) == pytest.approx(1 / 3)
+    assert top_k([3, 2, 0], scores, k=3) == pytest.approx(2 / 3)
 
 
 def test_rmse_is_the_root_of_the_weighted_mean():

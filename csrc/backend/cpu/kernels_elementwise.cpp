@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every op that names a functor runs through one KernelDef; so a new elementwise op needs none
 // here.
+#include <vector>
+
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/copy.h"
 #include "backend/cpu/simd/elementwise.h"
@@ -21,7 +23,6 @@ struct ElementwiseState final : KernelState {
 DType DataType(const NodeDesc& d) { return d.inputs.back().dtype; }
 
 Support Supports(const NodeDesc& d) {
-  if (!d.op->scalar) return Support::No("the op is not one element function");
   const ops::ScalarCall call = ops::ScalarCallOf(*d.op, d.attrs);
   if (!ElementwiseSupports(call.op, DataType(d))) {
     return Support::No(kernels::Name(call.op), " is not defined for ", DataType(d));
@@ -96,23 +97,30 @@ void LaunchCast(const KernelState& state, void* const* ptrs) {
   Cast(s.from, ptrs[0], s.to, ptrs[1], s.n);
 }
 
-constexpr KernelDef kKernels[] = {
-    {.op = &ops::kCast,
-     .impl = "convert",
-     .supports = NeedsDense,
-     .prepare = PrepareCast,
-     .launch = LaunchCast,
-     .alias_ok = AliasOk},
-    {.op = nullptr,
-     .impl = "elementwise",
-     .supports = Supports,
-     .prepare = Prepare,
-     .launch = Launch,
-     .alias_ok = AliasOk},
-};
+std::vector<KernelDef> Kernels() {
+  std::vector<KernelDef> list = {{.op = &ops::kCast,
+                                  .impl = "convert",
+                                  .supports = NeedsDense,
+                                  .prepare = PrepareCast,
+                                  .launch = LaunchCast,
+                                  .alias_ok = AliasOk}};
+  for (const OpDef* op : ops::AllOps()) {
+    if (!op->scalar) continue;
+    list.push_back({.op = op,
+                    .impl = "elementwise",
+                    .supports = Supports,
+                    .prepare = Prepare,
+                    .launch = Launch,
+                    .alias_ok = AliasOk});
+  }
+  return list;
+}
 
 }  // namespace
 
-std::span<const KernelDef> ElementwiseKernels() { return kKernels; }
+std::span<const KernelDef> ElementwiseKernels() {
+  static const std::vector<KernelDef> kernels = Kernels();
+  return kernels;
+}
 
 }  // namespace ostria::cpu

@@ -21,9 +21,8 @@ inline constexpr Traits kSymmetric = {.elementwise = true, .commutative = true};
 inline constexpr Traits kSymmetricKinked = {
     .elementwise = true, .commutative = true, .smooth = false};
 
-/// Piecewise constant functions: zero wherever a derivative exists, so nothing
-/// is added.
-inline void ZeroGrad(GradContext&) {}
+/// Piecewise constant functions: zero wherever a derivative exists.
+inline constexpr GradRule ZeroGrad = GradRule::Zero();
 
 inline constexpr GradRule kBoolResult = NoGrad("the result is bool");
 inline constexpr GradRule kIntegerOnly = NoGrad("it is defined on integers and bools only");

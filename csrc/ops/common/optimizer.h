@@ -9,6 +9,11 @@
 
 namespace ostria::ops {
 
+// The scalars: their dtypes are fixed, whatever the weights are.
+inline constexpr InputDef kRate = {"lr", Arity::kOne, false};
+inline constexpr InputDef kStep = {"step", Arity::kOne, false};
+inline constexpr InputDef kGradScale = {"grad_scale", Arity::kOne, false};
+inline constexpr InputDef kCommit = {"commit", Arity::kOne, false};
 inline constexpr AttrDef kWeightDecay = {"weight_decay", AttrType::kFloat, "0"};
 inline constexpr AttrDef kDecayMask = {"decay", AttrType::kInts, "[]"};
 

@@ -13,7 +13,7 @@ using namespace ops;
 
 namespace {
 
-constexpr InputDef kInputs[] = {{"logits"}, {"labels"}};
+constexpr InputDef kInputs[] = {{"logits"}, {"labels", Arity::kOne, false}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);

@@ -12,7 +12,7 @@ using namespace ops;
 
 namespace {
 
-constexpr InputDef kInputs[] = {{"logits"}, {"labels"}, {"g"}};
+constexpr InputDef kInputs[] = {{"logits"}, {"labels", Arity::kOne, false}, {"g"}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);

@@ -11,7 +11,7 @@ namespace {
 
 enum Attribute { kEpsilon, kWeightDecayAttr, kDecayAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic},
-                                {"a", Arity::kVariadic}, {"lr"}, {"grad_scale"}, {"commit"}};
+                                {"a", Arity::kVariadic}, kRate, kGradScale, kCommit};
 constexpr AttrDef kAttrs[] = {{"epsilon", AttrType::kFloat, "1e-07"}, kWeightDecay, kDecayMask};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}, {"a_out", Arity::kVariadic}};
 

@@ -14,7 +14,7 @@ namespace {
 enum Attribute { kBeta1, kBeta2, kEpsilon, kWeightDecayAttr, kDecayAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic},
                                 {"m", Arity::kVariadic}, {"v", Arity::kVariadic},
-                                {"lr"}, {"step"}, {"grad_scale"}, {"commit"}};
+                                kRate, kStep, kGradScale, kCommit};
 constexpr AttrDef kAttrs[] = {{"beta1", AttrType::kFloat, "0.9"},
                               {"beta2", AttrType::kFloat, "0.999"},
                               {"epsilon", AttrType::kFloat, "1e-07"},

@@ -11,7 +11,7 @@ namespace {
 
 enum Attribute { kMomentum, kNesterov, kWeightDecayAttr, kDecayAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic},
-                                {"m", Arity::kVariadic}, {"lr"}, {"grad_scale"}, {"commit"}};
+                                {"m", Arity::kVariadic}, kRate, kGradScale, kCommit};
 constexpr AttrDef kAttrs[] = {{"momentum", AttrType::kFloat},
                               {"nesterov", AttrType::kBool, "false"}, kWeightDecay, kDecayMask};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}, {"m_out", Arity::kVariadic}};

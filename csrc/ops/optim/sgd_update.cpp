@@ -9,8 +9,8 @@ using namespace ops;
 namespace {
 
 enum Attribute { kWeightDecayAttr, kDecayAttr };
-constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic}, {"lr"},
-                                {"grad_scale"}, {"commit"}};
+constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic}, kRate,
+                                kGradScale, kCommit};
 constexpr AttrDef kAttrs[] = {kWeightDecay, kDecayMask};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}};
 

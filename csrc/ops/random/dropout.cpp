@@ -12,7 +12,7 @@ using namespace ops;
 namespace {
 
 enum Attribute { kRate, kStream };
-constexpr InputDef kInputs[] = {{"x"}, {"key"}, {"offset"}};
+constexpr InputDef kInputs[] = {{"x"}, {"key", Arity::kOne, false}, {"offset", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"rate", AttrType::kFloat}, {"stream", AttrType::kInt, "0"}};
 
 void Infer(InferContext& c) {

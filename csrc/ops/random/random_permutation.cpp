@@ -9,7 +9,7 @@ using namespace ops;
 namespace {
 
 enum Attribute { kN, kStream };
-constexpr InputDef kInputs[] = {{"key"}};
+constexpr InputDef kInputs[] = {{"key", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"n", AttrType::kInt}, {"stream", AttrType::kInt, "0"}};
 
 void Infer(InferContext& c) {

@@ -8,7 +8,7 @@ using namespace ops;
 
 namespace {
 
-constexpr InputDef kInputs[] = {{"key"}, {"offset"}};
+constexpr InputDef kInputs[] = {{"key", Arity::kOne, false}, {"offset", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"shape", AttrType::kShape},
                               {"dtype", AttrType::kDType, "float32"},
                               {"low", AttrType::kFloat, "0"},

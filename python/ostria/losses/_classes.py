@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses as objects: a function, its options, and how the losses of a batch become one number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ostria import _keywords, _native, _targets
+from ostria.losses import _functions
+
+_ops = _native.ops
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight", "none")
+
+
+def reduce(
+    losses: Any,
+    sample_weight: Any = None,
+    reduction: str | None = "sum_over_batch_size",
+    *,
+    name: str = "loss",
+) -> Any:
+    """Losses of a batch as one number (or as they are).
+
+    Args:
+        losses: floats, [N, …].
+        sample_weight: None, a scalar, or the shape of the leading axes of `losses`.
+        reduction: 'sum_over_batch_size' divides the weighted sum by the number of losses, whatever
+            the weights; 'mean_with_sample_weight' by the sum of weights; 'sum'; 'none' or None.
+        name: what messages call it.
+
+    Returns:
+        A scalar, 0 for no rows; the weighted losses for 'none'.
+
+    Raises:
+        ValueError: an unknown reduction, or weights of another shape.
+    """
+    check_reduction(name, reduction)
+    weight = None
+    if sample_weight is not None:
+        weight = _targets.weights_like(name, sample_weight, losses)
+        losses = losses * weight
+    if reduction in (None, "none"):
+        return losses
+    if reduction == "sum":
+        return _ops.sum(losses)
+    if reduction == "mean_with_sample_weight" and weight is not None:
+        total = _ops.sum(weight + _ops.full(shape=losses.shape, dtype=losses.dtype, value=0.0))
+        empty = total == 0.0
+        return _ops.where(empty, 0.0, _ops.sum(losses) / _ops.where(empty, 1.0, total))
+    return _ops.mean(losses)  # of no elements: 0
+
+
+def check_reduction(name: str, reduction: str | None) -> None:
+    """Raises ValueError for an unknown reduction."""
+    if reduction is None or reduction in REDUCTIONS:
+        return
+    guess = _keywords.closest_keyword(str(reduction), REDUCTIONS)
+    raise ValueError(
+        f"{name}: reduction {reduction!r} is not known"
+        + (f"; did you mean {guess!r}?" if guess else ".")
+        + f" Accepted: {', '.join(REDUCTIONS)}."
+    )
+
+
+class Loss:
+    """Base of losses. Subclasses define `call(self, y_true, y_pred)`: one loss per example.
+
+    Example:
+        >>> import ostria as ost
+        >>> loss = ost.losses.MeanSquaredError()
+        >>> loss(ost.asarray([[0.0], [1.0]]), ost.asarray([[1.0], [1.0]])).item()
+        0.5
+    """
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", *, name: str | None = None):
+        self.name = name or type(self).__name__
+        check_reduction(self.name, reduction)
+        self.reduction = reduction
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """One loss per example, [N, …]."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no call(); define `def call(self, y_true, y_pred): …`"
+        )
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The reduced loss; `sample_weight` as in `losses.reduce`."""
+        return reduce(self.call(y_true, y_pred), sample_weight, self.reduction, name=self.name)
+
+
+@_keywords.checked_init
+class MeanSquaredError(Loss):
+    """Mean of squared errors; see `mean_squared_error`."""
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
+        super().__init__(reduction, name=name)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return _functions.mean_squared_error(y_true, y_pred)
+
+
+@_keywords.checked_init
+class MeanAbsoluteError(Loss):
+    """Mean of absolute errors; see `mean_absolute_error`."""
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
+        super().__init__(reduction, name=name)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return _functions.mean_absolute_error(y_true, y_pred)
+
+
+@_keywords.checked_init
+class Huber(Loss):
+    """Quadratic near zero, linear beyond `delta`; see `huber`."""
+
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(reduction, name=name)
+        self.delta = delta
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return _functions.huber(y_true, y_pred, self.delta)
+
+
+@_keywords.checked_init
+class BinaryCrossentropy(Loss):
+    """Yes/no labels; see `binary_crossentropy`."""
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(reduction, name=name)
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return _functions.binary_crossentropy(
+            y_true, y_pred, self.from_logits, self.label_smoothing
+        )
+
+
+@_keywords.checked_init
+class CategoricalCrossentropy(Loss):
+    """One-hot labels or distributions; see `categorical_crossentropy`."""
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(reduction, name=name)
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return _functions.categorical_crossentropy(
+            y_true, y_pred, self.from_logits, self.label_smoothing
+        )
+
+
+@_keywords.checked_init
+class SparseCategoricalCrossentropy(Loss):
+    """Class numbers; see `sparse_categorical_crossentropy`."""
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(reduction, name=name)
+        self.from_logits = from_logits
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return _functions.sparse_categorical_crossentropy(y_true, y_pred, self.from_logits)

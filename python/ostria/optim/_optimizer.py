@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimizer: what all of them share, from gradients to committed state.
+
+A step is one multi-tensor update per dtype, however many variables there are. Every write of the
+step depends on one scalar, `commit`: a step whose loss or gradients are not finite changes nothing
+but the counters that report it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ostria import _autodiff, _checks, _native
+from ostria import _functions as F
+
+_ops = _native.ops
+_F32 = _native.float32
+
+
+class Optimizer:
+    """Base of optimizers. Subclasses give `_slots` and `_update`.
+
+    State, all of it Variables and part of a checkpoint: `iterations` (int64, committed steps),
+    `skipped` (int64, refused steps), `first_bad_step` (int64, `iterations` when the first step was
+    refused; -1: none), `learning_rate` (float32, unless it is a schedule), and slots named after
+    their weights, such as `dense/kernel/adam_m`.
+    """
+
+    #: (kind, first value) of each slot, in the order `_update` takes them.
+    _slots: tuple[tuple[str, float], ...] = ()
+
+    def __init__(
+        self,
+        learning_rate: float | Callable[[Any], Any],
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ):
+        kind = type(self).__name__
+        limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        given = [key for key, value in limits.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{kind}: {' and '.join(given)} exclude each other; give at most one")
+        for key, value in {**limits, "weight_decay": weight_decay}.items():
+            if value is not None and not (_checks.is_number(value) and value >= 0):
+                raise ValueError(
+                    f"{kind}: {key} {value!r} is not accepted; give a number of at least 0"
+                )
+        self.name = name or "optimizer"
+        self.weight_decay = float(weight_decay or 0.0)
+        self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
+        self.iterations = self._counter("iterations", 0)
+        self.skipped = self._counter("skipped", 0)
+        self.first_bad_step = self._counter("first_bad_step", -1)
+        self._rate: Any = learning_rate
+        if not callable(learning_rate):
+            rate = self._check_rate(learning_rate)
+            self._rate = _native.Variable(
+                np.array(rate, np.float32), name=f"{self.name}/learning_rate", trainable=False
+            )
+        self._slot_variables: dict[int, list[Any]] = {}
+        self._no_decay_ids: set[int] = set()
+        self._no_decay_names: tuple[str, ...] = ()
+
+    def _counter(self, what: str, start: int) -> Any:
+        return _native.Variable(
+            np.array(start, np.int64), name=f"{self.name}/{what}", trainable=False
+        )
+
+    # --- State ------------------------------------------------------------------------------------
+
+    @property
+    def variables(self) -> list[Any]:
+        """All state: counters, the learning rate, and the slots made so far (see `build`)."""
+        own = [self.iterations, self.skipped, self.first_bad_step]
+        if isinstance(self._rate, _native.Variable):
+            own.append(self._rate)
+        return own + [slot for slots in self._slot_variables.values() for slot in slots]
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the slots of `variables` that have none yet: before a checkpoint is restored.
+
+        Raises:
+            TypeError: an element is no Variable of a floating-point dtype.
+        """
+        for v in variables:
+            self._check_variable(v)
+            if v.id not in self._slot_variables:
+                self._slot_variables[v.id] = [v._slot(kind, first) for kind, first in self._slots]
+
+    def _check_variable(self, v: Any) -> None:
+        if not isinstance(v, _native.Variable) or v.dtype.kind != "float":
+            raise TypeError(f"{type(self).__name__}: can only change float Variables, not {v!r}")
+
+    @property
+    def learning_rate(self) -> Any:
+        """The Variable, or the schedule. Setting a number changes it without a new trace."""
+        return self._rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if not isinstance(self._rate, _native.Variable):
+            raise TypeError(
+                f"{type(self).__name__}: the learning rate is a schedule, which decides at every "
+                "step; make a new optimizer to use another"
+            )
+        if not isinstance(value, (_native.Tensor, _native.Variable)):
+            value = np.array(self._check_rate(value), np.float32)
+        self._rate.assign(value)
+
+    def current_learning_rate(self) -> Any:
+        """The rate of the next step, a float32 scalar (traced inside a trace)."""
+        if isinstance(self._rate, _native.Variable):
+            return self._rate.value()
+        rate = F.asarray(self._rate(self.iterations.value()))
+        if rate.ndim != 0 or rate.dtype.kind != "float":
+            raise TypeError(
+                f"{type(self).__name__}: the schedule returned {rate.dtype}{list(rate.shape)}; a "
+                "floating-point scalar is needed"
+            )
+        return rate if rate.dtype == _F32 else F.cast(rate, _F32)
+
+    def _check_rate(self, rate: Any) -> float:
+        if not _checks.is_number(rate) or not 0 <= rate < float("inf"):
+            raise ValueError(
+                f"{type(self).__name__}: learning_rate {rate!r} is not accepted; give a number of "
+                "at least 0, or a function of the step such as ost.optim.schedules.CosineDecay(...)"
+            )
+        return float(rate)
+
+    def exclude_from_weight_decay(
+        self, variables: Sequence[Any] = (), *, names: Sequence[str] = ()
+    ) -> None:
+        """Spares given variables the decay, and those whose name contains one of `names`.
+
+        Call it before the first step; a compiled step keeps what it was traced with.
+        """
+        self._no_decay_ids |= {v.id for v in variables}
+        self._no_decay_names += tuple(names)
+
+    def _decays(self, variable: Any) -> bool:
+        return variable.id not in self._no_decay_ids and not any(
+            part in variable.name for part in self._no_decay_names
+        )
+
+    # --- Steps ------------------------------------------------------------------------------------
+
+    def minimize(self, loss: Any, variables: Sequence[Any]) -> Any:
+        """`apply` with the gradients of `loss`; inside a compiled function or under a tape.
+
+        Args:
+            loss: a float scalar of the trace.
+            variables: what to change, for example `model.trainable_variables`.
+
+        Returns:
+            Whether the step was committed, a bool scalar.
+        """
+        return self.apply(_autodiff.gradients(loss, variables), variables, loss=loss)
+
+    minimise = minimize
+
+    def apply(self, grads: Sequence[Any], variables: Sequence[Any], loss: Any = None) -> Any:
+        """One step: clip, decide whether to commit, update every variable.
+
+        The step is refused when an element of `grads`, or `loss`, is not finite. In a trace the
+        decision covers every state write of the function, also those of layers and metrics.
+
+        Args:
+            grads: one per variable, of its shape and dtype.
+            variables: float32 or float64 Variables.
+            loss: the loss, if its value should decide too.
+
+        Returns:
+            Whether the step was committed, a bool scalar.
+
+        Raises:
+            ValueError: the lengths differ, a variable occurs twice, a gradient is missing or of
+                another shape or dtype.
+        """
+        variables, grads = list(variables), list(grads)
+        self._check(grads, variables)
+        self.build(variables)
+        groups: dict[Any, list[int]] = {}
+        for i, v in enumerate(variables):
+            groups.setdefault(v.dtype, []).append(i)
+
+        commit = None
+        for members in groups.values():  # before clipping, which would hide infinities
+            commit = _and(commit, _ops.all_finite([grads[i] for i in members]))
+        if loss is not None:
+            commit = _and(commit, _ops.all_finite([F.asarray(loss)]))
+        trace = _native.current_trace()
+        if trace is not None and trace.commit is not None:  # of another optimizer in this step
+            commit = _and(commit, trace.commit)
+
+        grads, grad_scale = self._clip(grads, groups)
+        rate = self.current_learning_rate()
+        step = self.iterations.value()
+        for members in groups.values():
+            ws = [variables[i] for i in members]
+            slots = [[self._slot_variables[w.id][k] for w in ws] for k in range(len(self._slots))]
+            decay: dict[str, Any] = {"weight_decay": self.weight_decay}
+            if self.weight_decay and not all(self._decays(w) for w in ws):
+                decay["decay"] = [int(self._decays(w)) for w in ws]
+            gs = [grads[i] for i in members]
+            results = self._update(ws, gs, slots, rate, step + 1, grad_scale, commit, decay)
+            results = results if isinstance(results, tuple) else (results,)
+            targets = ws + [slot for group in slots for slot in group]
+            for target, value in zip(targets, results, strict=True):
+                target._assign_committed(value)
+        self._count(commit, step)
+        if trace is not None:
+            trace.set_commit(commit)
+        return commit
+
+    def _update(
+        self,
+        w: list[Any],
+        g: list[Any],
+        slots: list[list[Any]],
+        rate: Any,
+        step: Any,
+        grad_scale: Any,
+        commit: Any,
+        decay: dict[str, Any],
+    ) -> Any:
+        """The multi-tensor update of one dtype: new weights, then new slots, group by group."""
+        raise NotImplementedError(f"{type(self).__name__} has no _update()")
+
+    def _check(self, grads: list[Any], variables: list[Any]) -> None:
+        kind = type(self).__name__
+        if len(grads) != len(variables):
+            raise ValueError(f"{kind}: {len(grads)} gradient(s) for {len(variables)} variable(s)")
+        if not variables:
+            raise ValueError(
+                f"{kind}: there are no variables to change; a model makes its weights at "
+                "its first call"
+            )
+        for v in variables:
+            self._check_variable(v)
+        if len({v.id for v in variables}) < len(variables):
+            raise ValueError(f"{kind}: a variable occurs twice; give each once")
+        for i, (g, v) in enumerate(zip(grads, variables, strict=True)):
+            if g is None:
+                raise ValueError(f"{kind}: variable '{v.name}' has no gradient (None)")
+            grads[i] = g = F.asarray(g)
+            if tuple(g.shape) != tuple(v.shape) or g.dtype != v.dtype:
+                raise ValueError(
+                    f"{kind}: the gradient of '{v.name}' is {g.dtype}{list(g.shape)}, but the "
+                    f"variable is {v.dtype}{list(v.shape)}"
+                )
+
+    def _clip(self, grads: list[Any], groups: dict[Any, list[int]]) -> tuple[list[Any], Any]:
+        """(gradients, what the update multiplies them by)."""
+        if self.clipvalue is not None:
+            limit = float(self.clipvalue)
+            grads = [_ops.clip(g, -limit, limit) for g in grads]
+        elif self.clipnorm is not None:
+            limit = float(self.clipnorm)
+            grads = [g * F.cast(_shrink(_ops.global_norm([g]), limit), g.dtype) for g in grads]
+        elif self.global_clipnorm is not None:
+            norms = [_ops.global_norm([grads[i] for i in members]) for members in groups.values()]
+            norm = norms[0] if len(norms) == 1 else _ops.global_norm(norms)
+            return grads, _shrink(norm, float(self.global_clipnorm))
+        return grads, F.full((), 1.0, dtype=_F32)
+
+    def _count(self, commit: Any, step: Any) -> None:
+        # Already decided by `commit`, or meant to be written when the step is refused.
+        done = F.cast(commit, _native.int64)
+        self.iterations._assign_committed(step + done)
+        self.skipped._assign_committed(self.skipped.value() + (1 - done))
+        first = self.first_bad_step.value()
+        is_first = _ops.logical_and(_ops.logical_not(commit), first < 0)
+        self.first_bad_step._assign_committed(_ops.where(is_first, step, first))
+
+
+def _and(a: Any, b: Any) -> Any:
+    return b if a is None else _ops.logical_and(a, b)
+
+
+def _shrink(norm: Any, limit: float) -> Any:
+    return limit / _ops.maximum(norm, limit) if limit > 0 else norm * 0.0

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Golden texts of softmax_cross_entropy.
+#include "autodiff/gradient.h"
+#include "golden.h"
+#include "passes/pipeline.h"
+
+namespace ostria {
+namespace {
+
+TEST(FuseSoftmaxCrossEntropy, NeedsTheSameSoftmaxAndAxis) {
+  EXPECT_EQ(After(FuseSoftmaxCrossEntropy, R"(input %x "x": float32[8, 10]
+input %u "u": float32[8, 10]
+%1: float32[8, 10] = softmax@1(%x) {axis = 0}
+%2: float32[8, 10] = log@1(%1)
+%3: float32[8, 10] = divide@1(%u, %1)
+%4: float32[8, 10] = softmax_grad@1(%1, %3) {axis = 1}
+%5: float32[8, 10] = softmax@1(%u) {axis = 0}
+%6: float32[8, 10] = softmax_grad@1(%5, %3) {axis = 0}
+output "1" %1
+output "2" %2
+output "4" %4
+output "6" %6
+)"),
+            R"(input %0 "x": float32[8, 10]
+input %1 "u": float32[8, 10]
+%2: float32[8, 10] = softmax@1(%0) {axis = 0}
+%3: float32[8, 10] = log_softmax@1(%0) {axis = 0}
+%4: float32[8, 10] = divide@1(%1, %2)
+%5: float32[8, 10] = softmax_grad@1(%2, %4) {axis = 1}
+%6: float32[8, 10] = softmax@1(%1) {axis = 0}
+%7: float32[8, 10] = softmax_grad@1(%6, %4) {axis = 0}
+output "1" %2
+output "2" %3
+output "4" %5
+output "6" %7
+)");
+}
+
+// -sum(labels * log(softmax(logits))) and its gradient: no softmax, no log, no division is left.
+TEST(Optimise, CrossEntropyAsUsersWriteIt) {
+  Graph g = Parse(R"(ostria-graph 1
+input %x "logits": float32[8, 10]
+input %l "labels": float32[8, 10]
+%1: float32[8, 10] = softmax@1(%x) {axis = -1}
+%2: float32[8, 10] = log@1(%1)
+%3: float32[8, 10] = multiply@1(%l, %2)
+%4: float32[] = sum@1(%3)
+%5: float32[] = negative@1(%4)
+output "loss" %5
+)");
+  g.AddOutput("d", Gradients(g, {{g.outputs()[0]}}, {}, {{g.inputs()[0]}})[0]);
+  SetVerifyEnabled(true);
+  Optimise(g);
+  SetVerifyEnabled(false);
+  EXPECT_EQ(Print(g), R"(ostria-graph 1
+input %0 "logits": float32[8, 10]
+input %1 "labels": float32[8, 10]
+%2: float32[8, 10] = log_softmax@1(%0) {axis = -1}
+%3: float32[8, 10] = multiply@1(%1, %2)
+%4: float32[] = sum@1(%3) {axis = ints[], keepdims = false}
+%5: float32[] = negative@1(%4)
+%6: float32[] = constant@1() {value = tensor<float32[]>{1}}
+%7: float32[] = negative@1(%6)
+%8: float32[8, 10] = multiply@1(%7, %1)
+%9: float32[8, 10] = log_softmax_grad@1(%2, %8) {axis = -1}
+output "loss" %5
+output "d" %9
+)");
+}
+
+}  // namespace
+}  // namespace ostria
