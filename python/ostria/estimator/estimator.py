@@ -121,6 +121,7 @@ class Estimator:
             keep_max=c.keep_checkpoint_max,
             keep_every_n_hours=c.keep_checkpoint_every_n_hours,
             save_graph=c.checkpoint_save_graph_def,
+            seed=c.tf_random_seed,
             on_nonfinite=on_nonfinite,
             initialize=self._initialize if self._warm_start else None,
         )
@@ -321,11 +322,16 @@ class Estimator:
 
     def _initialize(self, variables: list[Any]) -> None:
         assert self._warm_start is not None
-        warm_start(variables, self._warm_start)
+        weights = {v.id for v in self._trainer.task.variables if v.trainable}
+        warm_start(variables, weights, self._warm_start)
 
 
-def warm_start(variables: list[Any], settings: WarmStartSettings) -> list[str]:
+def warm_start(variables: list[Any], weights: set[int], settings: WarmStartSettings) -> list[str]:
     """Assigns Variables from another run's checkpoint; returns their names.
+
+    Args:
+      variables: all there are.
+      weights: ids of those that are trained, which a single regular expression is confined to.
 
     Raises:
       ValueError: no Variable matches, one is missing there, or has another shape.
@@ -337,7 +343,7 @@ def warm_start(variables: list[Any], settings: WarmStartSettings) -> list[str]:
     assert found is not None
     wanted = settings.vars_to_warm_start
     if isinstance(wanted, str):
-        chosen = [v for v in variables if v.trainable and re.match(wanted, v.name)]
+        chosen = [v for v in variables if v.id in weights and re.match(wanted, v.name)]
     else:
         chosen = [v for v in variables if any(re.match(pattern, v.name) for pattern in wanted)]
     if not chosen:

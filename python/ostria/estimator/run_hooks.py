@@ -212,13 +212,15 @@ class _ListenerAdapter(Hook):
 
 
 def _check_fetches(fetches: Any) -> Any:
-    names = fetches.values() if isinstance(fetches, dict) else fetches
-    for name in [names] if isinstance(names, str) else names:
-        if name not in FETCHES:
+    if isinstance(fetches, str):
+        if fetches not in FETCHES:
             raise ValueError(
-                f"before_run asks for {name!r}, which a step does not give; it gives "
+                f"before_run asks for {fetches!r}, which a step does not give; it gives "
                 + " and ".join(FETCHES)
             )
+        return fetches
+    for part in fetches.values() if isinstance(fetches, dict) else fetches:
+        _check_fetches(part)
     return fetches
 
 

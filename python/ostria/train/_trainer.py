@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native, io
+from ostria import _native, io, random
 from ostria._checks import is_int
 from ostria._compile import compile as compile_function
 from ostria._keywords import checked_init
@@ -47,6 +47,8 @@ class Trainer:
       keep_max: the newest so many checkpoints stay; 0 or None keeps all.
       keep_every_n_hours: one more stays for good in every such period.
       save_graph: whether checkpoints also hold the text of the training graph.
+      seed: of the default generator; set whenever training starts from nothing, so that first
+        values and draws do not depend on what else the process has done.
       on_nonfinite: what happens when loss or a gradient is NaN or infinite; the step then changes
         nothing. 'stop' raises NonFiniteError that names step, op and line; 'skip' goes on.
       initialize: called with all Variables before the first step of a run that has no checkpoint to
@@ -77,6 +79,7 @@ class Trainer:
         keep_max: int | None = 5,
         keep_every_n_hours: float = 10000,
         save_graph: bool = True,
+        seed: int | None = None,
         on_nonfinite: str = "stop",
         initialize: Callable[[list[Any]], None] | None = None,
         hooks: Iterable[Hook] = (),
@@ -95,6 +98,7 @@ class Trainer:
         self._keep = {"keep_max": keep_max, "keep_every_n_hours": keep_every_n_hours}
         self._save_graph = save_graph
         self._initialize = initialize
+        self._seed = seed
         self._on_nonfinite = on_nonfinite
         self._hooks = list(hooks)
         self._active: list[Hook] = []  # hooks of the run in progress
@@ -192,6 +196,8 @@ class Trainer:
                 "steps or max_steps, or return a Dataset"
             )
         self._resume_input(reader)
+        if self._seed is not None and checkpoint is None and self.global_step == 0:
+            random.seed(self._seed)
         if reader.at_end:
             self._warn_no_steps()
             return self
