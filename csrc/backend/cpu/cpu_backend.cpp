@@ -18,10 +18,10 @@ namespace {
 class CpuBackendImpl final : public Backend {
  public:
   CpuBackendImpl() {
-    for (auto list : {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(),
-                      cpu::DataKernels(), cpu::LinalgKernels(), cpu::ConvKernels(),
-                      cpu::PoolingKernels(), cpu::NnKernels(), cpu::RandomKernels(),
-                      cpu::OptimKernels()}) {
+    for (auto list :
+         {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
+          cpu::LinalgKernels(), cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(),
+          cpu::NormKernels(), cpu::RandomKernels(), cpu::OptimKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

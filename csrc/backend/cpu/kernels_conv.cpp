@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Implementations of the convolutions: oneDNN on NHWC images, the kernel reordered inside the step into
-// the layout that the primitive asks for (with plain OHWI it would fall back to its reference loops),
-// and direct loops of our own for float64 and whatever oneDNN refuses.
+// Implementations of the convolutions: oneDNN on NHWC images, the kernel reordered inside the step
+// into the layout that the primitive asks for (with plain OHWI it would fall back to its reference
+// loops), and direct loops of our own for float64 and whatever oneDNN refuses.
 #include <algorithm>
 #include <vector>
 
@@ -58,11 +58,10 @@ OnednnConv MakeOnednn(const ConvDesc& d, Kind kind, int threads, bool compile) {
   using Forward = dnnl::convolution_forward::primitive_desc;
   const auto prop = dnnl::prop_kind::forward_training;
   const dnnl::primitive_attr attr = onednn::Attributes(d.activation);
-  const Forward forward =
-      d.has_bias ? Forward(engine, prop, algorithm, out.image, any, out.bias, out.result, stride,
-                           dilation, low, high, attr)
-                 : Forward(engine, prop, algorithm, out.image, any, out.result, stride, dilation, low,
-                           high, attr);
+  const Forward forward = d.has_bias ? Forward(engine, prop, algorithm, out.image, any, out.bias,
+                                               out.result, stride, dilation, low, high, attr)
+                                     : Forward(engine, prop, algorithm, out.image, any, out.result,
+                                               stride, dilation, low, high, attr);
   switch (kind) {
     case Kind::kForward:
       out.inner_kernel = forward.weights_desc();
@@ -70,16 +69,18 @@ OnednnConv MakeOnednn(const ConvDesc& d, Kind kind, int threads, bool compile) {
       if (compile) out.primitive = dnnl::convolution_forward(forward);
       break;
     case Kind::kGradInput: {
-      const dnnl::convolution_backward_data::primitive_desc pd(
-          engine, algorithm, out.image, any, out.result, stride, dilation, low, high, forward, attr);
+      const dnnl::convolution_backward_data::primitive_desc pd(engine, algorithm, out.image, any,
+                                                               out.result, stride, dilation, low,
+                                                               high, forward, attr);
       out.inner_kernel = pd.weights_desc();
       out.pd = pd;
       if (compile) out.primitive = dnnl::convolution_backward_data(pd);
       break;
     }
     case Kind::kGradFilter: {
-      const dnnl::convolution_backward_weights::primitive_desc pd(
-          engine, algorithm, out.image, any, out.result, stride, dilation, low, high, forward, attr);
+      const dnnl::convolution_backward_weights::primitive_desc pd(engine, algorithm, out.image, any,
+                                                                  out.result, stride, dilation, low,
+                                                                  high, forward, attr);
       out.inner_kernel = pd.diff_weights_desc();
       out.pd = pd;
       if (compile) out.primitive = dnnl::convolution_backward_weights(pd);
@@ -325,7 +326,8 @@ constexpr KernelDef kKernels[] = {
     {&ops::kConv2d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
     {&ops::kConv2dFused, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
     {&ops::kConv2dGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
-    {&ops::kConv2dGradInput, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kGradInput>},
+    {&ops::kConv2dGradInput, "direct", SupportsDirect, PrepareDirect,
+     LaunchDirect<Kind::kGradInput>},
     {&ops::kConv2dGradFilter, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
     {&ops::kConv2dGradFilter, "direct", SupportsDirect, PrepareDirect,
      LaunchDirect<Kind::kGradFilter>},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Row-wise ops over the last axis (softmax, cross-entropy, layer normalisation): adapters to simd/rows.h
-// for float32 and float64. Other axes and dtypes decompose.
+// Row-wise ops over the last axis (softmax, cross-entropy, layer normalisation): adapters to
+// simd/rows.h for float32 and float64. Other axes and dtypes decompose.
 #include <string>
 
 #include "backend/cpu/kernels.h"
@@ -30,7 +30,8 @@ Support SupportsDenseFloat(const NodeDesc& node) {
 std::unique_ptr<RowsState> MakeRows(const MemDesc& x, int row_axes) {
   auto state = std::make_unique<RowsState>();
   state->dtype = x.dtype;
-  for (int i = 0; i < x.rank; ++i) (i < x.rank - row_axes ? state->rows : state->cols) *= x.sizes[i];
+  for (int i = 0; i < x.rank; ++i)
+    (i < x.rank - row_axes ? state->rows : state->cols) *= x.sizes[i];
   state->detail = Name(CurrentIsa());
   return state;
 }
@@ -103,9 +104,9 @@ void CheckLabels(const RowsState& s, const void* labels, int64_t bad, std::strin
 void LaunchCrossEntropy(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const RowsState&>(state);
   ForType(s, [&]<class T>(T*) {
-    const int64_t bad = SparseSoftmaxCrossEntropy<T>(static_cast<const T*>(ptrs[0]), ptrs[1],
-                                                     s.label_dtype, nullptr, static_cast<T*>(ptrs[2]),
-                                                     nullptr, s.rows, s.cols);
+    const int64_t bad =
+        SparseSoftmaxCrossEntropy<T>(static_cast<const T*>(ptrs[0]), ptrs[1], s.label_dtype,
+                                     nullptr, static_cast<T*>(ptrs[2]), nullptr, s.rows, s.cols);
     CheckLabels(s, ptrs[1], bad, ops::kSparseSoftmaxCrossEntropy.name);
   });
 }
@@ -114,8 +115,8 @@ void LaunchCrossEntropyGrad(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const RowsState&>(state);
   ForType(s, [&]<class T>(T*) {
     const int64_t bad = SparseSoftmaxCrossEntropy<T>(
-        static_cast<const T*>(ptrs[0]), ptrs[1], s.label_dtype, static_cast<const T*>(ptrs[2]), nullptr,
-        static_cast<T*>(ptrs[3]), s.rows, s.cols);
+        static_cast<const T*>(ptrs[0]), ptrs[1], s.label_dtype, static_cast<const T*>(ptrs[2]),
+        nullptr, static_cast<T*>(ptrs[3]), s.rows, s.cols);
     CheckLabels(s, ptrs[1], bad, ops::kSparseSoftmaxCrossEntropy.name);
   });
 }
@@ -125,8 +126,7 @@ bool AliasLogits(const NodeDesc&, int, int in) { return in == 0; }
 // --- layer normalisation -----------------------------------------------------------------------
 
 std::unique_ptr<KernelState> PrepareLayerNorm(const NodeDesc& node) {
-  auto state = MakeRows(node.inputs[0],
-                        static_cast<int>(node.attr<int64_t>(ops::NormAttr::kAxes)));
+  auto state = MakeRows(node.inputs[0], static_cast<int>(node.attr<int64_t>(ops::NormAttr::kAxes)));
   state->epsilon = node.attr<double>(ops::NormAttr::kEpsilon);
   return state;
 }
@@ -149,16 +149,18 @@ void LaunchLayerNormGrad(const KernelState& state, void* const* ptrs) {
   ForType(s, [&]<class T>(T*) {
     LayerNormGrad<T>(static_cast<const T*>(ptrs[1]), static_cast<const T*>(ptrs[2]),
                      static_cast<const T*>(ptrs[3]), static_cast<const T*>(ptrs[4]),
-                     static_cast<const T*>(ptrs[0]), static_cast<T*>(ptrs[5]), static_cast<T*>(ptrs[6]),
-                     static_cast<T*>(ptrs[7]), s.rows, s.cols);
+                     static_cast<const T*>(ptrs[0]), static_cast<T*>(ptrs[5]),
+                     static_cast<T*>(ptrs[6]), static_cast<T*>(ptrs[7]), s.rows, s.cols);
   });
 }
 
 constexpr KernelDef kKernels[] = {
     {&ops::kSoftmax, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmax<false>, AliasAny},
     {&ops::kLogSoftmax, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmax<true>, AliasAny},
-    {&ops::kSoftmaxGrad, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmaxGrad<false>, AliasAny},
-    {&ops::kLogSoftmaxGrad, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmaxGrad<true>, AliasAny},
+    {&ops::kSoftmaxGrad, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmaxGrad<false>,
+     AliasAny},
+    {&ops::kLogSoftmaxGrad, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmaxGrad<true>,
+     AliasAny},
     {&ops::kSparseSoftmaxCrossEntropy, "rows", SupportsDenseFloat, PrepareCrossEntropy,
      LaunchCrossEntropy},
     {&ops::kSparseSoftmaxCrossEntropyGrad, "rows", SupportsDenseFloat, PrepareCrossEntropy,

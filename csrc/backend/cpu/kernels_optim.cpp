@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Multi-tensor updates. State lies in chunks in creation order and gradients and slots mirror it (zero
-// padding included), so variables that follow each other in memory are joined at run time: the cost of a
-// step depends on the number of elements, not of variables.
+// Multi-tensor updates. State lies in chunks in creation order and gradients and slots mirror it
+// (zero padding included), so variables that follow each other in memory are joined at run time:
+// the cost of a step depends on the number of elements, not of variables.
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -37,7 +37,8 @@ Support SupportsUpdate(const NodeDesc& node) {
   return NeedsDense(node);
 }
 
-std::unique_ptr<UpdateState> Make(const NodeDesc& node, int groups, int scalars, int weight_decay_attr) {
+std::unique_ptr<UpdateState> Make(const NodeDesc& node, int groups, int scalars,
+                                  int weight_decay_attr) {
   auto state = std::make_unique<UpdateState>();
   state->dtype = node.inputs[0].dtype;
   state->groups = groups;
@@ -79,8 +80,8 @@ struct Batch {
   int count = 0;
 };
 
-// Copies what is not updated in place, then hands runs of joined variables to update(segments, count,
-// decays). With commit false nothing but the copies happens.
+// Copies what is not updated in place, then hands runs of joined variables to update(segments,
+// count, decays). With commit false nothing but the copies happens.
 template <class T, class Update>
 void ForRuns(const UpdateState& s, void* const* ptrs, bool has_step, bool commit, Update update) {
   const int n = s.n;
@@ -109,7 +110,8 @@ void ForRuns(const UpdateState& s, void* const* ptrs, bool has_step, bool commit
     now.n = s.numel[i];
     const int kind = s.decays[i];
     Batch<T>& batch = batches[kind];
-    if (OptimizerSegment<T>* last = open[kind]; last != nullptr && in_place && open_in_place[kind]) {
+    if (OptimizerSegment<T>* last = open[kind];
+        last != nullptr && in_place && open_in_place[kind]) {
       const int64_t room = (last->n + kPad - 1) / kPad * kPad;
       if (now.w == last->w + room && now.g == last->g + room &&
           (last->m == nullptr || now.m == last->m + room) &&
@@ -156,15 +158,16 @@ void LaunchSgd(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const UpdateState&>(state);
   const Scalars v = ReadScalars(s, ptrs, false);
   ForType(s, [&]<class T>(T*) {
-    ForRuns<T>(s, ptrs, false, v.commit, [&](const OptimizerSegment<T>* segments, int count, bool decays) {
-      SgdOptions o;
-      o.learning_rate = v.lr;
-      o.momentum = s.a;
-      o.nesterov = s.nesterov;
-      o.weight_decay = decays ? s.weight_decay : 0;
-      o.grad_scale = v.grad_scale;
-      SgdUpdate(o, segments, count);
-    });
+    ForRuns<T>(s, ptrs, false, v.commit,
+               [&](const OptimizerSegment<T>* segments, int count, bool decays) {
+                 SgdOptions o;
+                 o.learning_rate = v.lr;
+                 o.momentum = s.a;
+                 o.nesterov = s.nesterov;
+                 o.weight_decay = decays ? s.weight_decay : 0;
+                 o.grad_scale = v.grad_scale;
+                 SgdUpdate(o, segments, count);
+               });
   });
 }
 
@@ -183,17 +186,18 @@ void LaunchAdam(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const UpdateState&>(state);
   const Scalars v = ReadScalars(s, ptrs, true);
   ForType(s, [&]<class T>(T*) {
-    ForRuns<T>(s, ptrs, true, v.commit, [&](const OptimizerSegment<T>* segments, int count, bool decays) {
-      AdamOptions o;
-      o.learning_rate = v.lr;
-      o.beta1 = s.a;
-      o.beta2 = s.b;
-      o.epsilon = s.epsilon;
-      o.step = static_cast<int64_t>(v.step);
-      o.weight_decay = decays ? s.weight_decay : 0;
-      o.grad_scale = v.grad_scale;
-      AdamUpdate(o, segments, count);
-    });
+    ForRuns<T>(s, ptrs, true, v.commit,
+               [&](const OptimizerSegment<T>* segments, int count, bool decays) {
+                 AdamOptions o;
+                 o.learning_rate = v.lr;
+                 o.beta1 = s.a;
+                 o.beta2 = s.b;
+                 o.epsilon = s.epsilon;
+                 o.step = static_cast<int64_t>(v.step);
+                 o.weight_decay = decays ? s.weight_decay : 0;
+                 o.grad_scale = v.grad_scale;
+                 AdamUpdate(o, segments, count);
+               });
   });
 }
 
@@ -209,14 +213,15 @@ void LaunchAdagrad(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const UpdateState&>(state);
   const Scalars v = ReadScalars(s, ptrs, false);
   ForType(s, [&]<class T>(T*) {
-    ForRuns<T>(s, ptrs, false, v.commit, [&](const OptimizerSegment<T>* segments, int count, bool decays) {
-      AdagradOptions o;
-      o.learning_rate = v.lr;
-      o.epsilon = s.epsilon;
-      o.weight_decay = decays ? s.weight_decay : 0;
-      o.grad_scale = v.grad_scale;
-      AdagradUpdate(o, segments, count);
-    });
+    ForRuns<T>(s, ptrs, false, v.commit,
+               [&](const OptimizerSegment<T>* segments, int count, bool decays) {
+                 AdagradOptions o;
+                 o.learning_rate = v.lr;
+                 o.epsilon = s.epsilon;
+                 o.weight_decay = decays ? s.weight_decay : 0;
+                 o.grad_scale = v.grad_scale;
+                 AdagradUpdate(o, segments, count);
+               });
   });
 }
 
@@ -275,9 +280,11 @@ void LaunchGlobalNorm(const KernelState& state, void* const* ptrs) {
 
 constexpr KernelDef kKernels[] = {
     {&ops::kSgdUpdate, "multi_tensor", SupportsUpdate, PrepareSgd, LaunchSgd, AliasUpdate},
-    {&ops::kMomentumUpdate, "multi_tensor", SupportsUpdate, PrepareMomentum, LaunchSgd, AliasUpdate},
+    {&ops::kMomentumUpdate, "multi_tensor", SupportsUpdate, PrepareMomentum, LaunchSgd,
+     AliasUpdate},
     {&ops::kAdamUpdate, "multi_tensor", SupportsUpdate, PrepareAdam, LaunchAdam, AliasUpdate},
-    {&ops::kAdagradUpdate, "multi_tensor", SupportsUpdate, PrepareAdagrad, LaunchAdagrad, AliasUpdate},
+    {&ops::kAdagradUpdate, "multi_tensor", SupportsUpdate, PrepareAdagrad, LaunchAdagrad,
+     AliasUpdate},
     {&ops::kAllFinite, "multi_tensor", SupportsList, PrepareList, LaunchAllFinite},
     {&ops::kGlobalNorm, "multi_tensor", SupportsList, PrepareList, LaunchGlobalNorm},
 };

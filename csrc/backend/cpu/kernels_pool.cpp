@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Implementations of the pools for float32 and float64: simd/pool_table.h, rows split among threads.
+// Implementations of the pools for float32 and float64: simd/pool_table.h, rows split among
+// threads.
 #include <algorithm>
 
 #include "backend/cpu/kernels.h"
@@ -31,8 +32,18 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& node, const MemDesc& image,
                                      DType index) {
   auto state = std::make_unique<PoolState>();
   const ops::Window w = ops::PoolWindow(node.attrs);
-  state->shape = {image.sizes[0], image.sizes[1], image.sizes[2], image.sizes[3], y.sizes[1], y.sizes[2],
-                  w.size[0],      w.size[1],      w.stride[0],    w.stride[1],    w.low[0],   w.low[1],
+  state->shape = {image.sizes[0],
+                  image.sizes[1],
+                  image.sizes[2],
+                  image.sizes[3],
+                  y.sizes[1],
+                  y.sizes[2],
+                  w.size[0],
+                  w.size[1],
+                  w.stride[0],
+                  w.stride[1],
+                  w.low[0],
+                  w.low[1],
                   index != DType::kUInt8};
   state->dtype = image.dtype;
   state->table = CurrentIsa() == Isa::kAvx512 ? &kPoolAvx512

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The generators: adapters to simd/random.h. An element's global index is (offset + row) * row size, so
-// the rows of a batch are the same numbers however the batch is split.
+// The generators: adapters to simd/random.h. An element's global index is (offset + row) * row
+// size, so the rows of a batch are the same numbers however the batch is split.
 #include <algorithm>
 #include <utility>
 
@@ -85,7 +85,8 @@ void LaunchDropout(const KernelState& state, void* const* ptrs) {
   const RandomKey key = KeyOf(s, ptrs[1]);
   const uint64_t first = First(s, ptrs[2]);
   if (s.dtype == DType::kFloat32) {
-    Dropout(key, first, static_cast<const float*>(ptrs[0]), static_cast<float*>(ptrs[3]), s.numel, s.a);
+    Dropout(key, first, static_cast<const float*>(ptrs[0]), static_cast<float*>(ptrs[3]), s.numel,
+            s.a);
   } else {
     Dropout(key, first, static_cast<const double*>(ptrs[0]), static_cast<double*>(ptrs[3]), s.numel,
             s.a);
@@ -102,7 +103,8 @@ std::unique_ptr<KernelState> PreparePermutation(const NodeDesc& node) {
   return Make(node.outputs[0], node.attr<int64_t>(1));
 }
 
-// Fisher and Yates, from the back. 64 random bits per exchange: no order is favoured by more than n / 2^64.
+// Fisher and Yates, from the back. 64 random bits per exchange: no order is favoured by more than n
+// / 2^64.
 void LaunchPermutation(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const RandomState&>(state);
   const RandomKey key = KeyOf(s, ptrs[0]);
@@ -128,7 +130,8 @@ constexpr KernelDef kKernels[] = {
     {&ops::kTruncatedNormal, "philox", SupportsFloatOutput, PrepareDraw,
      LaunchDraw<Law::kTruncatedNormal>},
     {&ops::kDropout, "philox", SupportsFloatOutput, PrepareDropout, LaunchDropout, AliasX},
-    {&ops::kRandomPermutation, "philox", SupportsPermutation, PreparePermutation, LaunchPermutation},
+    {&ops::kRandomPermutation, "philox", SupportsPermutation, PreparePermutation,
+     LaunchPermutation},
 };
 
 }  // namespace

@@ -58,7 +58,8 @@ dnnl::primitive_attr Attributes(ops::Activation activation) {
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (activation != ops::Activation::kNone) {
     dnnl::post_ops post;
-    post.append_eltwise(AlgorithmOf(activation), activation == ops::Activation::kSilu ? 1.f : 0.f, 0.f);
+    post.append_eltwise(AlgorithmOf(activation), activation == ops::Activation::kSilu ? 1.f : 0.f,
+                        0.f);
     attr.set_post_ops(post);
   }
   return attr;

@@ -11,12 +11,8 @@ struct Row {
   const OpDef* op;
   bool approximate = false;  // gelu's attribute
 };
-constexpr Row kRows[] = {{"none", nullptr},
-                         {"relu", &kRelu},
-                         {"tanh", &kTanh},
-                         {"sigmoid", &kSigmoid},
-                         {"gelu", &kGelu},
-                         {"gelu_tanh", &kGelu, true},
+constexpr Row kRows[] = {{"none", nullptr},      {"relu", &kRelu}, {"tanh", &kTanh},
+                         {"sigmoid", &kSigmoid}, {"gelu", &kGelu}, {"gelu_tanh", &kGelu, true},
                          {"silu", &kSilu}};
 
 }  // namespace

@@ -26,8 +26,8 @@ Shape InferConv(const InferContext& c, const Shape& image, const Shape& kernel) 
            " output channels of kernel ", kernel);
   }
   if (!(image[3] == kernel[3] * Dim(groups))) {
-    c.Fail("image ", image, " has ", image[3], " channels, but kernel ", kernel, " with groups=",
-           groups, " reads ", kernel[3] * Dim(groups),
+    c.Fail("image ", image, " has ", image[3], " channels, but kernel ", kernel,
+           " with groups=", groups, " reads ", kernel[3] * Dim(groups),
            "; kernels are laid out [out, height, width, in / groups]");
   }
   const Window window =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What conv2d, conv2d_fused and its two gradients share. Images are [n, h, w, c], kernels
-// [out, kh, kw, in / groups]; the three are each other's adjoints, so higher derivatives need no more.
+// [out, kh, kw, in / groups]; the three are each other's adjoints, so higher derivatives need no
+// more.
 #pragma once
 
 #include "ops/common/attr_index.h"
@@ -28,7 +29,8 @@ Value RowsOfImage(Builder& b, Value image, int64_t groups);
 /// The inverse of RowsOfImage.
 Value ImageOfRows(Builder& b, Value rows, int64_t groups, const Shape& image);
 
-/// Element (i, j) of every kernel: [out, in], or [groups, out / groups, in / groups] when groups > 1.
+/// Element (i, j) of every kernel: [out, in], or [groups, out / groups, in / groups] when groups
+/// > 1.
 Value KernelPosition(Builder& b, Value kernel, int64_t groups, int64_t i, int64_t j);
 
 /// Two for every multiply-add of the convolution whose result and kernel have these shapes.

@@ -21,9 +21,7 @@ Shape InferProduct(const InferContext& c) {
   const Dim m = a[ta ? ra - 1 : ra - 2], ka = a[ta ? ra - 2 : ra - 1];
   const Dim kb = b[tb ? rb - 1 : rb - 2], n = b[tb ? rb - 2 : rb - 1];
   if (Equal(ka, kb) != Tri::kYes) {
-    const auto side = [](const Shape& s, bool t) {
-      return StrCat(s, t ? " (transposed)" : "");
-    };
+    const auto side = [](const Shape& s, bool t) { return StrCat(s, t ? " (transposed)" : ""); };
     c.Fail("cannot multiply shapes ", side(a, ta), " and ", side(b, tb), ": ", ka,
            " columns on the left, ", kb, " rows on the right",
            Equal(ka, kb) == Tri::kUnknown ? ", equal only for some sizes" : "",

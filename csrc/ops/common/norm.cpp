@@ -6,8 +6,8 @@ namespace ostria::ops {
 Shape InferChannels(const InferContext& c, int i) {
   const Shape& x = c.shape(i);
   if (x.rank() < 2) {
-    c.Fail("'", InputName(c, i), "' must have rank 2 or more (batch first, channels last), but has shape ",
-           x);
+    c.Fail("'", InputName(c, i),
+           "' must have rank 2 or more (batch first, channels last), but has shape ", x);
   }
   return {x[x.rank() - 1]};
 }
@@ -15,8 +15,8 @@ Shape InferChannels(const InferContext& c, int i) {
 void RequireChannels(const InferContext& c, int i, const Shape& channels) {
   RequireSameDType(c, 0, i);
   if (c.shape(i) == channels) return;
-  c.Fail("'", InputName(c, i), "' must have shape ", channels, " for x ", c.shape(0), ", but has shape ",
-         c.shape(i));
+  c.Fail("'", InputName(c, i), "' must have shape ", channels, " for x ", c.shape(0),
+         ", but has shape ", c.shape(i));
 }
 
 void RequireEpsilon(const InferContext& c, int attr) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the normalisations share: channels are the last axis (batch_norm) or the last k (layer_norm).
+// What the normalisations share: channels are the last axis (batch_norm) or the last k
+// (layer_norm).
 #pragma once
 
 #include <utility>

@@ -21,8 +21,8 @@ void InferUpdate(InferContext& c, int groups, bool has_step, int weight_decay_at
       const int at = group * n + i;
       RequireSameDType(c, 0, at);
       if (!(c.shape(at) == c.shape(i))) {
-        c.Fail("'", c.op().inputs[group].name, i, "' has shape ", c.shape(at), ", but its variable ",
-               c.shape(i));
+        c.Fail("'", c.op().inputs[group].name, i, "' has shape ", c.shape(at),
+               ", but its variable ", c.shape(i));
       }
     }
   }
@@ -31,11 +31,14 @@ void InferUpdate(InferContext& c, int groups, bool has_step, int weight_decay_at
     const ValueType& type = c.input(first + i);
     const std::string_view name = c.op().inputs[groups + i].name;
     const bool is_commit = i + 1 == scalars, is_step = has_step && i == 1;
-    const bool good = is_commit ? type.dtype == DType::kBool
-                                : type.dtype == DType::kFloat32 ||
-                                      (is_step && type.dtype == DType::kInt64);
+    const bool good =
+        is_commit ? type.dtype == DType::kBool
+                  : type.dtype == DType::kFloat32 || (is_step && type.dtype == DType::kInt64);
     if (!good || type.shape.rank() != 0) {
-      c.Fail("'", name, "' must be ", is_commit ? "bool" : is_step ? "int64 or float32" : "float32",
+      c.Fail("'", name, "' must be ",
+             is_commit ? "bool"
+             : is_step ? "int64 or float32"
+                       : "float32",
              "[], but is ", type);
     }
   }
@@ -43,7 +46,8 @@ void InferUpdate(InferContext& c, int groups, bool has_step, int weight_decay_at
   if (!(weight_decay >= 0)) c.Fail("weight_decay is ", weight_decay, "; it must not be negative");
   const Ints& mask = c.attr<Ints>(weight_decay_attr + 1);
   if (!mask.empty() && static_cast<int>(mask.size()) != n) {
-    c.Fail("decay has ", mask.size(), " entries for ", n, " variables; give one per variable or none");
+    c.Fail("decay has ", mask.size(), " entries for ", n,
+           " variables; give one per variable or none");
   }
   for (int group = 0; group < groups; ++group) {
     if (group == 1) continue;  // gradients end here
@@ -53,8 +57,9 @@ void InferUpdate(InferContext& c, int groups, bool has_step, int weight_decay_at
 
 bool Decays(const Ints& mask, int i) { return mask.empty() || mask[i] != 0; }
 
-std::vector<Value> DecomposeUpdate(Builder& b, std::span<const Value> in, std::span<const Attr> attrs,
-                                   int groups, bool has_step, int weight_decay_attr, UpdateRule rule) {
+std::vector<Value> DecomposeUpdate(Builder& b, std::span<const Value> in,
+                                   std::span<const Attr> attrs, int groups, bool has_step,
+                                   int weight_decay_attr, UpdateRule rule) {
   const int n = GroupSize(in.size(), groups, has_step ? 4 : 3), first = groups * n;
   const DType dtype = b.dtype(in[0]);
   const Value lr = Cast(b, in[first], dtype);

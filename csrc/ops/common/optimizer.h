@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the multi-tensor updates share. Inputs are groups of n tensors (weights, gradients, slots), then
-// scalars ending in grad_scale and commit; outputs are the weights and the slots after the step. When
-// commit is false they equal the inputs bit for bit (decision of the whole step, so it is an operand).
+// What the multi-tensor updates share. Inputs are groups of n tensors (weights, gradients, slots),
+// then scalars ending in grad_scale and commit; outputs are the weights and the slots after the
+// step. When commit is false they equal the inputs bit for bit (decision of the whole step, so it
+// is an operand).
 #pragma once
 
 #include "ir/builder.h"
@@ -22,8 +23,10 @@ inline int GroupSize(size_t inputs, int groups, int scalars) {
   return (static_cast<int>(inputs) - scalars) / groups;
 }
 
-/// The rule for `groups` groups, of which all but the gradients come out again; the scalars are float32
-/// (`step`, when has_step, is second and may be int64 too) and bool. Also checks weight_decay and decay.
+/// The rule for `groups` groups, of which all but the gradients come out again; the scalars are
+/// float32
+/// (`step`, when has_step, is second and may be int64 too) and bool. Also checks weight_decay and
+/// decay.
 void InferUpdate(InferContext& c, int groups, bool has_step, int weight_decay_attr);
 /// Whether variable `i` decays: the mask is empty (all do) or holds 0 or 1 per variable.
 bool Decays(const std::vector<int64_t>& mask, int i);
@@ -32,7 +35,8 @@ bool Decays(const std::vector<int64_t>& mask, int i);
 using UpdateRule = std::vector<Value> (*)(Builder& b, std::span<const Attr> attrs, Value w, Value g,
                                           std::span<const Value> slots, Value lr, Value step);
 /// For each variable calls `rule`, then chooses by commit.
-std::vector<Value> DecomposeUpdate(Builder& b, std::span<const Value> in, std::span<const Attr> attrs,
-                                   int groups, bool has_step, int weight_decay_attr, UpdateRule rule);
+std::vector<Value> DecomposeUpdate(Builder& b, std::span<const Value> in,
+                                   std::span<const Attr> attrs, int groups, bool has_step,
+                                   int weight_decay_attr, UpdateRule rule);
 
 }  // namespace ostria::ops

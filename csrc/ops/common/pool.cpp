@@ -25,8 +25,9 @@ Shape InferPool(const InferContext& c, const Shape& image) {
                                    c.attr<Ints>(PoolAttr::kPadding), nullptr);
   for (int i = 0; i < 2; ++i) {
     if (window.low[i] >= size[i] || window.high[i] >= size[i]) {
-      c.Fail("padding (", Join(c.attr<Ints>(PoolAttr::kPadding), ", "), ") must be smaller than window (",
-             Join(size, ", "), "), or a window would see nothing but padding");
+      c.Fail("padding (", Join(c.attr<Ints>(PoolAttr::kPadding), ", "),
+             ") must be smaller than window (", Join(size, ", "),
+             "), or a window would see nothing but padding");
     }
   }
   const auto counts = WindowCounts(c, window, image);

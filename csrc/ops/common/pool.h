@@ -12,8 +12,8 @@ inline constexpr AttrDef kPoolStrides = {"strides", AttrType::kInts};
 inline constexpr AttrDef kPoolPadding = {"padding", AttrType::kInts, "[0, 0, 0, 0]"};
 
 Window PoolWindow(std::span<const Attr> attrs);
-/// The result's shape for an image; checks everything. Padding must be smaller than the window, so that
-/// every window sees at least one element.
+/// The result's shape for an image; checks everything. Padding must be smaller than the window, so
+/// that every window sees at least one element.
 Shape InferPool(const InferContext& c, const Shape& image);
 /// [n, h, w, c] of the image whose gradient has `g`'s batch and channels (attribute size).
 Shape PooledImage(const Shape& g, std::span<const Attr> attrs);

@@ -11,7 +11,8 @@ void RequireKey(const InferContext& c, int first) {
   }
   if (c.size() <= first + 1) return;
   if (c.dtype(first + 1) != DType::kInt64 || c.shape(first + 1).rank() != 0) {
-    c.Fail("'offset' must be int64[] (the global number of the first row), but is ", c.input(first + 1));
+    c.Fail("'offset' must be int64[] (the global number of the first row), but is ",
+           c.input(first + 1));
   }
 }
 

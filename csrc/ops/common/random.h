@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the generators share. A draw is a pure function of key (seed and step), stream (which draw of the
-// program) and the element's global index, so any split of a batch gives the same numbers.
+// What the generators share. A draw is a pure function of key (seed and step), stream (which draw
+// of the program) and the element's global index, so any split of a batch gives the same numbers.
 #pragma once
 
 #include "ir/builder.h"

@@ -13,8 +13,8 @@ void CheckInts(const InferContext& c, std::string_view name, const Ints& values,
   bool good = values.size() == count;
   for (int64_t v : values) good &= v >= least;
   if (!good) {
-    c.Fail(name, " must be ", count, " integers of at least ", least, ", but is (", Join(values, ", "),
-           ")");
+    c.Fail(name, " must be ", count, " integers of at least ", least, ", but is (",
+           Join(values, ", "), ")");
   }
 }
 
@@ -22,7 +22,8 @@ struct Range {
   Ints start, stop, step;
 };
 Range PositionRange(const Window& w, std::array<Dim, 2> counts, int64_t row, int64_t column) {
-  Range r{{0, row * w.dilation[0], column * w.dilation[1], 0}, {INT64_MAX, 0, 0, INT64_MAX},
+  Range r{{0, row * w.dilation[0], column * w.dilation[1], 0},
+          {INT64_MAX, 0, 0, INT64_MAX},
           {1, w.stride[0], w.stride[1], 1}};
   for (int i = 0; i < 2; ++i) {
     r.stop[i + 1] = r.start[i + 1] + (counts[i].value() - 1) * w.stride[i] + 1;
@@ -60,8 +61,8 @@ std::array<Dim, 2> WindowCounts(const InferContext& c, const Window& w, const Sh
     if (size.is_static() && size.value() + w.low[i] + w.high[i] < span) {
       c.Fail("a window of ", kNames[i], " ", span,
              w.dilation[i] > 1 ? StrCat(" (", w.size[i], " dilated by ", w.dilation[i], ")") : "",
-             " does not fit into ", kNames[i], " ", size, " of input ", image, " padded by ", w.low[i],
-             " and ", w.high[i], "; use a smaller window or padding \"same\"");
+             " does not fit into ", kNames[i], " ", size, " of input ", image, " padded by ",
+             w.low[i], " and ", w.high[i], "; use a smaller window or padding \"same\"");
     }
     out[i] = FloorDiv(size + Dim(w.low[i] + w.high[i]) - Dim(span), w.stride[i]) + Dim(1);
   }
@@ -80,8 +81,8 @@ Value CropImage(Builder& b, const Window& w, Value padded, const Shape& size) {
             Ints{INT64_MAX, w.low[0] + size[1].value(), w.low[1] + size[2].value(), INT64_MAX}});
 }
 
-Value TakePosition(Builder& b, const Window& w, Value padded, std::array<Dim, 2> counts, int64_t row,
-                   int64_t column) {
+Value TakePosition(Builder& b, const Window& w, Value padded, std::array<Dim, 2> counts,
+                   int64_t row, int64_t column) {
   const Range r = PositionRange(w, counts, row, column);
   return b(kSlice, {padded}, {r.start, r.stop, r.step});
 }

@@ -37,17 +37,20 @@ void Grad(GradContext& c) {
     g = ops::Reshape(b, g, FlatRows(b.shape(g)));
   }
   if (c.Needs(0)) {
-    const Value da = ta ? b(ops::kMatmul, {w, g}, {tb, true}) : b(ops::kMatmul, {g, w}, {false, !tb});
+    const Value da =
+        ta ? b(ops::kMatmul, {w, g}, {tb, true}) : b(ops::kMatmul, {g, w}, {false, !tb});
     c.Set(0, b.shape(da).rank() < sa.rank() ? ops::Reshape(b, da, sa) : ops::SumTo(b, da, sa));
   }
   if (c.Needs(1)) {
-    const Value db = tb ? b(ops::kMatmul, {g, a}, {true, ta}) : b(ops::kMatmul, {a, g}, {!ta, false});
+    const Value db =
+        tb ? b(ops::kMatmul, {g, a}, {true, ta}) : b(ops::kMatmul, {a, g}, {!ta, false});
     c.Set(1, ops::SumTo(b, db, sb));
   }
 }
 
 // y[.., m, n] = sum over k of a[.., m, k, 1] * b[.., 1, k, n]
-std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs, std::span<const Attr> attrs) {
+std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs,
+                             std::span<const Attr> attrs) {
   if (ops::HasHalf(b, inputs)) return ops::ViaFloat32(b, ops::kMatmul, inputs, attrs);
   Value operands[2];
   for (int i = 0; i < 2; ++i) {
@@ -73,7 +76,8 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs, std::spa
 constinit const OpDef ops::kMatmul = {
     .name = "matmul",
     .doc =
-        "Matrix product over the last two axes of a [.., m, k] and b [.., k, n], giving [.., m, n].\n"
+        "Matrix product over the last two axes of a [.., m, k] and b [.., k, n], giving [.., m, "
+        "n].\n"
         "Leading axes broadcast.\n"
         "transpose_a: take the last two axes of a in the other order.\n"
         "transpose_b: take the last two axes of b in the other order.",

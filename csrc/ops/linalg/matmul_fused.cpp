@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// matmul_fused: activation(a b + bias) in one pass over the result. A pass makes it from matmul, add and
-// an activation after differentiation, so it has no gradient of its own.
+// matmul_fused: activation(a b + bias) in one pass over the result. A pass makes it from matmul,
+// add and an activation after differentiation, so it has no gradient of its own.
 #include "ops/common/activation.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/infer.h"
@@ -31,7 +31,8 @@ void Infer(InferContext& c) {
   c.Out(c.dtype(0), shape);
 }
 
-std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs, std::span<const Attr> attrs) {
+std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs,
+                             std::span<const Attr> attrs) {
   if (ops::HasHalf(b, inputs)) return ops::ViaFloat32(b, ops::kMatmulFused, inputs, attrs);
   Value y = b(ops::kMatmul, inputs.first(2), {attrs.begin(), attrs.begin() + 2});
   if (inputs.size() == 3) y = b(ops::kAdd, {y, inputs[2]});

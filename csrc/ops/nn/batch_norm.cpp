@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch normalisation as training sees it. The moving averages are the layer's business: mean and var are
-// outputs, and what becomes of them is state.
+// Batch normalisation as training sees it. The moving averages are the layer's business: mean and
+// var are outputs, and what becomes of them is state.
 #include "ir/grad_context.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
@@ -64,7 +64,8 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 constinit const OpDef ops::kBatchNorm = {
     .name = "batch_norm",
     .doc =
-        "x normalised over all axes but the last: y = (x - mean) / sqrt(var + epsilon) * scale + bias.\n"
+        "x normalised over all axes but the last: y = (x - mean) / sqrt(var + epsilon) * scale + "
+        "bias.\n"
         "Also gives the batch's mean and (biased) variance per channel.\n"
         "epsilon: added to the variance.",
     .inputs = kInputs,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole derivative through mean and variance; those are inputs only to save computing them again.
+// The whole derivative through mean and variance; those are inputs only to save computing them
+// again.
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
 #include "ops/common/norm.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One multiply and one add per element with per-channel numbers: nothing that needs a kernel of its own.
+// One multiply and one add per element with per-channel numbers: nothing that needs a kernel of its
+// own.
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
 #include "ops/common/norm.h"
@@ -36,7 +37,8 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 constinit const OpDef ops::kBatchNormInference = {
     .name = "batch_norm_inference",
     .doc =
-        "(x - mean) / sqrt(var + epsilon) * scale + bias with given statistics per channel (last axis).\n"
+        "(x - mean) / sqrt(var + epsilon) * scale + bias with given statistics per channel (last "
+        "axis).\n"
         "epsilon: added to the variance.",
     .inputs = kInputs,
     .attrs = kAttrs,

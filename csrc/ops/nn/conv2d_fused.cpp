@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// conv2d_fused: activation(conv2d(x, kernel) + bias) in one pass over the result. A pass makes it after
-// differentiation.
+// conv2d_fused: activation(conv2d(x, kernel) + bias) in one pass over the result. A pass makes it
+// after differentiation.
 #include "ops/common/activation.h"
 #include "ops/common/conv.h"
 #include "ops/common/via_float32.h"
@@ -13,7 +13,10 @@ using namespace ops;
 namespace {
 
 constexpr InputDef kInputs[] = {{"x"}, {"kernel"}, {"bias", Arity::kOptional}};
-constexpr AttrDef kAttrs[] = {kConvStrides, kConvPadding, kConvDilation, kConvGroups,
+constexpr AttrDef kAttrs[] = {kConvStrides,
+                              kConvPadding,
+                              kConvDilation,
+                              kConvGroups,
                               {"activation", AttrType::kString, "\"none\""}};
 
 void Infer(InferContext& c) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear in the image and in the cotangent g of conv2d's result: the adjoint of conv2d in its kernel.
+// Linear in the image and in the cotangent g of conv2d's result: the adjoint of conv2d in its
+// kernel.
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
 #include "ops/common/conv.h"
@@ -13,8 +14,8 @@ using namespace ops;
 namespace {
 
 constexpr InputDef kInputs[] = {{"x"}, {"g"}};
-constexpr AttrDef kAttrs[] = {kConvStrides, kConvPadding, kConvDilation, kConvGroups,
-                              {"size", AttrType::kShape}};
+constexpr AttrDef kAttrs[] = {
+    kConvStrides, kConvPadding, kConvDilation, kConvGroups, {"size", AttrType::kShape}};
 
 Shape KernelShape(const Shape& x, const Shape& g, std::span<const Attr> attrs) {
   const Shape& size = std::get<Shape>(attrs[ConvAttr::kSize]);

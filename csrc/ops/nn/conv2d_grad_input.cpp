@@ -13,8 +13,8 @@ using namespace ops;
 namespace {
 
 constexpr InputDef kInputs[] = {{"g"}, {"kernel"}};
-constexpr AttrDef kAttrs[] = {kConvStrides, kConvPadding, kConvDilation, kConvGroups,
-                              {"size", AttrType::kShape}};
+constexpr AttrDef kAttrs[] = {
+    kConvStrides, kConvPadding, kConvDilation, kConvGroups, {"size", AttrType::kShape}};
 
 Shape ImageShape(const Shape& g, const Shape& kernel, std::span<const Attr> attrs) {
   const Shape& size = std::get<Shape>(attrs[ConvAttr::kSize]);

@@ -14,7 +14,8 @@ using namespace ops;
 namespace {
 
 constexpr InputDef kInputs[] = {{"x"}, {"scale"}, {"bias"}};
-constexpr AttrDef kAttrs[] = {{"epsilon", AttrType::kFloat, "0.001"}, {"axes", AttrType::kInt, "1"}};
+constexpr AttrDef kAttrs[] = {{"epsilon", AttrType::kFloat, "0.001"},
+                              {"axes", AttrType::kInt, "1"}};
 constexpr OutputDef kOutputs[] = {{"y"}, {"mean"}, {"rstd"}};
 
 void Infer(InferContext& c) {
@@ -22,7 +23,8 @@ void Infer(InferContext& c) {
   const Shape& x = c.shape(0);
   const int64_t axes = c.attr<int64_t>(NormAttr::kAxes);
   if (axes < 1 || axes > x.rank()) {
-    c.Fail("axes is ", axes, "; it counts the last axes of x ", x, " that are normalised: 1..", x.rank());
+    c.Fail("axes is ", axes, "; it counts the last axes of x ", x, " that are normalised: 1..",
+           x.rank());
   }
   const int last = static_cast<int>(axes);
   for (int i : {1, 2}) RequireChannels(c, i, LastDims(x, last));
@@ -61,9 +63,11 @@ void Grad(GradContext& c) {
     const DType dtype = b.dtype(c.input(0));
     const Value n = DimProduct(b, LastDims(x, static_cast<int>(axes)), dtype);
     const Value mean = Reshape(b, c.output(1), column), rstd = Reshape(b, c.output(2), column);
-    const Value dmean = Reshape(b, c.cotangent(1), column), drstd = Reshape(b, c.cotangent(2), column);
+    const Value dmean = Reshape(b, c.cotangent(1), column),
+                drstd = Reshape(b, c.cotangent(2), column);
     const Value cube = b(kMultiply, {b(kMultiply, {rstd, rstd}), rstd});
-    const Value slope = b(kMultiply, {b(kSubtract, {c.input(0), mean}), b(kMultiply, {cube, drstd})});
+    const Value slope =
+        b(kMultiply, {b(kSubtract, {c.input(0), mean}), b(kMultiply, {cube, drstd})});
     dx = b(kAdd, {dx, b(kDivide, {b(kSubtract, {dmean, slope}), n})});
   }
   c.Set(0, dx);

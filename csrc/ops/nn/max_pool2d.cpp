@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The index output is what the gradient needs: where in its window each maximum lay. First of equals.
+// The index output is what the gradient needs: where in its window each maximum lay. First of
+// equals.
 #include <limits>
 
 #include "ir/grad_context.h"
@@ -27,8 +28,7 @@ void Infer(InferContext& c) {
 
 void Grad(GradContext& c) {
   Builder& b = c.b;
-  const std::vector<Attr> attrs =
-      PoolWithSize(b.graph().attrs(c.node()), b.shape(c.input(0)));
+  const std::vector<Attr> attrs = PoolWithSize(b.graph().attrs(c.node()), b.shape(c.input(0)));
   c.Set(0, b(kMaxPool2dGrad, {c.cotangent(), c.output(1)}, attrs));
 }
 
@@ -62,10 +62,12 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 constinit const OpDef ops::kMaxPool2d = {
     .name = "max_pool2d",
     .doc =
-        "The largest element of every window of images [n, h, w, c], and its position in the window.\n"
+        "The largest element of every window of images [n, h, w, c], and its position in the "
+        "window.\n"
         "window: height and width.\n"
         "strides: steps of the window in height and width.\n"
-        "padding: how far windows reach beyond top, bottom, left and right; what lies there never wins.",
+        "padding: how far windows reach beyond top, bottom, left and right; what lies there never "
+        "wins.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear in g. Every element of g goes to the place that won its window; overlapping windows add up in
-// the order of window positions, so the result is the same on any number of threads.
+// Linear in g. Every element of g goes to the place that won its window; overlapping windows add up
+// in the order of window positions, so the result is the same on any number of threads.
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
 #include "ops/common/pool.h"
@@ -13,7 +13,7 @@ using namespace ops;
 
 namespace {
 
-constexpr InputDef kInputs[] = {{"g"}, {"index"}};
+constexpr InputDef kInputs[] = {{"g"}, {"index", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {kPoolWindow, kPoolStrides, kPoolPadding, {"size", AttrType::kShape}};
 
 void Infer(InferContext& c) {

@@ -28,7 +28,8 @@ Value SumProduct(Builder& b, Value u, Value v, int64_t axis) {
   return b(kSum, {b(kMultiply, {u, v})}, {std::vector<int64_t>{axis}, true});
 }
 
-// f = y (g - s), s = sum(g y). With cotangent u and t = sum(u y): df/dg: y (u - t); df/dy: u (g - s) - g t
+// f = y (g - s), s = sum(g y). With cotangent u and t = sum(u y): df/dg: y (u - t); df/dy: u (g -
+// s) - g t
 void Grad(GradContext& c) {
   Builder& b = c.b;
   const int64_t axis = c.attr<int64_t>(SoftmaxAttr::kAxis);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loss of a classifier from logits and class numbers. No residual: the gradient reads the logits once
-// more, which costs the same memory as keeping probabilities and less than writing them.
+// The loss of a classifier from logits and class numbers. No residual: the gradient reads the
+// logits once more, which costs the same memory as keeping probabilities and less than writing
+// them.
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
 #include "ops/common/infer.h"
@@ -19,7 +20,8 @@ void Infer(InferContext& c) {
   RequireFloat(c, 0);
   RequireIndex(c, 1);
   Shape rows = c.shape(0);
-  if (rows.rank() == 0) c.Fail("'logits' must have rank 1 or more: its last axis holds the classes");
+  if (rows.rank() == 0)
+    c.Fail("'logits' must have rank 1 or more: its last axis holds the classes");
   rows.Remove(rows.rank() - 1);
   if (!(rows == c.shape(1))) {
     c.Fail("'labels' must have shape ", rows, " for logits ", c.shape(0), ", but has shape ",

@@ -19,7 +19,8 @@ void Infer(InferContext& c) {
   RequireIndex(c, 1);
   RequireSameDType(c, 0, 2);
   Shape rows = c.shape(0);
-  if (rows.rank() == 0) c.Fail("'logits' must have rank 1 or more: its last axis holds the classes");
+  if (rows.rank() == 0)
+    c.Fail("'logits' must have rank 1 or more: its last axis holds the classes");
   rows.Remove(rows.rank() - 1);
   if (!(rows == c.shape(1)) || !(rows == c.shape(2))) {
     c.Fail("'labels' ", c.shape(1), " and 'g' ", c.shape(2), " must have shape ", rows);

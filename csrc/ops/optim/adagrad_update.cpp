@@ -10,8 +10,12 @@ using namespace ops;
 namespace {
 
 enum Attribute { kEpsilon, kWeightDecayAttr, kDecayAttr };
-constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic},
-                                {"a", Arity::kVariadic}, kRate, kGradScale, kCommit};
+constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
+                                {"g", Arity::kVariadic},
+                                {"a", Arity::kVariadic},
+                                {"lr", Arity::kOne, false},
+                                {"grad_scale", Arity::kOne, false},
+                                {"commit", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"epsilon", AttrType::kFloat, "1e-07"}, kWeightDecay, kDecayMask};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}, {"a_out", Arity::kVariadic}};
 

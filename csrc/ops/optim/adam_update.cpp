@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keras's Adam: epsilon is added to sqrt(v), the bias corrections are in the step size. With weight_decay
-// it is AdamW (decoupled).
+// Keras's Adam: epsilon is added to sqrt(v), the bias corrections are in the step size. With
+// weight_decay it is AdamW (decoupled).
 #include "ops/common/build.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
@@ -12,13 +12,19 @@ using namespace ops;
 namespace {
 
 enum Attribute { kBeta1, kBeta2, kEpsilon, kWeightDecayAttr, kDecayAttr };
-constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic},
-                                {"m", Arity::kVariadic}, {"v", Arity::kVariadic},
-                                kRate, kStep, kGradScale, kCommit};
+constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
+                                {"g", Arity::kVariadic},
+                                {"m", Arity::kVariadic},
+                                {"v", Arity::kVariadic},
+                                {"lr", Arity::kOne, false},
+                                {"step", Arity::kOne, false},
+                                {"grad_scale", Arity::kOne, false},
+                                {"commit", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"beta1", AttrType::kFloat, "0.9"},
                               {"beta2", AttrType::kFloat, "0.999"},
                               {"epsilon", AttrType::kFloat, "1e-07"},
-                              kWeightDecay, kDecayMask};
+                              kWeightDecay,
+                              kDecayMask};
 constexpr OutputDef kOutputs[] = {
     {"w_out", Arity::kVariadic}, {"m_out", Arity::kVariadic}, {"v_out", Arity::kVariadic}};
 

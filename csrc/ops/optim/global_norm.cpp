@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums of squares are added up tensor by tensor in the order given, so the result is the same however
-// many threads run and wherever the tensors lie.
+// Sums of squares are added up tensor by tensor in the order given, so the result is the same
+// however many threads run and wherever the tensors lie.
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
 #include "ops/common/infer.h"

@@ -10,10 +10,16 @@ using namespace ops;
 namespace {
 
 enum Attribute { kMomentum, kNesterov, kWeightDecayAttr, kDecayAttr };
-constexpr InputDef kInputs[] = {{"w", Arity::kVariadic}, {"g", Arity::kVariadic},
-                                {"m", Arity::kVariadic}, kRate, kGradScale, kCommit};
+constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
+                                {"g", Arity::kVariadic},
+                                {"m", Arity::kVariadic},
+                                {"lr", Arity::kOne, false},
+                                {"grad_scale", Arity::kOne, false},
+                                {"commit", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"momentum", AttrType::kFloat},
-                              {"nesterov", AttrType::kBool, "false"}, kWeightDecay, kDecayMask};
+                              {"nesterov", AttrType::kBool, "false"},
+                              kWeightDecay,
+                              kDecayMask};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}, {"m_out", Arity::kVariadic}};
 
 void Infer(InferContext& c) {
@@ -29,9 +35,8 @@ std::vector<Value> Rule(Builder& b, std::span<const Attr> attrs, Value w, Value 
   const double momentum = std::get<double>(attrs[kMomentum]);
   const Value step = b(kMultiply, {g, lr});
   const Value m = b(kSubtract, {Times(b, slots[0], momentum), step});
-  const Value move = std::get<bool>(attrs[kNesterov])
-                         ? b(kSubtract, {Times(b, m, momentum), step})
-                         : m;
+  const Value move =
+      std::get<bool>(attrs[kNesterov]) ? b(kSubtract, {Times(b, m, momentum), step}) : m;
   return {b(kAdd, {w, move}), m};
 }
 

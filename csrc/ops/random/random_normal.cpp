@@ -17,7 +17,8 @@ constexpr AttrDef kAttrs[] = {{"shape", AttrType::kShape},
 
 void Infer(InferContext& c) {
   const double a = c.attr<double>(RandomAttr::kA), b = c.attr<double>(RandomAttr::kB);
-  if (!(b >= 0) || a != a) c.Fail("mean is ", a, " and stddev ", b, "; stddev must not be negative");
+  if (!(b >= 0) || a != a)
+    c.Fail("mean is ", a, " and stddev ", b, "; stddev must not be negative");
   InferDraw(c);
 }
 

@@ -17,7 +17,8 @@ constexpr AttrDef kAttrs[] = {{"shape", AttrType::kShape},
 
 void Infer(InferContext& c) {
   const double a = c.attr<double>(RandomAttr::kA), b = c.attr<double>(RandomAttr::kB);
-  if (!(b >= 0) || a != a) c.Fail("mean is ", a, " and stddev ", b, "; stddev must not be negative");
+  if (!(b >= 0) || a != a)
+    c.Fail("mean is ", a, " and stddev ", b, "; stddev must not be negative");
   InferDraw(c);
 }
 
@@ -30,7 +31,8 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 constinit const OpDef ops::kTruncatedNormal = {
     .name = "truncated_normal",
     .doc =
-        "Numbers drawn from a normal distribution, restricted to two standard deviations around the mean.\n"
+        "Numbers drawn from a normal distribution, restricted to two standard deviations around "
+        "the mean.\n"
         "shape: the result's shape; the first axis is the batch that offset counts along.\n"
         "dtype: float16, bfloat16, float32 or float64.\n"
         "mean: its mean.\n"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pools of pool_table.h, compiled once per instruction set. Window positions are carried as floats
-// next to the maxima (exact up to 2^24) and stored as integers at the end.
+// The pools of pool_table.h, compiled once per instruction set. Window positions are carried as
+// floats next to the maxima (exact up to 2^24) and stored as integers at the end.
 #pragma once
 
 #include "backend/cpu/simd/pack.h"
@@ -35,13 +35,15 @@ struct Pool {
     return {begin, at + size > limit ? limit - at : size};
   }
   // Windows [begin, end) that cover position `at`.
-  static OSTRIA_FN Part Covering(int64_t at, int64_t low, int64_t size, int64_t stride, int64_t count) {
+  static OSTRIA_FN Part Covering(int64_t at, int64_t low, int64_t size, int64_t stride,
+                                 int64_t count) {
     const int64_t last = (at + low) / stride, reach = at + low - size;
     const int64_t first = reach < 0 ? 0 : reach / stride + 1;
     return {first, last + 1 < count ? last + 1 : count};
   }
 
-  static OSTRIA_FN void StoreIndex(const PoolShape& p, void* index, int64_t at, int64_t n, V value) {
+  static OSTRIA_FN void StoreIndex(const PoolShape& p, void* index, int64_t at, int64_t n,
+                                   V value) {
     T lanes[kLanes];
     Store(lanes, value);
     if (p.wide_index) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pools over dense NHWC images, vectorised along channels, one row of the result (or of the gradient)
-// per call. Plain data only: files built with AVX flags include it. Gradients gather: a row looks at every
-// window that covers it, in window order, so threads never write the same place.
+// Pools over dense NHWC images, vectorised along channels, one row of the result (or of the
+// gradient) per call. Plain data only: files built with AVX flags include it. Gradients gather: a
+// row looks at every window that covers it, in window order, so threads never write the same place.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 namespace ostria {
 
 struct PoolShape {
-  int64_t n, h, w, c;   // image
-  int64_t oh, ow;       // result
+  int64_t n, h, w, c;  // image
+  int64_t oh, ow;      // result
   int64_t kh, kw, stride_h, stride_w, top, left;
-  bool wide_index;      // int32, else uint8
+  bool wide_index;  // int32, else uint8
 };
 
 template <class T>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs every implementation of an op on one random node, directly through Supports, Prepare and Launch,
-// and compares each with a reference written in double. Memory around every operand is guarded.
+// Runs every implementation of an op on one random node, directly through Supports, Prepare and
+// Launch, and compares each with a reference written in double. Memory around every operand is
+// guarded.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -24,7 +25,8 @@ namespace ostria::cpu {
 /// One operand with poisoned bytes on both sides.
 class Guarded {
  public:
-  explicit Guarded(const MemDesc& desc) : desc_(desc), bytes_(desc.bytes() + 2 * kGuard + 64, 0xa5) {}
+  explicit Guarded(const MemDesc& desc)
+      : desc_(desc), bytes_(desc.bytes() + 2 * kGuard + 64, 0xa5) {}
   void* data() {
     auto p = reinterpret_cast<uintptr_t>(bytes_.data()) + kGuard;
     return reinterpret_cast<void*>((p + 63) / 64 * 64);
@@ -97,9 +99,9 @@ inline Values RandomInputs(const NodeCase& node, uint32_t seed) {
     std::vector<double>& values = out.emplace_back(type.shape.numel());
     for (double& v : values) {
       v = IsFloat(type.dtype) ? static_cast<float>(normal(rng))
-                              : type.dtype == DType::kBool || KindOf(type.dtype) == DTypeKind::kUnsigned
-                                    ? std::abs(integer(rng)) % 2
-                                    : integer(rng);
+          : type.dtype == DType::kBool || KindOf(type.dtype) == DTypeKind::kUnsigned
+              ? std::abs(integer(rng)) % 2
+              : integer(rng);
     }
   }
   return out;
@@ -186,8 +188,9 @@ inline std::set<std::string> Conform(std::span<const KernelDef> kernels, const N
       if (!run.ran) continue;
       ran.insert(run.impl);
       for (size_t i = 0; i < want.size(); ++i) {
-        ExpectNear(run.outputs[i], want[i], tolerance,
-                   StrCat(node.op->name, " by ", run.impl, ", ", threads, " thread(s), output ", i));
+        ExpectNear(
+            run.outputs[i], want[i], tolerance,
+            StrCat(node.op->name, " by ", run.impl, ", ", threads, " thread(s), output ", i));
       }
     }
   }

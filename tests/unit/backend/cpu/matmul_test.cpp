@@ -67,14 +67,16 @@ Shape Matrix(int64_t rows, int64_t cols, bool transposed) {
 
 TEST(Matmul, EverySizeAndTranspose) {
   std::set<std::string> ran;
-  const int64_t sizes[][3] = {{1, 1, 1},  {1, 256, 784}, {1, 10, 256}, {256, 1, 33}, {17, 1, 5},
-                              {5, 71, 1}, {71, 16, 1},   {3, 2, 9},    {71, 13, 29}, {61, 65, 129},
-                              {32, 256, 64}, {128, 10, 256}, {1, 23, 1}, {2, 130, 7}};
+  const int64_t sizes[][3] = {{1, 1, 1},    {1, 256, 784}, {1, 10, 256},  {256, 1, 33},
+                              {17, 1, 5},   {5, 71, 1},    {71, 16, 1},   {3, 2, 9},
+                              {71, 13, 29}, {61, 65, 129}, {32, 256, 64}, {128, 10, 256},
+                              {1, 23, 1},   {2, 130, 7}};
   for (const auto& s : sizes) {
     for (int t = 0; t < 4; ++t) {
       for (DType dtype : {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kUInt16}) {
         const bool ta = t & 1, tb = t & 2;
-        const NodeCase node = Product(dtype, Matrix(s[0], s[2], ta), Matrix(s[2], s[1], tb), ta, tb);
+        const NodeCase node =
+            Product(dtype, Matrix(s[0], s[2], ta), Matrix(s[2], s[1], tb), ta, tb);
         SCOPED_TRACE(StrCat(s[0], "x", s[1], "x", s[2], " t", t, " ", dtype));
         const double tolerance = dtype == DType::kFloat32 ? 1e-5 * std::sqrt(s[2] + 10.0) : 1e-11;
         ran.merge(Conform(LinalgKernels(), node, RandomInputs(node, 7 * s[0] + t), ReferenceProduct,
@@ -86,11 +88,12 @@ TEST(Matmul, EverySizeAndTranspose) {
 }
 
 TEST(Matmul, BatchesBroadcast) {
-  const std::pair<Shape, Shape> shapes[] = {{{3, 5, 7}, {3, 7, 4}},      {{3, 5, 7}, {7, 4}},
-                                            {{5, 7}, {3, 7, 4}},         {{2, 1, 5, 7}, {3, 7, 4}},
-                                            {{2, 3, 5, 7}, {3, 7, 4}},   {{2, 3, 5, 7}, {2, 1, 7, 4}},
-                                            {{4, 1, 9}, {4, 9, 1}},      {{2, 3, 5, 1}, {2, 3, 1, 4}},
-                                            {{1, 5, 7}, {1, 7, 4}},      {{2, 1, 1, 5, 7}, {2, 3, 4, 7, 6}}};
+  const std::pair<Shape, Shape> shapes[] = {
+      {{3, 5, 7}, {3, 7, 4}},    {{3, 5, 7}, {7, 4}},
+      {{5, 7}, {3, 7, 4}},       {{2, 1, 5, 7}, {3, 7, 4}},
+      {{2, 3, 5, 7}, {3, 7, 4}}, {{2, 3, 5, 7}, {2, 1, 7, 4}},
+      {{4, 1, 9}, {4, 9, 1}},    {{2, 3, 5, 1}, {2, 3, 1, 4}},
+      {{1, 5, 7}, {1, 7, 4}},    {{2, 1, 1, 5, 7}, {2, 3, 4, 7, 6}}};
   for (const auto& [a, b] : shapes) {
     for (DType dtype : {DType::kFloat32, DType::kFloat64, DType::kInt64}) {
       SCOPED_TRACE(StrCat(a, " ", b, " ", dtype));
@@ -142,7 +145,8 @@ TEST(MatmulFused, BiasAndActivation) {
   std::set<std::string> ran;
   for (const char* activation : {"none", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu"}) {
     for (bool bias : {false, true}) {
-      for (const auto& s : {std::array<int64_t, 3>{1, 256, 64}, {33, 70, 19}, {7, 16, 1}, {9, 1, 12}}) {
+      for (const auto& s :
+           {std::array<int64_t, 3>{1, 256, 64}, {33, 70, 19}, {7, 16, 1}, {9, 1, 12}}) {
         for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
           NodeCase node{&ops::kMatmulFused,
                         {{dtype, {s[0], s[2]}}, {dtype, {s[1], s[2]}}},
@@ -167,7 +171,8 @@ TEST(Matmul, EveryInstructionSet) {
       for (const auto& s : {std::array<int64_t, 3>{1, 203, 37}, {67, 71, 131}, {20, 37, 1}}) {
         for (int t = 0; t < 4; ++t) {
           const bool ta = t & 1, tb = t & 2;
-          const NodeCase node = Product(dtype, Matrix(s[0], s[2], ta), Matrix(s[2], s[1], tb), ta, tb);
+          const NodeCase node =
+              Product(dtype, Matrix(s[0], s[2], ta), Matrix(s[2], s[1], tb), ta, tb);
           Conform(LinalgKernels(), node, RandomInputs(node, t), ReferenceProduct,
                   dtype == DType::kFloat32 ? 2e-4 : 1e-11);
         }

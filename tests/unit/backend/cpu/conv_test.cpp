@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions: every implementation against loops in double, decompositions, derivatives,
+// messages.
+#include "backend/cpu/kernels.h"
+#include "ops/ops.h"
+#include "tests/unit/backend/cpu/evaluate.h"
+
+namespace ostria::cpu {
+namespace {
+
+using Ints = std::vector<int64_t>;
+
+struct Geometry {
+  int64_t n, h, w, c, o, kh, kw;
+  Ints strides = {1, 1}, padding = {0, 0, 0, 0}, dilation = {1, 1};
+  int64_t groups = 1;
+};
+
+const Geometry kGrid[] = {
+    {2, 9, 11, 3, 5, 3, 3},
+    {1, 28, 28, 1, 32, 3, 3},
+    {2, 14, 14, 32, 64, 3, 3, {1, 1}, {1, 1, 1, 1}},
+    {2, 8, 8, 16, 16, 1, 1},
+    {1, 13, 7, 7, 9, 5, 3, {2, 1}, {2, 1, 0, 2}},
+    {2, 12, 12, 4, 8, 3, 3, {1, 1}, {2, 2, 2, 2}, {2, 2}},
+    {1, 11, 9, 6, 12, 3, 2, {2, 2}, {1, 0, 1, 1}, {1, 2}, 3},
+    {2, 10, 10, 8, 8, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 8},
+    {3, 4, 4, 2, 3, 4, 4},
+    {1, 7, 7, 5, 4, 2, 2, {3, 3}},
+};
+
+int64_t Count(int64_t size, int64_t low, int64_t high, int64_t k, int64_t dilation,
+              int64_t stride) {
+  return (size + low + high - dilation * (k - 1) - 1) / stride + 1;
+}
+
+NodeCase Make(const Geometry& s, const OpDef& op, DType dtype) {
+  const Shape image = {s.n, s.h, s.w, s.c}, kernel = {s.o, s.kh, s.kw, s.c / s.groups};
+  const Shape result = {
+      s.n, Count(s.h, s.padding[0], s.padding[1], s.kh, s.dilation[0], s.strides[0]),
+      Count(s.w, s.padding[2], s.padding[3], s.kw, s.dilation[1], s.strides[1]), s.o};
+  NodeCase node{&op, {}, {s.strides, s.padding, s.dilation, s.groups}};
+  if (&op == &ops::kConv2dGradInput) {
+    node.inputs = {{dtype, result}, {dtype, kernel}};
+    node.attrs.push_back(Shape{s.h, s.w});
+  } else if (&op == &ops::kConv2dGradFilter) {
+    node.inputs = {{dtype, image}, {dtype, result}};
+    node.attrs.push_back(Shape{s.kh, s.kw});
+  } else {
+    node.inputs = {{dtype, image}, {dtype, kernel}};
+  }
+  return node;
+}
+
+// Calls fn(image index, kernel index, result index) for every product.
+template <class Fn>
+void ForProducts(const Geometry& s, Fn fn) {
+  const int64_t oh = Count(s.h, s.padding[0], s.padding[1], s.kh, s.dilation[0], s.strides[0]);
+  const int64_t ow = Count(s.w, s.padding[2], s.padding[3], s.kw, s.dilation[1], s.strides[1]);
+  const int64_t ci = s.c / s.groups, co = s.o / s.groups;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t y = 0; y < oh; ++y)
+      for (int64_t x = 0; x < ow; ++x)
+        for (int64_t o = 0; o < s.o; ++o)
+          for (int64_t i = 0; i < s.kh; ++i)
+            for (int64_t j = 0; j < s.kw; ++j) {
+              const int64_t h = y * s.strides[0] - s.padding[0] + i * s.dilation[0];
+              const int64_t w = x * s.strides[1] - s.padding[2] + j * s.dilation[1];
+              if (h < 0 || w < 0 || h >= s.h || w >= s.w) continue;
+              for (int64_t c = 0; c < ci; ++c) {
+                fn(((n * s.h + h) * s.w + w) * s.c + o / co * ci + c,
+                   ((o * s.kh + i) * s.kw + j) * ci + c, ((n * oh + y) * ow + x) * s.o + o);
+              }
+            }
+}
+
+Reference ReferenceOf(const Geometry& s) {
+  return [s](const NodeCase& node, const Values& in) -> Values {
+    std::vector<double> out(node.outputs()[0].shape.numel());
+    ForProducts(s, [&](int64_t image, int64_t kernel, int64_t result) {
+      if (node.op == &ops::kConv2dGradInput) {
+        out[image] += in[0][result] * in[1][kernel];
+      } else if (node.op == &ops::kConv2dGradFilter) {
+        out[kernel] += in[0][image] * in[1][result];
+      } else {
+        out[result] += in[0][image] * in[1][kernel];
+      }
+    });
+    if (node.op == &ops::kConv2dFused) {
+      for (size_t i = 0; i < out.size(); ++i) {
+        if (in.size() == 3) out[i] += in[2][i % in[2].size()];
+        const auto& activation = std::get<std::string>(node.attrs[4]);
+        if (activation == "relu") out[i] = std::max(0.0, out[i]);
+        if (activation == "tanh") out[i] = std::tanh(out[i]);
+      }
+    }
+    return {out};
+  };
+}
+
+TEST(Conv2d, EveryImplementation) {
+  for (const OpDef* op : {&ops::kConv2d, &ops::kConv2dGradInput, &ops::kConv2dGradFilter}) {
+    for (size_t i = 0; i < std::size(kGrid); ++i) {
+      SCOPED_TRACE(StrCat(op->name, " of grid row ", i));
+      const NodeCase node = Make(kGrid[i], *op, DType::kFloat32);
+      const auto ran =
+          Conform(ConvKernels(), node, RandomInputs(node, 3), ReferenceOf(kGrid[i]), 2e-4);
+      EXPECT_TRUE(ran.contains("onednn"));
+      EXPECT_TRUE(ran.contains("direct"));
+      const NodeCase wide = Make(kGrid[i], *op, DType::kFloat64);
+      Conform(ConvKernels(), wide, RandomInputs(wide, 3), ReferenceOf(kGrid[i]), 1e-11);
+    }
+  }
+}
+
+TEST(Conv2d, FusedBiasAndActivation) {
+  for (const char* activation : {"none", "relu", "tanh"}) {
+    for (bool bias : {false, true}) {
+      NodeCase node = Make(kGrid[2], ops::kConv2dFused, DType::kFloat32);
+      node.attrs.push_back(std::string(activation));
+      if (bias) node.inputs.push_back({DType::kFloat32, {kGrid[2].o}});
+      Conform(ConvKernels(), node, RandomInputs(node, 3), ReferenceOf(kGrid[2]), 2e-4);
+      ExpectDecomposes(node, RandomInputs(node, 3), 2e-4);
+    }
+  }
+}
+
+TEST(Conv2d, Decompositions) {
+  for (const OpDef* op : {&ops::kConv2d, &ops::kConv2dGradInput, &ops::kConv2dGradFilter}) {
+    for (const Geometry& s : {kGrid[0], kGrid[4], kGrid[5], kGrid[6], kGrid[9]}) {
+      const NodeCase node = Make(s, *op, DType::kFloat64);
+      ExpectDecomposes(node, RandomInputs(node, 4), 1e-11);
+    }
+    const NodeCase half = Make(kGrid[0], *op, DType::kBFloat16);
+    const auto outputs =
+        EvaluateNode(*op, half.attrs, ToTensors(half, RandomInputs(half, 4)), false);
+    EXPECT_EQ(outputs[0].dtype(), DType::kBFloat16);
+  }
+}
+
+TEST(Conv2d, Gradients) {
+  const Geometry small = {2, 6, 5, 4, 6, 3, 2, {2, 1}, {1, 0, 1, 1}, {1, 2}, 2};
+  for (const OpDef* op : {&ops::kConv2d, &ops::kConv2dGradInput, &ops::kConv2dGradFilter}) {
+    const NodeCase node = Make(small, *op, DType::kFloat64);
+    for (int order : {1, 2}) ExpectGradients(node, RandomInputs(node, 8), order);
+  }
+}
+
+std::string MessageOf(const NodeCase& node) {
+  try {
+    node.outputs();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+TEST(Conv2d, Messages) {
+  NodeCase node = Make(kGrid[0], ops::kConv2d, DType::kFloat32);
+  node.inputs[1].shape = {5, 3, 3, 4};
+  EXPECT_EQ(
+      MessageOf(node),
+      "conv2d: image [2, 9, 11, 3] has 3 channels, but kernel [5, 3, 3, 4] with groups=1 reads 4; "
+      "kernels are laid out [out, height, width, in / groups]");
+  node = Make(kGrid[0], ops::kConv2d, DType::kFloat32);
+  node.inputs[0].shape = {2, 2, 11, 3};
+  EXPECT_EQ(
+      MessageOf(node),
+      "conv2d: a window of height 3 does not fit into height 2 of input [2, 2, 11, 3] padded by 0 "
+      "and 0; use a smaller window or padding \"same\"");
+  node = Make(kGrid[0], ops::kConv2d, DType::kFloat32);
+  node.attrs[0] = Ints{0, 1};
+  EXPECT_EQ(MessageOf(node), "conv2d: strides must be 2 integers of at least 1, but is (0, 1)");
+}
+
+}  // namespace
+}  // namespace ostria::cpu
