@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import images
+from rows.matmul_fused import ACTIVATIONS
+from row import A, Row, S
+
+
+def ref(x, kernel, bias=None, activation="none", **attrs):
+    return ACTIVATIONS[activation](images.conv2d(x, kernel, **attrs) + (0 if bias is None else bias))
+
+
+X, KERNEL, ATTRS = images.CONVOLUTIONS[0]
+ROW = Row(
+    op="conv2d_fused",
+    ref=ref,
+    samples=(
+        *(S(A(*X), A(*KERNEL), A(KERNEL[0]), activation=name) for name in ACTIVATIONS),
+        *(S(A(*x), A(*k), **attrs, activation="relu") for x, k, attrs in images.CONVOLUTIONS),
+    ),
+    gradients=(),
+    slack=50,  # sums of up to 32 products; the library's activations are polynomials
+)

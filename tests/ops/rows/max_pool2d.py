@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import images
+import numpy as np
+from row import A, Mistake, Row, S, tensor
+
+import ostria as ost
+
+ops = ost._native.ops
+
+
+def _x():
+    return tensor(np.ones((1, 4, 4, 2), np.float32))
+
+
+ROW = Row(
+    op="max_pool2d",
+    ref=images.max_pool2d,
+    samples=tuple(S(A(*x), **attrs) for x, attrs in images.POOLS),
+    errors=(
+        Mistake(lambda: ops.max_pool2d(_x(), window=[2, 0], strides=[1, 1]), ValueError,
+                "max_pool2d: window must be 2 integers of at least 1, but is (2, 0)"),
+        Mistake(lambda: ops.max_pool2d(_x(), window=[2, 2], strides=[1, 1], padding=[2, 0, 0, 0]),
+                ValueError,
+                "max_pool2d: padding (2, 0, 0, 0) must be smaller than window (2, 2), or a window would "
+                "see nothing but padding"),
+    ),
+)
