@@ -13,9 +13,9 @@ enum Attribute { kEpsilon, kWeightDecayAttr, kDecayAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
                                 {"g", Arity::kVariadic},
                                 {"a", Arity::kVariadic},
-                                {"lr", Arity::kOne, false},
-                                {"grad_scale", Arity::kOne, false},
-                                {"commit", Arity::kOne, false}};
+                                kRate,
+                                kGradScale,
+                                kCommit};
 constexpr AttrDef kAttrs[] = {{"epsilon", AttrType::kFloat, "1e-07"}, kWeightDecay, kDecayMask};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}, {"a_out", Arity::kVariadic}};
 

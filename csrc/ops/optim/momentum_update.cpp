@@ -13,9 +13,9 @@ enum Attribute { kMomentum, kNesterov, kWeightDecayAttr, kDecayAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
                                 {"g", Arity::kVariadic},
                                 {"m", Arity::kVariadic},
-                                {"lr", Arity::kOne, false},
-                                {"grad_scale", Arity::kOne, false},
-                                {"commit", Arity::kOne, false}};
+                                kRate,
+                                kGradScale,
+                                kCommit};
 constexpr AttrDef kAttrs[] = {{"momentum", AttrType::kFloat},
                               {"nesterov", AttrType::kBool, "false"},
                               kWeightDecay,

@@ -9,11 +9,8 @@ using namespace ops;
 namespace {
 
 enum Attribute { kWeightDecayAttr, kDecayAttr };
-constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
-                                {"g", Arity::kVariadic},
-                                {"lr", Arity::kOne, false},
-                                {"grad_scale", Arity::kOne, false},
-                                {"commit", Arity::kOne, false}};
+constexpr InputDef kInputs[] = {
+    {"w", Arity::kVariadic}, {"g", Arity::kVariadic}, kRate, kGradScale, kCommit};
 constexpr AttrDef kAttrs[] = {kWeightDecay, kDecayMask};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}};
 
