@@ -115,6 +115,10 @@ def example_weights(name: str, sample_weight: Any, values: Any) -> Any:
     )
 
 
+def _size(values: Any) -> Any:
+    return _ops.dim_product(shape=values.shape, dtype=_F64)
+
+
 class Reduce(Metric):
     """A weighted sum of values and the sum of weights: base of all metrics that are a mean."""
 
@@ -129,6 +133,12 @@ class Reduce(Metric):
         rank = min(values.ndim, 1 if sample_weight is None else max(1, np.ndim(sample_weight)))
         if values.ndim > rank:
             values = _ops.mean(values, tuple(range(rank, values.ndim)), False)
+        if sample_weight is None:
+            count = values.size
+            known = isinstance(count, int)
+            self._add(self.total, _ops.sum(values))
+            self._add(self.count, float(count) if known else _size(values))
+            return
         weights = example_weights(self.name, sample_weight, values)
         self._add(self.total, _ops.sum(values * weights))
         self._add(self.count, _ops.sum(weights))

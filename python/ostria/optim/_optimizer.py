@@ -268,7 +268,7 @@ class Optimizer:
             norms = [_ops.global_norm([grads[i] for i in members]) for members in groups.values()]
             norm = norms[0] if len(norms) == 1 else _ops.global_norm(norms)
             return grads, _shrink(norm, float(self.global_clipnorm))
-        return grads, F.full((), 1.0, dtype=_F32)
+        return grads, 1.0
 
     def _count(self, commit: Any, step: Any) -> None:
         # Already decided by `commit`, or meant to be written when the step is refused.

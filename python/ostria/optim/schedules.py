@@ -70,11 +70,11 @@ class PiecewiseConstant(Schedule):
         self.boundaries, self.values = list(boundaries), list(values)
 
     def rate(self, step: Any) -> Any:
-        rate = F.full((), float(self.values[-1]), dtype=_F64)
+        rate: Any = float(self.values[-1])
         for boundary, value in zip(
             reversed(self.boundaries), reversed(self.values[:-1]), strict=True
         ):
-            rate = _ops.where(step <= float(boundary), F.full((), float(value), dtype=_F64), rate)
+            rate = _ops.where(step <= float(boundary), float(value), rate)
         return rate
 
 
