@@ -360,6 +360,17 @@ def test_evaluate_another_checkpoint(tmp_path):
     assert t.global_step == 30
 
 
+def test_after_an_error_the_checkpoint_counts_not_what_is_in_memory(tmp_path):
+    t = trainer(tmp_path)
+    with pytest.raises(Crash):
+        t.train(dataset(), max_steps=20, hooks=[CrashAt(15)])
+    assert t.evaluate(lambda: (X, Y)) == trainer(tmp_path).evaluate(lambda: (X, Y))
+    t.train(dataset(), max_steps=20)
+    whole = trainer()
+    whole.train(dataset(), max_steps=20)
+    assert state(t) == state(whole)
+
+
 def test_evaluate_without_a_checkpoint_warns(tmp_path):
     with pytest.warns(
         RuntimeWarning, match="evaluate: there is no checkpoint .* freshly initialised"
@@ -501,6 +512,16 @@ def test_nonfinite_names_bad_input():
     x[0] = np.nan
     with pytest.raises(ost.NonFiniteError, match=r"the input is not finite: batch\[0\] holds NaN"):
         trainer().train(lambda: (x, Y), steps=1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nonfinite_replays_the_same_random_numbers(seed):
+    def step(x):
+        return ost.log(ost.random.uniform(()) - 0.5)  # NaN every other time
+
+    ost.random.seed(seed)
+    with pytest.raises(ost.NonFiniteError, match=r"the loss is nan\. First: log: "):
+        Trainer(task=StepTask(step)).train(lambda: X, steps=100)
 
 
 def test_nonfinite_skip(tmp_path):
