@@ -558,3 +558,12 @@ def test_tracing_warns_of_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer(tmp_path).train(dataset(), max_steps=3)
+
+
+def test_the_example_in_the_docs():
+    import doctest
+
+    from ostria.train import _trainer
+
+    result = doctest.testmod(_trainer)
+    assert result.attempted >= 5 and result.failed == 0

@@ -59,8 +59,8 @@ class Trainer:
       >>> import numpy as np, ostria as ost
       >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
       >>> data = ost.data.Dataset.from_tensor_slices((x, 3 * x)).repeat(20).batch(16)
-      >>> trainer = ost.train.Trainer(ost.nn.Dense(1), ost.losses.MeanSquaredError(),
-      ost.optim.SGD(0.5))
+      >>> model, mse = ost.nn.Dense(1), ost.losses.MeanSquaredError()
+      >>> trainer = ost.train.Trainer(model, mse, ost.optim.SGD(0.5))
       >>> trainer.train(lambda: data).global_step
       80
     """
