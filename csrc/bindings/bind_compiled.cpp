@@ -125,6 +125,13 @@ void BindCompiled(py::module_& m) {
            })
       .def("text", [](const Compiled& c) { return Print(c.compiled.graph()); },
            "The graph as traced, before specialisation.")
+      .def_property_readonly("captures", [](const Compiled& c) {
+        py::list out;
+        for (const Tensor& t : c.captures) {
+          out.append(py::reinterpret_steal<py::object>(NewPyTensor(PyTensor::Concrete(t))));
+        }
+        return out;
+      }, "The concrete tensors that the function closed over: the graph's last inputs.")
       .def_property_readonly("num_nodes", [](const Compiled& c) { return c.compiled.graph().num_nodes(); })
       .def_property_readonly("variables", [](const Compiled& c) {
         return std::vector<std::shared_ptr<Variable>>(c.compiled.variables().begin(),

@@ -13,8 +13,9 @@ void Grad(GradContext& c) {
   const DType t = b.dtype(x);
   const Value zero = Scalar(b, t, 0.0), one = Scalar(b, t, 1.0);
   if (c.Needs(0)) {
-    // With y = 0 the power y - 1 would turn 0 * x^-1 into NaN at x = 0.
-    const Value less = b(kWhere, {b(kEqual, {y, zero}), one, b(kSubtract, {y, one})});
+    // At x = y = 0 the power y - 1 would turn 0 * x^-1 into NaN.
+    const Value origin = b(kLogicalAnd, {b(kEqual, {x, zero}), b(kEqual, {y, zero})});
+    const Value less = b(kWhere, {origin, one, b(kSubtract, {y, one})});
     SetBroadcast(c, 0, b(kMultiply, {b(kMultiply, {g, y}), b(kPow, {x, less})}));
   }
   if (c.Needs(1)) {

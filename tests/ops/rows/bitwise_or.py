@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+from families import binary, nearby
+from row import BOOL, INTS
+
+ROW = binary("bitwise_or", np.bitwise_or, dtypes=INTS + BOOL, domain_of=nearby)

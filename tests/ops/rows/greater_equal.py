@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+from families import binary, nearby
+from row import BOOL, FLOATS, SOME_INTS
+
+ROW = binary(
+    "greater_equal",
+    np.greater_equal,
+    dtypes=FLOATS + SOME_INTS + BOOL,
+    domain_of=nearby,
+    result="bool",
+)

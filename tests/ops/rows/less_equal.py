@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+from families import binary, nearby
+from row import BOOL, FLOATS, SOME_INTS
+
+ROW = binary(
+    "less_equal", np.less_equal, dtypes=FLOATS + SOME_INTS + BOOL, domain_of=nearby, result="bool"
+)

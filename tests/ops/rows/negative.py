@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+from families import nearby, unary
+from row import FLOATS, INTS
+
+ROW = unary("negative", np.negative, dtypes=FLOATS + INTS, domain_of=nearby)
