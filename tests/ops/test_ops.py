@@ -242,7 +242,13 @@ def test_batch_sizes_of_one_trace(row: Row) -> None:
         fn = _batch_first(sample, vjp)
         for n in (128, 37, 0):
             xs = tensors(row, sample, row.arrays(sample, "float64", n), "float64")
-            symbolic, fixed = fn(xs), ost.compile(vjp)(*xs)
+            values = _floats(row.call(*xs, **sample.attrs))
+            if all(np.isfinite(y.numpy()).all() for y in values):
+                with ost.debug():  # nothing infinite on the way back, with 0 rows neither
+                    symbolic = fn(xs)
+            else:  # the maximum of nothing
+                symbolic = fn(xs)
+            fixed = ost.compile(vjp)(*xs)
             for a, b in zip(symbolic, fixed, strict=True):
                 assert np.isfinite(a.numpy()).all(), f"{row.op} with {n} rows: {sample}"
                 np.testing.assert_allclose(a.numpy(), b.numpy(), 1e-12, 1e-12)
