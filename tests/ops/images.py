@@ -16,16 +16,28 @@ def count(size: int, low: int, high: int, window: int, stride: int, dilation: in
     return (size + low + high - dilation * (window - 1) - 1) // stride + 1
 
 
-def positions(image: tuple[int, ...], window: tuple[int, int], strides: Any, padding: Any,
-              dilation: Any = (1, 1)) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
+def positions(
+    image: tuple[int, ...],
+    window: tuple[int, int],
+    strides: Any,
+    padding: Any,
+    dilation: Any = (1, 1),
+) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
     """Every (row, column) of the window with what it sees of the padded image."""
     oh = count(image[1], padding[0], padding[1], window[0], strides[0], dilation[0])
     ow = count(image[2], padding[2], padding[3], window[1], strides[1], dilation[1])
     for i in range(window[0]):
         for j in range(window[1]):
             h, w = i * dilation[0], j * dilation[1]
-            yield i, j, (slice(None), slice(h, h + (oh - 1) * strides[0] + 1, strides[0]),
-                         slice(w, w + (ow - 1) * strides[1] + 1, strides[1]))
+            yield (
+                i,
+                j,
+                (
+                    slice(None),
+                    slice(h, h + (oh - 1) * strides[0] + 1, strides[0]),
+                    slice(w, w + (ow - 1) * strides[1] + 1, strides[1]),
+                ),
+            )
 
 
 def pad(x: Array, padding: Any, value: float = 0.0) -> Array:
@@ -35,17 +47,28 @@ def pad(x: Array, padding: Any, value: float = 0.0) -> Array:
 
 def crop(x: Array, padding: Any) -> Array:
     top, bottom, left, right = padding
-    return x[:, top:x.shape[1] - bottom, left:x.shape[2] - right]
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
 
 
-def _result(x: Array, window: Any, strides: Any, padding: Any, channels: int,
-            dilation: Any = (1, 1)) -> tuple[int, int, int, int]:
-    return (x.shape[0], count(x.shape[1], *padding[:2], window[0], strides[0], dilation[0]),
-            count(x.shape[2], *padding[2:], window[1], strides[1], dilation[1]), channels)
+def _result(
+    x: Array, window: Any, strides: Any, padding: Any, channels: int, dilation: Any = (1, 1)
+) -> tuple[int, int, int, int]:
+    return (
+        x.shape[0],
+        count(x.shape[1], *padding[:2], window[0], strides[0], dilation[0]),
+        count(x.shape[2], *padding[2:], window[1], strides[1], dilation[1]),
+        channels,
+    )
 
 
-def conv2d(x: Array, kernel: Array, strides: Any = (1, 1), padding: Any = (0, 0, 0, 0),
-           dilation: Any = (1, 1), groups: int = 1) -> Array:
+def conv2d(
+    x: Array,
+    kernel: Array,
+    strides: Any = (1, 1),
+    padding: Any = (0, 0, 0, 0),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+) -> Array:
     out, kh, kw, ci = kernel.shape
     y = np.zeros(_result(x, (kh, kw), strides, padding, out, dilation))
     padded, co = pad(x, padding), out // groups
@@ -56,8 +79,15 @@ def conv2d(x: Array, kernel: Array, strides: Any = (1, 1), padding: Any = (0, 0,
     return y
 
 
-def conv2d_grad_input(g: Array, kernel: Array, strides: Any = (1, 1), padding: Any = (0, 0, 0, 0),
-                      dilation: Any = (1, 1), groups: int = 1, size: Any = ()) -> Array:
+def conv2d_grad_input(
+    g: Array,
+    kernel: Array,
+    strides: Any = (1, 1),
+    padding: Any = (0, 0, 0, 0),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    size: Any = (),
+) -> Array:
     out, kh, kw, ci = kernel.shape
     dx = pad(np.zeros((g.shape[0], *size, ci * groups)), padding)
     image, co = (g.shape[0], *size, ci * groups), out // groups
@@ -68,8 +98,15 @@ def conv2d_grad_input(g: Array, kernel: Array, strides: Any = (1, 1), padding: A
     return crop(dx, padding)
 
 
-def conv2d_grad_filter(x: Array, g: Array, strides: Any = (1, 1), padding: Any = (0, 0, 0, 0),
-                       dilation: Any = (1, 1), groups: int = 1, size: Any = ()) -> Array:
+def conv2d_grad_filter(
+    x: Array,
+    g: Array,
+    strides: Any = (1, 1),
+    padding: Any = (0, 0, 0, 0),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    size: Any = (),
+) -> Array:
     ci, co = x.shape[3] // groups, g.shape[3] // groups
     dk, padded = np.zeros((g.shape[3], *size, ci)), pad(x, padding)
     for i, j, seen in positions(x.shape, tuple(size), strides, padding, dilation):
@@ -79,7 +116,9 @@ def conv2d_grad_filter(x: Array, g: Array, strides: Any = (1, 1), padding: Any =
     return dk
 
 
-def max_pool2d(x: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0)) -> tuple[Array, Array]:
+def max_pool2d(
+    x: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0)
+) -> tuple[Array, Array]:
     shape = _result(x, window, strides, padding, x.shape[3])
     y, index = np.full(shape, -np.inf), np.zeros(shape)
     padded = pad(x, padding, -np.inf)
@@ -89,8 +128,9 @@ def max_pool2d(x: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0))
     return y, index
 
 
-def max_pool2d_grad(g: Array, index: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0),
-                    size: Any = ()) -> Array:
+def max_pool2d_grad(
+    g: Array, index: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0), size: Any = ()
+) -> Array:
     image = (g.shape[0], *size, g.shape[3])
     dx = pad(np.zeros(image), padding)
     for i, j, seen in positions(image, tuple(window), strides, padding):
@@ -109,8 +149,9 @@ def avg_pool2d(x: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0))
     return total / _counts(x.shape, window, strides, padding)
 
 
-def avg_pool2d_grad(g: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0),
-                    size: Any = ()) -> Array:
+def avg_pool2d_grad(
+    g: Array, window: Any, strides: Any, padding: Any = (0, 0, 0, 0), size: Any = ()
+) -> Array:
     image = (g.shape[0], *size, g.shape[3])
     dx, share = pad(np.zeros(image), padding), g / _counts(image, window, strides, padding)
     for _, _, seen in positions(image, tuple(window), strides, padding):
@@ -118,13 +159,16 @@ def avg_pool2d_grad(g: Array, window: Any, strides: Any, padding: Any = (0, 0, 0
     return crop(dx, padding)
 
 
-# (image, kernel, attributes): strides, asymmetric padding, dilation, groups, odd channel counts, 1 x 1,
-# one input channel, a kernel as large as its image.
+# (image, kernel, attributes): strides, asymmetric padding, dilation, groups, odd channel counts,
+# 1 x 1, one input channel, a kernel as large as its image.
 CONVOLUTIONS: tuple[tuple[tuple[int | str, ...], tuple[int, ...], dict[str, Any]], ...] = (
     (("n", 7, 6, 3), (5, 3, 3, 3), {}),
     ((2, 9, 9, 1), (4, 3, 3, 1), {"padding": (1, 1, 1, 1)}),
-    (("n", 8, 5, 4), (6, 3, 2, 2), {"strides": (2, 1), "padding": (1, 0, 1, 1),
-                                    "dilation": (1, 2), "groups": 2}),
+    (
+        ("n", 8, 5, 4),
+        (6, 3, 2, 2),
+        {"strides": (2, 1), "padding": (1, 0, 1, 1), "dilation": (1, 2), "groups": 2},
+    ),
     ((1, 4, 5, 8), (3, 1, 1, 8), {}),
     ((2, 4, 4, 2), (3, 4, 4, 2), {}),
     ((1, 6, 7, 3), (3, 2, 2, 1), {"strides": (3, 2), "groups": 3}),
@@ -138,17 +182,26 @@ POOLS: tuple[tuple[tuple[int | str, ...], dict[str, Any]], ...] = (
 )
 
 
-def conv_result(image: tuple[int | str, ...], kernel: tuple[int, ...],
-                attrs: dict[str, Any]) -> tuple[int | str, ...]:
+def conv_result(
+    image: tuple[int | str, ...], kernel: tuple[int, ...], attrs: dict[str, Any]
+) -> tuple[int | str, ...]:
     """The shape that conv2d gives."""
     s, p = attrs.get("strides", (1, 1)), attrs.get("padding", (0, 0, 0, 0))
     d = attrs.get("dilation", (1, 1))
-    return (image[0], count(int(image[1]), *p[:2], kernel[1], s[0], d[0]),
-            count(int(image[2]), *p[2:], kernel[2], s[1], d[1]), kernel[0])
+    return (
+        image[0],
+        count(int(image[1]), *p[:2], kernel[1], s[0], d[0]),
+        count(int(image[2]), *p[2:], kernel[2], s[1], d[1]),
+        kernel[0],
+    )
 
 
 def pool_result(image: tuple[int | str, ...], attrs: dict[str, Any]) -> tuple[int | str, ...]:
     """The shape that a pool gives."""
     s, p, w = attrs["strides"], attrs.get("padding", (0, 0, 0, 0)), attrs["window"]
-    return (image[0], count(int(image[1]), *p[:2], w[0], s[0]),
-            count(int(image[2]), *p[2:], w[1], s[1]), image[3])
+    return (
+        image[0],
+        count(int(image[1]), *p[:2], w[0], s[0]),
+        count(int(image[2]), *p[2:], w[1], s[1]),
+        image[3],
+    )

@@ -14,13 +14,19 @@ import ostria as ost
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 5), (), (229,))
 
 
-def update(op: str, slots: int, step: Callable[..., tuple[np.ndarray, ...]], *, has_step: bool = False,
-           attrs: tuple[dict[str, Any], ...] = ({},)) -> Row:
+def update(
+    op: str,
+    slots: int,
+    step: Callable[..., tuple[np.ndarray, ...]],
+    *,
+    has_step: bool = False,
+    attrs: tuple[dict[str, Any], ...] = ({},),
+) -> Row:
     """`step(w, g, *slots, lr=, t=, **attrs)` gives the weight and its slots after one step."""
     n, groups = len(SHAPES), 2 + slots
 
     def split(flat: tuple[Any, ...]) -> tuple[list[list[Any]], tuple[Any, ...]]:
-        return [list(flat[k * n:(k + 1) * n]) for k in range(groups)], flat[groups * n:]
+        return [list(flat[k * n : (k + 1) * n]) for k in range(groups)], flat[groups * n :]
 
     def fn(*flat: Any, **kw: Any) -> Any:
         tensors, scalars = split(flat)
@@ -43,11 +49,17 @@ def update(op: str, slots: int, step: Callable[..., tuple[np.ndarray, ...]], *, 
     def sample(commit: bool, **kw: Any) -> Any:
         tensors = [A(*s) for _ in range(2) for s in SHAPES]
         tensors += [A(*s, low=0.1, high=2) for _ in range(slots) for s in SHAPES]
-        scalars = [V(0.125, "float32"), *([V(7, "int64")] if has_step else []), V(0.5, "float32"),
-                   V(commit, "bool")]
+        scalars = [
+            V(0.125, "float32"),
+            *([V(7, "int64")] if has_step else []),
+            V(0.5, "float32"),
+            V(commit, "bool"),
+        ]
         return S(*tensors, *scalars, **kw)
 
     samples = [sample(True, **kw) for kw in attrs] + [sample(False, **kw) for kw in attrs]
-    samples += [sample(True, **attrs[0], weight_decay=0.01),
-                sample(True, **attrs[0], weight_decay=0.01, decay=(1, 0, 1))]
+    samples += [
+        sample(True, **attrs[0], weight_decay=0.01),
+        sample(True, **attrs[0], weight_decay=0.01, decay=(1, 0, 1)),
+    ]
     return Row(op=op, ref=ref, fn=fn, samples=tuple(samples), dtypes=WIDE, gradients=(), slack=3)

@@ -11,5 +11,6 @@ def step(w, g, m, v, lr, t, beta1=0.9, beta2=0.999, epsilon=1e-7):
     return w - alpha * m / (np.sqrt(v) + epsilon), m, v
 
 
-ROW = update("adam_update", 2, step, has_step=True,
-             attrs=({}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}))
+ROW = update(
+    "adam_update", 2, step, has_step=True, attrs=({}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3})
+)

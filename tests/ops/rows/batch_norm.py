@@ -18,12 +18,18 @@ def ref(x, scale, bias, epsilon=0.001):
 ROW = Row(
     op="batch_norm",
     ref=ref,
-    samples=(S(A("n", 4), A(4), A(4)), S(A(71, 29), A(29), A(29)), S(A(3, 4, 5, 17), A(17), A(17)),
-             S(A(2, 3), A(3), A(3), epsilon=0.1)),
+    samples=(
+        S(A("n", 4), A(4), A(4)),
+        S(A(71, 29), A(29), A(29)),
+        S(A(3, 4, 5, 17), A(17), A(17)),
+        S(A(2, 3), A(3), A(3), epsilon=0.1),
+    ),
     errors=(
-        Mistake(lambda: ops.batch_norm(*(tensor(np.ones(s, np.float32)) for s in ((2, 3), 4, 3))),
-                ValueError,
-                "batch_norm: 'scale' must have shape [3] for x [2, 3], but has shape [4]"),
+        Mistake(
+            lambda: ops.batch_norm(*(tensor(np.ones(s, np.float32)) for s in ((2, 3), 4, 3))),
+            ValueError,
+            "batch_norm: 'scale' must have shape [3] for x [2, 3], but has shape [4]",
+        ),
     ),
     slack=20,  # differences of values from their mean
     batch="the mean of 0 rows is not defined; on_empty says 0",

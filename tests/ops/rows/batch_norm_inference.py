@@ -23,10 +23,13 @@ ROW = Row(
     ref=ref,
     samples=(_sample("n", 4), _sample(71, 29), _sample(3, 4, 5, 17), _sample(0, 3)),
     errors=(
-        Mistake(lambda: ops.batch_norm_inference(*(tensor(np.ones(3, np.float32)) for _ in range(5))),
-                ValueError,
-                "batch_norm_inference: 'x' must have rank 2 or more (batch first, channels last), but has "
-                "shape [3]"),
+        Mistake(
+            lambda: ops.batch_norm_inference(*(tensor(np.ones(3, np.float32)) for _ in range(5))),
+            ValueError,
+            "batch_norm_inference: 'x' must have rank 2 or more (batch first, "
+            "channels last), but has "
+            "shape [3]",
+        ),
     ),
     slack=10,  # x * factor and the shift cancel
 )

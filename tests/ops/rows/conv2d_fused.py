@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import images
-from rows.matmul_fused import ACTIVATIONS
 from row import A, Row, S
+from rows.matmul_fused import ACTIVATIONS
 
 
 def ref(x, kernel, bias=None, activation="none", **attrs):
-    return ACTIVATIONS[activation](images.conv2d(x, kernel, **attrs) + (0 if bias is None else bias))
+    return ACTIVATIONS[activation](
+        images.conv2d(x, kernel, **attrs) + (0 if bias is None else bias)
+    )
 
 
 X, KERNEL, ATTRS = images.CONVOLUTIONS[0]

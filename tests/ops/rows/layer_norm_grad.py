@@ -7,7 +7,7 @@ from row import A, Row, S
 
 def ref(g, x, scale, mean, rstd, axes=1):
     last, lead = tuple(range(x.ndim - axes, x.ndim)), tuple(range(x.ndim - axes))
-    column = x.shape[:x.ndim - axes] + (1,) * axes
+    column = x.shape[: x.ndim - axes] + (1,) * axes
     xhat = (x - mean.reshape(column)) * rstd.reshape(column)
     gs = g * scale
     inner = gs - gs.mean(last, keepdims=True) - xhat * (gs * xhat).mean(last, keepdims=True)
@@ -15,7 +15,7 @@ def ref(g, x, scale, mean, rstd, axes=1):
 
 
 def _sample(shape, axes):
-    lead, last = shape[:len(shape) - axes], shape[len(shape) - axes:]
+    lead, last = shape[: len(shape) - axes], shape[len(shape) - axes :]
     return S(A(*shape), A(*shape), A(*last), A(*lead), A(*lead, low=0.5, high=2), axes=axes)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
 from row import A, Row, S
 
 ERF = np.vectorize(math.erf, otypes=[float])

@@ -19,11 +19,17 @@ ROW = Row(
     ref=images.max_pool2d,
     samples=tuple(S(A(*x), **attrs) for x, attrs in images.POOLS),
     errors=(
-        Mistake(lambda: ops.max_pool2d(_x(), window=[2, 0], strides=[1, 1]), ValueError,
-                "max_pool2d: window must be 2 integers of at least 1, but is (2, 0)"),
-        Mistake(lambda: ops.max_pool2d(_x(), window=[2, 2], strides=[1, 1], padding=[2, 0, 0, 0]),
-                ValueError,
-                "max_pool2d: padding (2, 0, 0, 0) must be smaller than window (2, 2), or a window would "
-                "see nothing but padding"),
+        Mistake(
+            lambda: ops.max_pool2d(_x(), window=[2, 0], strides=[1, 1]),
+            ValueError,
+            "max_pool2d: window must be 2 integers of at least 1, but is (2, 0)",
+        ),
+        Mistake(
+            lambda: ops.max_pool2d(_x(), window=[2, 2], strides=[1, 1], padding=[2, 0, 0, 0]),
+            ValueError,
+            "max_pool2d: padding (2, 0, 0, 0) must be smaller than window (2, "
+            "2), or a window would "
+            "see nothing but padding",
+        ),
     ),
 )

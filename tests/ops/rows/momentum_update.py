@@ -9,4 +9,6 @@ def step(w, g, m, lr, t, momentum, nesterov=False):
     return (w + (momentum * m - lr * g if nesterov else m), m)
 
 
-ROW = update("momentum_update", 1, step, attrs=({"momentum": 0.9}, {"momentum": 0.8, "nesterov": True}))
+ROW = update(
+    "momentum_update", 1, step, attrs=({"momentum": 0.9}, {"momentum": 0.8, "nesterov": True})
+)

@@ -23,12 +23,21 @@ KEY, OFFSET = V([7, 3], "int64"), V(0, "int64")
 ROW = Row(
     op="random_normal",
     invariant=moments,
-    samples=(S(KEY, OFFSET, shape=(71, 229)), S(KEY, OFFSET, shape=(80, 50), mean=-2.0, stddev=5.0, stream=9),
-             S(KEY, OFFSET, shape=()), S(KEY, OFFSET, shape=(0, 3)), S(KEY, OFFSET, shape=(1,))),
+    samples=(
+        S(KEY, OFFSET, shape=(71, 229)),
+        S(KEY, OFFSET, shape=(80, 50), mean=-2.0, stddev=5.0, stream=9),
+        S(KEY, OFFSET, shape=()),
+        S(KEY, OFFSET, shape=(0, 3)),
+        S(KEY, OFFSET, shape=(1,)),
+    ),
     errors=(
-        Mistake(lambda: ops.random_normal(tensor(np.int64([1, 2])), tensor(np.int64(0)), shape=[2],
-                                stddev=-1.0), ValueError,
-                "random_normal: mean is 0 and stddev -1; stddev must not be negative"),
+        Mistake(
+            lambda: ops.random_normal(
+                tensor(np.int64([1, 2])), tensor(np.int64(0)), shape=[2], stddev=-1.0
+            ),
+            ValueError,
+            "random_normal: mean is 0 and stddev -1; stddev must not be negative",
+        ),
     ),
     dtypes=WIDE[:1],
     gradients=(),

@@ -19,8 +19,12 @@ ROW = Row(
     invariant=is_permutation,
     samples=(S(KEY, n=1), S(KEY, n=0), S(KEY, n=3), S(KEY, n=1000, stream=4)),
     errors=(
-        Mistake(lambda: ost._native.ops.random_permutation(tensor(np.int64([1, 2])), n=-1), ValueError,
-                "random_permutation: n is -1; it is how many numbers to permute and must not be negative"),
+        Mistake(
+            lambda: ost._native.ops.random_permutation(tensor(np.int64([1, 2])), n=-1),
+            ValueError,
+            "random_permutation: n is -1; it is how many numbers to permute "
+            "and must not be negative",
+        ),
     ),
     dtypes=("int64",),
     gradients=(),

@@ -23,14 +23,26 @@ KEY, OFFSET = V([7, 3], "int64"), V(0, "int64")
 ROW = Row(
     op="random_uniform",
     invariant=ranges,
-    samples=(S(KEY, OFFSET, shape=(71, 229)), S(KEY, OFFSET, shape=(40, 50), low=-2.0, high=5.0, stream=9),
-             S(KEY, OFFSET, shape=()), S(KEY, OFFSET, shape=(0, 3)), S(KEY, OFFSET, shape=(1,))),
+    samples=(
+        S(KEY, OFFSET, shape=(71, 229)),
+        S(KEY, OFFSET, shape=(40, 50), low=-2.0, high=5.0, stream=9),
+        S(KEY, OFFSET, shape=()),
+        S(KEY, OFFSET, shape=(0, 3)),
+        S(KEY, OFFSET, shape=(1,)),
+    ),
     errors=(
-        Mistake(lambda: ops.random_uniform(tensor(np.int64([1, 2])), tensor(np.int64(0)), shape=[2],
-                                           low=1.0, high=0.0), ValueError,
-                "random_uniform: low is 1 and high 0; low must not exceed high"),
-        Mistake(lambda: ops.random_uniform(tensor(np.int32([1, 2])), tensor(np.int64(0)), shape=[2]),
-                ValueError, "random_uniform: 'key' must be int64[2] (seed and step), but is int32[2]"),
+        Mistake(
+            lambda: ops.random_uniform(
+                tensor(np.int64([1, 2])), tensor(np.int64(0)), shape=[2], low=1.0, high=0.0
+            ),
+            ValueError,
+            "random_uniform: low is 1 and high 0; low must not exceed high",
+        ),
+        Mistake(
+            lambda: ops.random_uniform(tensor(np.int32([1, 2])), tensor(np.int64(0)), shape=[2]),
+            ValueError,
+            "random_uniform: 'key' must be int64[2] (seed and step), but is int32[2]",
+        ),
     ),
     dtypes=WIDE[:1],
     gradients=(),

@@ -22,17 +22,26 @@ def _logits():
 ROW = Row(
     op="sparse_softmax_cross_entropy",
     ref=ref,
-    samples=(S(A("n", 4), I("n", high=4)), S(A(71, 229), I(71, high=229, dtype="int32")),
-             S(A(2, 3, 5), I(2, 3, high=5)), S(A(7), I(high=7)), S(A(0, 3), I(0, high=3))),
+    samples=(
+        S(A("n", 4), I("n", high=4)),
+        S(A(71, 229), I(71, high=229, dtype="int32")),
+        S(A(2, 3, 5), I(2, 3, high=5)),
+        S(A(7), I(high=7)),
+        S(A(0, 3), I(0, high=3)),
+    ),
     errors=(
-        Mistake(lambda: ops.sparse_softmax_cross_entropy(_logits(), tensor(np.int64([0, 4, 1]))),
-                IndexError,
-                "sparse_softmax_cross_entropy: label 4 of row 1 is out of range for logits with 4 "
-                "classes; labels must be in 0..3"),
-        Mistake(lambda: ops.sparse_softmax_cross_entropy(_logits(), tensor(np.int64(np.ones((3, 4))))),
-                ValueError,
-                "sparse_softmax_cross_entropy: 'labels' must have shape [3] for logits [3, 4], but has "
-                "shape [3, 4]; give class numbers, not one-hot rows"),
+        Mistake(
+            lambda: ops.sparse_softmax_cross_entropy(_logits(), tensor(np.int64([0, 4, 1]))),
+            IndexError,
+            "sparse_softmax_cross_entropy: label 4 of row 1 is out of range for logits with 4 "
+            "classes; labels must be in 0..3",
+        ),
+        Mistake(
+            lambda: ops.sparse_softmax_cross_entropy(_logits(), tensor(np.int64(np.ones((3, 4))))),
+            ValueError,
+            "sparse_softmax_cross_entropy: 'labels' must have shape [3] for logits [3, 4], but has "
+            "shape [3, 4]; give class numbers, not one-hot rows",
+        ),
     ),
     slack=3,  # a sum of up to 229 exponentials
 )

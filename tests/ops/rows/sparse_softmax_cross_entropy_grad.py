@@ -14,6 +14,10 @@ def ref(logits, labels, g):
 ROW = Row(
     op="sparse_softmax_cross_entropy_grad",
     ref=ref,
-    samples=(S(A("n", 4), I("n", high=4), A("n")), S(A(71, 229), I(71, high=229, dtype="int32"), A(71)),
-             S(A(2, 3, 5), I(2, 3, high=5), A(2, 3)), S(A(0, 3), I(0, high=3), A(0))),
+    samples=(
+        S(A("n", 4), I("n", high=4), A("n")),
+        S(A(71, 229), I(71, high=229, dtype="int32"), A(71)),
+        S(A(2, 3, 5), I(2, 3, high=5), A(2, 3)),
+        S(A(0, 3), I(0, high=3), A(0)),
+    ),
 )
