@@ -62,4 +62,13 @@ def update(
         sample(True, **attrs[0], weight_decay=0.01),
         sample(True, **attrs[0], weight_decay=0.01, decay=(1, 0, 1)),
     ]
-    return Row(op=op, ref=ref, fn=fn, samples=tuple(samples), dtypes=WIDE, gradients=(), slack=3)
+    return Row(
+        op=op,
+        ref=ref,
+        fn=fn,
+        samples=tuple(samples),
+        dtypes=WIDE,
+        gradients=(),
+        batch="variables have no batch axis",
+        slack=3,
+    )

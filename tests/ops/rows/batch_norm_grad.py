@@ -6,6 +6,8 @@ from row import A, Row, S
 
 
 def ref(g, x, scale, mean, var, epsilon=0.001):
+    if x.size == 0:
+        return x, 0 * scale, 0 * scale
     axes = tuple(range(x.ndim - 1))
     n, rstd = x.size // x.shape[-1], 1 / np.sqrt(var + epsilon)
     xhat = (x - mean) * rstd
@@ -23,5 +25,4 @@ ROW = Row(
     ref=ref,
     samples=(_sample("n", 4), _sample(71, 29), _sample(3, 4, 5, 17), _sample(2, 3, epsilon=0.1)),
     slack=50,  # sums of up to 71 products
-    batch="the gradient of the mean of 0 rows is not defined; on_empty says 0",
 )

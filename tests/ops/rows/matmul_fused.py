@@ -31,6 +31,7 @@ ROW = Row(
         *(S(A("n", 4), A(4, 19), A(19), activation=name) for name in ACTIVATIONS),
         S(A(1, 30), A(70, 30), A(70), transpose_b=True, activation="relu"),
         S(A(30, 20), A(30, 7), transpose_a=True, activation="tanh"),
+        S(A(5, 1), A(1, 20), A(20), activation="tanh"),
         S(A(2, 3, 4), A(4, 5), A(5)),
     ),
     gradients=(),

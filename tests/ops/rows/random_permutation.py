@@ -28,4 +28,5 @@ ROW = Row(
     ),
     dtypes=("int64",),
     gradients=(),
+    batch="no input has a batch axis",
 )

@@ -46,4 +46,5 @@ ROW = Row(
     ),
     dtypes=WIDE[:1],
     gradients=(),
+    batch="no input has a batch axis",
 )
