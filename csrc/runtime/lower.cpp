@@ -130,8 +130,10 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
       n = next;
       continue;
     }
+    const NodeId previous = g.previous(n);
     if (ReplaceEmpty(g, n)) {
-      const NodeId made = g.previous(n);
+      // One constant per result, all of them to be lowered.
+      const NodeId made = previous.valid() ? g.next(previous) : g.first();
       g.Erase(n);
       choices.resize(static_cast<size_t>(g.node_capacity()));
       depth.resize(static_cast<size_t>(g.node_capacity()));

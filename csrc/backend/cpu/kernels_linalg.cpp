@@ -16,8 +16,8 @@
 namespace ostria::cpu {
 namespace {
 
-constexpr int64_t kElementsPerThread =
-    1 << 15;  // of the matrix: 1-2 us of one core's cache bandwidth
+// Of the matrix: about 4 us of one core's cache bandwidth, several times what a barrier costs.
+constexpr int64_t kElementsPerThread = 1 << 17;
 
 const GemmTable::Type& OwnGemm(DType dtype) {
   const GemmTable& table = CurrentIsa() == Isa::kAvx512 ? kGemmAvx512
@@ -80,6 +80,11 @@ Support SupportsRow(const NodeDesc& node) {
   }
   if (d.y_n != 1) return Support::No("needs a dense result");
   if (d.b_n != 1 && (d.b_k != 1 || d.a_k != 1)) return Support::No("needs a dense matrix");
+  // Measured with AVX-512: dot products of 10 take 1.1 us for 256 columns, oneDNN 0.7 us.
+  constexpr int64_t kShortDot = 32;
+  if (d.b_n != 1 && d.k < kShortDot && d.dtype == DType::kFloat32) {
+    return Support::No("dot products of ", d.k, " elements are too short to pay");
+  }
   return Support::Yes();
 }
 

@@ -42,28 +42,56 @@ struct Pool {
     return {first, last + 1 < count ? last + 1 : count};
   }
 
+  // Loops of constant length, so that the compiler turns them into vector conversions.
+  template <class I>
+  static OSTRIA_FN void StoreAs(I* out, int64_t n, const T* lanes) {
+    if (n == kLanes) {
+      for (int64_t i = 0; i < kLanes; ++i) out[i] = static_cast<I>(static_cast<int32_t>(lanes[i]));
+    } else {
+      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<I>(static_cast<int32_t>(lanes[i]));
+    }
+  }
+  template <class I>
+  static OSTRIA_FN V LoadAs(const I* in, int64_t n) {
+    alignas(64) T lanes[kLanes];
+    if (n == kLanes) {
+      for (int64_t i = 0; i < kLanes; ++i) lanes[i] = static_cast<T>(static_cast<int32_t>(in[i]));
+    } else {
+      for (int64_t i = 0; i < kLanes; ++i) {
+        lanes[i] = i < n ? static_cast<T>(static_cast<int32_t>(in[i])) : T(0);
+      }
+    }
+    return LoadVec<V>(lanes);
+  }
   static OSTRIA_FN void StoreIndex(const PoolShape& p, void* index, int64_t at, int64_t n,
                                    V value) {
-    T lanes[kLanes];
+    alignas(64) T lanes[kLanes];
     Store(lanes, value);
     if (p.wide_index) {
-      int32_t* out = static_cast<int32_t*>(index) + at;
-      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<int32_t>(lanes[i]);
+      StoreAs(static_cast<int32_t*>(index) + at, n, lanes);
     } else {
-      uint8_t* out = static_cast<uint8_t*>(index) + at;
-      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(lanes[i]);
+      StoreAs(static_cast<uint8_t*>(index) + at, n, lanes);
     }
   }
   static OSTRIA_FN V LoadIndex(const PoolShape& p, const void* index, int64_t at, int64_t n) {
-    T lanes[kLanes] = {};
-    if (p.wide_index) {
-      const int32_t* in = static_cast<const int32_t*>(index) + at;
-      for (int64_t i = 0; i < n; ++i) lanes[i] = static_cast<T>(in[i]);
-    } else {
-      const uint8_t* in = static_cast<const uint8_t*>(index) + at;
-      for (int64_t i = 0; i < n; ++i) lanes[i] = static_cast<T>(in[i]);
+    if (p.wide_index) return LoadAs(static_cast<const int32_t*>(index) + at, n);
+    const uint8_t* in = static_cast<const uint8_t*>(index) + at;
+#if OSTRIA_SIMD_ISA == 2
+    if constexpr (kernels::kIsF32<V>) {
+      if (n == kLanes) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
+        return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+      }
     }
-    return LoadVec<V>(lanes);
+#elif OSTRIA_SIMD_ISA == 1
+    if constexpr (kernels::kIsF32<V>) {
+      if (n == kLanes) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(in));
+        return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+      }
+    }
+#endif
+    return LoadAs(in, n);
   }
 
   static void Max(const PoolShape& p, const T* x, T* y, void* index, int64_t row) {
@@ -99,6 +127,42 @@ struct Pool {
   }
 
   static void MaxGrad(const PoolShape& p, const T* g, const void* index, T* dx, int64_t row) {
+    if (p.stride_h >= p.kh && p.stride_w >= p.kw) {
+      MaxGradApart(p, g, index, dx, row);
+    } else {
+      MaxGradOverlapping(p, g, index, dx, row);
+    }
+  }
+
+  // No element lies in two windows: each window is read once and writes its part of the row.
+  static void MaxGradApart(const PoolShape& p, const T* g, const void* index, T* dx, int64_t row) {
+    const int64_t image = row / p.h, h = row % p.h;
+    const int64_t oh = (h + p.top) / p.stride_h, i = h + p.top - oh * p.stride_h;
+    T* out = dx + row * p.w * p.c;
+    int64_t done = 0;  // columns written
+    for (int64_t ow = 0; oh < p.oh && i < p.kh && ow < p.ow; ++ow) {
+      const int64_t w0 = ow * p.stride_w - p.left;
+      const Part cols = Clip(w0, p.kw, p.w);
+      Zero(out + done * p.c, (w0 + cols.begin - done) * p.c);
+      done = w0 + cols.end;
+      for (int64_t c = 0; c < p.c; c += kLanes) {
+        const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
+        const int64_t at = ((image * p.oh + oh) * p.ow + ow) * p.c + c;
+        const V won = LoadIndex(p, index, at, n), value = LoadSome(g + at, n);
+        for (int64_t j = cols.begin; j < cols.end; ++j) {
+          const V here = V(static_cast<T>(i * p.kw + j));
+          StoreSome(out + (w0 + j) * p.c + c, n, Select(won == here, value, V(T(0))));
+        }
+      }
+    }
+    Zero(out + done * p.c, (p.w - done) * p.c);
+  }
+  static OSTRIA_FN void Zero(T* p, int64_t n) {
+    for (; n > 0; n -= kLanes, p += kLanes) StoreSome(p, n, V(T(0)));
+  }
+
+  static void MaxGradOverlapping(const PoolShape& p, const T* g, const void* index, T* dx,
+                                 int64_t row) {
     const int64_t image = row / p.h, h = row % p.h;
     const Part rows = Covering(h, p.top, p.kh, p.stride_h, p.oh);
     for (int64_t w = 0; w < p.w; ++w) {
