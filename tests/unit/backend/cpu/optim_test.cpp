@@ -149,57 +149,63 @@ TEST(Optimizers, JoinNeighboursInPlace) {
     const Values in = Inputs(rule, node, 0.125, 7, 0.5, true);
     const auto apart = RunAll(OptimKernels(), node, in, 2)[0];
     ASSERT_TRUE(apart.ran);
-    // Chunks: one per group, equal offsets.
-    std::vector<int64_t> offsets;
-    int64_t size = 0;
-    for (const Shape& s : shapes) {
-      offsets.push_back(size);
-      size += (s.numel() + 63) / 64 * 64;
-    }
-    std::vector<Tensor> chunks;
-    std::vector<void*> ptrs;
-    for (int group = 0; group < rule.groups; ++group) {
-      chunks.push_back(Tensor::Zeros(DType::kFloat32, {size}));
-      for (int i = 0; i < kCount; ++i) {
-        float* at = chunks.back().data<float>() + offsets[i];
-        ptrs.push_back(at);
-        for (double v : in[group * kCount + i]) *at++ = static_cast<float>(v);
+    // Chunks: one per group, equal offsets; or gradients anywhere, which must not be joined.
+    for (bool mirrored : {true, false}) {
+      std::vector<int64_t> offsets;
+      int64_t size = 0;
+      for (const Shape& s : shapes) {
+        offsets.push_back(size);
+        size += (s.numel() + 63) / 64 * 64;
       }
-    }
-    std::vector<Tensor> scalars;
-    for (size_t i = rule.groups * kCount; i < in.size(); ++i) {
-      scalars.push_back(ToTensor(node.inputs[i], in[i]));
-      ptrs.push_back(scalars.back().raw());
-    }
-    for (int group = 0; group < rule.groups; ++group) {
-      for (int i = 0; group != 1 && i < kCount; ++i) ptrs.push_back(ptrs[group * kCount + i]);
-    }
-    ptrs.push_back(nullptr);
-    std::vector<MemDesc> in_descs, out_descs;
-    for (const ValueType& t : node.inputs) in_descs.push_back(MemDesc::Dense(t.dtype, t.shape));
-    for (const ValueType& t : node.outputs()) out_descs.push_back(MemDesc::Dense(t.dtype, t.shape));
-    const NodeDesc desc{node.op, node.attrs, in_descs, out_descs, nullptr};
-    for (const KernelDef& kernel : OptimKernels()) {
-      if (kernel.op != node.op) continue;
-      const int slot = rule.groups > 2 ? kCount : 0;
-      EXPECT_TRUE(kernel.alias_ok(desc, 3, 3));
-      EXPECT_FALSE(kernel.alias_ok(desc, 3, 4));
-      if (slot > 0) {
-        EXPECT_TRUE(kernel.alias_ok(desc, kCount + 3, 2 * kCount + 3));
+      std::vector<Tensor> chunks, scattered;
+      std::vector<void*> ptrs;
+      for (const Shape& s : shapes) scattered.push_back(Tensor::Empty(DType::kFloat32, s));
+      for (int group = 0; group < rule.groups; ++group) {
+        chunks.push_back(Tensor::Zeros(DType::kFloat32, {size}));
+        for (int i = 0; i < kCount; ++i) {
+          float* at = chunks.back().data<float>() + offsets[i];
+          if (group == 1 && !mirrored) at = scattered[i].data<float>();
+          ptrs.push_back(at);
+          for (double v : in[group * kCount + i]) *at++ = static_cast<float>(v);
+        }
       }
-      kernel.launch(*kernel.prepare(desc), ptrs.data());
-    }
-    size_t out = 0;
-    for (int group = 0; group < rule.groups; ++group) {
-      if (group == 1) continue;
-      for (int i = 0; i < kCount; ++i, ++out) {
-        const float* at = chunks[group].data<float>() + offsets[i];
-        const std::vector<double> got(at, at + shapes[i].numel());
-        ASSERT_EQ(got, apart.outputs[out])
-            << rule.op->name << " group " << group << " variable " << i;
-        const int64_t end = i + 1 < kCount ? offsets[i + 1] : size;
-        for (const float* p = at + shapes[i].numel(); p < chunks[group].data<float>() + end; ++p) {
-          ASSERT_EQ(*p, 0.f) << rule.op->name << ": padding must stay zero";
+      std::vector<Tensor> scalars;
+      for (size_t i = rule.groups * kCount; i < in.size(); ++i) {
+        scalars.push_back(ToTensor(node.inputs[i], in[i]));
+        ptrs.push_back(scalars.back().raw());
+      }
+      for (int group = 0; group < rule.groups; ++group) {
+        for (int i = 0; group != 1 && i < kCount; ++i) ptrs.push_back(ptrs[group * kCount + i]);
+      }
+      ptrs.push_back(nullptr);
+      std::vector<MemDesc> in_descs, out_descs;
+      for (const ValueType& t : node.inputs) in_descs.push_back(MemDesc::Dense(t.dtype, t.shape));
+      for (const ValueType& t : node.outputs())
+        out_descs.push_back(MemDesc::Dense(t.dtype, t.shape));
+      const NodeDesc desc{node.op, node.attrs, in_descs, out_descs, nullptr};
+      for (const KernelDef& kernel : OptimKernels()) {
+        if (kernel.op != node.op) continue;
+        const int slot = rule.groups > 2 ? kCount : 0;
+        EXPECT_TRUE(kernel.alias_ok(desc, 3, 3));
+        EXPECT_FALSE(kernel.alias_ok(desc, 3, 4));
+        if (slot > 0) {
+          EXPECT_TRUE(kernel.alias_ok(desc, kCount + 3, 2 * kCount + 3));
+        }
+        kernel.launch(*kernel.prepare(desc), ptrs.data());
+      }
+      size_t out = 0;
+      for (int group = 0; group < rule.groups; ++group) {
+        if (group == 1) continue;
+        for (int i = 0; i < kCount; ++i, ++out) {
+          const float* at = chunks[group].data<float>() + offsets[i];
+          const std::vector<double> got(at, at + shapes[i].numel());
+          ASSERT_EQ(got, apart.outputs[out])
+              << rule.op->name << " group " << group << " variable " << i;
+          const int64_t end = i + 1 < kCount ? offsets[i + 1] : size;
+          for (const float* p = at + shapes[i].numel(); p < chunks[group].data<float>() + end;
+               ++p) {
+            ASSERT_EQ(*p, 0.f) << rule.op->name << ": padding must stay zero";
+          }
         }
       }
     }
