@@ -36,11 +36,12 @@ void Grad(GradContext& c) {
   Value dx = d[0];
   const auto [axes, rows] = LeadingAxes(b, x);
   const DType dtype = b.dtype(x);
-  if (c.HasCotangent(1)) {  // mean = sum(x) / n
-    dx = b(kAdd, {dx, b(kDivide, {c.cotangent(1), DimProduct(b, rows, dtype)})});
+  const Shape count{Max(rows.numel_dim(), 1)};  // nothing divides by 0 when there are no rows
+  if (c.HasCotangent(1)) {                      // mean = sum(x) / n
+    dx = b(kAdd, {dx, b(kDivide, {c.cotangent(1), DimProduct(b, count, dtype)})});
   }
   if (c.HasCotangent(2)) {  // var = sum((x - mean)^2) / n; the mean's part of it cancels
-    const Value slope = Times(b, b(kDivide, {c.cotangent(2), DimProduct(b, rows, dtype)}), 2);
+    const Value slope = Times(b, b(kDivide, {c.cotangent(2), DimProduct(b, count, dtype)}), 2);
     dx = b(kAdd, {dx, b(kMultiply, {b(kSubtract, {x, mean}), slope})});
   }
   c.Set(0, dx);
