@@ -189,6 +189,15 @@ PyObject* RunNow(const OpDef& op, std::vector<Operand>& operands, const std::vec
   return out.release().ptr();
 }
 
+// "; did you mean 'axis'?" or nothing, by the rule that all of Python's half uses.
+std::string DidYouMean(const OpDef& op, std::string_view word) {
+  py::list names;
+  for (const InputDef& in : op.inputs) names.append(in.name);
+  for (const AttrDef& a : op.attrs) names.append(a.name);
+  const py::object guess = py::module_::import("ostria._keywords").attr("closest_keyword")(word, names);
+  return guess.is_none() ? "" : StrCat("; did you mean '", guess.cast<std::string>(), "'?");
+}
+
 // Where each argument goes: slots are the declared inputs, then the declared attributes.
 void Distribute(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObject* names,
                 PyObject** slots) {
@@ -214,7 +223,8 @@ void Distribute(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObje
     while (i < count && name_of(i) != name) ++i;
     if (i == count) {
       throw Error(ErrorCode::kTypeError, std::string(op.name),
-                  StrCat("unknown keyword '", name, "'; accepted are ", accepted()));
+                  StrCat("unknown keyword '", name, "'", DidYouMean(op, name), "; accepted are ",
+                         accepted()));
     }
     if (slots[i] != nullptr) {
       throw Error(ErrorCode::kTypeError, std::string(op.name),

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <deque>
 
 #include "backend/backend.h"
@@ -24,15 +25,43 @@ PyObject* Entry(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObjec
   return CallOp(*static_cast<const OpDef*>(PyCapsule_GetPointer(self, nullptr)), args, nargs, names);
 }
 
+// A default in Python's spelling; names of dtypes and the like become strings.
+std::string PythonDefault(const AttrDef& a) {
+  switch (a.type) {
+    case AttrType::kBool: return a.default_text == "true" ? "True" : "False";
+    case AttrType::kInts: {
+      std::string text(a.default_text);
+      std::replace(text.begin(), text.end(), '[', '(');
+      std::replace(text.begin(), text.end(), ']', text == "()" || text.size() < 3 ? ')' : ',');
+      return text.ends_with(',') ? text + ")" : text;
+    }
+    case AttrType::kInt: return std::string(a.default_text);
+    case AttrType::kFloat:
+      if (a.default_text.find_first_of("infa") == std::string_view::npos) {
+        return std::string(a.default_text);
+      }
+      break;
+    case AttrType::kString: return std::string(a.default_text);
+    case AttrType::kBody: return "None";
+    default: break;
+  }
+  return StrCat("'", a.default_text, "'");
+}
+
+// What inspect.signature() reads: after the first default everything has one or is keyword-only.
 std::string Signature(const OpDef& op) {
   std::string text;
-  for (const InputDef& in : op.inputs) {
-    text += StrCat(text.empty() ? "" : ", ", in.name, in.arity == Arity::kOptional ? "=None" : "");
-  }
-  for (const AttrDef& a : op.attrs) {
-    text += StrCat(text.empty() ? "" : ", ", a.name);
-    if (!a.default_text.empty()) text += StrCat("=", a.default_text);
-  }
+  bool optional = false, keyword_only = false;
+  const auto add = [&](std::string_view name, const std::string& default_text) {
+    if (default_text.empty() && optional && !keyword_only) {
+      text += ", *";
+      keyword_only = true;
+    }
+    text += StrCat(text.empty() ? "" : ", ", name, default_text.empty() ? "" : "=", default_text);
+    optional = optional || !default_text.empty();
+  };
+  for (const InputDef& in : op.inputs) add(in.name, in.arity == Arity::kOptional ? "None" : "");
+  for (const AttrDef& a : op.attrs) add(a.name, a.default_text.empty() ? "" : PythonDefault(a));
   return text;
 }
 
@@ -70,16 +99,17 @@ py::dict Describe(const OpDef& op) {
 
 void BindOps(py::module_& m) {
   py::module_ ops = m.def_submodule("ops", "Every registered op as a function.");
+  const py::str module("ostria");
   static auto* methods = new std::deque<std::pair<std::string, PyMethodDef>>;
   for (const OpDef* op : ops::AllOps()) {
     // "name(signature)\n--\n\ndoc" gives the builtin a __text_signature__ where Python can read it.
     auto& [doc, method] = methods->emplace_back();
-    doc = StrCat(op->name, "(", Signature(*op), ")\n\n", op->doc);
+    doc = StrCat(op->name, "(", Signature(*op), ")\n--\n\n", op->doc);
     method = {op->name.data(), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(Entry)),
               METH_FASTCALL | METH_KEYWORDS, doc.c_str()};
     const py::capsule self(op);
     ops.attr(op->name.data()) =
-        py::reinterpret_steal<py::object>(PyCFunction_New(&method, self.ptr()));
+        py::reinterpret_steal<py::object>(PyCFunction_NewEx(&method, self.ptr(), module.ptr()));
   }
   m.def("registry", [] {
     py::list all;

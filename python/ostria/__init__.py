@@ -16,11 +16,10 @@ from ostria._version import __version__
 
 _native.set_package_folder(_os.path.dirname(_os.path.abspath(__file__)))
 
-from ostria._autodiff import GradientTape, custom_gradient, grad, gradients, value_and_grad  # noqa: E402
-from ostria._compile import CompiledFunction, compile, debug  # noqa: E402, A004
-from ostria._functions import *  # noqa: E402, F403
-from ostria._functions import e, inf, nan, newaxis, pi  # noqa: E402
-from ostria._native import (  # noqa: E402
+from ostria._autodiff import GradientTape, custom_gradient, grad, gradients, value_and_grad
+from ostria._compile import CompiledFunction, compile, debug
+from ostria._functions import *
+from ostria._native import (
     DataCorruptionError,
     DeviceUnavailableError,
     DistributedError,
@@ -34,9 +33,9 @@ from ostria._native import (  # noqa: E402
     dtypes,
     from_dlpack,
 )
-from ostria._tensor import install as _install  # noqa: E402
+from ostria._tensor import install as _install
 
-bool = bool_ = _native.bool_  # noqa: A001
+bool = bool_ = _native.bool_
 int8, int16, int32, int64 = _native.int8, _native.int16, _native.int32, _native.int64
 uint8, uint16, uint32, uint64 = _native.uint8, _native.uint16, _native.uint32, _native.uint64
 float16, bfloat16 = _native.float16, _native.bfloat16
@@ -48,8 +47,19 @@ for _name in _native.public_ops:
         globals()[_name] = getattr(_native.ops, _name)
 _install()
 
-_SUBMODULES = ("nn", "optim", "losses", "metrics", "data", "estimator", "io", "random", "diagnose",
-               "testing", "train")
+_SUBMODULES = (
+    "nn",
+    "optim",
+    "losses",
+    "metrics",
+    "data",
+    "estimator",
+    "io",
+    "random",
+    "diagnose",
+    "testing",
+    "train",
+)
 
 
 def __getattr__(name: str) -> _Any:
@@ -59,4 +69,5 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES])
+    hidden = {"annotations"}
+    return sorted({n for n in globals() if n not in hidden} | set(_SUBMODULES))

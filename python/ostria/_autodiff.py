@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradients: of functions (`grad`), inside a trace (`gradients`), of recorded eager code (the tape)."""
+"""Gradients: of functions (`grad`), inside a trace (`gradients`), of eager code (the tape)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 from ostria import _native, _tree
 from ostria._compile import CompiledFunction
+from ostria._errors import at_line
 
 _Tensor = _native.Tensor
 
 
-def gradients(outputs: Any, wrt: Sequence[Any], cotangents: Sequence[Any] | None = None) -> list[Any]:
+def gradients(
+    outputs: Any, wrt: Sequence[Any], cotangents: Sequence[Any] | None = None
+) -> list[Any]:
     """d(outputs)/d(wrt) inside a traced function or under a tape.
 
     Args:
@@ -21,15 +24,21 @@ def gradients(outputs: Any, wrt: Sequence[Any], cotangents: Sequence[Any] | None
         cotangents: one per output, of its shape; ones by default.
 
     Returns:
-        One gradient per element of `wrt`, of its shape and dtype; zeros where nothing depends on it.
+        One gradient per element of `wrt`, of its shape and dtype; zeros where nothing depends on
+        it.
     """
     ys = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
     gs = [None] * len(ys) if cotangents is None else list(cotangents)
     return list(_native.gradients(ys, gs, list(wrt)))
 
 
-def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-                   wrt: Sequence[Any] | None = None, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    fn: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    wrt: Sequence[Any] | None = None,
+    has_aux: bool = False,
+) -> Callable[..., Any]:
     """A function that gives `fn`'s value and its gradient.
 
     Args:
@@ -55,8 +64,12 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
         if wrt is None:
             for n in numbers:
                 if n >= len(args_list):
-                    raise TypeError(f"grad: argnums asks for argument {n}, but {len(args_list)} "
-                                    "positional argument(s) were given")
+                    raise TypeError(
+                        at_line(
+                            f"grad: argnums asks for argument {n}, but {len(args_list)} "
+                            "positional argument(s) were given"
+                        )
+                    )
                 leaves, structure = _tree.flatten(args_list[n])
                 leaves = [trace.use(leaf) for leaf in leaves]
                 args_list[n] = _tree.unflatten(structure, leaves)
@@ -68,19 +81,29 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
         loss = result[0] if has_aux else result
         if not isinstance(loss, _Tensor) or loss.ndim != 0 or loss.dtype.kind != "float":
             got = f"{loss.dtype}{list(loss.shape)}" if isinstance(loss, _Tensor) else repr(loss)
-            raise TypeError(f"grad: the function must return a float scalar, but it returned {got}; "
-                            "reduce it with ost.mean or ost.sum")
+            raise TypeError(
+                at_line(
+                    f"grad: the function must return a float scalar, but it returned {got}; "
+                    "reduce it with ost.mean or ost.sum"
+                )
+            )
         grads = gradients(loss, sources)
         if wrt is not None:
             return result, grads
         parts, at = [], 0
         for structure, count in structures:
-            parts.append(_tree.unflatten(structure, grads[at:at + count]))
+            parts.append(_tree.unflatten(structure, grads[at : at + count]))
             at += count
         return result, parts[0] if isinstance(argnums, int) else tuple(parts)
 
-    compiled = CompiledFunction(inside, dynamic_batch=False, device="cpu", memory_limit=None,
-                                eager=False, name=getattr(fn, "__name__", "function"))
+    compiled = CompiledFunction(
+        inside,
+        dynamic_batch=False,
+        device="cpu",
+        memory_limit=None,
+        eager=False,
+        name=getattr(fn, "__name__", "function"),
+    )
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return compiled(*args, **kwargs)
@@ -88,8 +111,13 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
     return wrapped
 
 
-def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-         wrt: Sequence[Any] | None = None, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    fn: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    wrt: Sequence[Any] | None = None,
+    has_aux: bool = False,
+) -> Callable[..., Any]:
     """As `value_and_grad`, but gives the gradient alone ((gradient, aux) with `has_aux`).
 
     Example:
@@ -147,8 +175,8 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a function a gradient of your own.
 
     `fn(*tensors)` returns `(y, backward)`; `y` is a tensor or a tuple, and `backward(*cotangents)`
-    returns one gradient per argument. Tensors and Variables that `fn` closes over get none. Both are
-    traced where the function is differentiated; `fn` must not change state.
+    returns one gradient per argument. Tensors and Variables that `fn` closes over get none. Both
+    are traced where the function is differentiated; `fn` must not change state.
 
     Example:
         >>> import ostria as ost
@@ -158,6 +186,7 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         >>> ost.grad(lambda x: 5.0 * clip_gradient(x))(ost.asarray(2.0)).item()
         1.0
     """
+
     def call(*args: Any) -> Any:
         outer = _native.current_trace()
         if outer is None:
@@ -166,7 +195,9 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         forward = _native.Trace("body")
         forward.push()
         try:
-            inputs = [forward.add_input(f"x{i}", a.dtype, tuple(a.shape)) for i, a in enumerate(operands)]
+            inputs = [
+                forward.add_input(f"x{i}", a.dtype, tuple(a.shape)) for i, a in enumerate(operands)
+            ]
             y, _ = fn(*inputs)
             ys, structure = _tree.flatten(y)
             ys = [forward.use(v) for v in ys]
@@ -177,27 +208,44 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         backward = _native.Trace("body")
         backward.push()
         try:
-            inputs = [backward.add_input(f"x{i}", a.dtype, tuple(a.shape)) for i, a in enumerate(operands)]
+            inputs = [
+                backward.add_input(f"x{i}", a.dtype, tuple(a.shape)) for i, a in enumerate(operands)
+            ]
             captured = [backward.use(c) for c in captures]
-            cotangents = [backward.add_input(f"g{i}", v.dtype, tuple(v.shape)) for i, v in enumerate(ys)]
+            cotangents = [
+                backward.add_input(f"g{i}", v.dtype, tuple(v.shape)) for i, v in enumerate(ys)
+            ]
             _, rule = fn(*inputs)
             grads = rule(*cotangents)
             grads = list(grads) if isinstance(grads, (list, tuple)) else [grads]
             if len(grads) != len(operands):
-                raise TypeError(f"custom_gradient: {fn.__name__}'s backward function returned "
-                                f"{len(grads)} gradient(s) for {len(operands)} argument(s)")
-            for i, (g, a) in enumerate(zip(grads, operands)):
+                raise TypeError(
+                    at_line(
+                        f"custom_gradient: {fn.__name__}'s backward function returned "
+                        f"{len(grads)} gradient(s) for {len(operands)} argument(s)"
+                    )
+                )
+            for i, (g, a) in enumerate(zip(grads, operands, strict=True)):
                 if tuple(g.shape) != tuple(a.shape):
-                    raise ValueError(f"custom_gradient: gradient {i} of {fn.__name__} has shape "
-                                     f"{list(g.shape)}, but its argument has {list(a.shape)}")
+                    raise ValueError(
+                        at_line(
+                            f"custom_gradient: gradient {i} of {fn.__name__} has shape "
+                            f"{list(g.shape)}, but its argument has {list(a.shape)}"
+                        )
+                    )
             from ostria import zeros_like
+
             grads = [backward.use(g) for g in grads]
             grads += [backward.use(zeros_like(c)) for c in captured]
         finally:
             backward.pop()
         if len(backward.captures()) != len(captures):
-            raise ValueError(f"custom_gradient: the backward function of {fn.__name__} uses a tensor that "
-                             "the forward function does not; pass it as an argument")
+            raise ValueError(
+                at_line(
+                    f"custom_gradient: the backward function of {fn.__name__} uses a tensor that "
+                    "the forward function does not; pass it as an argument"
+                )
+            )
         outputs = _native.call_body(forward, ys, backward, grads, operands + list(captures))
         return _tree.unflatten(structure, list(outputs))
 

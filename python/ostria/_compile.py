@@ -43,8 +43,16 @@ class _Entry:
 class CompiledFunction:
     """A function made by `ost.compile`; call it like the original."""
 
-    def __init__(self, fn: Callable[..., Any], *, dynamic_batch: bool, device: str,
-                 memory_limit: int | None, eager: bool, name: str | None):
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        dynamic_batch: bool,
+        device: str,
+        memory_limit: int | None,
+        eager: bool,
+        name: str | None,
+    ):
         functools.update_wrapper(self, fn)
         self._fn = fn
         self._dynamic_batch = dynamic_batch
@@ -85,7 +93,7 @@ class CompiledFunction:
                     if batch is None:
                         batch = shape[0]
                     if shape[0] == batch:
-                        shape = ("batch",) + shape[1:]
+                        shape = ("batch", *shape[1:])
                 arrays.append(leaf)
                 keys.append((str(leaf.dtype), shape))
             else:
@@ -109,7 +117,7 @@ class CompiledFunction:
         trace.push()
         try:
             inputs = []
-            for i, (leaf, key) in enumerate(zip(leaves, keys)):
+            for i, (leaf, key) in enumerate(zip(leaves, keys, strict=True)):
                 if key[0] == "static":
                     inputs.append(leaf)
                 else:
@@ -133,15 +141,21 @@ class CompiledFunction:
         if old_structure != structure:
             why = "the arguments have another structure"
         else:
-            changes = [f"argument {i}: {new} (was {old})"
-                       for i, (old, new) in enumerate(zip(old_keys, keys)) if old != new]
+            changes = [
+                f"argument {i}: {new} (was {old})"
+                for i, (old, new) in enumerate(zip(old_keys, keys, strict=True))
+                if old != new
+            ]
             why = "; ".join(changes) or "the same arguments as an earlier trace that was dropped"
         if len(self._entries) >= _THRASH and not self._warned:
             self._warned = True
             warnings.warn(
-                f"ost.compile: {self.name} was traced {len(self._entries) + 1} times; the last time "
-                f"because of {why}. Pass changing numbers as tensors, or use dynamic_batch=True for a "
-                f"changing batch size; {self.name}.explain() lists every trace.", stacklevel=5)
+                f"ost.compile: {self.name} was traced {len(self._entries) + 1} times; the last "
+                f"time because of {why}. Pass changing numbers as tensors, or use "
+                f"dynamic_batch=True for a changing batch size; {self.name}.explain() lists every "
+                "trace.",
+                stacklevel=5,
+            )
         return why
 
     # --- Looking inside ---------------------------------------------------------------------------
@@ -164,7 +178,8 @@ class CompiledFunction:
         """Planned bytes for these arguments, before any step runs (see `Model.memory_plan`).
 
         Raises:
-            OutOfMemoryError: the plan is over `memory_limit`; names the largest values and their lines.
+            OutOfMemoryError: the plan is over `memory_limit`; names the largest values and their
+                lines.
         """
         entry, arrays = self._entry(args, kwargs)
         return dict(entry.compiled.plan_stats(self._sizes(arrays)))
@@ -176,15 +191,19 @@ class CompiledFunction:
         return {}
 
     def explain(self, runs: int = 20) -> str:
-        """What was traced and why, the graph, the plan, and the cost of every node (median of `runs`)."""
+        """What was traced and why, the graph, the plan, the median cost of each node in `runs`."""
         lines = [f"{self.name}: {self.num_traces} trace(s), {self.num_specialisations} plan(s)"]
         for number, entry in enumerate(self._entries.values()):
             c = entry.compiled
-            lines.append(f"trace {number}: {entry.why}; {c.num_nodes} nodes, "
-                         f"{entry.seconds * 1e3:.1f} ms, {c.calls} call(s)")
+            lines.append(
+                f"trace {number}: {entry.why}; {c.num_nodes} nodes, "
+                f"{entry.seconds * 1e3:.1f} ms, {c.calls} call(s)"
+            )
             for sizes, why, seconds, calls, steps in c.specialisations():
-                lines.append(f"  plan {sizes or 'static'}: {why}; {steps} steps, {seconds * 1e3:.1f} ms, "
-                             f"{calls} call(s)")
+                lines.append(
+                    f"  plan {sizes or 'static'}: {why}; {steps} steps, {seconds * 1e3:.1f} ms, "
+                    f"{calls} call(s)"
+                )
             if entry.last_inputs is None:
                 continue
             sizes = self._sizes(entry.last_inputs)
@@ -192,8 +211,10 @@ class CompiledFunction:
             total = sum(row[4] for row in rows) or 1.0
             lines.append("  cost per node:")
             for op, impl, detail, line, ns in rows:
-                lines.append(f"    {ns / 1e3:10.2f} us {100 * ns / total:5.1f} %  {op} <{impl}"
-                             f"{', ' + detail if detail else ''}>  {line}")
+                lines.append(
+                    f"    {ns / 1e3:10.2f} us {100 * ns / total:5.1f} %  {op} <{impl}"
+                    f"{', ' + detail if detail else ''}>  {line}"
+                )
             lines.append("  graph:")
             lines += ["    " + text for text in c.text().splitlines()]
             lines.append("  plan:")
@@ -205,20 +226,26 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, (_Tensor, _native.Variable, np.ndarray))
 
 
-def compile(fn: Callable[..., Any] | None = None, *, dynamic_batch: bool = False,  # noqa: A001
-            device: str = "cpu", memory_limit: int | None = None, eager: bool = False,
-            name: str | None = None) -> Any:
+def compile(
+    fn: Callable[..., Any] | None = None,
+    *,
+    dynamic_batch: bool = False,
+    device: str = "cpu",
+    memory_limit: int | None = None,
+    eager: bool = False,
+    name: str | None = None,
+) -> Any:
     """Compiles `fn`: traced once per kind of arguments, planned once per size, replayed afterwards.
 
-    Tensors and NumPy arrays among the arguments (in nested dicts, lists and tuples too) are inputs of
-    the graph; everything else is static and part of the key. Variables that `fn` reads and assigns,
-    of modules, optimizers, metrics and generators, are captured. Plain Python side effects happen only
-    while tracing.
+    Tensors and NumPy arrays among the arguments (in nested dicts, lists and tuples too) are inputs
+    of the graph; everything else is static and part of the key. Variables that `fn` reads and
+    assigns, of modules, optimizers, metrics and generators, are captured. Plain Python side effects
+    happen only while tracing.
 
     Args:
         fn: the function; without it, a decorator is returned.
-        dynamic_batch: the leading size of the first array, and of every array that shares it, becomes
-            the symbol `batch`: one trace serves every batch size, 0 included.
+        dynamic_batch: the leading size of the first array, and of every array that shares it,
+            becomes the symbol `batch`: one trace serves every batch size, 0 included.
         device: "cpu" or "null".
         memory_limit: bytes that a plan may take; a larger one is refused before its first step.
         eager: run `fn` as plain Python instead, to look at values.
@@ -230,9 +257,17 @@ def compile(fn: Callable[..., Any] | None = None, *, dynamic_batch: bool = False
         >>> double(ost.asarray([1.0, 2.0])).numpy().tolist()
         [2.0, 4.0]
     """
+
     def wrap(f: Callable[..., Any]) -> CompiledFunction:
-        return CompiledFunction(f, dynamic_batch=dynamic_batch, device=device,
-                                memory_limit=memory_limit, eager=eager, name=name)
+        return CompiledFunction(
+            f,
+            dynamic_batch=dynamic_batch,
+            device=device,
+            memory_limit=memory_limit,
+            eager=eager,
+            name=name,
+        )
+
     return wrap if fn is None else wrap(fn)
 
 
@@ -243,7 +278,8 @@ class debug:
     """Context manager: compiled functions run node by node and stop at the first non-finite value.
 
     Raises (from the calls inside):
-        NonFiniteError: names the first op that made NaN or infinity of finite inputs, and your line.
+        NonFiniteError: names the first op that made NaN or infinity of finite inputs, and your
+            line.
     """
 
     def __enter__(self) -> debug:

@@ -15,6 +15,48 @@ from typing import Any
 import numpy as np
 
 from ostria import _native
+from ostria._errors import at_line
+
+__all__ = [
+    "arange",
+    "argmax",
+    "argmin",
+    "asarray",
+    "astype",
+    "broadcast_to",
+    "cast",
+    "clip",
+    "concat",
+    "e",
+    "empty",
+    "empty_like",
+    "expand_dims",
+    "eye",
+    "full",
+    "full_like",
+    "inf",
+    "isdtype",
+    "linspace",
+    "matmul",
+    "matrix_transpose",
+    "nan",
+    "newaxis",
+    "ones",
+    "ones_like",
+    "pad",
+    "permute_dims",
+    "pi",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "std",
+    "take",
+    "transpose",
+    "var",
+    "zeros",
+    "zeros_like",
+]
 
 _ops = _native.ops
 _OPEN_STOP = 2**63 - 1
@@ -25,10 +67,14 @@ pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 
 # --- Creation -------------------------------------------------------------------------------------
 
-def asarray(obj: Any, /, *, dtype: Any = None, copy: bool | None = None, device: str | None = None) -> Any:
+
+def asarray(
+    obj: Any, /, *, dtype: Any = None, copy: bool | None = None, device: str | None = None
+) -> Any:
     """A tensor of a NumPy array, a tensor, a number or nested lists.
 
-    A C-contiguous NumPy array is shared, not copied, unless `copy=True`: do not write to it afterwards.
+    A C-contiguous NumPy array is shared, not copied, unless `copy=True`: do not write to it
+    afterwards.
     Python floats give float32, ints int64.
 
     Raises:
@@ -52,27 +98,40 @@ def asarray(obj: Any, /, *, dtype: Any = None, copy: bool | None = None, device:
             return _native.tensor_from_array(np.asarray(obj, dtype=wanted.numpy()), False)
     tensor = _native.tensor_from_array(obj, bool(copy))
     if copy is False and isinstance(obj, np.ndarray) and not obj.flags.c_contiguous:
-        raise ValueError("asarray: copy=False, but the array is not C-contiguous; use copy=None")
+        raise ValueError(
+            at_line("asarray: copy=False, but the array is not C-contiguous; use copy=None")
+        )
     return tensor if dtype is None else cast(tensor, dtype)
 
 
 def _check_device(name: str, device: Any) -> None:
     if device not in (None, "cpu"):
         raise _native.DeviceUnavailableError(
-            f"{name}: device {device!r} is not available in this build; available is 'cpu'")
+            at_line(f"{name}: device {device!r} is not available in this build; available is 'cpu'")
+        )
 
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Any:
     """A tensor of `shape` with every element `fill_value`; dtype follows the value by default."""
     _check_device("full", device)
     if dtype is None:
-        dtype = (_native.bool_ if isinstance(fill_value, bool)
-                 else _native.int64 if isinstance(fill_value, int) else _native.float32)
+        dtype = (
+            _native.bool_
+            if isinstance(fill_value, bool)
+            else _native.int64
+            if isinstance(fill_value, int)
+            else _native.float32
+        )
     dtype = _native.dtype(dtype)
     if isinstance(fill_value, int) and abs(fill_value) > 2**53:
-        return broadcast_to(_native.tensor_from_array(np.asarray(fill_value, dtype.numpy()), True), shape)
-    return _ops.full(shape=shape if isinstance(shape, (tuple, list)) else (shape,), dtype=dtype,
-                     value=float(fill_value))
+        return broadcast_to(
+            _native.tensor_from_array(np.asarray(fill_value, dtype.numpy()), True), shape
+        )
+    return _ops.full(
+        shape=shape if isinstance(shape, (tuple, list)) else (shape,),
+        dtype=dtype,
+        value=float(fill_value),
+    )
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: str | None = None) -> Any:
@@ -110,9 +169,10 @@ def empty_like(x: Any, *, dtype: Any = None, device: str | None = None) -> Any:
     return zeros_like(x, dtype=dtype, device=device)
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None,
-           device: str | None = None) -> Any:
-    """Evenly spaced values in [start, stop), as NumPy counts them; int64 for ints, float32 for floats."""
+def arange(
+    start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: str | None = None
+) -> Any:
+    """Evenly spaced values in [start, stop), as NumPy counts; int64 or, for floats, float32."""
     _check_device("arange", device)
     if stop is None:
         start, stop = 0, start
@@ -122,22 +182,36 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     return asarray(np.arange(start, stop, step, dtype=_native.dtype(dtype).numpy()))
 
 
-def linspace(start: float, stop: float, num: int, *, dtype: Any = None, endpoint: bool = True,
-             device: str | None = None) -> Any:
+def linspace(
+    start: float,
+    stop: float,
+    num: int,
+    *,
+    dtype: Any = None,
+    endpoint: bool = True,
+    device: str | None = None,
+) -> Any:
     """`num` evenly spaced values from start to stop, float32 by default."""
     _check_device("linspace", device)
     values = np.linspace(start, stop, num, endpoint=endpoint)
     return asarray(values.astype(_native.dtype(dtype or _native.float32).numpy()))
 
 
-def eye(n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None,
-        device: str | None = None) -> Any:
+def eye(
+    n_rows: int,
+    n_cols: int | None = None,
+    *,
+    k: int = 0,
+    dtype: Any = None,
+    device: str | None = None,
+) -> Any:
     """Ones on diagonal `k`, zeros elsewhere, shape [n_rows, n_cols]; float32 by default."""
     _check_device("eye", device)
     return asarray(np.eye(n_rows, n_cols, k, dtype=_native.dtype(dtype or _native.float32).numpy()))
 
 
 # --- dtypes ---------------------------------------------------------------------------------------
+
 
 def cast(x: Any, dtype: Any) -> Any:
     """`x` as `dtype`. Float to int truncates toward zero and saturates; NaN becomes 0."""
@@ -151,6 +225,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: str | None = Non
 
 
 # --- Shapes ---------------------------------------------------------------------------------------
+
 
 def _dim(value: Any) -> Any:
     """A size: an int where it is known, else the SymInt."""
@@ -174,8 +249,12 @@ def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Any:
     sizes = [_dim(d) for d in _ints(shape)]
     unknown = [i for i, d in enumerate(sizes) if isinstance(d, int) and d == -1]
     if len(unknown) > 1:
-        raise ValueError(f"reshape: shape {list(sizes)} has {len(unknown)} sizes of -1; at most one is "
-                         "allowed")
+        raise ValueError(
+            at_line(
+                f"reshape: shape {list(sizes)} has {len(unknown)} sizes of -1; at most one is "
+                "allowed"
+            )
+        )
     if unknown:
         known: Any = 1
         for i, d in enumerate(sizes):
@@ -183,14 +262,26 @@ def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Any:
                 known = known * d
         total = x.size
         if isinstance(known, int) and known == 0:
-            raise ValueError(f"reshape: -1 in shape {list(sizes)} is not determined beside a size of 0; "
-                             "give the size")
+            raise ValueError(
+                at_line(
+                    f"reshape: -1 in shape {list(sizes)} is not determined beside a size of 0; "
+                    "give the size"
+                )
+            )
         if isinstance(total, int) and isinstance(known, int) and total % known != 0:
-            raise ValueError(f"reshape: cannot make shape {list(sizes)} of the {total} elements of a tensor "
-                             f"of shape {list(x.shape)}; {total} is not a multiple of {known}")
+            raise ValueError(
+                at_line(
+                    f"reshape: cannot make shape {list(sizes)} of the {total} elements of a tensor "
+                    f"of shape {list(x.shape)}; {total} is not a multiple of {known}"
+                )
+            )
         if isinstance(total, int) and not isinstance(known, int):
-            raise ValueError(f"reshape: -1 in shape {list(sizes)} is not determined while the batch size is "
-                             "not known; give the size")
+            raise ValueError(
+                at_line(
+                    f"reshape: -1 in shape {list(sizes)} is not determined while the batch size is "
+                    "not known; give the size"
+                )
+            )
         sizes[unknown[0]] = _dim(total // known)
     return _ops.reshape(x, sizes)
 
@@ -218,7 +309,7 @@ def matrix_transpose(x: Any, /) -> Any:
 
 
 def expand_dims(x: Any, /, *, axis: int | Sequence[int] = 0) -> Any:
-    """`x` with axes of size 1 at the given places of the result: (3, 2) with axis=1 is (3, 1, 2)."""
+    """`x` with axes of size 1 at the given places of the result: (3, 2), axis=1: (3, 1, 2)."""
     return _ops.expand_dims(x, _ints(axis))
 
 
@@ -247,7 +338,7 @@ def stack(xs: Sequence[Any], /, *, axis: int = 0) -> Any:
     """Tensors of equal shape joined along a new axis."""
     xs = [_tensor(x) for x in xs]
     if not xs:
-        raise ValueError("stack: needs at least one tensor")
+        raise ValueError(at_line("stack: needs at least one tensor"))
     if axis < 0:
         axis += xs[0].ndim + 1
     return concat([expand_dims(x, axis=axis) for x in xs], axis=axis)
@@ -264,14 +355,24 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     total = x.shape[axis]
     if isinstance(sections, int):
         if sections < 1 or not isinstance(total, int) or total % sections:
-            raise ValueError(f"split: {sections} equal parts of axis {axis} of size {total} are not possible; "
-                             "give the size of each part as a list")
+            raise ValueError(
+                at_line(
+                    f"split: {sections} equal parts of axis {axis} of size {total} are not "
+                    "possible; "
+                    "give the size of each part as a list"
+                )
+            )
         sizes = [total // sections] * sections
     else:
         sizes = list(sections)
         if isinstance(total, int) and builtins.sum(sizes) != total:
-            raise ValueError(f"split: the sizes {sizes} add up to {builtins.sum(sizes)}, but axis {axis} has "
-                             f"size {total}")
+            raise ValueError(
+                at_line(
+                    f"split: the sizes {sizes} add up to {builtins.sum(sizes)}, but axis {axis} "
+                    "has "
+                    f"size {total}"
+                )
+            )
     parts, at = [], 0
     for size in sizes:
         index = [slice(None)] * x.ndim
@@ -293,7 +394,7 @@ def pad(x: Any, widths: Any, *, value: float = 0.0) -> Any:
 
 
 def getitem(x: Any, index: Any) -> Any:
-    """NumPy-style indexing: ints, slices, `...`, None, one integer tensor or list, or a bool mask outside traces.
+    """NumPy-style indexing: ints, slices, `...`, None, one int array; outside traces a bool mask.
 
     Raises:
         IndexError: an index is out of range, or too many were given.
@@ -303,13 +404,22 @@ def getitem(x: Any, index: Any) -> Any:
     items = list(index) if isinstance(index, tuple) else [index]
     given = builtins.sum(1 for i in items if i is not None and i is not Ellipsis)
     if given > x.ndim:
-        raise IndexError(f"indexing: {given} indices for a tensor of rank {x.ndim} (shape {list(x.shape)})")
+        raise IndexError(
+            at_line(
+                f"indexing: {given} indices for a tensor of rank {x.ndim} (shape {list(x.shape)})"
+            )
+        )
     if not any(i is Ellipsis for i in items):
         items.append(Ellipsis)
     at = next(i for i, item in enumerate(items) if item is Ellipsis)
-    items[at:at + 1] = [slice(None)] * (x.ndim - given)
+    items[at : at + 1] = [slice(None)] * (x.ndim - given)
 
-    start, stop, step, drop, insert, gathers = [], [], [], [], [], []
+    start: list[int] = []
+    stop: list[int] = []
+    step: list[int] = []
+    drop: list[int] = []
+    insert: list[int] = []
+    gathers: list[tuple[int, Any]] = []
     axis = 0
     for item in items:
         if item is None:
@@ -323,8 +433,12 @@ def getitem(x: Any, index: Any) -> Any:
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
             i = int(item)
             if isinstance(size, int) and not -size <= i < size:
-                raise IndexError(f"indexing: index {i} is out of range for axis {axis} of size {size}; "
-                                 f"valid are {-size}..{size - 1}")
+                raise IndexError(
+                    at_line(
+                        f"indexing: index {i} is out of range for axis {axis} of size {size}; "
+                        f"valid are {-size}..{size - 1}"
+                    )
+                )
             start.append(i)
             stop.append(i + 1 if i != -1 else _OPEN_STOP)
             step.append(1)
@@ -335,12 +449,24 @@ def getitem(x: Any, index: Any) -> Any:
             step.append(1)
             gathers.append((axis, item))
         else:
-            raise TypeError(f"indexing: {item!r} cannot index a tensor; accepted are ints, slices, '...', "
-                            "None, and one integer or boolean array")
+            raise TypeError(
+                at_line(
+                    f"indexing: {item!r} cannot index a tensor; accepted are ints, slices, '...', "
+                    "None, and one integer or boolean array"
+                )
+            )
         axis += 1
     if len(gathers) > 1:
-        raise TypeError("indexing: several index arrays at once are not supported; use ost.gather per axis")
-    if any(s != 0 for s in start) or any(s != _OPEN_STOP for s in stop) or any(s != 1 for s in step):
+        raise TypeError(
+            at_line(
+                "indexing: several index arrays at once are not supported; use ost.gather per axis"
+            )
+        )
+    if (
+        any(s != 0 for s in start)
+        or any(s != _OPEN_STOP for s in stop)
+        or any(s != 1 for s in step)
+    ):
         x = _ops.slice(x, start, stop, step)
     for axis, item in gathers:
         x = _gather_index(x, item, axis)
@@ -364,8 +490,12 @@ def _gather_index(x: Any, item: Any, axis: int) -> Any:
     indices = _tensor(item)
     if indices.dtype == _native.bool_:
         if indices.is_traced:
-            raise TypeError("indexing with a mask has a result whose size depends on data, which a traced "
-                            "function cannot have; use ost.where")
+            raise TypeError(
+                at_line(
+                    "indexing with a mask has a result whose size depends on data, which a traced "
+                    "function cannot have; use ost.where"
+                )
+            )
         indices = asarray(np.nonzero(indices.numpy())[0])
     return _ops.gather(x, indices, axis)
 
@@ -376,6 +506,7 @@ def take(x: Any, indices: Any, /, *, axis: int = 0) -> Any:
 
 
 # --- Reductions -----------------------------------------------------------------------------------
+
 
 def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """Variance: squared distance to the mean, divided by (count - correction)."""
@@ -397,12 +528,12 @@ def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
 
 
 def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Index (int64) of the largest element, the first of equal ones; of the flattened tensor by default."""
+    """Index (int64) of the largest element, the first of equal ones; by default of all."""
     return _arg(_ops.argmax, x, axis, keepdims)
 
 
 def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Index (int64) of the smallest element, the first of equal ones; of the flattened tensor by default."""
+    """Index (int64) of the smallest element, the first of equal ones; by default of all."""
     return _arg(_ops.argmin, x, axis, keepdims)
 
 
@@ -416,6 +547,7 @@ def _arg(op: Any, x: Any, axis: int | None, keepdims: bool) -> Any:
 
 # --- Arithmetic -----------------------------------------------------------------------------------
 
+
 def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:
     """Matrix product over the last two axes, leading ones broadcast; vectors as NumPy treats them.
 
@@ -424,7 +556,9 @@ def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = 
     """
     a, b = _tensor(a), _tensor(b)
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError("matmul: needs tensors of rank 1 or more; multiply a scalar with *")
+        raise ValueError(
+            at_line("matmul: needs tensors of rank 1 or more; multiply a scalar with *")
+        )
     row, column = a.ndim == 1, b.ndim == 1
     if row:
         a = expand_dims(a, axis=0)
@@ -436,7 +570,7 @@ def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = 
     return squeeze(y, y.ndim - 1 if column or y.ndim == 1 else y.ndim - 2) if row else y
 
 
-def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:  # noqa: A002
+def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:
     """`x` limited to [min, max]; None leaves a side open. NaN stays NaN."""
     x = _tensor(x)
     low = -math.inf if min is None else float(min)
@@ -445,13 +579,19 @@ def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any: 
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:
-    """Whether `dtype` is a given dtype or of a kind of the Array API ('bool', 'real floating', …)."""
+    """Whether `dtype` is a given dtype or of a kind ('bool', 'integral', 'real floating', …)."""
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)
     own = _native.dtype(dtype)
-    kinds = {"bool": ("bool",), "signed integer": ("signed",), "unsigned integer": ("unsigned",),
-             "integral": ("signed", "unsigned"), "real floating": ("float",), "complex floating": (),
-             "numeric": ("signed", "unsigned", "float")}
+    kinds = {
+        "bool": ("bool",),
+        "signed integer": ("signed",),
+        "unsigned integer": ("unsigned",),
+        "integral": ("signed", "unsigned"),
+        "real floating": ("float",),
+        "complex floating": (),
+        "numeric": ("signed", "unsigned", "float"),
+    }
     if isinstance(kind, str) and kind in kinds:
         return own.kind in kinds[kind]
     return bool(own == _native.dtype(kind))

@@ -28,8 +28,12 @@ class scope:
         self._outer = getattr(_local, "parts", ())
         _local.parts = (*self._outer, self._name) if self._name else self._outer
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         _local.parts = self._outer
 
 
@@ -51,8 +55,12 @@ class Sharing:
         self.roots, self._names = [], set()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         _local.sharing = self._outer
 
     def name_root(self, module: Any) -> str:

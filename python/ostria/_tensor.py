@@ -9,6 +9,7 @@ import numpy as np
 
 from ostria import _functions as F
 from ostria import _native
+from ostria._errors import at_line
 
 
 def _repr(x: Any) -> str:
@@ -16,8 +17,14 @@ def _repr(x: Any) -> str:
     if x.is_traced:
         return f"<traced Tensor {x.dtype}[{shape}]>"
     data = F.cast(x, _native.float32) if x.dtype == _native.bfloat16 else x
-    text = np.array2string(data.numpy(), separator=", ", threshold=100, precision=6, prefix="tensor(")
-    return f"tensor({text}, dtype={x.dtype})" if x.size else f"tensor([], shape=[{shape}], dtype={x.dtype})"
+    text = np.array2string(
+        data.numpy(), separator=", ", threshold=100, precision=6, prefix="tensor("
+    )
+    return (
+        f"tensor({text}, dtype={x.dtype})"
+        if x.size
+        else f"tensor([], shape=[{shape}], dtype={x.dtype})"
+    )
 
 
 def _number(kind: type, act: str) -> Any:
@@ -27,15 +34,22 @@ def _number(kind: type, act: str) -> Any:
         if x.is_traced:
             _native.require_data(x, act)
         if x.size != 1:
-            raise ValueError(f"{act} needs a tensor of one element, but this one has shape {list(x.shape)}; "
-                             "use ost.any or ost.all for a truth value, numpy() for the data")
+            raise ValueError(
+                at_line(
+                    f"{act} needs a tensor of one element, but this one has shape {list(x.shape)}; "
+                    "use ost.any or ost.all for a truth value, numpy() for the data"
+                )
+            )
         return kind(x.item())
+
     return convert
 
 
 def _index(x: Any) -> int:
     if x.dtype.kind not in ("signed", "unsigned"):
-        raise TypeError(f"a {x.dtype} tensor cannot be an index; use ost.cast(x, ost.int64)")
+        raise TypeError(
+            at_line(f"a {x.dtype} tensor cannot be an index; use ost.cast(x, ost.int64)")
+        )
     return int(_number(int, "an index")(x))
 
 
@@ -46,11 +60,15 @@ def _array(x: Any, dtype: Any = None, copy: bool | None = None) -> Any:
 
 def _length(x: Any) -> int:
     if not x.shape:
-        raise TypeError("len(): a tensor of rank 0 has no length")
+        raise TypeError(at_line("len(): a tensor of rank 0 has no length"))
     n = x.shape[0]
     if not isinstance(n, int):
-        raise TypeError("len() of a traced tensor whose batch size is not known; use x.shape[0], which may "
-                        "appear in shapes")
+        raise TypeError(
+            at_line(
+                "len() of a traced tensor whose batch size is not known; use x.shape[0], which may "
+                "appear in shapes"
+            )
+        )
     return n
 
 
@@ -60,19 +78,29 @@ def _iterate(x: Any) -> Any:
 
 def _symint_error(act: str) -> Any:
     def fail(d: Any) -> Any:
-        raise TypeError(f"{act} needs the size `{d!r}`, which is not known while the function is traced: one "
-                        "trace serves every batch size. Use it in shapes, or compile without dynamic_batch")
+        raise TypeError(
+            at_line(
+                f"{act} needs the size `{d!r}`, which is not known while the function is traced: "
+                "one "
+                "trace serves every batch size. Use it in shapes, or compile without dynamic_batch"
+            )
+        )
+
     return fail
 
 
-
 def _setitem(x: Any, index: Any, value: Any) -> None:
-    raise TypeError("tensors are immutable: x[i] = v is not possible; use ost.where or ost.scatter_add, or "
-                    "assign a whole new value to an ost.Variable")
+    raise TypeError(
+        at_line(
+            "tensors are immutable: x[i] = v is not possible; use ost.where or ost.scatter_add, or "
+            "assign a whole new value to an ost.Variable"
+        )
+    )
 
 
 def _namespace(x: Any, *, api_version: str | None = None) -> Any:
     import ostria
+
     return ostria
 
 
@@ -116,5 +144,6 @@ def install() -> None:
 def _method(op: Any) -> Any:
     def method(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return op(x, axis, keepdims)
+
     method.__doc__ = op.__doc__
     return method

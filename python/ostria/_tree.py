@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-_Structure = Any  # hashable description: ("leaf",) | ("tuple", cls, children) | ("dict", keys, children)
+_Structure = (
+    Any  # hashable description: ("leaf",) | ("tuple", cls, children) | ("dict", keys, children)
+)
 LEAF = ("leaf",)
 
 
@@ -21,7 +23,11 @@ def flatten(tree: Any) -> tuple[list[Any], _Structure]:
 
 
 def _flatten_into(tree: Any, leaves: list[Any]) -> _Structure:
-    if type(tree) is tuple or type(tree) is list or (isinstance(tree, tuple) and hasattr(tree, "_fields")):
+    if (
+        type(tree) is tuple
+        or type(tree) is list
+        or (isinstance(tree, tuple) and hasattr(tree, "_fields"))
+    ):
         return ("tuple", type(tree), tuple(_flatten_into(item, leaves) for item in tree))
     if isinstance(tree, dict):
         keys = sorted(tree)
@@ -45,7 +51,9 @@ def _build(structure: _Structure, leaves: Any) -> Any:
     if kind == "none":
         return None
     if kind == "dict":
-        return {k: _build(child, leaves) for k, child in zip(structure[1], structure[2])}
+        return {
+            k: _build(child, leaves) for k, child in zip(structure[1], structure[2], strict=True)
+        }
     items = [_build(child, leaves) for child in structure[2]]
     cls = structure[1]
     return cls(*items) if hasattr(cls, "_fields") else cls(items)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counter-based random numbers (Philox4x32-10, Salmon et al., SC 2011).
 
-A draw is a function of (seed, step, stream, element): the same for any batch split, number of threads and
-replicas. A compiled function that draws advances its generator by one step per call; the stream tells
-its draws apart, by module path and order within the module, never by the position of a node.
+A draw is a function of (seed, step, stream, element): the same for any batch split, number of
+threads and replicas. A compiled function that draws advances its generator by one step per call;
+the stream tells its draws apart, by module path and order within the module, never by a node's
+position.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _native, _scope
+from ostria._errors import at_line
 
 _ops = _native.ops
 
@@ -22,7 +24,9 @@ class Generator:
     """A source of random numbers whose whole state is one Variable: int64 [seed, step]."""
 
     def __init__(self, seed: int = 0, *, name: str = "generator"):
-        self._state = _native.Variable(np.array([_check_seed(seed), 0], np.int64), name=name, trainable=False)
+        self._state = _native.Variable(
+            np.array([_check_seed(seed), 0], np.int64), name=name, trainable=False
+        )
 
     @property
     def variable(self) -> Any:
@@ -56,7 +60,9 @@ class Generator:
 
 def _check_seed(seed: int) -> int:
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed: {seed!r} is not accepted; give an integer from 0 to 2**63 - 1")
+        raise ValueError(
+            at_line(f"seed: {seed!r} is not accepted; give an integer from 0 to 2**63 - 1")
+        )
     return int(seed)
 
 
@@ -86,28 +92,70 @@ def _offset(offset: Any) -> Any:
     return np.array(0, np.int64) if offset is None else offset
 
 
-def uniform(shape: Any, low: float = 0.0, high: float = 1.0, *, dtype: Any = "float32",
-            generator: Generator | None = None, offset: Any = None) -> Any:
+def uniform(
+    shape: Any,
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    dtype: Any = "float32",
+    generator: Generator | None = None,
+    offset: Any = None,
+) -> Any:
     """Uniform in [low, high). `offset` is the global index of the first row (int64 scalar)."""
     key, stream = (generator or default_generator())._draw()
-    return _ops.random_uniform(key, _offset(offset), shape=shape, dtype=_native.dtype(dtype),
-                               low=float(low), high=float(high), stream=stream)
+    return _ops.random_uniform(
+        key,
+        _offset(offset),
+        shape=shape,
+        dtype=_native.dtype(dtype),
+        low=float(low),
+        high=float(high),
+        stream=stream,
+    )
 
 
-def normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, *, dtype: Any = "float32",
-           generator: Generator | None = None, offset: Any = None) -> Any:
+def normal(
+    shape: Any,
+    mean: float = 0.0,
+    stddev: float = 1.0,
+    *,
+    dtype: Any = "float32",
+    generator: Generator | None = None,
+    offset: Any = None,
+) -> Any:
     """Normal with the given mean and standard deviation."""
     key, stream = (generator or default_generator())._draw()
-    return _ops.random_normal(key, _offset(offset), shape=shape, dtype=_native.dtype(dtype),
-                              mean=float(mean), stddev=float(stddev), stream=stream)
+    return _ops.random_normal(
+        key,
+        _offset(offset),
+        shape=shape,
+        dtype=_native.dtype(dtype),
+        mean=float(mean),
+        stddev=float(stddev),
+        stream=stream,
+    )
 
 
-def truncated_normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, *, dtype: Any = "float32",
-                     generator: Generator | None = None, offset: Any = None) -> Any:
+def truncated_normal(
+    shape: Any,
+    mean: float = 0.0,
+    stddev: float = 1.0,
+    *,
+    dtype: Any = "float32",
+    generator: Generator | None = None,
+    offset: Any = None,
+) -> Any:
     """Normal, redrawn outside two standard deviations (Keras's TruncatedNormal)."""
     key, stream = (generator or default_generator())._draw()
-    return _ops.truncated_normal(key, _offset(offset), shape=shape, dtype=_native.dtype(dtype),
-                                 mean=float(mean), stddev=float(stddev), stream=stream)
+    return _ops.truncated_normal(
+        key,
+        _offset(offset),
+        shape=shape,
+        dtype=_native.dtype(dtype),
+        mean=float(mean),
+        stddev=float(stddev),
+        stream=stream,
+    )
 
 
 def permutation(n: int, *, generator: Generator | None = None) -> Any:
@@ -119,7 +167,9 @@ def permutation(n: int, *, generator: Generator | None = None) -> Any:
 def dropout(x: Any, rate: float, *, generator: Generator | None = None, offset: Any = None) -> Any:
     """`x` with a share `rate` of its elements zeroed and the others divided by (1 - rate)."""
     if not 0.0 <= rate < 1.0:
-        raise ValueError(f"dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1")
+        raise ValueError(
+            at_line(f"dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1")
+        )
     if rate == 0.0:
         return x
     key, stream = (generator or default_generator())._draw()

@@ -19,7 +19,20 @@ from ostria.nn.layers import (
 from ostria.nn.module import Module
 
 __all__ = [
-    "Activation", "AvgPool2D", "BatchNormalization", "Conv2D", "Dense", "Dropout", "Embedding", "Flatten",
-    "GlobalAveragePooling2D", "LayerNormalization", "MaxPool2D", "Module", "Sequential", "activations",
-    "initializers", "regularizers",
+    "Activation",
+    "AvgPool2D",
+    "BatchNormalization",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "LayerNormalization",
+    "MaxPool2D",
+    "Module",
+    "Sequential",
+    "activations",
+    "initializers",
+    "regularizers",
 ]

@@ -7,11 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 from ostria import _native
+from ostria._errors import at_line
 
 _ops = _native.ops
 
-_NAMED = ("relu", "sigmoid", "tanh", "gelu", "elu", "selu", "silu", "softplus", "leaky_relu", "softmax",
-          "log_softmax")
+_NAMED = (
+    "relu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "elu",
+    "selu",
+    "silu",
+    "softplus",
+    "leaky_relu",
+    "softmax",
+    "log_softmax",
+)
 
 
 def linear(x: Any) -> Any:
@@ -27,8 +39,15 @@ def get(activation: Any) -> Callable[[Any], Any]:
         if activation == "swish":
             activation = "silu"
         if activation not in _NAMED:
-            raise ValueError(f"activation '{activation}' is not known; accepted are linear, {', '.join(_NAMED)}")
+            raise ValueError(
+                at_line(
+                    f"activation '{activation}' is not known; accepted are linear, "
+                    f"{', '.join(_NAMED)}"
+                )
+            )
         return getattr(_ops, activation)
     if callable(activation):
         return activation
-    raise TypeError(f"activation {activation!r} is not accepted; give a name or a function")
+    raise TypeError(
+        at_line(f"activation {activation!r} is not accepted; give a name or a function")
+    )

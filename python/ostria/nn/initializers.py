@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""First values of weights. They depend on the default seed and the weight's path, on nothing else."""
+"""First values of weights. They depend on the default seed and the weight's path, no more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ostria import _native, random
+from ostria._errors import at_line
 
 _ops = _native.ops
 
@@ -68,8 +69,15 @@ class RandomNormal(Initializer):
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
-        return _ops.random_normal(_key(), _zero(), shape=shape, dtype=_native.dtype(dtype), mean=self.mean,
-                                  stddev=self.stddev, stream=_stream(path))
+        return _ops.random_normal(
+            _key(),
+            _zero(),
+            shape=shape,
+            dtype=_native.dtype(dtype),
+            mean=self.mean,
+            stddev=self.stddev,
+            stream=_stream(path),
+        )
 
 
 class TruncatedNormal(Initializer):
@@ -79,12 +87,19 @@ class TruncatedNormal(Initializer):
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
-        return _ops.truncated_normal(_key(), _zero(), shape=shape, dtype=_native.dtype(dtype), mean=self.mean,
-                                     stddev=self.stddev, stream=_stream(path))
+        return _ops.truncated_normal(
+            _key(),
+            _zero(),
+            shape=shape,
+            dtype=_native.dtype(dtype),
+            mean=self.mean,
+            stddev=self.stddev,
+            stream=_stream(path),
+        )
 
 
 class VarianceScaling(Initializer):
-    """Keeps the variance of signals; Glorot and Bengio (2010), He et al. (2015), LeCun et al. (1998)."""
+    """Keeps the variance of signals: Glorot, Bengio (2010), He et al. (2015), LeCun (1998)."""
 
     def __init__(self, scale: float, mode: str, distribution: str):
         self.scale, self.mode, self.distribution = scale, mode, distribution
@@ -96,7 +111,7 @@ class VarianceScaling(Initializer):
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
             return _uniform(shape, dtype, path, -limit, limit)
-        # 0.8796… is the deviation of a unit normal cut at two: dividing by it restores the variance.
+        # 0.8796… is the deviation of a unit normal cut at two; dividing restores the variance.
         return TruncatedNormal(0.0, math.sqrt(variance) / 0.87962566103423978)(shape, dtype, path)
 
 
@@ -105,8 +120,15 @@ def _zero() -> Any:
 
 
 def _uniform(shape: tuple[int, ...], dtype: Any, path: str, low: float, high: float) -> Any:
-    return _ops.random_uniform(_key(), _zero(), shape=shape, dtype=_native.dtype(dtype), low=low, high=high,
-                               stream=_stream(path))
+    return _ops.random_uniform(
+        _key(),
+        _zero(),
+        shape=shape,
+        dtype=_native.dtype(dtype),
+        low=low,
+        high=high,
+        stream=_stream(path),
+    )
 
 
 _NAMED: dict[str, Callable[[], Initializer]] = {
@@ -127,11 +149,17 @@ _NAMED: dict[str, Callable[[], Initializer]] = {
 
 
 def get(initializer: Any) -> Callable[..., Any]:
-    """An initializer from its name, an object of this module, or a function (shape, dtype, path)."""
+    """An initializer from a name, an object of this module, or a function (shape, dtype, path)."""
     if isinstance(initializer, str):
         if initializer not in _NAMED:
-            raise ValueError(f"initializer '{initializer}' is not known; accepted are {', '.join(_NAMED)}")
+            raise ValueError(
+                at_line(
+                    f"initializer '{initializer}' is not known; accepted are {', '.join(_NAMED)}"
+                )
+            )
         return _NAMED[initializer]()
     if callable(initializer):
         return initializer
-    raise TypeError(f"initializer {initializer!r} is not accepted; give a name or a function")
+    raise TypeError(
+        at_line(f"initializer {initializer!r} is not accepted; give a name or a function")
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers with Keras's names and defaults. Images are NHWC; convolution kernels are [out, kh, kw, in]."""
+"""Layers with Keras's names and defaults. Images are NHWC; conv kernels are [out, kh, kw, in]."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _native, random
+from ostria._errors import at_line
 from ostria.nn import activations, initializers, regularizers
-from ostria.nn.module import Module, snake_case
+from ostria.nn.module import Module
 
 _ops = _native.ops
 
@@ -21,32 +22,53 @@ def _penalize(module: Module, variable: Any, regularizer: Any) -> None:
 
 def _require_rank(module: Module, shape: tuple[Any, ...], rank: int, meaning: str) -> None:
     if len(shape) != rank:
-        raise ValueError(f"{module.name}: needs an input of rank {rank} ({meaning}), but its shape is {list(shape)}")
+        raise ValueError(
+            at_line(
+                f"{module.name}: needs an input of rank {rank} ({meaning}), but its shape is "
+                f"{list(shape)}"
+            )
+        )
 
 
 def pair(value: Any, what: str) -> tuple[int, int]:
     """(height, width) of an int or a pair."""
     items = (value, value) if isinstance(value, int) else tuple(value)
     if len(items) != 2 or any(not isinstance(i, int) or i < 1 for i in items):
-        raise ValueError(f"{what} {value!r} is not accepted; give a positive integer or a pair of them")
+        raise ValueError(
+            at_line(f"{what} {value!r} is not accepted; give a positive integer or a pair of them")
+        )
     return items
 
 
-def resolve_padding(padding: Any, x_shape: tuple[Any, ...], window: tuple[int, int], strides: tuple[int, int],
-                    dilation: tuple[int, int] = (1, 1)) -> list[int]:
-    """(top, bottom, left, right) for 'valid', 'same' (more below and right, as TensorFlow) or explicit numbers."""
+def resolve_padding(
+    padding: Any,
+    x_shape: tuple[Any, ...],
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    dilation: tuple[int, int] = (1, 1),
+) -> list[int]:
+    """(top, bottom, left, right) for 'valid', 'same' (as TensorFlow) or given numbers."""
     if isinstance(padding, (list, tuple)):
         return [int(p) for p in padding]
     if padding == "valid":
         return [0, 0, 0, 0]
     if padding != "same":
-        raise ValueError(f"padding '{padding}' is not known; accepted are 'valid', 'same', or four numbers (top, bottom, "
-                         "left, right)")
+        raise ValueError(
+            at_line(
+                f"padding '{padding}' is not known; accepted are 'valid', 'same', or four numbers "
+                "(top, bottom, left, right)"
+            )
+        )
     out = []
     for axis in (0, 1):
         size = x_shape[1 + axis]
         if not isinstance(size, int):
-            raise ValueError(f"padding 'same' needs a known height and width, but the input is {list(x_shape)}")
+            raise ValueError(
+                at_line(
+                    "padding 'same' needs a known height and width, but the input is "
+                    f"{list(x_shape)}"
+                )
+            )
         reach = (window[axis] - 1) * dilation[axis] + 1
         total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
         out += [total // 2, total - total // 2]
@@ -54,29 +76,51 @@ def resolve_padding(padding: Any, x_shape: tuple[Any, ...], window: tuple[int, i
 
 
 class Dense(Module):
-    """y = activation(x @ kernel + bias). Input [..., in], output [..., units]; kernel is [in, units]."""
+    """activation(x @ kernel + bias): [..., in] to [..., units]; the kernel is [in, units]."""
 
-    def __init__(self, units: int, activation: Any = None, use_bias: bool = True,
-                 kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-                 kernel_regularizer: Any = None, bias_regularizer: Any = None, *, dtype: Any = "float32",
-                 name: str | None = None):
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         if not isinstance(units, int) or units < 1:
-            raise ValueError(f"Dense: units {units!r} is not accepted; give a positive integer")
+            raise ValueError(
+                at_line(f"Dense: units {units!r} is not accepted; give a positive integer")
+            )
         self.units, self.use_bias, self.dtype = units, use_bias, dtype
         self.activation = activations.get(activation)
-        self._initializers = (initializers.get(kernel_initializer), initializers.get(bias_initializer))
+        self._initializers = (
+            initializers.get(kernel_initializer),
+            initializers.get(bias_initializer),
+        )
         self._regularizers = (kernel_regularizer, bias_regularizer)
 
     def build(self, shape: tuple[Any, ...]) -> None:
         if len(shape) < 2:
-            raise ValueError(f"{self.name}: needs an input of rank 2 or more ([batch, features]), but its shape is "
-                             f"{list(shape)}; add a batch axis with ost.expand_dims")
-        self.kernel = self.add_weight("kernel", (shape[-1], self.units), initializer=self._initializers[0],
-                                      dtype=self.dtype)
+            raise ValueError(
+                at_line(
+                    f"{self.name}: needs an input of rank 2 or more ([batch, features]), but its "
+                    "shape "
+                    f"is {list(shape)}; add a batch axis with ost.expand_dims"
+                )
+            )
+        self.kernel = self.add_weight(
+            "kernel", (shape[-1], self.units), initializer=self._initializers[0], dtype=self.dtype
+        )
         _penalize(self, self.kernel, self._regularizers[0])
         if self.use_bias:
-            self.bias = self.add_weight("bias", (self.units,), initializer=self._initializers[1], dtype=self.dtype)
+            self.bias = self.add_weight(
+                "bias", (self.units,), initializer=self._initializers[1], dtype=self.dtype
+            )
             _penalize(self, self.bias, self._regularizers[1])
 
     def call(self, x: Any) -> Any:
@@ -87,46 +131,94 @@ class Dense(Module):
 
 
 class Conv2D(Module):
-    """2-D convolution. Input [batch, height, width, in], output [batch, height', width', filters]."""
+    """2-D convolution: [batch, height, width, in] to [batch, height', width', filters]."""
 
-    def __init__(self, filters: int, kernel_size: Any, strides: Any = 1, padding: Any = "valid",
-                 dilation_rate: Any = 1, groups: int = 1, activation: Any = None, use_bias: bool = True,
-                 kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-                 kernel_regularizer: Any = None, bias_regularizer: Any = None, *, dtype: Any = "float32",
-                 name: str | None = None):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
         super().__init__(name=name)
-        self.filters, self.groups, self.padding, self.use_bias, self.dtype = filters, groups, padding, use_bias, dtype
+        self.filters, self.groups, self.padding, self.use_bias, self.dtype = (
+            filters,
+            groups,
+            padding,
+            use_bias,
+            dtype,
+        )
         self.kernel_size = pair(kernel_size, "Conv2D: kernel_size")
         self.strides = pair(strides, "Conv2D: strides")
         self.dilation_rate = pair(dilation_rate, "Conv2D: dilation_rate")
         self.activation = activations.get(activation)
-        self._initializers = (initializers.get(kernel_initializer), initializers.get(bias_initializer))
+        self._initializers = (
+            initializers.get(kernel_initializer),
+            initializers.get(bias_initializer),
+        )
         self._regularizers = (kernel_regularizer, bias_regularizer)
 
     def build(self, shape: tuple[Any, ...]) -> None:
         _require_rank(self, shape, 4, "[batch, height, width, channels]")
         channels = shape[-1]
         if isinstance(channels, int) and (channels % self.groups or self.filters % self.groups):
-            raise ValueError(f"{self.name}: {channels} input channels and {self.filters} filters do not split into "
-                             f"{self.groups} groups")
-        self.kernel = self.add_weight("kernel", (self.filters, *self.kernel_size, channels // self.groups),
-                                      initializer=self._initializers[0], dtype=self.dtype)
+            raise ValueError(
+                at_line(
+                    f"{self.name}: {channels} input channels and {self.filters} filters do not "
+                    "split "
+                    f"into {self.groups} groups"
+                )
+            )
+        self.kernel = self.add_weight(
+            "kernel",
+            (self.filters, *self.kernel_size, channels // self.groups),
+            initializer=self._initializers[0],
+            dtype=self.dtype,
+        )
         _penalize(self, self.kernel, self._regularizers[0])
         if self.use_bias:
-            self.bias = self.add_weight("bias", (self.filters,), initializer=self._initializers[1], dtype=self.dtype)
+            self.bias = self.add_weight(
+                "bias", (self.filters,), initializer=self._initializers[1], dtype=self.dtype
+            )
             _penalize(self, self.bias, self._regularizers[1])
 
     def call(self, x: Any) -> Any:
-        padding = resolve_padding(self.padding, x.shape, self.kernel_size, self.strides, self.dilation_rate)
-        y = _ops.conv2d(x, self.kernel, strides=self.strides, padding=padding, dilation=self.dilation_rate,
-                        groups=self.groups)
+        padding = resolve_padding(
+            self.padding, x.shape, self.kernel_size, self.strides, self.dilation_rate
+        )
+        y = _ops.conv2d(
+            x,
+            self.kernel,
+            strides=self.strides,
+            padding=padding,
+            dilation=self.dilation_rate,
+            groups=self.groups,
+        )
         if self.use_bias:
             y = y + self.bias
         return self.activation(y)
 
 
 class _Pool2D(Module):
-    def __init__(self, pool_size: Any = 2, strides: Any = None, padding: Any = "valid", *, name: str | None = None):
+    def __init__(
+        self,
+        pool_size: Any = 2,
+        strides: Any = None,
+        padding: Any = "valid",
+        *,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         kind = type(self).__name__
         self.pool_size = pair(pool_size, f"{kind}: pool_size")
@@ -135,8 +227,11 @@ class _Pool2D(Module):
 
     def _attributes(self, x: Any) -> dict[str, Any]:
         _require_rank(self, x.shape, 4, "[batch, height, width, channels]")
-        return {"window": self.pool_size, "strides": self.strides,
-                "padding": resolve_padding(self.padding, x.shape, self.pool_size, self.strides)}
+        return {
+            "window": self.pool_size,
+            "strides": self.strides,
+            "padding": resolve_padding(self.padding, x.shape, self.pool_size, self.strides),
+        }
 
 
 class MaxPool2D(_Pool2D):
@@ -166,21 +261,41 @@ class GlobalAveragePooling2D(Module):
 
 
 class BatchNormalization(Module):
-    """Normalises over all axes but the last; moving averages are used outside training (Ioffe, Szegedy 2015)."""
+    """Normalises over all axes but the last (Ioffe, Szegedy 2015); else by moving averages."""
 
-    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, center: bool = True, scale: bool = True, *,
-                 dtype: Any = "float32", name: str | None = None):
+    def __init__(
+        self,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
         super().__init__(name=name)
-        self.momentum, self.epsilon, self.center, self.scale, self.dtype = momentum, epsilon, center, scale, dtype
+        self.momentum, self.epsilon, self.center, self.scale, self.dtype = (
+            momentum,
+            epsilon,
+            center,
+            scale,
+            dtype,
+        )
 
     def build(self, shape: tuple[Any, ...]) -> None:
         channels = (shape[-1],)
-        self.gamma = self.add_weight("gamma", channels, initializer="ones", dtype=self.dtype, trainable=self.scale)
-        self.beta = self.add_weight("beta", channels, initializer="zeros", dtype=self.dtype, trainable=self.center)
-        self.moving_mean = self.add_weight("moving_mean", channels, initializer="zeros", dtype=self.dtype,
-                                           trainable=False)
-        self.moving_variance = self.add_weight("moving_variance", channels, initializer="ones", dtype=self.dtype,
-                                               trainable=False)
+        self.gamma = self.add_weight(
+            "gamma", channels, initializer="ones", dtype=self.dtype, trainable=self.scale
+        )
+        self.beta = self.add_weight(
+            "beta", channels, initializer="zeros", dtype=self.dtype, trainable=self.center
+        )
+        self.moving_mean = self.add_weight(
+            "moving_mean", channels, initializer="zeros", dtype=self.dtype, trainable=False
+        )
+        self.moving_variance = self.add_weight(
+            "moving_variance", channels, initializer="ones", dtype=self.dtype, trainable=False
+        )
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or not self.trainable:
@@ -189,22 +304,35 @@ class BatchNormalization(Module):
         y, mean, variance = _ops.batch_norm(x, self.gamma, self.beta, epsilon=self.epsilon)[:3]
         keep = self.momentum
         self.moving_mean.assign(self.moving_mean * keep + _ops.stop_gradient(mean) * (1.0 - keep))
-        self.moving_variance.assign(self.moving_variance * keep + _ops.stop_gradient(variance) * (1.0 - keep))
+        self.moving_variance.assign(
+            self.moving_variance * keep + _ops.stop_gradient(variance) * (1.0 - keep)
+        )
         return y
 
 
 class LayerNormalization(Module):
     """Normalises each example over its last axis (Ba, Kiros, Hinton 2016)."""
 
-    def __init__(self, epsilon: float = 1e-3, center: bool = True, scale: bool = True, *, dtype: Any = "float32",
-                 name: str | None = None):
+    def __init__(
+        self,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         self.epsilon, self.center, self.scale, self.dtype = epsilon, center, scale, dtype
 
     def build(self, shape: tuple[Any, ...]) -> None:
         features = (shape[-1],)
-        self.gamma = self.add_weight("gamma", features, initializer="ones", dtype=self.dtype, trainable=self.scale)
-        self.beta = self.add_weight("beta", features, initializer="zeros", dtype=self.dtype, trainable=self.center)
+        self.gamma = self.add_weight(
+            "gamma", features, initializer="ones", dtype=self.dtype, trainable=self.scale
+        )
+        self.beta = self.add_weight(
+            "beta", features, initializer="zeros", dtype=self.dtype, trainable=self.center
+        )
 
     def call(self, x: Any) -> Any:
         return _ops.layer_norm(x, self.gamma, self.beta, epsilon=self.epsilon)[0]
@@ -216,7 +344,11 @@ class Dropout(Module):
     def __init__(self, rate: float, *, generator: Any = None, name: str | None = None):
         super().__init__(name=name)
         if not 0 <= rate < 1:
-            raise ValueError(f"Dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1")
+            raise ValueError(
+                at_line(
+                    f"Dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1"
+                )
+            )
         self.rate, self.generator = rate, generator
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -226,15 +358,30 @@ class Dropout(Module):
 class Embedding(Module):
     """Rows of a table: integer input [...], output [..., output_dim]."""
 
-    def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform",
-                 embeddings_regularizer: Any = None, *, dtype: Any = "float32", name: str | None = None):
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         self.input_dim, self.output_dim, self.dtype = input_dim, output_dim, dtype
-        self._initializer, self._regularizer = initializers.get(embeddings_initializer), embeddings_regularizer
+        self._initializer, self._regularizer = (
+            initializers.get(embeddings_initializer),
+            embeddings_regularizer,
+        )
 
     def build(self, shape: tuple[Any, ...]) -> None:
-        self.embeddings = self.add_weight("embeddings", (self.input_dim, self.output_dim),
-                                          initializer=self._initializer, dtype=self.dtype)
+        self.embeddings = self.add_weight(
+            "embeddings",
+            (self.input_dim, self.output_dim),
+            initializer=self._initializer,
+            dtype=self.dtype,
+        )
         _penalize(self, self.embeddings, self._regularizer)
 
     def call(self, x: Any) -> Any:
@@ -278,7 +425,9 @@ class Sequential(Module):
             TypeError: it is no Module.
         """
         if not isinstance(layer, Module):
-            raise TypeError(f"Sequential: {layer!r} is no layer; wrap functions in nn.Activation")
+            raise TypeError(
+                at_line(f"Sequential: {layer!r} is no layer; wrap functions in nn.Activation")
+            )
         base = layer.name
         taken = {other._scope_name for other in self.layers}
         name, number = base, 0

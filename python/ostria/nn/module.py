@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Module: a tree of Variables with a `call`. Weights are made at the first call, from the input's shape."""
+"""Module: a tree of Variables with a `call`. Weights are made at the first call."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from ostria import _native, _scope
+from ostria._errors import at_line
 from ostria.nn import initializers
 
 
 def snake_case(name: str) -> str:
-    """`Conv2D` is `conv2d`, `LayerNormalization` is `layer_normalization`: names as Keras gives them."""
+    """`Conv2D` is `conv2d`, `LayerNormalization` is `layer_normalization`: Keras's names."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 class Module:
-    """Base of layers and models. Subclasses define `call(self, x, …)` and may define `build(self, shape)`.
+    """Base of layers and models. Subclasses define `call(self, x, …)`, perhaps `build(self,
+    shape)`.
 
-    Attributes that are Modules, or lists and tuples of Modules, are children; Variables are weights. The name
-    of a weight is its path, `encoder/dense_1/kernel`: the attribute names from the root, which is what
-    checkpoints use. `training=` is passed on to every `call` that takes it.
+    Attributes that are Modules, or lists and tuples of them, are children; Variables are weights.
+    The name of a weight is its path, `encoder/dense_1/kernel`: the attribute names from the root,
+    which is what checkpoints use. `training=` is passed on to every `call` that takes it.
     """
 
     _takes_training: ClassVar[bool] = False
@@ -43,9 +45,11 @@ class Module:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
-        raise NotImplementedError(f"{type(self).__name__} has no call(); define `def call(self, x): …`")
+        raise NotImplementedError(
+            at_line(f"{type(self).__name__} has no call(); define `def call(self, x): …`")
+        )
 
-    def build(self, *shapes: tuple[Any, ...]) -> None:
+    def build(self, *args: Any, **kwargs: Any) -> None:
         """Makes the weights for inputs of these shapes; called once, before the first `call`."""
 
     def __call__(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
@@ -119,20 +123,34 @@ class Module:
         trainable = {v.id for v in self.trainable_variables}
         return [v for v in self.variables if v.id not in trainable]
 
-    def add_weight(self, name: str, shape: tuple[int, ...], *, initializer: Any = "glorot_uniform",
-                   dtype: Any = "float32", trainable: bool = True) -> Any:
-        """Makes a Variable below this module's path; its first value depends on the seed and the path only.
+    def add_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        initializer: Any = "glorot_uniform",
+        dtype: Any = "float32",
+        trainable: bool = True,
+    ) -> Any:
+        """Makes a Variable below this module's path; seed and path alone fix its first value.
 
         Raises:
             ValueError: a size is not known (a symbolic dimension), or the name is taken.
         """
         for size in shape:
             if not isinstance(size, int):
-                raise ValueError(f"{self.name}: weight '{name}' needs the size `{size}`, which is not known while "
-                                 f"tracing (shape {list(shape)}); only the batch dimension may be unknown")
+                raise ValueError(
+                    at_line(
+                        f"{self.name}: weight '{name}' needs the size `{size}`, which is not known "
+                        f"while tracing (shape {list(shape)}); only the batch dimension may be "
+                        "unknown"
+                    )
+                )
         path = f"{self._path}/{name}" if self._path else name
         if any(v.name == path for v in self.variables):
-            raise ValueError(f"{self.name}: there is a weight '{path}' already; give it another name")
+            raise ValueError(
+                at_line(f"{self.name}: there is a weight '{path}' already; give it another name")
+            )
         sharing = _scope.sharing()
         if sharing is not None and path in sharing.variables:
             return _same(self.name, sharing.variables[path], shape, dtype)
@@ -143,12 +161,12 @@ class Module:
         return variable
 
     def add_loss(self, loss: Callable[[], Any]) -> None:
-        """Adds a term to the training loss, such as a weight penalty: a function without arguments."""
+        """Adds a term to the training loss, such as a weight penalty: a function of nothing."""
         self._losses.append(loss)
 
     @property
     def losses(self) -> list[Any]:
-        """The values of all such terms of the tree, as scalars; call it where the loss is computed."""
+        """The values of all such terms of the tree, as scalars; read it where the loss is made."""
         return [loss() for module in self.modules() for loss in module._losses]
 
     # --- State as a dictionary --------------------------------------------------------------------
@@ -158,8 +176,13 @@ class Module:
         state: dict[str, Any] = {}
         for v in self.variables:
             if v.name in state:
-                raise ValueError(f"{self.name}: two variables are named '{v.name}'; make both modules attributes of "
-                                 "one parent, so that their paths differ")
+                raise ValueError(
+                    at_line(
+                        f"{self.name}: two variables are named '{v.name}'; make both modules "
+                        "attributes "
+                        "of one parent, so that their paths differ"
+                    )
+                )
             state[v.name] = v
         return state
 
@@ -172,15 +195,26 @@ class Module:
         state = self.state_dict()
         missing, extra = sorted(set(state) - set(values)), sorted(set(values) - set(state))
         if strict and (missing or extra):
-            raise ValueError(f"{self.name}: the state does not fit: missing {missing or 'nothing'}, left over "
-                             f"{extra or 'nothing'}; use strict=False to load what fits")
+            raise ValueError(
+                at_line(
+                    f"{self.name}: the state does not fit: missing {missing or 'nothing'}, left "
+                    "over "
+                    f"{extra or 'nothing'}; use strict=False to load what fits"
+                )
+            )
         for name in set(state) & set(values):
             state[name].assign(values[name])
 
-    def summary(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
-                print_fn: Callable[[str], Any] | None = print) -> str:
+    def summary(
+        self,
+        input_shape: tuple[int | None, ...] | None = None,
+        *,
+        batch: int = 1,
+        print_fn: Callable[[str], Any] | None = print,
+    ) -> str:
         """A table of layers: output shape, parameters, FLOPs and memory (see `nn.summary`)."""
         from ostria.nn.summary import summarize
+
         text = summarize(self, input_shape, batch=batch)
         if print_fn is not None:
             print_fn(text)
@@ -190,6 +224,10 @@ class Module:
 def _same(module: str, variable: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     if tuple(variable.shape) == tuple(shape) and variable.dtype == _native.dtype(dtype):
         return variable
-    raise ValueError(f"{module}: weight '{variable.name}' is {variable.dtype}{list(variable.shape)} since an earlier "
-                     f"call of the same function, but {_native.dtype(dtype)}{list(shape)} now; make modules in the same "
-                     "order and with the same sizes every time")
+    raise ValueError(
+        at_line(
+            f"{module}: weight '{variable.name}' is {variable.dtype}{list(variable.shape)} since an "
+            f"earlier call of the same function, but {_native.dtype(dtype)}{list(shape)} now; make "
+            "modules in the same order and with the same sizes every time"
+        )
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ostria import _native
+from ostria._errors import at_line
 
 _ops = _native.ops
 
@@ -27,12 +28,12 @@ class L1L2:
         return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
 
-def L1(l1: float = 0.01) -> L1L2:  # noqa: N802
+def L1(l1: float = 0.01) -> L1L2:
     """l1 * sum(|w|); Keras's default strength."""
     return L1L2(l1=l1)
 
 
-def L2(l2: float = 0.01) -> L1L2:  # noqa: N802
+def L2(l2: float = 0.01) -> L1L2:
     """l2 * sum(w²); Keras's default strength."""
     return L1L2(l2=l2)
 
@@ -44,4 +45,9 @@ def get(regularizer: Any) -> Any:
         return regularizer
     if regularizer in named:
         return named[regularizer]()
-    raise ValueError(f"regularizer {regularizer!r} is not known; accepted are {', '.join(named)}, or a function")
+    raise ValueError(
+        at_line(
+            f"regularizer {regularizer!r} is not known; accepted are {', '.join(named)}, or a "
+            "function"
+        )
+    )
