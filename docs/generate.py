@@ -130,7 +130,7 @@ def python_signature(function: Callable[..., Any]) -> tuple[str, str]:
         if p.kind is p.KEYWORD_ONLY and not keyword_only:
             parameters.append("*")
             keyword_only = True
-        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        star = "*" * ((p.kind is p.VAR_POSITIONAL) + 2 * (p.kind is p.VAR_KEYWORD))
         default = "" if p.default is p.empty else f" = {clean_default(repr(p.default))}"
         parameters.append(f"{star}{p.name}: Any{default}")
         keyword_only = keyword_only or p.kind is p.VAR_POSITIONAL

@@ -99,6 +99,13 @@ void BindTrace(py::module_& m) {
       })
       .def("variables", [](const Trace& t) { return t.variables(); })
       .def("captures", [](const Trace& t) { return t.captures(); })
+      .def("flops", [](Trace& t) {
+        py::list all;
+        const Graph& g = t.graph();
+        for (NodeId n = g.first(); n.valid(); n = g.next(n)) all.append(Flops(g, n));
+        return all;
+      }, "Floating-point operations of each node so far, in program order.")
+      .def_property_readonly("num_nodes", [](Trace& t) { return t.graph().num_nodes(); })
       .def("text", [](const Trace& t) { return Print(const_cast<Trace&>(t).graph()); });
   m.def("current_trace", []() -> py::object {
     Trace* t = Trace::Current();

@@ -57,7 +57,6 @@ _SUBMODULES = (
     "io",
     "random",
     "diagnose",
-    "testing",
     "train",
 )
 

@@ -106,7 +106,8 @@ def _namespace(x: Any, *, api_version: str | None = None) -> Any:
 
 def install() -> None:
     """Adds the methods to the native classes; called once by the package."""
-    for cls in (_native.Tensor, _native.Variable):
+    classes: tuple[Any, ...] = (_native.Tensor, _native.Variable)
+    for cls in classes:
         cls.__bool__ = _number(bool, "bool()")
         cls.__float__ = _number(float, "float()")
         cls.__int__ = _number(int, "int()")
@@ -129,9 +130,10 @@ def install() -> None:
             op = getattr(_native.ops, name, None)
             if op is not None:
                 setattr(cls, name, _method(op))
-    _native.Tensor.__repr__ = _repr
-    _native.Tensor.to_device = lambda x, device, *, stream=None: F.asarray(x, device=device)
-    sym = _native.SymInt
+    tensor: Any = _native.Tensor
+    sym: Any = _native.SymInt
+    tensor.__repr__ = _repr
+    tensor.to_device = lambda x, device, *, stream=None: F.asarray(x, device=device)
     sym.__bool__ = _symint_error("bool()")
     sym.__int__ = _symint_error("int()")
     sym.__float__ = _symint_error("float()")

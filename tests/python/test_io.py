@@ -301,11 +301,3 @@ def test_records(tmp_path: Path) -> None:
     damage(path, 2)
     with pytest.raises(ValueError, match=rf"{path}: damaged at byte 37: the checksum of a record"):
         list(io.RecordReader(path))
-
-
-def test_importing_io_loads_no_numpy_and_no_extension() -> None:
-    code = (
-        "import sys, ostria.io; "
-        "assert 'numpy' not in sys.modules and 'ostria._native' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -29,6 +29,7 @@ class Module:
     """
 
     _takes_training: ClassVar[bool] = False
+    _observer: ClassVar[Callable[..., Any] | None] = None  # see nn.summary
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -42,6 +43,7 @@ class Module:
         self._scope_name = ""
         self._path = ""
         self._losses: list[Callable[[], Any]] = []
+        self._input_types: list[tuple[Any, tuple[Any, ...]]] = []
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
@@ -58,10 +60,13 @@ class Module:
         with _scope.scope(name):
             if not self.built:
                 self._path = _scope.path()
-                self.build(*(tuple(a.shape) for a in args if hasattr(a, "shape")))
+                self._input_types = [(a.dtype, tuple(a.shape)) for a in args if hasattr(a, "shape")]
+                self.build(*(shape for _, shape in self._input_types))
                 self.built = True
             if self._takes_training:
                 kwargs["training"] = training
+            if Module._observer is not None:
+                return Module._observer(self, lambda: self.call(*args, **kwargs))
             return self.call(*args, **kwargs)
 
     # --- The tree ---------------------------------------------------------------------------------
@@ -207,18 +212,70 @@ class Module:
 
     def summary(
         self,
-        input_shape: tuple[int | None, ...] | None = None,
+        input_shape: Any = None,
         *,
         batch: int = 1,
+        dtype: Any = None,
         print_fn: Callable[[str], Any] | None = print,
     ) -> str:
-        """A table of layers: output shape, parameters, FLOPs and memory (see `nn.summary`)."""
+        """Prints and returns a table of layers: output shape, parameters, FLOPs, memory; totals.
+
+        Args:
+            input_shape: sizes with the batch in front, None for `batch`; a list of them for several
+                inputs; by default that of the first call. A model without weights yet is built.
+            batch: what None stands for.
+            dtype: of the inputs, by default that of the first call or float32.
+            print_fn: where the text goes; None prints nothing.
+
+        Raises:
+            ValueError: the model was never called and no `input_shape` is given.
+        """
         from ostria.nn.summary import summarize
 
-        text = summarize(self, input_shape, batch=batch)
+        text = summarize(self, input_shape, batch=batch, dtype=dtype)
         if print_fn is not None:
             print_fn(text)
         return text
+
+    def memory_plan(
+        self,
+        batch: int,
+        input_shape: Any = None,
+        *,
+        training: bool = False,
+        optimizer: Any = None,
+        loss: Callable[[Any], Any] | None = None,
+        dtype: Any = None,
+        memory_limit: int | None = None,
+    ) -> dict[str, int]:
+        """Bytes that one step takes, by kind and in all (`peak_bytes`), before any step runs.
+
+        Args:
+            batch: examples per step.
+            input_shape: as in `summary`.
+            training: plan forward, backward and update instead of inference.
+            optimizer: whose update and state to plan; plain SGD by default.
+            loss: from the model's output to a scalar; the mean of squares by default.
+            dtype: as in `summary`.
+            memory_limit: bytes that the plan may take.
+
+        Raises:
+            OutOfMemoryError: the plan is over `memory_limit`; names the largest values and their
+                lines.
+            ValueError: the model was never called and no `input_shape` is given.
+        """
+        from ostria.nn.summary import input_types, plan_of
+
+        shapes, dtypes = input_types(self, input_shape, batch, dtype, "memory_plan")
+        return plan_of(
+            self,
+            shapes,
+            dtypes,
+            training=training,
+            optimizer=optimizer,
+            loss=loss,
+            memory_limit=memory_limit,
+        )
 
 
 def _same(module: str, variable: Any, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -226,8 +283,8 @@ def _same(module: str, variable: Any, shape: tuple[int, ...], dtype: Any) -> Any
         return variable
     raise ValueError(
         at_line(
-            f"{module}: weight '{variable.name}' is {variable.dtype}{list(variable.shape)} since an "
-            f"earlier call of the same function, but {_native.dtype(dtype)}{list(shape)} now; make "
+            f"{module}: weight '{variable.name}' is {variable.dtype}{list(variable.shape)} since "
+            f"an earlier call of this function, but {_native.dtype(dtype)}{list(shape)} now; make "
             "modules in the same order and with the same sizes every time"
         )
     )

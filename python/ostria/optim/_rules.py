@@ -9,7 +9,7 @@ from typing import Any
 from ostria import _keywords, _native
 from ostria.optim._optimizer import Optimizer
 
-_ops = _native.ops
+_ops: Any = _native.ops  # slots are splatted, which a checker cannot count
 Rate = float | Callable[[Any], Any]
 
 
