@@ -122,7 +122,8 @@ install_into() {
 }
 install_into .venv
 if [ "$mode" = bench ]; then
-  environment .venv-bench requirements/bench.txt "PyTorch and JAX: several GB"
+  environment .venv-bench requirements/bench.txt "NumPy, and Matplotlib for the chart"
   install_into .venv-bench
+  .venv-bench/bin/python -m benchmarks.peers
 fi
 ln -sfn "$tag" build/current

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pure parts of benchmarks/: statistics, ratios, record format, stand-in libraries, table.
+
+No framework is needed; the measuring itself runs in `make bench`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import driver, machine, stats, stubs, suites  # noqa: E402
+from benchmarks.models import data  # noqa: E402
+
+
+def record(framework: str, median: float, **fields: Any) -> dict[str, Any]:
+    """A record with windows 10 % around the median."""
+    windows = [0.9 * median, median, 1.1 * median]
+    base = {"workload": "mlp", "mode": "compile", "batch": 32, "metric": "steps/s"}
+    rest = {"first_step_s": 0.1, "peak_rss_mb": 100.0, "final_loss": 2.25, "windows": windows}
+    return {"framework": framework, **base, **stats.summary(windows), **rest, **fields}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_percentile_is_numpys(count: int, share: float) -> None:
+    values = np.random.default_rng(count).random(count).tolist()
+    assert stats.percentile(values, share) == pytest.approx(np.percentile(values, 100 * share))
+
+
+def test_percentile_refuses_nothing_and_nonsense() -> None:
+    with pytest.raises(ValueError, match="at least one value"):
+        stats.percentile([], 0.5)
+    with pytest.raises(ValueError, match="share 50 is not accepted"):
+        stats.percentile([1.0], 50)
+
+
+def test_growth_exponent() -> None:
+    sizes = [10.0, 100.0, 1000.0]
+    assert stats.growth_exponent(sizes, [3 * s for s in sizes]) == pytest.approx(1)
+    assert stats.growth_exponent(sizes, [s**1.5 for s in sizes]) == pytest.approx(1.5)
+    assert stats.growth_exponent(sizes, [4.0, 4.0, 4.0]) == pytest.approx(0)
+    with pytest.raises(ValueError, match="at least two sizes"):
+        stats.growth_exponent([5, 5], [1, 2])
+    with pytest.raises(ValueError, match="positive"):
+        stats.growth_exponent([5, 6], [0, 2])
+
+
+def test_ratio_takes_the_best_mode_of_the_best_peer() -> None:
+    records = [
+        record("ostria", 3000.0),
+        record("ostria", 100.0, mode="slow"),
+        record("torch", 1000.0),
+        record("jax", 1500.0, mode="jit"),
+        record("jax", 2000.0, mode="scan"),
+    ]
+    (row,) = stats.ratios(records)
+    assert (row["mode"], row["peer"], row["peer_mode"]) == ("compile", "jax", "scan")
+    assert row["ratio"] == pytest.approx(1.5)
+    assert (row["target"], row["met"]) == (1.4, True)
+    assert row["p10"] == pytest.approx(1.5) == row["p90"]  # window by window, not of sorted ends
+
+
+def test_ratio_of_times_is_upside_down() -> None:
+    kind = {"workload": "startup", "metric": "s"}
+    (row,) = stats.ratios([record("ostria", 0.5, **kind), record("torch", 0.8, **kind)])
+    assert row["ratio"] == pytest.approx(1.6)
+    assert (row["target"], row["met"]) == (2.0, False)
+
+
+def test_a_named_yardstick_ignores_faster_others() -> None:
+    kind = {"workload": "compiled_call", "metric": "us/call", "batch": 1}
+    records = [
+        record("ostria", 2.0, **kind),
+        record("jax", 4.0, **kind),
+        record("torch", 1.0, **kind),
+    ]
+    (row,) = stats.ratios(records)
+    assert (row["peer"], row["ratio"]) == ("jax", pytest.approx(2.0))
+
+
+def test_no_ratio_without_both_sides() -> None:
+    assert stats.ratios([record("ostria", 1.0)]) == []
+    assert stats.ratios([record("torch", 1.0)]) == []
+    with pytest.raises(ValueError, match="one metric"):
+        stats.best([record("torch", 1.0), record("jax", 1.0, metric="s")])
+
+
+def test_limits_judge_our_own_figures() -> None:
+    own = {"workload": "executor", "metric": "ns/node", "batch": 1000, "mode": "null"}
+    good, bad = stats.limits([record("ostria", 49.0, **own), record("ostria", 51.0, **own)])
+    assert (good["met"], bad["met"]) == (True, False)
+    assert stats.ratios([record("ostria", 49.0, **own), record("torch", 1.0, **own)]) == []
+
+
+def test_a_skipped_step_shows_in_the_losses() -> None:
+    records = [record("ostria", 1.0), record("torch", 1.0), record("jax", 1.0, final_loss=2.2501)]
+    assert stats.same_losses(records, 1e-4) == []
+    records[0]["final_loss"] = 2.26
+    (problem,) = stats.same_losses(records, 1e-4)
+    assert "ostria (compile) has the loss 2.26" in problem
+    records[0]["final_loss"] = float("nan")
+    assert len(stats.same_losses(records, 1e-4)) == 1
+    other = record("torch", 1.0, batch=1, final_loss=9.0)
+    assert stats.same_losses([record("jax", 1.0), other], 1e-4) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("batch", "32", "wrong type"),
+        ("batch", True, "wrong type"),
+        ("metric", None, "wrong type"),
+        ("median", float("nan"), "finite"),
+        ("final_loss", float("inf"), "finite"),
+        ("p90", 1.0, "p10 <= median <= p90"),
+    ],
+)
+def test_record_format(field: str, value: Any, message: str) -> None:
+    good = record("ostria", 10.0)
+    stats.check_record(good)
+    with pytest.raises(ValueError, match=message):
+        stats.check_record(good | {field: value})
+    del good[field]
+    with pytest.raises(ValueError, match=f"'{field}' is missing"):
+        stats.check_record(good)
+
+
+def test_report_shows_ratio_target_and_misses() -> None:
+    own = {"workload": "trace_plan", "metric": "us/node", "batch": 50000, "mode": "null"}
+    text = stats.report(
+        [record("ostria", 1000.0), record("jax", 2000.0), record("ostria", 19.0, **own)]
+    )
+    missed = next(line for line in text.splitlines() if "MISSED" in line)
+    assert missed.split() == [
+        *("mlp", "[steps/s]", "compile", "jax", "(compile)", "32"),
+        *("1,000", "2,000", "0.50", "0.50..0.50", "1.40", "MISSED"),
+    ]
+    budget = next(line for line in text.splitlines() if line.startswith("trace_plan"))
+    assert budget.split() == ["trace_plan", "null", "us/node", "50000", "19.0", "20.0", "met"]
+    assert stats.report([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0, "0"),
+        (0.01234, "0.0123"),
+        (3.14159, "3.14"),
+        (27.18, "27.2"),
+        (12345.6, "12,346"),
+    ],
+)
+def test_number(value: float | None, text: str) -> None:
+    assert stats.number(value) == text
+
+
+def test_every_target_has_a_suite() -> None:
+    found = {(s.workload, b): s for s in suites.all_suites() for b in s.batches}
+    assert set(stats.PEER_TARGETS) <= set(found)
+    assert set(stats.NAMED_TARGETS) <= {s.workload for s in found.values()}
+    for suite in found.values():
+        assert suite.modes[stats.OURS]
+        assert suite.single or {"torch", "jax"} <= set(suite.modes)
+
+
+def test_only_names_modules_or_workloads() -> None:
+    assert [s.workload for s in suites.all_suites(["eager"])] == ["eager_add", "compiled_call"]
+    assert [s.workload for s in suites.all_suites(["compiled_call", "mlp"])] == [
+        "mlp",
+        "compiled_call",
+    ]
+    with pytest.raises(ValueError, match="'mpl' is not known; accepted are cnn, compiled_call"):
+        suites.all_suites(["mpl"])
+
+
+def test_value_of_a_window() -> None:
+    (mlp,), (cnn,) = suites.all_suites(["mlp"]), suites.all_suites(["cnn"])
+    (call,) = suites.all_suites(["compiled_call"])
+    assert mlp.value(300, 2.0, 128) == pytest.approx(150)
+    assert cnn.value(10, 2.0, 128) == pytest.approx(640)
+    assert call.value(1000, 0.004, 1) == pytest.approx(4)
+
+
+def test_weights_and_examples_are_the_same_every_time() -> None:
+    for weights in (data.mlp_weights, data.cnn_weights):
+        for (w, b), (w_again, b_again) in zip(weights(), weights(), strict=True):
+            assert np.array_equal(w, w_again) and np.array_equal(b, b_again)
+            assert w.dtype == b.dtype == np.float32
+    x, y = data.examples(3, (5,))
+    assert x.shape == (data.POOL, 3, 5) and y.shape == (data.POOL, 3)
+    assert not np.array_equal(x[0], x[1])
+    few, _ = data.examples(3, (5,), pool=1)
+    assert np.array_equal(few[0], x[0])
+
+
+def test_protocol_has_enough_windows() -> None:
+    for protocol in (driver.Protocol(), driver.Protocol.quick()):
+        assert min(protocol.windows, protocol.processes) >= 5
+
+
+def test_machine_is_json() -> None:
+    place = machine.describe()
+    assert json.loads(json.dumps(place)) == place
+    assert machine.slug("AMD EPYC(tm) 9B45, 2 cores") == "amd-epyc-tm-9b45-2-cores"
+    assert machine.slug("()") == "cpu"
+    busy, now = machine.cpu_ticks()
+    assert 0 < busy <= now * len(machine.cores()) * 1.01
+
+
+class CountingWorker(driver.Worker):
+    """A worker that takes a millisecond a step, without a process."""
+
+    def __init__(self, stride: int):
+        self.first, self.calls = {"stride": stride}, []
+
+    def run(self, steps: int) -> dict[str, Any]:
+        self.calls.append(steps)
+        return {"seconds": steps * 1e-3}
+
+
+@pytest.mark.parametrize("stride", [1, 32])
+def test_calibration_fills_a_window_with_whole_calls(stride: int) -> None:
+    worker = CountingWorker(stride)
+    worker.calibrate(0.5)
+    assert worker.steps % stride == 0
+    assert 500 <= worker.steps <= 500 + stride
+    assert all(steps % stride == 0 for steps in worker.calls)
+
+
+@pytest.mark.skipif(
+    not shutil.which("gcc") or not shutil.which("readelf"), reason="needs gcc and readelf"
+)
+def test_stand_in_libraries_load_and_leave_real_ones_alone(tmp_path: Path) -> None:
+    torch, cuda = tmp_path / "torch" / "lib", tmp_path / "nvidia" / "cu13" / "lib"
+    torch.mkdir(parents=True)
+    cuda.mkdir(parents=True)
+
+    def build(source: str, output: Path, *more: str) -> None:
+        (tmp_path / "source.c").write_text(source)
+        command = ["gcc", "-shared", "-fPIC", "-o", str(output), str(tmp_path / "source.c"), *more]
+        subprocess.run(command, check=True)
+
+    # A library like torch's: wants a versioned and a plain CUDA library, calls neither when loaded.
+    real = tmp_path / "libcublas.so.13"
+    (tmp_path / "map").write_text("libcublas.so.13 { *; };")
+    build(
+        "void cublasGemm(void) {}",
+        real,
+        f"-Wl,-soname,{real.name},--version-script={tmp_path / 'map'}",
+    )
+    build("void ncclReduce(void) {}", cuda / "libnccl.so.2", "-Wl,-soname,libnccl.so.2")
+    user = "void cublasGemm(void); void ncclReduce(void); void (*address)(void) = cublasGemm;"
+    user += "int answer(int x) { if (x) { cublasGemm(); ncclReduce(); } return 42; }"
+    libraries = [str(real), str(cuda / "libnccl.so.2"), "-Wl,-rpath,$ORIGIN/../../nvidia/cu13/lib"]
+    build(user, torch / "libtorch_cuda.so", *libraries)
+    real.unlink()
+    kept = (cuda / "libnccl.so.2").read_bytes()
+
+    def load() -> str:
+        code = f"import ctypes; print(ctypes.CDLL({str(torch / 'libtorch_cuda.so')!r}).answer(0))"
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True
+        ).stdout.strip()
+
+    assert load() == ""
+    assert stubs.write(tmp_path) == ["libcublas.so.13"]
+    assert load() == "42"
+    assert (cuda / "libnccl.so.2").read_bytes() == kept
+    assert stubs.write(tmp_path) == []
