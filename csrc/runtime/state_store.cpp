@@ -98,6 +98,7 @@ std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& 
     }
     v->id_ = r.next_variable++;
   }
+  v->trainable = false;  // an optimizer writes it
   v->name_ = StrCat(of->name_, "/", kind);
   v->dtype_ = of->dtype_;
   v->shape_ = of->shape_;

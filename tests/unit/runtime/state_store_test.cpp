@@ -42,6 +42,7 @@ TEST(StateStore, SlotsMirrorTheirVariables) {
   EXPECT_EQ(ma->chunk_id(), mb->chunk_id());
   EXPECT_NE(ma->chunk_id(), vb->chunk_id());
   EXPECT_EQ(mb->name(), "b/adam_m");
+  EXPECT_FALSE(mb->trainable);
   EXPECT_EQ(vb->Snapshot().data<float>()[4], 0.5f);
 }
 
