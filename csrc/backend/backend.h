@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kind of device offers to the runtime: its implementations and its memory. backend/cpu, /cuda
-// and /null implement it and nobody includes them: the runtime finds them through FindBackend.
+// What a kind of device offers to the runtime: its implementations and its memory. backend/cpu,
+// /cuda and /null implement it and nobody includes them: the runtime finds them through
+// FindBackend.
 #pragma once
 
 #include <cstddef>

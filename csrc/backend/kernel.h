@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Implementations of ops: per backend an ordered list of KernelDefs, as oneDNN keeps; the first that
-// supports a node wins. A NodeDesc holds no live device, so a plan for any device can be made anywhere.
+// Implementations of ops: per backend an ordered list of KernelDefs, as oneDNN keeps; the first
+// that supports a node wins. A NodeDesc holds no live device, so a plan for any device can be made
+// anywhere.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ namespace ostria {
 /// What a plan may know of a device.
 struct DeviceProps {
   DeviceKind kind = DeviceKind::kCpu;
-  std::string name;        // "cpu", "cuda:sm_90"
-  int threads = 1;         // CPU: threads a kernel may use
+  std::string name;          // "cpu", "cuda:sm_90"
+  int threads = 1;           // CPU: threads a kernel may use
   int64_t memory_limit = 0;  // bytes a plan may take; 0: unlimited
   friend bool operator==(const DeviceProps&, const DeviceProps&) = default;
 };
@@ -48,8 +49,8 @@ struct Support {
   }
 };
 
-/// Whatever an implementation prepared for one node: a library primitive, collapsed strides. Immutable
-/// after Prepare, shared by every Executable of a plan and by threads.
+/// Whatever an implementation prepared for one node: a library primitive, collapsed strides.
+/// Immutable after Prepare, shared by every Executable of a plan and by threads.
 struct KernelState {
   virtual ~KernelState() = default;
   int64_t workspace_bytes = 0;  // planned, 256-byte aligned, undefined on entry

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of backends. Those that are part of libostria are listed here; others register when loaded.
+// The table of backends. Those that are part of libostria are listed here; others register when
+// loaded.
 #include "backend/backend.h"
 
 namespace ostria {

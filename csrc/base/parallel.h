@@ -17,8 +17,8 @@ template <class R, class... Args>
 class FunctionRef<R(Args...)> {
  public:
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
-  FunctionRef(F&& f)  // NOLINT: implicit by design
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+      FunctionRef(F&& f)  // NOLINT: implicit by design
       : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
         call_([](void* object, Args... args) -> R {
           return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<Args>(args)...);
@@ -36,9 +36,9 @@ int NumThreads();
 /// Gives the calling thread a share of `n` threads (at least 1) for its later loops.
 void SetNumThreads(int n);
 
-/// Calls fn(begin, end) on disjoint ranges that cover [0, n). Ranges hold at least `grain` items, so
-/// work below `grain` runs inline; nested calls run inline too. The split depends only on n, grain and
-/// NumThreads(). `fn` must not throw. Raises Error in a child of fork() (use spawn).
+/// Calls fn(begin, end) on disjoint ranges that cover [0, n). Ranges hold at least `grain` items,
+/// so work below `grain` runs inline; nested calls run inline too. The split depends only on n,
+/// grain and NumThreads(). `fn` must not throw. Raises Error in a child of fork() (use spawn).
 void ParallelFor(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
 
 }  // namespace ostria

@@ -20,9 +20,8 @@ void AppendPart(std::string& out, T part) {
 
 /// Shortest text that reads back to the same number (locale-independent).
 template <class T>
-  requires((std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>) ||
-           std::floating_point<T>)
-void AppendPart(std::string& out, T part) {
+requires((std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>) ||
+         std::floating_point<T>) void AppendPart(std::string& out, T part) {
   char text[64];
   const auto end = std::to_chars(text, text + sizeof text, part);
   out.append(text, end.ptr);

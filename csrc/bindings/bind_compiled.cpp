@@ -31,14 +31,18 @@ std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const st
   int index = 0;
   for (py::handle y : outputs) {
     Value v;
-    if (PyTensor* t = AsPyTensor(y.ptr())) v = trace.Use(*t);
-    else if (const auto* var = AsPyVariable(y.ptr())) v = trace.Read(*var);
-    else v = trace.Use(PyTensor::Concrete(TensorFromArray(y, true)));
+    if (PyTensor* t = AsPyTensor(y.ptr()))
+      v = trace.Use(*t);
+    else if (const auto* var = AsPyVariable(y.ptr()))
+      v = trace.Read(*var);
+    else
+      v = trace.Use(PyTensor::Concrete(TensorFromArray(y, true)));
     trace.graph().AddOutput(StrCat("y", index++), v);
   }
   trace.FinishState();
   std::vector<Tensor> captured;
-  for (const PyTensor& t : trace.captures()) captured.push_back(RequireData(t, "a closed-over value"));
+  for (const PyTensor& t : trace.captures())
+    captured.push_back(RequireData(t, "a closed-over value"));
   if (VerifyEnabled()) Verify(trace.graph(), "trace");
   return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
                                     ParseDevice(device), memory_limit);
@@ -49,9 +53,12 @@ std::vector<Tensor> Inputs(const Compiled& c, const py::handle& arguments) {
   const auto list = py::reinterpret_borrow<py::sequence>(arguments);
   inputs.reserve(list.size() + c.captures.size());
   for (py::handle a : list) {
-    if (PyTensor* t = AsPyTensor(a.ptr())) inputs.push_back(RequireData(*t, "a compiled function"));
-    else if (const auto* v = AsPyVariable(a.ptr())) inputs.push_back((*v)->View());
-    else inputs.push_back(TensorFromArray(a, false));
+    if (PyTensor* t = AsPyTensor(a.ptr()))
+      inputs.push_back(RequireData(*t, "a compiled function"));
+    else if (const auto* v = AsPyVariable(a.ptr()))
+      inputs.push_back((*v)->View());
+    else
+      inputs.push_back(TensorFromArray(a, false));
   }
   inputs.insert(inputs.end(), c.captures.begin(), c.captures.end());
   return inputs;
@@ -112,77 +119,99 @@ void BindCompiled(py::module_& m) {
   py::class_<Compiled, std::shared_ptr<Compiled>>(m, "Compiled")
       .def("run", [](Compiled& c, const py::object& args) { return Run(c, args, false); })
       .def("run_debug", [](Compiled& c, const py::object& args) { return Run(c, args, true); })
-      .def("run_same",
-           [](Compiled& c, const py::tuple& arguments) -> py::object {
-             return RunSame(c, arguments);
-           },
-           "As run, but None unless the arguments are tensors of the types of the last call.")
+      .def(
+          "run_same",
+          [](Compiled& c, const py::tuple& arguments) -> py::object {
+            return RunSame(c, arguments);
+          },
+          "As run, but None unless the arguments are tensors of the types of the last call.")
       .def("accepts",
            [](const Compiled& c, const py::object& arguments) {
              std::vector<ValueType> types;
              for (const Tensor& t : Inputs(c, arguments)) types.push_back({t.dtype(), t.shape()});
              return c.compiled.Accepts(types);
            })
-      .def("text", [](const Compiled& c) { return Print(c.compiled.graph()); },
-           "The graph as traced, before specialisation.")
-      .def_property_readonly("captures", [](const Compiled& c) {
-        py::list out;
-        for (const Tensor& t : c.captures) {
-          out.append(py::reinterpret_steal<py::object>(NewPyTensor(PyTensor::Concrete(t))));
-        }
-        return out;
-      }, "The concrete tensors that the function closed over: the graph's last inputs.")
-      .def_property_readonly("num_nodes", [](const Compiled& c) { return c.compiled.graph().num_nodes(); })
-      .def_property_readonly("variables", [](const Compiled& c) {
-        return std::vector<std::shared_ptr<Variable>>(c.compiled.variables().begin(),
-                                                      c.compiled.variables().end());
-      })
-      .def("plan_stats", [](Compiled& c, const py::dict& sizes) {
-        return Stats(c.compiled.For(ToBinding(sizes)).plan().stats);
-      }, py::arg("sizes"), "Memory and traffic for these symbol sizes, planned if need be.")
-      .def("plan_text", [](Compiled& c, const py::dict& sizes) {
-        const Plan& plan = c.compiled.For(ToBinding(sizes)).plan();
-        CheckRaces(plan);
-        return Print(plan);
-      })
-      .def("optimized_text", [](Compiled& c, const py::dict& sizes) {
-        return Print(c.compiled.For(ToBinding(sizes)).plan().graph);
-      })
-      .def("profile", [](Compiled& c, const py::dict& sizes, const py::object& arguments, int runs) {
-        Executable& e = c.compiled.For(ToBinding(sizes));
-        const std::vector<double> ns = e.Profile(Inputs(c, arguments), runs);
-        py::list rows;
-        for (size_t i = 0; i < ns.size(); ++i) {
-          const Step& s = e.plan().steps[i];
-          rows.append(py::make_tuple(e.plan().graph.op(s.node).name, s.kernel->impl, s.state->detail,
-                                     ShortLocation(e.plan().graph.location(s.node)), ns[i]));
-        }
-        return rows;
-      }, "(op, implementation, detail, user line, median nanoseconds) per step; state is restored.")
-      .def("specialisations", [](const Compiled& c) {
-        py::list rows;
-        for (const Specialisation& s : c.compiled.specialisations()) {
-          py::dict sizes;
-          for (const auto& [name, size] : s.binding) sizes[py::str(name)] = size;
-          rows.append(py::make_tuple(sizes, s.why, s.seconds, s.calls,
-                                     s.executable->plan().steps.size()));
-        }
-        return rows;
-      })
+      .def(
+          "text", [](const Compiled& c) { return Print(c.compiled.graph()); },
+          "The graph as traced, before specialisation.")
+      .def_property_readonly(
+          "captures",
+          [](const Compiled& c) {
+            py::list out;
+            for (const Tensor& t : c.captures) {
+              out.append(py::reinterpret_steal<py::object>(NewPyTensor(PyTensor::Concrete(t))));
+            }
+            return out;
+          },
+          "The concrete tensors that the function closed over: the graph's last inputs.")
+      .def_property_readonly("num_nodes",
+                             [](const Compiled& c) { return c.compiled.graph().num_nodes(); })
+      .def_property_readonly("variables",
+                             [](const Compiled& c) {
+                               return std::vector<std::shared_ptr<Variable>>(
+                                   c.compiled.variables().begin(), c.compiled.variables().end());
+                             })
+      .def(
+          "plan_stats",
+          [](Compiled& c, const py::dict& sizes) {
+            return Stats(c.compiled.For(ToBinding(sizes)).plan().stats);
+          },
+          py::arg("sizes"), "Memory and traffic for these symbol sizes, planned if need be.")
+      .def("plan_text",
+           [](Compiled& c, const py::dict& sizes) {
+             const Plan& plan = c.compiled.For(ToBinding(sizes)).plan();
+             CheckRaces(plan);
+             return Print(plan);
+           })
+      .def("optimized_text",
+           [](Compiled& c, const py::dict& sizes) {
+             return Print(c.compiled.For(ToBinding(sizes)).plan().graph);
+           })
+      .def(
+          "profile",
+          [](Compiled& c, const py::dict& sizes, const py::object& arguments, int runs) {
+            Executable& e = c.compiled.For(ToBinding(sizes));
+            const std::vector<double> ns = e.Profile(Inputs(c, arguments), runs);
+            py::list rows;
+            for (size_t i = 0; i < ns.size(); ++i) {
+              const Step& s = e.plan().steps[i];
+              rows.append(py::make_tuple(e.plan().graph.op(s.node).name, s.kernel->impl,
+                                         s.state->detail,
+                                         ShortLocation(e.plan().graph.location(s.node)), ns[i]));
+            }
+            return rows;
+          },
+          "(op, implementation, detail, user line, median nanoseconds) per step; state is "
+          "restored.")
+      .def("specialisations",
+           [](const Compiled& c) {
+             py::list rows;
+             for (const Specialisation& s : c.compiled.specialisations()) {
+               py::dict sizes;
+               for (const auto& [name, size] : s.binding) sizes[py::str(name)] = size;
+               rows.append(py::make_tuple(sizes, s.why, s.seconds, s.calls,
+                                          s.executable->plan().steps.size()));
+             }
+             return rows;
+           })
       .def_property_readonly("num_specialised",
                              [](const Compiled& c) { return c.compiled.num_specialised(); })
       .def_readonly("calls", &Compiled::calls);
   m.def("finish_trace", &Finish, py::arg("trace"), py::arg("outputs"), py::arg("device") = "cpu",
         py::arg("memory_limit") = 0);
-  m.def("compile_text", [](const std::string& text) {
-    Graph graph = Parse(text);
-    if (!graph.state().empty()) {
-      Fail(ErrorCode::kInvalidArgument, "compile_text: the graph reads ", graph.state().size(),
-           " variable(s), which text does not hold; pass a graph without state");
-    }
-    return std::make_shared<Compiled>(std::move(graph), std::vector<std::shared_ptr<Variable>>(),
-                                      std::vector<Tensor>(), DeviceId{}, 0);
-  }, py::arg("text"), "Compiles a graph without state from its text.");
+  m.def(
+      "compile_text",
+      [](const std::string& text) {
+        Graph graph = Parse(text);
+        if (!graph.state().empty()) {
+          Fail(ErrorCode::kInvalidArgument, "compile_text: the graph reads ", graph.state().size(),
+               " variable(s), which text does not hold; pass a graph without state");
+        }
+        return std::make_shared<Compiled>(std::move(graph),
+                                          std::vector<std::shared_ptr<Variable>>(),
+                                          std::vector<Tensor>(), DeviceId{}, 0);
+      },
+      py::arg("text"), "Compiles a graph without state from its text.");
 }
 
 }  // namespace ostria

@@ -20,7 +20,8 @@ using TracePtr = std::shared_ptr<Trace>;
 Trace& RequireTrace(std::string_view what) {
   Trace* trace = Trace::Current();
   if (trace == nullptr) {
-    Fail(ErrorCode::kInvalidArgument, what, ": no function is being traced and no tape records; call "
+    Fail(ErrorCode::kInvalidArgument, what,
+         ": no function is being traced and no tape records; call "
          "it inside a function given to ost.compile or ost.grad, or inside ost.GradientTape");
   }
   return *trace;
@@ -70,23 +71,32 @@ void BindTrace(py::module_& m) {
       .def("push", &Trace::Push)
       .def("pop", &Trace::Pop)
       .def_property_readonly("open", &Trace::open)
-      .def_property_readonly("is_tape", [](const Trace& t) { return t.kind() == Trace::Kind::kTape; })
-      .def_property_readonly("is_body", [](const Trace& t) { return t.kind() == Trace::Kind::kBody; })
+      .def_property_readonly("is_tape",
+                             [](const Trace& t) { return t.kind() == Trace::Kind::kTape; })
+      .def_property_readonly("is_body",
+                             [](const Trace& t) { return t.kind() == Trace::Kind::kBody; })
       .def_readonly("scratch", &Trace::scratch)
-      .def("add_input", [](Trace& t, std::string name, DType dtype, const py::tuple& dims) {
-        Shape shape;
-        for (py::handle d : dims) {
-          if (py::isinstance<py::str>(d)) shape.Append(Dim::Symbol(d.cast<std::string>()));
-          else shape.Append(d.cast<Dim>());
-        }
-        return t.AddInput(std::move(name), {dtype, shape});
-      })
+      .def("add_input",
+           [](Trace& t, std::string name, DType dtype, const py::tuple& dims) {
+             Shape shape;
+             for (py::handle d : dims) {
+               if (py::isinstance<py::str>(d))
+                 shape.Append(Dim::Symbol(d.cast<std::string>()));
+               else
+                 shape.Append(d.cast<Dim>());
+             }
+             return t.AddInput(std::move(name), {dtype, shape});
+           })
       .def("use", [](Trace& t, const py::object& x) { return t.Wrap(AsValue(t, x)); })
       .def("watch",
-           [](Trace& t, const py::object& x) {  // in place: the tensor itself becomes a recorded value
-             if (PyTensor* p = AsPyTensor(x.ptr())) *p = t.Wrap(t.Use(*p));
-             else if (const auto* v = AsPyVariable(x.ptr())) t.Read(*v);
-             else Fail(ErrorCode::kTypeError, "watch: give a Tensor or a Variable");
+           [](Trace& t,
+              const py::object& x) {  // in place: the tensor itself becomes a recorded value
+             if (PyTensor* p = AsPyTensor(x.ptr()))
+               *p = t.Wrap(t.Use(*p));
+             else if (const auto* v = AsPyVariable(x.ptr()))
+               t.Read(*v);
+             else
+               Fail(ErrorCode::kTypeError, "watch: give a Tensor or a Variable");
            })
       .def("set_commit", [](Trace& t, const PyTensor& c) { t.SetCommit(t.Use(c)); })
       .def_property_readonly("commit",
@@ -94,52 +104,60 @@ void BindTrace(py::module_& m) {
                                if (!t.commit().valid()) return py::none();
                                return py::cast(t.Wrap(t.commit()));
                              })
-      .def("gradients", [](Trace& t, const py::list& ys, const py::list& gs, const py::list& xs) {
-        return GradientsIn(t, ys, gs, xs);
-      })
+      .def("gradients", [](Trace& t, const py::list& ys, const py::list& gs,
+                           const py::list& xs) { return GradientsIn(t, ys, gs, xs); })
       .def("variables", [](const Trace& t) { return t.variables(); })
       .def("captures", [](const Trace& t) { return t.captures(); })
-      .def("flops", [](Trace& t) {
-        py::list all;
-        const Graph& g = t.graph();
-        for (NodeId n = g.first(); n.valid(); n = g.next(n)) all.append(Flops(g, n));
-        return all;
-      }, "Floating-point operations of each node so far, in program order.")
+      .def(
+          "flops",
+          [](Trace& t) {
+            py::list all;
+            const Graph& g = t.graph();
+            for (NodeId n = g.first(); n.valid(); n = g.next(n)) all.append(Flops(g, n));
+            return all;
+          },
+          "Floating-point operations of each node so far, in program order.")
       .def_property_readonly("num_nodes", [](Trace& t) { return t.graph().num_nodes(); })
       .def("text", [](const Trace& t) { return Print(const_cast<Trace&>(t).graph()); });
   m.def("current_trace", []() -> py::object {
     Trace* t = Trace::Current();
     return t == nullptr ? py::object(py::none()) : py::cast(t->shared_from_this());
   });
-  m.def("gradients", [](const py::list& ys, const py::list& gs, const py::list& xs) {
-    return GradientsIn(RequireTrace("gradients"), ys, gs, xs);
-  }, py::arg("outputs"), py::arg("cotangents"), py::arg("wrt"));
+  m.def(
+      "gradients",
+      [](const py::list& ys, const py::list& gs, const py::list& xs) {
+        return GradientsIn(RequireTrace("gradients"), ys, gs, xs);
+      },
+      py::arg("outputs"), py::arg("cotangents"), py::arg("wrt"));
 
-  // A closed body from a finished `body` trace: its inputs are the declared ones, then the captures.
-  m.def("call_body", [](const py::object& forward, const py::list& forward_outputs,
-                        const py::object& backward, const py::list& backward_outputs,
-                        const py::list& arguments) {
-    Trace& trace = RequireTrace("custom_gradient");
-    const auto close = [](const py::object& t, const py::list& outputs) -> Body {
-      if (t.is_none()) return nullptr;
-      Trace& body = *t.cast<TracePtr>();
-      for (py::handle y : outputs) {
-        body.graph().AddOutput(StrCat("y", body.graph().outputs().size()), AsPyTensor(y.ptr())->value);
-      }
-      return std::make_shared<const Graph>(std::move(body.graph()));
-    };
-    const Body f = close(forward, forward_outputs), b = close(backward, backward_outputs);
-    std::vector<Value> operands;
-    for (py::handle a : arguments) operands.push_back(AsValue(trace, a));
-    py::list out;
-    for (PyTensor& t : trace.AddOp(ops::kCall, operands, {f, b}, CaptureLocation())) {
-      out.append(py::reinterpret_steal<py::object>(NewPyTensor(std::move(t))));
-    }
-    return out;
-  });
+  // A closed body from a finished `body` trace: its inputs are the declared ones, then the
+  // captures.
+  m.def("call_body",
+        [](const py::object& forward, const py::list& forward_outputs, const py::object& backward,
+           const py::list& backward_outputs, const py::list& arguments) {
+          Trace& trace = RequireTrace("custom_gradient");
+          const auto close = [](const py::object& t, const py::list& outputs) -> Body {
+            if (t.is_none()) return nullptr;
+            Trace& body = *t.cast<TracePtr>();
+            for (py::handle y : outputs) {
+              body.graph().AddOutput(StrCat("y", body.graph().outputs().size()),
+                                     AsPyTensor(y.ptr())->value);
+            }
+            return std::make_shared<const Graph>(std::move(body.graph()));
+          };
+          const Body f = close(forward, forward_outputs), b = close(backward, backward_outputs);
+          std::vector<Value> operands;
+          for (py::handle a : arguments) operands.push_back(AsValue(trace, a));
+          py::list out;
+          for (PyTensor& t : trace.AddOp(ops::kCall, operands, {f, b}, CaptureLocation())) {
+            out.append(py::reinterpret_steal<py::object>(NewPyTensor(std::move(t))));
+          }
+          return out;
+        });
   m.def("capture_location", [] { return ShortLocation(CaptureLocation()); });
-  m.def("parse_graph", [](const std::string& text) { return Print(Parse(text)); }, py::arg("text"),
-        "Reads graph text and prints it again.");
+  m.def(
+      "parse_graph", [](const std::string& text) { return Print(Parse(text)); }, py::arg("text"),
+      "Reads graph text and prints it again.");
   m.def("set_verify", &SetVerifyEnabled);
 }
 

@@ -65,15 +65,14 @@ Tensor ScalarTensor(const OpDef& op, const Operand& o, DType dtype) {
   if (fits && IsInteger(dtype)) {
     DispatchDType(dtype, [&]<class T>(T*) {
       if constexpr (std::is_integral_v<T>) {
-        fits = static_cast<long long>(*t.data<T>()) == value &&
-               (value >= 0 || std::is_signed_v<T>);
+        fits = static_cast<long long>(*t.data<T>()) == value && (value >= 0 || std::is_signed_v<T>);
       }
     });
   }
   if (!fits) {
     throw Error(ErrorCode::kTypeError, std::string(op.name),
-                StrCat("the number ", std::string(py::str(py::handle(o.number))),
-                       " does not fit ", dtype, "; cast the tensor to a wider dtype first"));
+                StrCat("the number ", std::string(py::str(py::handle(o.number))), " does not fit ",
+                       dtype, "; cast the tensor to a wider dtype first"));
   }
   return t;
 }
@@ -194,7 +193,8 @@ std::string DidYouMean(const OpDef& op, std::string_view word) {
   py::list names;
   for (const InputDef& in : op.inputs) names.append(in.name);
   for (const AttrDef& a : op.attrs) names.append(a.name);
-  const py::object guess = py::module_::import("ostria._keywords").attr("closest_keyword")(word, names);
+  const py::object guess =
+      py::module_::import("ostria._keywords").attr("closest_keyword")(word, names);
   return guess.is_none() ? "" : StrCat("; did you mean '", guess.cast<std::string>(), "'?");
 }
 
@@ -211,9 +211,9 @@ void Distribute(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObje
     return text;
   };
   if (static_cast<size_t>(nargs) > count) {
-    throw Error(ErrorCode::kTypeError, std::string(op.name),
-                StrCat("takes at most ", count, " arguments (", accepted(), "), ", nargs,
-                       " were given"));
+    throw Error(
+        ErrorCode::kTypeError, std::string(op.name),
+        StrCat("takes at most ", count, " arguments (", accepted(), "), ", nargs, " were given"));
   }
   std::copy(args, args + nargs, slots);
   const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one way from a Python call to an op: arguments to operands and attributes, promotion, then either
-// a node of the current trace or an eager run.
+// The one way from a Python call to an op: arguments to operands and attributes, promotion, then
+// either a node of the current trace or an eager run.
 #pragma once
 
 #include <Python.h>

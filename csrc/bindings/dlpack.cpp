@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// DLPack both ways. Exports share memory, marked read-only for consumers of 1.x; older consumers cannot
-// be told, so they get a copy unless they ask for the alias. Imports share dense memory and copy strided.
+// DLPack both ways. Exports share memory, marked read-only for consumers of 1.x; older consumers
+// cannot be told, so they get a copy unless they ask for the alias. Imports share dense memory and
+// copy strided.
 #include "bindings/dlpack.h"
 
 #include <pybind11/pybind11.h>
@@ -61,8 +62,8 @@ py::capsule Export(const ostria::Tensor& t, const char* name, uint64_t flags) {
   }
   e->managed.context = e;
   e->managed.deleter = [](Managed* m) { delete static_cast<Exported<Managed>*>(m->context); };
-  e->managed.tensor = {t.raw(), {dlpack::kCpu, 0}, rank, TypeOfExport(t.dtype()),
-                       e->shape, e->strides, 0};
+  e->managed.tensor = {t.raw(),  {dlpack::kCpu, 0}, rank, TypeOfExport(t.dtype()),
+                       e->shape, e->strides,        0};
   if constexpr (std::is_same_v<Managed, dlpack::ManagedTensorVersioned>) {
     e->managed.version = {1, 0};
     e->managed.flags = flags;
@@ -111,13 +112,15 @@ void CopyStrided(const dlpack::Tensor& d, int axis, const std::byte* from, std::
   }
 }
 
-PyTensor FromTensor(const dlpack::Tensor& d, const py::object& copy, std::function<void()> release) {
+PyTensor FromTensor(const dlpack::Tensor& d, const py::object& copy,
+                    std::function<void()> release) {
   const auto dtype = TypeOfImport(d.dtype);
   if (d.device.type != dlpack::kCpu || !dtype) {
     release();
     BufferError(StrCat("from_dlpack: cannot import ",
-                       d.device.type != dlpack::kCpu ? "memory of another device; copy it to cpu first"
-                                                     : "this dtype; accepted are those of ostria.dtypes"));
+                       d.device.type != dlpack::kCpu
+                           ? "memory of another device; copy it to cpu first"
+                           : "this dtype; accepted are those of ostria.dtypes"));
   }
   Shape shape;
   int64_t stride = 1;
@@ -129,7 +132,8 @@ PyTensor FromTensor(const dlpack::Tensor& d, const py::object& copy, std::functi
   }
   auto* data = static_cast<std::byte*>(d.data) + d.byte_offset;
   const int64_t bytes = stride * SizeOf(*dtype);
-  const bool aligned = reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(SizeOf(*dtype)) == 0;
+  const bool aligned =
+      reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(SizeOf(*dtype)) == 0;
   const bool share = dense && aligned && bytes > 0;
   if (!copy.is_none() && !copy.cast<bool>() && !share) {
     release();
@@ -142,8 +146,10 @@ PyTensor FromTensor(const dlpack::Tensor& d, const py::object& copy, std::functi
   ostria::Tensor t = ostria::Tensor::Empty(*dtype, shape);
   if (bytes > 0) {
     auto* to = t.data<std::byte>();
-    if (dense) std::memcpy(to, data, static_cast<size_t>(bytes));
-    else CopyStrided(d, 0, data, to, SizeOf(*dtype));
+    if (dense)
+      std::memcpy(to, data, static_cast<size_t>(bytes));
+    else
+      CopyStrided(d, 0, data, to, SizeOf(*dtype));
   }
   release();
   return PyTensor::Concrete(std::move(t));
@@ -191,22 +197,21 @@ PyTensor FromDlpack(const py::object& source, const py::object& copy) {
 
 void BindDlpack(py::module_& m) {
   const auto add = [](py::object cls, auto data) {
-    py::setattr(cls, "__dlpack__",
-                py::cpp_function(
-                    [data](const py::object& self, const py::object& stream,
-                           const py::object& max_version, const py::object& dl_device,
-                           const py::object& copy) {
-                      return ToDlpack(data(self), stream, max_version, dl_device, copy);
-                    },
-                    py::name("__dlpack__"), py::is_method(cls), py::kw_only(),
-                    py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
-                    py::arg("dl_device") = py::none(), py::arg("copy") = py::none()));
-    py::setattr(cls, "__dlpack_device__",
-                py::cpp_function(
-                    [](const py::object&) {
-                      return py::make_tuple(static_cast<int>(dlpack::kCpu), 0);
-                    },
-                    py::name("__dlpack_device__"), py::is_method(cls)));
+    py::setattr(
+        cls, "__dlpack__",
+        py::cpp_function(
+            [data](const py::object& self, const py::object& stream, const py::object& max_version,
+                   const py::object& dl_device, const py::object& copy) {
+              return ToDlpack(data(self), stream, max_version, dl_device, copy);
+            },
+            py::name("__dlpack__"), py::is_method(cls), py::kw_only(),
+            py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+            py::arg("dl_device") = py::none(), py::arg("copy") = py::none()));
+    py::setattr(
+        cls, "__dlpack_device__",
+        py::cpp_function(
+            [](const py::object&) { return py::make_tuple(static_cast<int>(dlpack::kCpu), 0); },
+            py::name("__dlpack_device__"), py::is_method(cls)));
   };
   add(m.attr("Tensor"), [](const py::object& self) -> ostria::Tensor {
     return RequireData(*AsPyTensor(self.ptr()), "__dlpack__");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The structs of DLPack 1.x, after https://dmlc.github.io/dlpack/latest/c_api.html. Layout is an ABI.
+// The structs of DLPack 1.x, after https://dmlc.github.io/dlpack/latest/c_api.html. Layout is an
+// ABI.
 #pragma once
 
 #include <cstddef>

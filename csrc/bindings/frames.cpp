@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From Python frames to locations. Only (code, instruction) is taken while tracing; lines are looked up
-// when a message needs them. Code objects that were seen are kept alive for good: there are few.
+// From Python frames to locations. Only (code, instruction) is taken while tracing; lines are
+// looked up when a message needs them. Code objects that were seen are kept alive for good: there
+// are few.
 #include <Python.h>
 #include <frameobject.h>
 

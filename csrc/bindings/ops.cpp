@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One loop over the registry gives every op a Python function in the submodule `ops`, and describes the
-// registry for stubs, reference and tests. The functions are METH_FASTCALL: pybind11's own dispatch adds
-// 180 ns to a positional call and 330 ns with a keyword, a fifth of an eager op.
+// One loop over the registry gives every op a Python function in the submodule `ops`, and describes
+// the registry for stubs, reference and tests. The functions are METH_FASTCALL: pybind11's own
+// dispatch adds 180 ns to a positional call and 330 ns with a keyword, a fifth of an eager op.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -22,7 +22,8 @@ namespace ostria {
 namespace {
 
 PyObject* Entry(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
-  return CallOp(*static_cast<const OpDef*>(PyCapsule_GetPointer(self, nullptr)), args, nargs, names);
+  return CallOp(*static_cast<const OpDef*>(PyCapsule_GetPointer(self, nullptr)), args, nargs,
+                names);
 }
 
 // A default in Python's spelling; names of dtypes and the like become strings.
@@ -111,21 +112,28 @@ void BindOps(py::module_& m) {
     ops.attr(op->name.data()) =
         py::reinterpret_steal<py::object>(PyCFunction_NewEx(&method, self.ptr(), module.ptr()));
   }
-  m.def("registry", [] {
-    py::list all;
-    for (const OpDef* op : ops::AllOps()) all.append(Describe(*op));
-    return all;
-  }, "A description of every op: what stubs, reference and tests are made from.");
+  m.def(
+      "registry",
+      [] {
+        py::list all;
+        for (const OpDef* op : ops::AllOps()) all.append(Describe(*op));
+        return all;
+      },
+      "A description of every op: what stubs, reference and tests are made from.");
   py::list names;
   for (const OpDef* op : ops::AllOps()) {
     if (!op->traits.internal) names.append(op->name);
   }
   m.attr("public_ops") = names;
-  m.def("pin_kernel", [](const std::string& name, const std::string& impl) {
-    const OpDef* op = FindOp(name);
-    if (op == nullptr) Fail(ErrorCode::kInvalidArgument, "pin_kernel: there is no op '", name, "'");
-    PinKernel(*op, impl);
-  }, py::arg("op"), py::arg("impl"), "Makes later plans use one implementation; '' undoes it.");
+  m.def(
+      "pin_kernel",
+      [](const std::string& name, const std::string& impl) {
+        const OpDef* op = FindOp(name);
+        if (op == nullptr)
+          Fail(ErrorCode::kInvalidArgument, "pin_kernel: there is no op '", name, "'");
+        PinKernel(*op, impl);
+      },
+      py::arg("op"), py::arg("impl"), "Makes later plans use one implementation; '' undoes it.");
 }
 
 }  // namespace ostria

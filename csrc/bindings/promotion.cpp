@@ -45,7 +45,8 @@ void FailPromotion(std::string_view op, DType a, DType b) {
   throw Error(ErrorCode::kTypeError, std::string(op),
               StrCat("Tensor conversion requested dtype ", a, " for Tensor with dtype ", b,
                      "; these are of different kinds and are not converted silently; use "
-                     "ost.cast(x, ost.", a, ") on one of them"));
+                     "ost.cast(x, ost.",
+                     a, ") on one of them"));
 }
 
 }  // namespace ostria

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// dtype promotion (decision C8): within one kind by the Array API's table; across kinds an error that
-// says `cast`. IR ops see equal dtypes; this is where the casts come from.
+// dtype promotion (decision C8): within one kind by the Array API's table; across kinds an error
+// that says `cast`. IR ops see equal dtypes; this is where the casts come from.
 #pragma once
 
 #include <optional>

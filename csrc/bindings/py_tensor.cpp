@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Tensor class: data in and out, and the operators, which go straight to CallOp through type slots.
+// The Tensor class: data in and out, and the operators, which go straight to CallOp through type
+// slots.
 #include "bindings/py_tensor.h"
 
 #include <pybind11/numpy.h>
@@ -118,10 +119,13 @@ py::object Item(const PyTensor& t) {
   }
   return DispatchDType(data.dtype(), [&]<class T>(T*) -> py::object {
     const T x = *data.data<T>();
-    if constexpr (std::is_same_v<T, bool>) return py::bool_(x);
-    else if constexpr (std::is_integral_v<T>) return py::int_(x);
-    else return py::float_(static_cast<double>(static_cast<std::conditional_t<
-                               std::is_same_v<T, double>, double, float>>(x)));
+    if constexpr (std::is_same_v<T, bool>)
+      return py::bool_(x);
+    else if constexpr (std::is_integral_v<T>)
+      return py::int_(x);
+    else
+      return py::float_(static_cast<double>(
+          static_cast<std::conditional_t<std::is_same_v<T, double>, double, float>>(x)));
   });
 }
 
@@ -164,7 +168,8 @@ Tensor TensorFromArray(py::handle object, bool copy) {
   py::array a = py::array::ensure(object, py::array::c_style);
   if (!a) {
     PyErr_Clear();
-    Fail(ErrorCode::kTypeError, "cannot make a tensor of ", std::string(py::str(py::type::of(object))),
+    Fail(ErrorCode::kTypeError, "cannot make a tensor of ",
+         std::string(py::str(py::type::of(object))),
          "; give a Tensor, a Variable, a number, a NumPy array or nested lists of numbers");
   }
   if (!py::isinstance<py::array>(object) && a.dtype().kind() == 'f' &&
@@ -225,24 +230,27 @@ py::object DTypeObject(DType dtype) { return py::cast(dtype); }
 void BindTensor(py::module_& m) {
   py::class_<DType> dtype(m, "DType", "The type of a tensor's elements.");
   dtype.def_property_readonly("name", [](DType t) { return std::string(Name(t)); })
-      .def_property_readonly("itemsize", [](DType t) { return SizeOf(t); }, "Bytes per element.")
-      .def_property_readonly("kind",
-                             [](DType t) {
-                               static constexpr const char* kKinds[] = {"bool", "signed", "unsigned",
-                                                                        "float"};
-                               return kKinds[static_cast<int>(KindOf(t))];
-                             })
-      .def("numpy", [](DType t) { return NumpyDType(t); }, "The NumPy dtype.")
+      .def_property_readonly(
+          "itemsize", [](DType t) { return SizeOf(t); }, "Bytes per element.")
+      .def_property_readonly(
+          "kind",
+          [](DType t) {
+            static constexpr const char* kKinds[] = {"bool", "signed", "unsigned", "float"};
+            return kKinds[static_cast<int>(KindOf(t))];
+          })
+      .def(
+          "numpy", [](DType t) { return NumpyDType(t); }, "The NumPy dtype.")
       .def("__repr__", [](DType t) { return StrCat("ostria.", t); })
       .def("__str__", [](DType t) { return std::string(Name(t)); })
       .def("__hash__", [](DType t) { return static_cast<int>(t) + 1; })
-      .def("__eq__", [](DType t, const py::object& other) {
-        try {
-          return !other.is_none() && DTypeFromPython(other) == t;
-        } catch (Error&) {
-          return false;
-        }
-      })
+      .def("__eq__",
+           [](DType t, const py::object& other) {
+             try {
+               return !other.is_none() && DTypeFromPython(other) == t;
+             } catch (Error&) {
+               return false;
+             }
+           })
       .def("__reduce__", [](DType t) {
         return py::make_tuple(py::module_::import("ostria").attr("dtype"),
                               py::make_tuple(std::string(Name(t))));
@@ -254,12 +262,14 @@ void BindTensor(py::module_& m) {
     all.append(t);
   }
   m.attr("dtypes") = all;
-  m.def("dtype", [](const py::object& o) { return DTypeFromPython(o); }, py::arg("object"),
-        "The dtype that `object` means: a DType, a name, a Python type or a NumPy dtype.");
+  m.def(
+      "dtype", [](const py::object& o) { return DTypeFromPython(o); }, py::arg("object"),
+      "The dtype that `object` means: a DType, a name, a Python type or a NumPy dtype.");
 
   py::class_<Dim>(m, "SymInt", "A size that is not known while tracing, such as the batch.")
       .def(py::init([](int64_t size) {
-        if (size < 0) Fail(ErrorCode::kInvalidArgument, "a size is 0 or more, ", size, " was given");
+        if (size < 0)
+          Fail(ErrorCode::kInvalidArgument, "a size is 0 or more, ", size, " was given");
         return Dim(size);
       }))
       .def("__repr__", [](Dim d) { return ToString(d); })
@@ -282,36 +292,40 @@ void BindTensor(py::module_& m) {
 
   py::class_<PyTensor> tensor(m, "Tensor", py::dynamic_attr(),
                               "A dense, row-major, immutable array on a device.");
-  tensor.def_property_readonly("shape", [](const PyTensor& t) { return ShapeTuple(t.type.shape); },
-                               "Sizes; a SymInt where tracing does not know one.")
+  tensor
+      .def_property_readonly(
+          "shape", [](const PyTensor& t) { return ShapeTuple(t.type.shape); },
+          "Sizes; a SymInt where tracing does not know one.")
       .def_property_readonly("dtype", [](const PyTensor& t) { return t.type.dtype; })
       .def_property_readonly("ndim", [](const PyTensor& t) { return t.type.shape.rank(); })
       .def_property_readonly("device", [](const PyTensor&) { return "cpu"; })
-      .def_property_readonly("size",
-                             [](const PyTensor& t) -> py::object {
-                               const Dim n = t.type.shape.numel_dim();
-                               return n.is_static() ? py::object(py::int_(n.value())) : py::cast(n);
-                             },
-                             "Number of elements.")
+      .def_property_readonly(
+          "size",
+          [](const PyTensor& t) -> py::object {
+            const Dim n = t.type.shape.numel_dim();
+            return n.is_static() ? py::object(py::int_(n.value())) : py::cast(n);
+          },
+          "Number of elements.")
       .def_property_readonly("is_traced", [](const PyTensor& t) { return !t.has_data(); })
-      .def("numpy", [](const PyTensor& t) { return ArrayFromTensor(RequireData(t, "numpy()")); },
-           "A read-only NumPy view of the data (no copy).")
+      .def(
+          "numpy", [](const PyTensor& t) { return ArrayFromTensor(RequireData(t, "numpy()")); },
+          "A read-only NumPy view of the data (no copy).")
       .def("item", &Item, "The only element as a Python number.")
-      .def("_location",
-           [](const PyTensor& t) {
-             return t.trace ? ShortLocation(t.trace->graph().location(t.value)) : std::string();
-           });
+      .def("_location", [](const PyTensor& t) {
+        return t.trace ? ShortLocation(t.trace->graph().location(t.value)) : std::string();
+      });
   tensor_type = reinterpret_cast<PyTypeObject*>(tensor.ptr());
   InstallOperators(tensor_type);
 
-  m.def("tensor_from_array",
-        [](const py::object& o, bool copy) { return PyTensor::Concrete(TensorFromArray(o, copy)); },
-        py::arg("array"), py::arg("copy"));
-  m.def("require_data", [](const PyTensor& t, const std::string& act) { RequireData(t, act); },
-        "Raises the error about values that are not known while tracing.");
-  m.def("scalar_tensor", [](double value, DType dtype) {
-    return PyTensor::Concrete(Tensor::Scalar(dtype, value));
-  });
+  m.def(
+      "tensor_from_array",
+      [](const py::object& o, bool copy) { return PyTensor::Concrete(TensorFromArray(o, copy)); },
+      py::arg("array"), py::arg("copy"));
+  m.def(
+      "require_data", [](const PyTensor& t, const std::string& act) { RequireData(t, act); },
+      "Raises the error about values that are not known while tracing.");
+  m.def("scalar_tensor",
+        [](double value, DType dtype) { return PyTensor::Concrete(Tensor::Scalar(dtype, value)); });
 }
 
 }  // namespace ostria

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PyTensor: what Python knows as ostria.Tensor. Holds a concrete tensor, a value of a trace, or (while a
-// tape records) both. Immutable.
+// PyTensor: what Python knows as ostria.Tensor. Holds a concrete tensor, a value of a trace, or
+// (while a tape records) both. Immutable.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -33,8 +33,8 @@ struct PyTensor {
 PyTensor* AsPyTensor(PyObject* object);
 PyObject* NewPyTensor(PyTensor tensor);
 
-/// A tensor of a NumPy array (or anything np.asarray takes). Shares memory with a C-contiguous array
-/// unless `copy`; throws Error(kTypeError) for dtypes without a counterpart.
+/// A tensor of a NumPy array (or anything np.asarray takes). Shares memory with a C-contiguous
+/// array unless `copy`; throws Error(kTypeError) for dtypes without a counterpart.
 Tensor TensorFromArray(pybind11::handle object, bool copy);
 /// A read-only NumPy view; bfloat16 needs the ml_dtypes package.
 pybind11::object ArrayFromTensor(const Tensor& tensor);

@@ -57,8 +57,9 @@ void BindVariable(py::module_& m) {
              return v;
            }),
            py::arg("initial"), py::kw_only(), py::arg("name"), py::arg("trainable") = true)
-      .def_property("name", [](const VariablePtr& v) { return v->name(); },
-                    [](const VariablePtr& v, std::string name) { v->set_name(std::move(name)); })
+      .def_property(
+          "name", [](const VariablePtr& v) { return v->name(); },
+          [](const VariablePtr& v, std::string name) { v->set_name(std::move(name)); })
       .def_property_readonly("id", [](const VariablePtr& v) { return v->id(); })
       .def_property_readonly("shape",
                              [](const VariablePtr& v) {
@@ -73,21 +74,27 @@ void BindVariable(py::module_& m) {
       .def_property_readonly("size", [](const VariablePtr& v) { return v->shape().numel(); })
       .def_property_readonly("device", [](const VariablePtr& v) { return ToString(v->device()); })
       .def_readwrite("trainable", &Variable::trainable)
-      .def_property_readonly("chunk", [](const VariablePtr& v) {
-        return py::make_tuple(v->chunk_id(), v->offset());
-      }, "(chunk, byte offset): where the variable lives.")
+      .def_property_readonly(
+          "chunk", [](const VariablePtr& v) { return py::make_tuple(v->chunk_id(), v->offset()); },
+          "(chunk, byte offset): where the variable lives.")
       .def("value", &Current, "The current value: a copy, or the traced value while tracing.")
-      .def("view", [](const VariablePtr& v) { return PyTensor::Concrete(v->View()); },
-           "A live tensor without a copy; later steps show through it.")
-      .def("numpy", [](const VariablePtr& v) { return ArrayFromTensor(v->Snapshot()); },
-           "A copy as a NumPy array.")
-      .def("assign", [](const VariablePtr& v, const py::object& value) { Assign(v, value, false); },
-           py::arg("value"), "Replaces the value in place; dtype and shape must be the same.")
+      .def(
+          "view", [](const VariablePtr& v) { return PyTensor::Concrete(v->View()); },
+          "A live tensor without a copy; later steps show through it.")
+      .def(
+          "numpy", [](const VariablePtr& v) { return ArrayFromTensor(v->Snapshot()); },
+          "A copy as a NumPy array.")
+      .def(
+          "assign", [](const VariablePtr& v, const py::object& value) { Assign(v, value, false); },
+          py::arg("value"), "Replaces the value in place; dtype and shape must be the same.")
       .def("_assign_committed",
            [](const VariablePtr& v, const py::object& value) { Assign(v, value, true); })
-      .def("_slot", [](const VariablePtr& v, const std::string& kind, double fill) {
-        return Variable::CreateSlot(v, kind, fill);
-      }, py::arg("kind"), py::arg("fill") = 0.0)
+      .def(
+          "_slot",
+          [](const VariablePtr& v, const std::string& kind, double fill) {
+            return Variable::CreateSlot(v, kind, fill);
+          },
+          py::arg("kind"), py::arg("fill") = 0.0)
       .def("__repr__", [](const VariablePtr& v) {
         return StrCat("<Variable '", v->name(), "' ", ValueType{v->dtype(), v->shape()}, ">");
       });

@@ -68,10 +68,11 @@ Value Trace::Use(const PyTensor& tensor) {
   if (!tensor.has_data()) {
     if (!tensor.trace->open()) {
       const std::string made = ShortLocation(tensor.trace->graph().location(tensor.value));
-      Fail(ErrorCode::kInvalidArgument, "a traced value (", tensor.type,
-           made.empty() ? "" : StrCat(", made at ", made),
-           ") is used after its trace has ended; return it from the compiled function, or assign it "
-           "to an ost.Variable");
+      Fail(
+          ErrorCode::kInvalidArgument, "a traced value (", tensor.type,
+          made.empty() ? "" : StrCat(", made at ", made),
+          ") is used after its trace has ended; return it from the compiled function, or assign it "
+          "to an ost.Variable");
     }
     if (kind_ != Kind::kBody) {
       Fail(ErrorCode::kInvalidArgument, "a value of an outer trace (", tensor.type,
@@ -113,15 +114,17 @@ Value Trace::Initial(const std::shared_ptr<Variable>& variable) {
 void Trace::Assign(const std::shared_ptr<Variable>& variable, Value value, bool committed) {
   if (kind_ == Kind::kBody) {
     Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
-         "' is assigned inside a function with a gradient of its own; such functions must not change "
+         "' is assigned inside a function with a gradient of its own; such functions must not "
+         "change "
          "state; return the new value and assign it outside");
   }
   Read(variable);
   State& s = state_.at(variable->id());
   const ValueType want{variable->dtype(), variable->shape()};
   if (graph_.type(value) != want) {
-    Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(), "': cannot assign a value of ",
-         graph_.type(value), "; it holds ", want, "; use cast or reshape first");
+    Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
+         "': cannot assign a value of ", graph_.type(value), "; it holds ", want,
+         "; use cast or reshape first");
   }
   s.current = value;
   s.committed = committed;

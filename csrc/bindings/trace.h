@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Trace: a graph under construction by a Python function. Traces nest in a thread-local stack. A tape is
-// a trace that also runs every op at once, so the same autodiff serves both.
+// Trace: a graph under construction by a Python function. Traces nest in a thread-local stack. A
+// tape is a trace that also runs every op at once, so the same autodiff serves both.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -31,8 +31,8 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Graph& graph() { return graph_; }
 
   PyTensor AddInput(std::string name, const ValueType& type);
-  /// The variable's current value in this trace; the first read makes it a state input (in a body: an
-  /// operand of the node that will own the body).
+  /// The variable's current value in this trace; the first read makes it a state input (in a body:
+  /// an operand of the node that will own the body).
   Value Read(const std::shared_ptr<Variable>& variable);
   /// The variable's value as it was when the trace began.
   Value Initial(const std::shared_ptr<Variable>& variable);

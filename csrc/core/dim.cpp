@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The intern table of symbolic dimensions. A polynomial is a sorted list of terms; each term an integer
-// coefficient and a sorted list of atoms (repeated for powers). Atoms and polynomials are compared and
-// printed by name, so text never depends on the order of interning.
+// The intern table of symbolic dimensions. A polynomial is a sorted list of terms; each term an
+// integer coefficient and a sorted list of atoms (repeated for powers). Atoms and polynomials are
+// compared and printed by name, so text never depends on the order of interning.
 #include "core/dim.h"
 
 #include <algorithm>
@@ -16,8 +16,8 @@
 namespace ostria {
 namespace {
 
-using Monomial = std::vector<std::string>;          // atoms by their text, sorted
-using Polynomial = std::map<Monomial, int64_t>;      // no zero coefficients
+using Monomial = std::vector<std::string>;       // atoms by their text, sorted
+using Polynomial = std::map<Monomial, int64_t>;  // no zero coefficients
 
 struct Atom {  // a symbol, or floordiv / mod / max of two dimensions
   std::string op;
@@ -132,9 +132,8 @@ int64_t FloorDivInt(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0
 
 Dim Dim::Symbol(std::string_view name) {
   const bool good = !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&
-                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
-                      return std::isalnum(c) || c == '_';
-                    });
+                    std::all_of(name.begin(), name.end(),
+                                [](unsigned char c) { return std::isalnum(c) || c == '_'; });
   if (!good || name == "max" || name == "mod" || name == "floordiv") {
     Fail(ErrorCode::kInvalidArgument, "dim: '", name,
          "' cannot name a dimension; use letters, digits and '_', not starting with a digit");
@@ -193,8 +192,10 @@ Dim FloorDiv(Dim a, Dim b) {
       Monomial rest = m;
       for (const auto& atom : mb) {
         const auto it = std::find(rest.begin(), rest.end(), atom);
-        if (it == rest.end()) exact = false;
-        else rest.erase(it);
+        if (it == rest.end())
+          exact = false;
+        else
+          rest.erase(it);
       }
       if (c % cb != 0) exact = false;
       if (!exact) break;
@@ -250,7 +251,8 @@ class Parser {
 
  private:
   [[noreturn]] void Bad(std::string_view why) {
-    Fail(ErrorCode::kInvalidArgument, "dim: cannot read '", text_, "': ", why, " at column ", at_ + 1);
+    Fail(ErrorCode::kInvalidArgument, "dim: cannot read '", text_, "': ", why, " at column ",
+         at_ + 1);
   }
   void Skip() {
     while (at_ < text_.size() && text_[at_] == ' ') ++at_;
@@ -266,9 +268,12 @@ class Parser {
     int64_t sign = Take('-') ? -1 : 1;
     while (true) {
       for (const auto& [m, c] : Term(depth)) AddTerm(p, m, sign * c);
-      if (Take('+')) sign = 1;
-      else if (Take('-')) sign = -1;
-      else return p;
+      if (Take('+'))
+        sign = 1;
+      else if (Take('-'))
+        sign = -1;
+      else
+        return p;
     }
   }
   Polynomial Term(int depth) {
@@ -317,7 +322,9 @@ class Parser {
     if (!Take(',')) Bad("',' was expected");
     const Dim b = DimTable::Get().Intern(Expression(depth + 1));
     if (!Take(')')) Bad("')' was expected");
-    return DimTable::Get().Of(name == "max" ? Max(a, b) : name == "mod" ? Mod(a, b) : FloorDiv(a, b));
+    return DimTable::Get().Of(name == "max"   ? Max(a, b)
+                              : name == "mod" ? Mod(a, b)
+                                              : FloorDiv(a, b));
   }
 
   std::string_view text_;
@@ -344,7 +351,7 @@ int64_t Evaluate(Dim d, const Binding& binding) {
         if (atom.op != "max" && b == 0) {
           Fail(ErrorCode::kInvalidArgument, "dimension `", text, "` divides by 0");
         }
-        value = atom.op == "max" ? std::max(a, b)
+        value = atom.op == "max"   ? std::max(a, b)
                 : atom.op == "mod" ? a - FloorDivInt(a, b) * b
                                    : FloorDivInt(a, b);
       }

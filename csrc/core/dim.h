@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One dimension: an integer, or an interned integer expression over symbols such as `batch`
-// (polynomials; floordiv, mod and max are opaque atoms). Only graphs before Specialise hold symbols.
-// Invariant: equal codes mean equal expressions; a symbol stands for any integer >= 0, never broadcasts.
+// (polynomials; floordiv, mod and max are opaque atoms). Only graphs before Specialise hold
+// symbols. Invariant: equal codes mean equal expressions; a symbol stands for any integer >= 0,
+// never broadcasts.
 #pragma once
 
 #include <cstdint>

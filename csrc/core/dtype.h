@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element types: names, sizes, kinds and the C++ types that store them. No promotion rules here (they
-// belong to the Python layer, bindings/promotion) and no arithmetic on half types beyond conversion.
+// Element types: names, sizes, kinds and the C++ types that store them. No promotion rules here
+// (they belong to the Python layer, bindings/promotion) and no arithmetic on half types beyond
+// conversion.
 #pragma once
 
 #include <bit>
@@ -13,8 +14,19 @@
 namespace ostria {
 
 enum class DType : uint8_t {
-  kBool, kInt8, kInt16, kInt32, kInt64, kUInt8, kUInt16, kUInt32, kUInt64,
-  kFloat16, kBFloat16, kFloat32, kFloat64,
+  kBool,
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUInt8,
+  kUInt16,
+  kUInt32,
+  kUInt64,
+  kFloat16,
+  kBFloat16,
+  kFloat32,
+  kFloat64,
 };
 inline constexpr int kNumDTypes = 13;
 
@@ -69,7 +81,9 @@ struct BFloat16 {
       bits = static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
     }
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 /// Storage of IEEE binary16, rounded to nearest even, subnormals kept.
@@ -101,7 +115,8 @@ struct Float16 {
   }
 };
 
-/// Calls `fn` with a null pointer of the C++ storage type: `DispatchDType(t, [&]<class T>(T*) {...})`.
+/// Calls `fn` with a null pointer of the C++ storage type: `DispatchDType(t, [&]<class T>(T*)
+/// {...})`.
 template <class Fn>
 decltype(auto) DispatchDType(DType t, Fn&& fn) {
   switch (t) {

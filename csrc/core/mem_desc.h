@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an implementation is told about one operand: dtype, sizes and strides, all integers, no address.
-// Strides exist only here, private to a plan (decision A7): tensors that users hold are always dense.
+// What an implementation is told about one operand: dtype, sizes and strides, all integers, no
+// address. Strides exist only here, private to a plan (decision A7): tensors that users hold are
+// always dense.
 #pragma once
 
 #include <array>

@@ -9,7 +9,8 @@
 
 namespace ostria {
 
-// Freed blocks of up to 64 KiB wait here, per thread and power of two: an eager result costs no malloc.
+// Freed blocks of up to 64 KiB wait here, per thread and power of two: an eager result costs no
+// malloc.
 struct BufferCache {
   static constexpr int kClasses = 11;  // 64 B … 64 KiB
   static constexpr size_t kKeep = 64;  // blocks of one class

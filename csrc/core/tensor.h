@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensor: dense, row-major, never aliased by another Tensor that can be written (decision A7). A value
-// type: copying shares the buffer, and nobody writes a buffer after its Tensor was handed out.
+// Tensor: dense, row-major, never aliased by another Tensor that can be written (decision A7). A
+// value type: copying shares the buffer, and nobody writes a buffer after its Tensor was handed
+// out.
 #pragma once
 
 #include <cstddef>

@@ -53,23 +53,14 @@ bool ScalarOf(WireReader message, double* out) {
   double value = 0;
   while (message.Next()) {
     switch (message.field()) {
-      case tensor::kDType:
-        dtype = message.varint();
-        break;
-      case tensor::kShape:
-        scalar = message.bytes().empty();
-        break;
-      case tensor::kContent:
-        content = message.bytes();
-        break;
-      case tensor::kFloatValue:
-        message.EachFloat([&](float v) { value = v, found = true; });
-        break;
+      case tensor::kDType: dtype = message.varint(); break;
+      case tensor::kShape: scalar = message.bytes().empty(); break;
+      case tensor::kContent: content = message.bytes(); break;
+      case tensor::kFloatValue: message.EachFloat([&](float v) { value = v, found = true; }); break;
       case tensor::kDoubleValue:
         if (message.type() == WireType::kFixed64) value = message.as_double(), found = true;
         break;
-      default:
-        break;
+      default: break;
     }
   }
   if (dtype == tensor::kFloat && content.size() == sizeof(float)) {
@@ -93,17 +84,10 @@ void ReadSummary(WireReader summary, std::map<std::string, double>& row) {
     bool found = false;
     while (item.Next()) {
       switch (item.field()) {
-        case value::kTag:
-          tag = item.bytes();
-          break;
-        case value::kSimpleValue:
-          number = item.as_float(), found = true;
-          break;
-        case value::kTensor:
-          found = ScalarOf(item.message(), &number);
-          break;
-        default:
-          break;
+        case value::kTag: tag = item.bytes(); break;
+        case value::kSimpleValue: number = item.as_float(), found = true; break;
+        case value::kTensor: found = ScalarOf(item.message(), &number); break;
+        default: break;
       }
     }
     if (found) row[std::string(tag)] = number;

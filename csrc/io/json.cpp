@@ -59,21 +59,11 @@ void AppendJsonString(std::string& out, std::string_view text) {
   out.push_back('"');
   for (char c : text) {
     switch (c) {
-      case '"':
-        out.append("\\\"");
-        break;
-      case '\\':
-        out.append("\\\\");
-        break;
-      case '\n':
-        out.append("\\n");
-        break;
-      case '\r':
-        out.append("\\r");
-        break;
-      case '\t':
-        out.append("\\t");
-        break;
+      case '"': out.append("\\\""); break;
+      case '\\': out.append("\\\\"); break;
+      case '\n': out.append("\\n"); break;
+      case '\r': out.append("\\r"); break;
+      case '\t': out.append("\\t"); break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out.append("\\u00");
@@ -166,30 +156,14 @@ std::string JsonReader::ReadString() {
     if (c == '"') return out;
     if (position_ == text_.size()) Reject("unfinished JSON string");
     switch (text_[position_++]) {
-      case '"':
-        out.push_back('"');
-        break;
-      case '\\':
-        out.push_back('\\');
-        break;
-      case '/':
-        out.push_back('/');
-        break;
-      case 'b':
-        out.push_back('\b');
-        break;
-      case 'f':
-        out.push_back('\f');
-        break;
-      case 'n':
-        out.push_back('\n');
-        break;
-      case 'r':
-        out.push_back('\r');
-        break;
-      case 't':
-        out.push_back('\t');
-        break;
+      case '"': out.push_back('"'); break;
+      case '\\': out.push_back('\\'); break;
+      case '/': out.push_back('/'); break;
+      case 'b': out.push_back('\b'); break;
+      case 'f': out.push_back('\f'); break;
+      case 'n': out.push_back('\n'); break;
+      case 'r': out.push_back('\r'); break;
+      case 't': out.push_back('\t'); break;
       case 'u': {
         uint32_t code = ReadHex4();
         if (code >= 0xd800 && code < 0xdc00) {
@@ -204,8 +178,7 @@ std::string JsonReader::ReadString() {
         AppendUtf8(out, code);
         break;
       }
-      default:
-        Reject("unknown escape in a JSON string");
+      default: Reject("unknown escape in a JSON string");
     }
   }
 }
@@ -271,17 +244,10 @@ double JsonReader::ReadDouble() {
 
 void JsonReader::SkipValue() {
   switch (Peek()) {
-    case '{':
-      ReadObject([this](std::string&) { SkipValue(); });
-      return;
-    case '[':
-      ReadArray([this] { SkipValue(); });
-      return;
-    case '"':
-      ReadString();
-      return;
-    default:
-      break;
+    case '{': ReadObject([this](std::string&) { SkipValue(); }); return;
+    case '[': ReadArray([this] { SkipValue(); }); return;
+    case '"': ReadString(); return;
+    default: break;
   }
   for (std::string_view word : {"true", "false", "null"}) {
     if (text_.substr(position_, word.size()) == word) {

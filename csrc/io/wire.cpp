@@ -29,15 +29,9 @@ bool WireReader::Next() {
   value_offset_ = base_offset_ + position_;
   size_t length = 0;
   switch (type_) {
-    case WireType::kVarint:
-      number_ = ReadVarint();
-      return true;
-    case WireType::kFixed64:
-      length = 8;
-      break;
-    case WireType::kFixed32:
-      length = 4;
-      break;
+    case WireType::kVarint: number_ = ReadVarint(); return true;
+    case WireType::kFixed64: length = 8; break;
+    case WireType::kFixed32: length = 4; break;
     case WireType::kBytes: {
       const uint64_t claimed = ReadVarint();
       value_offset_ = base_offset_ + position_;
@@ -48,8 +42,7 @@ bool WireReader::Next() {
       length = static_cast<size_t>(claimed);
       break;
     }
-    default:
-      FailCorrupt(file_, start, "field ", field_, " has wire type ", tag & 7);
+    default: FailCorrupt(file_, start, "field ", field_, " has wire type ", tag & 7);
   }
   if (length > message_.size() - position_) {
     FailCorrupt(file_, start, "field ", field_, " is cut off by the end of its message");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attributes of a node: a fixed-order vector of a closed variant. Op files name the indices; there are
-// no string keys at run time (names appear in the printer, the parser and the bindings only).
+// Attributes of a node: a fixed-order vector of a closed variant. Op files name the indices; there
+// are no string keys at run time (names appear in the printer, the parser and the bindings only).
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,17 @@ using Attr = std::variant<bool, int64_t, double, std::string, DType, std::vector
                           Tensor, Body>;
 
 /// In the order of Attr's alternatives.
-enum class AttrType : uint8_t { kBool, kInt, kFloat, kString, kDType, kInts, kShape, kTensor, kBody };
+enum class AttrType : uint8_t {
+  kBool,
+  kInt,
+  kFloat,
+  kString,
+  kDType,
+  kInts,
+  kShape,
+  kTensor,
+  kBody
+};
 
 inline AttrType TypeOf(const Attr& attr) { return static_cast<AttrType>(attr.index()); }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Builder: how rules, passes and the trace add nodes: `b(ops::kMul, {x, y})`. Holds the insertion point
-// and the location that new nodes get, so no pass can forget to say where a node comes from.
+// Builder: how rules, passes and the trace add nodes: `b(ops::kMul, {x, y})`. Holds the insertion
+// point and the location that new nodes get, so no pass can forget to say where a node comes from.
 #pragma once
 
 #include <initializer_list>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a gradient rule sees: its node's inputs, outputs and their cotangents, and a Builder positioned
-// after everything so far. An interface on the left; autodiff/ implements it.
+// What a gradient rule sees: its node's inputs, outputs and their cotangents, and a Builder
+// positioned after everything so far. An interface on the left; autodiff/ implements it.
 #pragma once
 
 #include <span>
@@ -32,8 +32,9 @@ class GradContext {
   virtual Value cotangent(int i = 0) = 0;
   /// Adds `g` to the cotangent of input `i`; its shape and dtype are the input's.
   virtual void Set(int i, Value g) = 0;
-  /// The vector-Jacobian product of a closed body: a body whose inputs are the body's inputs followed
-  /// by one cotangent per output, and whose outputs are one cotangent per input (zeros where none).
+  /// The vector-Jacobian product of a closed body: a body whose inputs are the body's inputs
+  /// followed by one cotangent per output, and whose outputs are one cotangent per input (zeros
+  /// where none).
   virtual Body DifferentiateBody(const Graph& body) = 0;
 
  private:

@@ -70,8 +70,10 @@ void Graph::Link(int32_t slot, Value v) {
 void Graph::Unlink(int32_t slot) {
   OperandSlot& s = operands_[slot];
   ValueData& data = values_[s.value.id];
-  if (s.previous_use >= 0) operands_[s.previous_use].next_use = s.next_use;
-  else data.first_use = s.next_use;
+  if (s.previous_use >= 0)
+    operands_[s.previous_use].next_use = s.next_use;
+  else
+    data.first_use = s.next_use;
   if (s.next_use >= 0) operands_[s.next_use].previous_use = s.previous_use;
   --data.num_uses;
 }
@@ -80,18 +82,26 @@ void Graph::Insert(NodeId n, NodeId before) {
   Node& node = nodes_[n.id];
   node.next = before;
   node.previous = before.valid() ? nodes_[before.id].previous : last_;
-  if (node.previous.valid()) nodes_[node.previous.id].next = n;
-  else first_ = n;
-  if (before.valid()) nodes_[before.id].previous = n;
-  else last_ = n;
+  if (node.previous.valid())
+    nodes_[node.previous.id].next = n;
+  else
+    first_ = n;
+  if (before.valid())
+    nodes_[before.id].previous = n;
+  else
+    last_ = n;
 }
 
 void Graph::Detach(NodeId n) {
   const Node& node = nodes_[n.id];
-  if (node.previous.valid()) nodes_[node.previous.id].next = node.next;
-  else first_ = node.next;
-  if (node.next.valid()) nodes_[node.next.id].previous = node.previous;
-  else last_ = node.previous;
+  if (node.previous.valid())
+    nodes_[node.previous.id].next = node.next;
+  else
+    first_ = node.next;
+  if (node.next.valid())
+    nodes_[node.next.id].previous = node.previous;
+  else
+    last_ = node.previous;
 }
 
 NodeId Graph::AddTypedNode(const OpDef& op, std::span<const Value> inputs, std::vector<Attr> attrs,

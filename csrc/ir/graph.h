@@ -58,7 +58,8 @@ class Graph {
   /// Appends (or inserts before `before`) a node; infers its outputs; throws Error with `location`.
   NodeId AddNode(const OpDef& op, std::span<const Value> inputs, std::vector<Attr> attrs,
                  LocationId location, NodeId before = {});
-  /// As AddNode, but with known output types (parser, Specialise): the verifier compares them later.
+  /// As AddNode, but with known output types (parser, Specialise): the verifier compares them
+  /// later.
   NodeId AddTypedNode(const OpDef& op, std::span<const Value> inputs, std::vector<Attr> attrs,
                       std::span<const ValueType> outputs, LocationId location, NodeId before = {});
   void AddOutput(std::string name, Value value);
@@ -168,22 +169,22 @@ void Verify(const Graph& graph, std::string_view stage);
 bool VerifyEnabled();
 void SetVerifyEnabled(bool on);
 
-/// Floating-point operations of one execution of the node, as its op declares them; 0 while a size is a
-/// symbol.
+/// Floating-point operations of one execution of the node, as its op declares them; 0 while a size
+/// is a symbol.
 double Flops(const Graph& graph, NodeId n);
 
 /// The graph text, first line `ostria-graph 1`. Locations and variable ids are left out.
 std::string Print(const Graph& graph);
-/// Reads Print's form: Print(Parse(Print(g))) == Print(g). Throws Error(kInvalidArgument) with line and
-/// column; bounded in depth and size, so hostile text is safe.
+/// Reads Print's form: Print(Parse(Print(g))) == Print(g). Throws Error(kInvalidArgument) with line
+/// and column; bounded in depth and size, so hostile text is safe.
 Graph Parse(std::string_view text);
 
 /// A copy with symbols replaced and every type inferred anew.
 Graph Specialise(const Graph& graph, const Binding& binding);
 
-/// Copies the nodes of `body` into `graph` before `before` (at the end when invalid), its inputs bound
-/// to `arguments`; returns the values of its outputs. Locations become Derive(location, note) when
-/// `note` is given, else the body's own.
+/// Copies the nodes of `body` into `graph` before `before` (at the end when invalid), its inputs
+/// bound to `arguments`; returns the values of its outputs. Locations become Derive(location, note)
+/// when `note` is given, else the body's own.
 std::vector<Value> Inline(Graph& graph, const Graph& body, std::span<const Value> arguments,
                           NodeId before, LocationId location, std::string_view note = {});
 

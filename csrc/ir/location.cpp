@@ -82,7 +82,8 @@ LocationId InternFrames(std::span<const Frame> frames) {
   for (const Frame& f : frames) {
     if (e.num_frames == kMaxFrames) break;
     e.frames[e.num_frames++] = f;
-    hash = Mix(Mix(hash, reinterpret_cast<uintptr_t>(f.code)), static_cast<uint64_t>(f.instruction));
+    hash =
+        Mix(Mix(hash, reinterpret_cast<uintptr_t>(f.code)), static_cast<uint64_t>(f.instruction));
   }
   return LocationTable::Get().Intern(hash, std::move(e));
 }
@@ -123,7 +124,8 @@ std::string LongLocation(LocationId id) {
     out += StrCat("  ", e.note, " of\n");
     e = LocationTable::Get().At(e.parent);
   }
-  for (const SourceLine& l : Lines(e)) out += StrCat("  ", l.file, ":", l.line, " in ", l.function, "\n");
+  for (const SourceLine& l : Lines(e))
+    out += StrCat("  ", l.file, ":", l.line, " in ", l.function, "\n");
   return out;
 }
 

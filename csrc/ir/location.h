@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a node comes from: up to three frames of the user's program, innermost first. Tracing interns
-// (code, instruction) pairs, which costs ~100 ns; text is made only when somebody asks.
+// Where a node comes from: up to three frames of the user's program, innermost first. Tracing
+// interns (code, instruction) pairs, which costs ~100 ns; text is made only when somebody asks.
 #pragma once
 
 #include <array>
@@ -34,7 +34,8 @@ LocationId InternLines(std::span<const SourceLine> lines);
 /// The location of a node that was made from one at `parent`: "gradient of softmax". Same frames.
 LocationId Derive(LocationId parent, std::string_view note);
 
-/// Innermost user line as "train.py:42", or "" when unknown. `train.py` is the file's last component.
+/// Innermost user line as "train.py:42", or "" when unknown. `train.py` is the file's last
+/// component.
 std::string ShortLocation(LocationId id);
 /// All frames and notes, one per line, for debug printing.
 std::string LongLocation(LocationId id);

@@ -36,8 +36,8 @@ int VariadicCount(const OpDef& op, int n) {
   }
   if (n < single || (n - single) % groups != 0) {
     throw Error(ErrorCode::kTypeError, std::string(op.name),
-                StrCat("takes ", single, " input(s) and ", groups,
-                       " list(s) of equal length, but ", n, " values were given"));
+                StrCat("takes ", single, " input(s) and ", groups, " list(s) of equal length, but ",
+                       n, " values were given"));
   }
   return (n - single) / groups;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// OpDef: everything about one op, in one file of ops/. A plain constinit struct of function pointers;
-// Python functions, stubs, reference and tests derive from it. Nothing else may switch on an op's name.
+// OpDef: everything about one op, in one file of ops/. A plain constinit struct of function
+// pointers; Python functions, stubs, reference and tests derive from it. Nothing else may switch on
+// an op's name.
 #pragma once
 
 #include <cstdint>
@@ -32,14 +33,15 @@ inline void AppendPart(std::string& out, const ValueType& t) { out.append(ToStri
 enum class Arity : uint8_t {
   kOne,
   kOptional,  // may be left out, last inputs only
-  kVariadic,  // n values; several variadic inputs of one op all have the same n, laid out group by group
+  kVariadic,  // n values; several variadic inputs of one op all have the same n, laid out group by
+              // group
 };
 
 struct InputDef {
   std::string_view name;
   Arity arity = Arity::kOne;
-  /// Whether the Python layer casts it to the common dtype of the promoting inputs; indices, labels,
-  /// conditions and keys do not take part.
+  /// Whether the Python layer casts it to the common dtype of the promoting inputs; indices,
+  /// labels, conditions and keys do not take part.
   bool promote = true;
 };
 
@@ -55,8 +57,8 @@ struct AttrDef {
   std::string_view default_text = {};
 };
 
-/// What an infer rule sees and fills in. Every mistake a user can make with an op is found here, so the
-/// message is the same on every backend.
+/// What an infer rule sees and fills in. Every mistake a user can make with an op is found here, so
+/// the message is the same on every backend.
 class InferContext {
  public:
   InferContext(const OpDef& op, std::span<const ValueType> inputs, std::span<const Attr> attrs,
@@ -99,7 +101,8 @@ using GradFn = void (*)(GradContext&);
 /// Rebuilds the op from simpler ones; returns as many values as the op has outputs.
 using DecomposeFn = std::vector<Value> (*)(Builder& b, std::span<const Value> inputs,
                                            std::span<const Attr> attrs);
-/// Floating-point operations of one execution, for summaries and reports (a multiply-add counts two).
+/// Floating-point operations of one execution, for summaries and reports (a multiply-add counts
+/// two).
 using FlopsFn = double (*)(std::span<const ValueType> inputs, std::span<const ValueType> outputs,
                            std::span<const Attr> attrs);
 
@@ -124,8 +127,8 @@ struct GradRule {
 };
 constexpr GradRule NoGrad(std::string_view why) { return GradRule::None(why); }
 
-/// What the result is when an input has no elements but the output has some (decision A9). Libraries
-/// never see an empty operand: the planner replaces the node by this.
+/// What the result is when an input has no elements but the output has some (decision A9).
+/// Libraries never see an empty operand: the planner replaces the node by this.
 enum class OnEmpty : uint8_t {
   kRun,    // the implementation copes (concat, pad, gather with an empty part)
   kError,  // no sensible value: argmax of nothing
@@ -140,7 +143,7 @@ struct ScalarRef {
   int16_t id = -1;
   constexpr ScalarRef() = default;
   template <class E>
-    requires std::is_enum_v<E>
+  requires std::is_enum_v<E>
   constexpr ScalarRef(E e) : id(static_cast<int16_t>(e)) {}  // NOLINT
   constexpr explicit operator bool() const { return id >= 0; }
 };
@@ -148,13 +151,13 @@ struct ScalarRef {
 enum class Amp : uint8_t { kFollow, kLow, kFp32 };  // mixed precision: what the pass may do
 
 struct Traits {
-  bool pure = true;          // no effect but its outputs: may be merged, folded, dropped
-  bool ordered = false;      // keeps program order among ordered nodes, survives dead code elimination
+  bool pure = true;      // no effect but its outputs: may be merged, folded, dropped
+  bool ordered = false;  // keeps program order among ordered nodes, survives dead code elimination
   bool elementwise = false;  // one output, NumPy broadcasting of all inputs
   bool commutative = false;
-  bool view = false;         // same bytes in the same order: the planner may alias (reshape)
-  bool smooth = true;        // tests check second derivatives
-  bool internal = false;     // made by autodiff or passes: no Python function of its own
+  bool view = false;      // same bytes in the same order: the planner may alias (reshape)
+  bool smooth = true;     // tests check second derivatives
+  bool internal = false;  // made by autodiff or passes: no Python function of its own
   /// Variadic inputs of which group `gradient` is laid out like the state in group `state` (B2).
   int8_t mirror_state = -1, mirror_gradient = -1;
   Amp amp = Amp::kFollow;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The activation region of a device (decision A4): one reserved range that all executables share, since
-// they never overlap in time. It never moves, so bound addresses stay valid while it grows.
+// The activation region of a device (decision A4): one reserved range that all executables share,
+// since they never overlap in time. It never moves, so bound addresses stay valid while it grows.
 #pragma once
 
 #include <cstddef>

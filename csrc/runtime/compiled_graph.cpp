@@ -50,8 +50,10 @@ bool CompiledGraph::Bind(std::span<const ValueType> inputs, Binding* binding,
       const std::string symbol = ostria::ToString(d);
       const auto it = std::find_if(binding->begin(), binding->end(),
                                    [&](const auto& b) { return b.first == symbol; });
-      if (it == binding->end()) binding->emplace_back(symbol, size);
-      else if (it->second != size) return mismatch();
+      if (it == binding->end())
+        binding->emplace_back(symbol, size);
+      else if (it->second != size)
+        return mismatch();
     }
   }
   return true;
@@ -79,8 +81,9 @@ Specialisation& CompiledGraph::Find(const Binding& binding) {
   }
   Specialisation s;
   s.binding = binding;
-  s.why = cache_.empty() ? "first call"
-                         : StrCat(ToString(binding), " (was ", ToString(cache_.front().binding), ")");
+  s.why = cache_.empty()
+              ? "first call"
+              : StrCat(ToString(binding), " (was ", ToString(cache_.front().binding), ")");
   s.executable = std::make_unique<Executable>(MakePlan(Specialise(graph_, binding), options),
                                               variables_, device_);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
@@ -95,7 +98,8 @@ Specialisation& CompiledGraph::Find(const Binding& binding) {
 bool CompiledGraph::TrainsVariables() const {
   for (size_t i = 0; i < variables_.size(); ++i) {
     const StateEntry& entry = graph_.state()[i];
-    if (!(entry.in == entry.out) && variables_[i]->state_class() == StateClass::kTrainable) return true;
+    if (!(entry.in == entry.out) && variables_[i]->state_class() == StateClass::kTrainable)
+      return true;
   }
   return false;
 }
@@ -121,8 +125,10 @@ void CompiledGraph::Run(std::span<const Tensor> inputs, std::vector<Tensor>* out
     s = &Find(binding);
   }
   ++s->calls;
-  if (debug) s->executable->RunDebug(inputs, outputs);
-  else s->executable->Run(inputs, outputs);
+  if (debug)
+    s->executable->RunDebug(inputs, outputs);
+  else
+    s->executable->Run(inputs, outputs);
 }
 
 }  // namespace ostria

@@ -16,8 +16,8 @@ namespace ostria {
 
 struct Specialisation {
   Binding binding;
-  std::string why;         // "first call", "batch 37 (was 128)"
-  double seconds = 0;      // specialise + passes + plan + build
+  std::string why;     // "first call", "batch 37 (was 128)"
+  double seconds = 0;  // specialise + passes + plan + build
   int64_t calls = 0;
   std::unique_ptr<Executable> executable;
 };
@@ -25,8 +25,8 @@ struct Specialisation {
 class CompiledGraph {
  public:
   /// `variables` in the order of graph.state(). `memory_limit` in bytes, 0 = none.
-  CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
-                DeviceId device = {}, int64_t memory_limit = 0);
+  CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables, DeviceId device = {},
+                int64_t memory_limit = 0);
 
   const Graph& graph() const { return graph_; }
   std::span<const std::shared_ptr<Variable>> variables() const { return variables_; }

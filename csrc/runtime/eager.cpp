@@ -73,8 +73,8 @@ void Fill(Entry* e, const OpDef& op, std::span<const Tensor> inputs, std::span<c
   PlanOptions options;
   options.device = FindBackend(DeviceKind::kCpu).Props(0);
   options.optimize = false;
-  e->executable = std::make_unique<Executable>(MakePlan(g, options),
-                                               std::vector<std::shared_ptr<Variable>>{});
+  e->executable =
+      std::make_unique<Executable>(MakePlan(g, options), std::vector<std::shared_ptr<Variable>>{});
   e->op = &op;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Eager calls: a cached plan of one node. There is no second runtime, so eager and compiled code run the
-// same kernels on the same checks.
+// Eager calls: a cached plan of one node. There is no second runtime, so eager and compiled code
+// run the same kernels on the same checks.
 #pragma once
 
 #include <span>
@@ -12,8 +12,8 @@
 
 namespace ostria {
 
-/// Runs `op` on the CPU. `attrs` must be complete. `outputs` is overwritten with fresh tensors; reuse the
-/// vector. Throws what infer and the kernels throw, without a location.
+/// Runs `op` on the CPU. `attrs` must be complete. `outputs` is overwritten with fresh tensors;
+/// reuse the vector. Throws what infer and the kernels throw, without a location.
 void RunEager(const OpDef& op, std::span<const Tensor> inputs, std::span<const Attr> attrs,
               std::vector<Tensor>* outputs);
 

@@ -20,9 +20,12 @@ alignas(64) std::byte empty_operand[64];
 bool AllFinite(DType dtype, const void* data, int64_t n) {
   return DispatchDType(dtype, [&]<class T>(T*) {
     const auto finite = [](const T& x) {
-      if constexpr (std::is_floating_point_v<T>) return std::isfinite(x);
-      else if constexpr (std::is_integral_v<T>) return true;
-      else return std::isfinite(static_cast<float>(x));
+      if constexpr (std::is_floating_point_v<T>)
+        return std::isfinite(x);
+      else if constexpr (std::is_integral_v<T>)
+        return true;
+      else
+        return std::isfinite(static_cast<float>(x));
     };
     const T* p = static_cast<const T*>(data);
     return std::all_of(p, p + n, finite);
@@ -158,7 +161,8 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
     for (size_t i = 0; i < steps_.size(); ++i) {
       const auto begin = std::chrono::steady_clock::now();
       steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
-      const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
+      const std::chrono::duration<double, std::nano> took =
+          std::chrono::steady_clock::now() - begin;
       samples[i].push_back(took.count());
     }
     RunCopies(inputs, outputs);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executable = Plan x device x base addresses. Running is a flat loop over prepared steps: no allocation,
-// no lock, no Python. Executables of one device that cannot overlap share one activation region.
+// Executable = Plan x device x base addresses. Running is a flat loop over prepared steps: no
+// allocation, no lock, no Python. Executables of one device that cannot overlap share one
+// activation region.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +27,11 @@ class Executable {
   const Plan& plan() const { return *plan_; }
   std::span<const std::shared_ptr<Variable>> variables() const { return variables_; }
 
-  /// One step. `inputs` must have the plan's types; `outputs` are filled with fresh tensors (reuse the
-  /// vector). An Error from a kernel carries the op and the user's line.
+  /// One step. `inputs` must have the plan's types; `outputs` are filled with fresh tensors (reuse
+  /// the vector). An Error from a kernel carries the op and the user's line.
   void Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
-  /// Node by node, checking every floating-point result: throws Error(kNonFinite) that names the first
-  /// op whose output is not finite although its inputs are, and the user's line.
+  /// Node by node, checking every floating-point result: throws Error(kNonFinite) that names the
+  /// first op whose output is not finite although its inputs are, and the user's line.
   void RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
   /// Median nanoseconds of each step over `runs` runs on the given inputs. State is restored after.
   std::vector<double> Profile(std::span<const Tensor> inputs, int runs);

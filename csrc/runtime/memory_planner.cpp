@@ -30,7 +30,8 @@ int64_t LowerBound(const std::vector<Block>& blocks) {
   return most;
 }
 
-// Walks the steps, taking from and returning to a free list: the smallest hole that fits, else the end.
+// Walks the steps, taking from and returning to a free list: the smallest hole that fits, else the
+// end.
 int64_t InTimeOrder(std::vector<Block>* blocks) {
   std::vector<size_t> order(blocks->size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -38,9 +39,9 @@ int64_t InTimeOrder(std::vector<Block>* blocks) {
     const Block &x = (*blocks)[a], &y = (*blocks)[b];
     return x.first != y.first ? x.first < y.first : x.bytes > y.bytes;
   });
-  std::map<int64_t, int64_t> holes;                  // offset -> bytes
-  std::set<std::pair<int64_t, int64_t>> by_size;     // (bytes, offset)
-  std::multimap<int32_t, size_t> ends;               // last step -> block
+  std::map<int64_t, int64_t> holes;               // offset -> bytes
+  std::set<std::pair<int64_t, int64_t>> by_size;  // (bytes, offset)
+  std::multimap<int32_t, size_t> ends;            // last step -> block
   int64_t end = 0;
   const auto add_hole = [&](int64_t offset, int64_t bytes) {
     auto next = holes.lower_bound(offset);

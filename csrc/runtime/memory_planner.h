@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offsets for blocks with lifetimes: blocks that live at a common step never overlap. Knows no graph.
+// Offsets for blocks with lifetimes: blocks that live at a common step never overlap. Knows no
+// graph.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ struct MemoryPlan {
   int64_t lower_bound = 0;  // largest sum of (aligned) bytes alive at one step
 };
 
-/// Fills in the offsets: best fit in order of time, and for graphs of ordinary size also in order of
-/// size, keeping the smaller region. O(n log n) beyond 4,096 blocks.
+/// Fills in the offsets: best fit in order of time, and for graphs of ordinary size also in order
+/// of size, keeping the smaller region. O(n log n) beyond 4,096 blocks.
 MemoryPlan PlanMemory(std::vector<Block>* blocks);
 
 }  // namespace ostria

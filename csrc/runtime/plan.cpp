@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a static graph to a plan: lower, give every value a storage, place the storages, count bytes.
-// A storage is what values share: a view shares its input's, an in-place result its operand's.
+// From a static graph to a plan: lower, give every value a storage, place the storages, count
+// bytes. A storage is what values share: a view shares its input's, an in-place result its
+// operand's.
 #include "runtime/plan.h"
 
 #include <algorithm>
@@ -45,8 +46,9 @@ void AddSteps(const Graph& g, const StorageMap& storage, std::vector<Choice>& ch
   for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
     Choice& choice = choices[n.id];
     if (choice.kernel == nullptr) continue;
-    Step step{choice.kernel, std::move(choice.state), n,
-              static_cast<int32_t>(plan->operands.size()), g.num_operands(n), g.num_results(n)};
+    Step step{
+        choice.kernel,     std::move(choice.state), n, static_cast<int32_t>(plan->operands.size()),
+        g.num_operands(n), g.num_results(n)};
     for (int i = 0; i < g.num_operands(n); ++i) {
       plan->operands.push_back(storage.OperandOf(g.operand(n, i)));
     }
@@ -112,7 +114,8 @@ void KeepSmallFills(Graph& g) {
     for (int i = 0; i < step.num_outputs; ++i) values.push_back(g.result(step.node, i));
   }
   const size_t most = std::min<size_t>(5, values.size());
-  std::partial_sort(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(most), values.end(),
+  std::partial_sort(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(most),
+                    values.end(),
                     [&](Value a, Value b) { return Bytes(g.type(a)) > Bytes(g.type(b)); });
   std::string text = StrCat("the plan needs ", plan.stats.peak_bytes(), " bytes (activations ",
                             plan.stats.activation_bytes, ", state ", plan.stats.state_bytes,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plan: everything about a step before it runs, immutable and relocatable: kernels chosen, operands as
-// (region, offset), peak memory, bytes moved. It holds no address: an Executable binds one.
+// Plan: everything about a step before it runs, immutable and relocatable: kernels chosen, operands
+// as (region, offset), peak memory, bytes moved. It holds no address: an Executable binds one.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +38,9 @@ struct Step {
   int32_t num_inputs = 0, num_outputs = 0;
 };
 
-/// A copy that the plan needs besides its steps: a graph output or state out value that is an input, a
-/// state value, or another output already. Runs after all steps, sources before any target is written.
+/// A copy that the plan needs besides its steps: a graph output or state out value that is an
+/// input, a state value, or another output already. Runs after all steps, sources before any target
+/// is written.
 struct Copy {
   Operand from, to;
   int64_t bytes = 0;
@@ -54,10 +55,11 @@ struct StateSlot {
 
 struct PlanStats {
   int64_t activation_bytes = 0;  // planned size of the activation region
-  int64_t liveness_bytes = 0;    // largest sum of live values and workspace at any step: lower bound
+  int64_t liveness_bytes = 0;  // largest sum of live values and workspace at any step: lower bound
   int64_t state_bytes = 0, input_bytes = 0, output_bytes = 0, constant_bytes = 0;
-  int64_t moved_bytes = 0;        // operands of all steps, read and written
-  int64_t fused_bound_bytes = 0;  // inputs, state, outputs once, and what non-fusable nodes exchange
+  int64_t moved_bytes = 0;  // operands of all steps, read and written
+  int64_t fused_bound_bytes =
+      0;  // inputs, state, outputs once, and what non-fusable nodes exchange
   int64_t peak_bytes() const {
     return activation_bytes + state_bytes + input_bytes + output_bytes + constant_bytes;
   }
@@ -90,16 +92,18 @@ struct Plan {
   PlanStats stats;
 };
 
-/// Runs the passes on a static graph, lowers ops without implementation, chooses kernels, plans memory.
-/// Throws Error(kNotImplemented) that lists every implementation's reason, and Error(kOutOfMemory) that
-/// names the largest values with the user's lines when device.memory_limit is exceeded.
+/// Runs the passes on a static graph, lowers ops without implementation, chooses kernels, plans
+/// memory. Throws Error(kNotImplemented) that lists every implementation's reason, and
+/// Error(kOutOfMemory) that names the largest values with the user's lines when device.memory_limit
+/// is exceeded.
 std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options);
 
 /// Steps with kernels and operands, then the statistics. Stable text for golden tests.
 std::string Print(const Plan& plan);
 
 /// Throws Error(kInternal) naming two steps that touch common bytes, one writing, in a way that the
-/// order of steps does not make safe (also: an operand that was overwritten before its last reader).
+/// order of steps does not make safe (also: an operand that was overwritten before its last
+/// reader).
 void CheckRaces(const Plan& plan);
 
 }  // namespace ostria

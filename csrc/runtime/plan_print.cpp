@@ -41,12 +41,14 @@ std::string Print(const Plan& plan) {
     out += line.empty() ? "\n" : StrCat("  [", line, "]\n");
   }
   for (const Copy& c : plan.copies) {
-    out += StrCat("  copy ", Text(plan, c.from), " -> ", Text(plan, c.to), " ", c.bytes, " bytes\n");
+    out +=
+        StrCat("  copy ", Text(plan, c.from), " -> ", Text(plan, c.to), " ", c.bytes, " bytes\n");
   }
   const PlanStats& s = plan.stats;
-  out += StrCat("peak ", s.peak_bytes(), " bytes: activations ", s.activation_bytes,
-                " (liveness bound ", s.liveness_bytes, "), state ", s.state_bytes, ", inputs ",
-                s.input_bytes, ", outputs ", s.output_bytes, ", constants ", s.constant_bytes, "\n");
+  out +=
+      StrCat("peak ", s.peak_bytes(), " bytes: activations ", s.activation_bytes,
+             " (liveness bound ", s.liveness_bytes, "), state ", s.state_bytes, ", inputs ",
+             s.input_bytes, ", outputs ", s.output_bytes, ", constants ", s.constant_bytes, "\n");
   out += StrCat("moved ", s.moved_bytes, " bytes (fused bound ", s.fused_bound_bytes, ")\n");
   return out;
 }

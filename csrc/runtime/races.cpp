@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The race proof: replays a plan's steps over byte ranges and checks that every operand still holds the
-// value it is read as. It trusts nothing the planner computed but the operands themselves.
+// The race proof: replays a plan's steps over byte ranges and checks that every operand still holds
+// the value it is read as. It trusts nothing the planner computed but the operands themselves.
 #include <map>
 
 #include "base/check.h"

@@ -93,7 +93,8 @@ std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& 
     std::weak_ptr<StateChunk>& mirror = r.mirrors[{of->chunk_->id, std::string(kind)}];
     v->chunk_ = mirror.lock();
     if (v->chunk_ == nullptr) {
-      v->chunk_ = std::make_shared<StateChunk>(of->chunk_->device, of->dtype_, of->chunk_->capacity);
+      v->chunk_ =
+          std::make_shared<StateChunk>(of->chunk_->device, of->dtype_, of->chunk_->capacity);
       mirror = v->chunk_;
     }
     v->id_ = r.next_variable++;

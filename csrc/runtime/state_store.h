@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where variables live (decision B2): chunks per (device, dtype, class), in creation order, 256-byte
-// aligned, padding always zero, never moved. Optimizer slots mirror the chunk of their variables: equal
-// offsets for weight, gradient and slots. A chunk goes when its last Variable goes.
+// Where variables live (decision B2): chunks per (device, dtype, class), in creation order,
+// 256-byte aligned, padding always zero, never moved. Optimizer slots mirror the chunk of their
+// variables: equal offsets for weight, gradient and slots. A chunk goes when its last Variable
+// goes.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ class StateChunk;
 /// One named piece of state. Written only by executables and Assign. Not thread-safe.
 class Variable {
  public:
-  /// In the open chunk of (device, dtype, class). `initial` gives dtype and shape. Throws Error when the
-  /// name is empty. Names need not be unique here; modules and checkpoints check that.
+  /// In the open chunk of (device, dtype, class). `initial` gives dtype and shape. Throws Error
+  /// when the name is empty. Names need not be unique here; modules and checkpoints check that.
   static std::shared_ptr<Variable> Create(std::string name, const Tensor& initial, StateClass cls,
                                           DeviceId device = {});
   /// A slot `kind` ("adam_m") of `of`, at the same offset of a chunk that mirrors of's; filled with
@@ -42,7 +43,7 @@ class Variable {
   DeviceId device() const;
   bool trainable = true;
 
-  int64_t chunk_id() const;                  // unique in the process
+  int64_t chunk_id() const;                   // unique in the process
   int64_t offset() const { return offset_; }  // bytes from the chunk's base
   int64_t bytes() const { return shape_.numel() * SizeOf(dtype_); }
   void* data() const;

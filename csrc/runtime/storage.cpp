@@ -97,11 +97,13 @@ bool StorageMap::AliasOk(const Choice& choice, NodeId n, int out, int in) const 
 
 // The new value may be written over the old one when every reader of the old one comes before the
 // writer, or is the writer and copes with it.
-bool StorageMap::MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices) const {
+bool StorageMap::MayOverwriteState(const StateEntry& entry,
+                                   const std::vector<Choice>& choices) const {
   const NodeId writer = g_.producer(entry.out);
   if (!writer.valid() || step_of_[writer.id] < 0) return false;
   const Storage& target = storages_[Root(entry.out)];
-  if (!target.computed || Placed(Root(entry.out)) || target.first != step_of_[writer.id]) return false;
+  if (!target.computed || Placed(Root(entry.out)) || target.first != step_of_[writer.id])
+    return false;
   const Storage& old = storages_[Root(entry.in)];
   if (old.last > target.first) return false;
   if (old.last < target.first) return true;
@@ -170,15 +172,18 @@ void StorageMap::AssignOutputs(Plan* plan) {
     const Operand target{Region::kOutput, static_cast<int32_t>(i), 0};
     Storage& s = storages_[Root(v)];
     if (s.bytes == 0) continue;
-    if (s.computed && !Placed(Root(v))) s.operand = target;
-    else copies.push_back({{Region::kNone, Root(v), 0}, target, s.bytes});
+    if (s.computed && !Placed(Root(v)))
+      s.operand = target;
+    else
+      copies.push_back({{Region::kNone, Root(v), 0}, target, s.bytes});
   }
   // Before any state is overwritten: a returned old value must be the old one.
   plan->copies.insert(plan->copies.begin(), copies.begin(), copies.end());
 }
 
-// Gradients of the variables of one chunk lie as the variables do, so that an optimizer sees one range
-// and a bucket is a range (decision B2). The group is one block, alive from its first gradient on.
+// Gradients of the variables of one chunk lie as the variables do, so that an optimizer sees one
+// range and a bucket is a range (decision B2). The group is one block, alive from its first
+// gradient on.
 void StorageMap::MirrorGradients(const StateLayout& layout) {
   for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
     const Traits& traits = g_.op(n).traits;
@@ -201,7 +206,8 @@ void StorageMap::MirrorGradients(const StateLayout& layout) {
       const Operand& place = storages_[Root(g_.operand(n, w + i))].operand;
       const int32_t s = Root(g_.operand(n, grad + i));
       if (place.region != Region::kState || !storages_[s].computed || Placed(s) ||
-          storages_[s].block >= 0 || g_.type(g_.operand(n, w + i)) != g_.type(g_.operand(n, grad + i))) {
+          storages_[s].block >= 0 ||
+          g_.type(g_.operand(n, w + i)) != g_.type(g_.operand(n, grad + i))) {
         continue;
       }
       const auto* p = layout.Find(g_.state()[static_cast<size_t>(place.index)].variable);
@@ -216,7 +222,8 @@ void StorageMap::MirrorGradients(const StateLayout& layout) {
         Block b{0, EndOf(), -1, 0};
         const int64_t base = members[i].offset;
         int64_t end = base;
-        while (i < members.size() && members[i].offset == end && storages_[members[i].storage].block < 0) {
+        while (i < members.size() && members[i].offset == end &&
+               storages_[members[i].storage].block < 0) {
           Storage& s = storages_[members[i].storage];
           s.block = block;
           s.block_offset = members[i].offset - base;
@@ -279,7 +286,8 @@ void StorageMap::MakeBlocks(const std::vector<Choice>& choices) {
   }
   for (size_t i = 0; i < storages_.size(); ++i) {
     Storage& s = storages_[i];
-    if (!used[i] || !s.computed || s.bytes == 0 || s.block >= 0 || Placed(static_cast<int32_t>(i))) {
+    if (!used[i] || !s.computed || s.bytes == 0 || s.block >= 0 ||
+        Placed(static_cast<int32_t>(i))) {
       continue;
     }
     s.block = static_cast<int32_t>(blocks_.size());
@@ -297,7 +305,8 @@ void StorageMap::Place(PlanStats* stats) {
   stats->activation_bytes = placed.bytes;
   stats->liveness_bytes = placed.lower_bound;
   for (Storage& s : storages_) {
-    if (s.block >= 0) s.operand = {Region::kActivation, 0, blocks_[s.block].offset + s.block_offset};
+    if (s.block >= 0)
+      s.operand = {Region::kActivation, 0, blocks_[s.block].offset + s.block_offset};
   }
   for (Copy& c : *copies_) {
     if (c.from.region == Region::kNone) c.from = storages_[c.from.index].operand;

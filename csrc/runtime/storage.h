@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which memory each value of a lowered graph uses: state, inputs, outputs, constants, or a block of the
-// activation region with a lifetime. Decides what is updated in place and what needs a copy at the end.
+// Which memory each value of a lowered graph uses: state, inputs, outputs, constants, or a block of
+// the activation region with a lifetime. Decides what is updated in place and what needs a copy at
+// the end.
 #pragma once
 
 #include <vector>
@@ -24,8 +25,8 @@ class StorageMap {
 
  private:
   struct Storage {
-    Operand operand;        // region kNone until decided, then final except activation offsets
-    Value first_value;      // the value that defines it
+    Operand operand;    // region kNone until decided, then final except activation offsets
+    Value first_value;  // the value that defines it
     int64_t bytes = 0;
     int32_t first = 0, last = -1;  // steps that touch it
     int32_t block = -1;            // into blocks_
@@ -53,7 +54,8 @@ class StorageMap {
   std::vector<Storage> storages_;
   std::vector<Block> blocks_;
   std::vector<int32_t> workspace_;  // node -> block, -1 without
-  std::vector<Copy>* copies_ = nullptr;  // the plan's; a kNone operand in it names a storage until Place
+  std::vector<Copy>* copies_ =
+      nullptr;  // the plan's; a kNone operand in it names a storage until Place
   int32_t num_steps_ = 0;
 };
 

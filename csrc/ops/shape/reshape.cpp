@@ -13,16 +13,14 @@ constexpr AttrDef kAttrs[] = {{"shape", AttrType::kShape}};
 void Infer(InferContext& c) {
   const Shape &from = c.shape(0), &to = c.attr<Shape>(kShape);
   switch (Equal(from.numel_dim(), to.numel_dim())) {
-    case Tri::kYes:
-      return c.Out(c.dtype(0), to);
+    case Tri::kYes: return c.Out(c.dtype(0), to);
     case Tri::kNo:
       c.Fail("a tensor of shape ", from, " (", from.numel_dim(), " elements) cannot become ", to,
              " (", to.numel_dim(),
              " elements); the numbers of elements must be equal, and -1 in one "
              "place "
              "is worked out from the others");
-    case Tri::kUnknown:
-      break;
+    case Tri::kUnknown: break;
   }
   c.Fail("a tensor of shape ", from, " has as many elements as ", to,
          " only for some sizes; write the new shape with the symbols of the "

@@ -87,18 +87,10 @@ class Mutator {
       case 1:
         if (!s.empty()) s[at] = static_cast<char>(random_());
         break;
-      case 2:
-        s.resize(at);
-        break;
-      case 3:
-        s.insert(at, 1 + random_() % 4, static_cast<char>(random_()));
-        break;
-      case 4:
-        s.insert(at, kTokens[random_() % std::size(kTokens)]);
-        break;
-      case 5:
-        s.erase(at, 1 + random_() % 8);
-        break;
+      case 2: s.resize(at); break;
+      case 3: s.insert(at, 1 + random_() % 4, static_cast<char>(random_())); break;
+      case 4: s.insert(at, kTokens[random_() % std::size(kTokens)]); break;
+      case 5: s.erase(at, 1 + random_() % 8); break;
       default: {  // a length field: small, huge, or off by a little
         const size_t where = random_() % 2 ? 0 : at;
         if (s.size() < where + 8) break;

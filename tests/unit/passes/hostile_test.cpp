@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Graph text may come from a damaged file: whatever the parser lets through must survive verification,
-// specialisation, differentiation and the passes, with the real ops' rules.
+// Graph text may come from a damaged file: whatever the parser lets through must survive
+// verification, specialisation, differentiation and the passes, with the real ops' rules.
 #include <cctype>
 #include <random>
 
@@ -48,10 +48,30 @@ output "y" %9
 )"};
 
 TEST(HostileText, NeverCrashesAnyStage) {
-  const std::string_view pieces[] = {
-      "-1", "0", "9223372036854775807", "-9223372036854775808", "nan", "inf", "batch", "batch - 1",
-      "floordiv(batch, 0)", "float16", "bool", "int64[5]", "shape[]", "ints[]", "ints[0, 0]", "%0", "%3",
-      "matmul@1", "max@1", "sum@1", "1000000", "[4294967296, 4294967296, 4294967296]", ", 1", "transpose@1"};
+  const std::string_view pieces[] = {"-1",
+                                     "0",
+                                     "9223372036854775807",
+                                     "-9223372036854775808",
+                                     "nan",
+                                     "inf",
+                                     "batch",
+                                     "batch - 1",
+                                     "floordiv(batch, 0)",
+                                     "float16",
+                                     "bool",
+                                     "int64[5]",
+                                     "shape[]",
+                                     "ints[]",
+                                     "ints[0, 0]",
+                                     "%0",
+                                     "%3",
+                                     "matmul@1",
+                                     "max@1",
+                                     "sum@1",
+                                     "1000000",
+                                     "[4294967296, 4294967296, 4294967296]",
+                                     ", 1",
+                                     "transpose@1"};
   std::mt19937 random(7);
   const auto below = [&](size_t n) { return random() % n; };
   int parsed = 0, optimised = 0;
@@ -63,15 +83,19 @@ TEST(HostileText, NeverCrashesAnyStage) {
       size_t end = at;
       while (end < text.size() && std::isalnum(static_cast<unsigned char>(text[end])) != 0) ++end;
       const std::string word = text.substr(at, end - at);
-      const std::string piece(below(3) == 0 ? std::to_string(below(5)) : pieces[below(std::size(pieces))]);
+      const std::string piece(below(3) == 0 ? std::to_string(below(5))
+                                            : pieces[below(std::size(pieces))]);
       const bool everywhere = !word.empty() && below(3) > 0;
       size_t next = at;
-      for (size_t from = everywhere ? 15 : at; next != std::string::npos; from = next + piece.size()) {
+      for (size_t from = everywhere ? 15 : at; next != std::string::npos;
+           from = next + piece.size()) {
         next = everywhere ? text.find(word, from) : at;
         if (next == std::string::npos) break;
         const bool name = next > 0 && text[next - 1] == '%';  // values keep their names
-        if (name) next += word.size();
-        else text.replace(next, word.size(), piece);
+        if (name)
+          next += word.size();
+        else
+          text.replace(next, word.size(), piece);
         if (!everywhere || text.size() > 20'000) break;
       }
     }

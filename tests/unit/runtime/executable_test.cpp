@@ -59,8 +59,9 @@ TEST(CompiledGraph, NamesTheInputThatDoesNotFit) {
     compiled.Run({&x, 1}, &out);
     FAIL() << "accepted";
   } catch (const Error& e) {
-    EXPECT_STREQ(e.what(), "compiled function: input 'x' must be float32[2, 3], but float32[2, 4] was "
-                           "given");
+    EXPECT_STREQ(e.what(),
+                 "compiled function: input 'x' must be float32[2, 3], but float32[2, 4] was "
+                 "given");
   }
 }
 
@@ -112,7 +113,8 @@ TEST(Executable, GradientsOfOneChunkLieAsTheVariablesDo) {
   g.SetStateOut(1, updated[1]);
   PlanOptions options;
   options.device = FindBackend(DeviceKind::kCpu).Props(0);
-  for (const auto& v : {w1, w2}) options.layout.places.push_back({v->id(), v->chunk_id(), v->offset()});
+  for (const auto& v : {w1, w2})
+    options.layout.places.push_back({v->id(), v->chunk_id(), v->offset()});
   const auto plan = MakePlan(g, options);
   CheckRaces(*plan);
   const Step& update = plan->steps.back();
@@ -149,7 +151,8 @@ TEST(Executable, BadIndexInTheDataNamesTheLine) {
   const Value ids = g.AddInput("ids", {DType::kInt64, {1}}, 0);
   g.AddOutput("y", b(ops::kGather, {table, ids}, {int64_t{0}}));
   CompiledGraph compiled(std::move(g), {});
-  const Tensor inputs[] = {Tensor::Zeros(DType::kFloat32, {4, 2}), Tensor::Zeros(DType::kInt64, {1})};
+  const Tensor inputs[] = {Tensor::Zeros(DType::kFloat32, {4, 2}),
+                           Tensor::Zeros(DType::kInt64, {1})};
   inputs[1].data<int64_t>()[0] = 9;
   std::vector<Tensor> out;
   try {

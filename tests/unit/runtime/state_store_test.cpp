@@ -78,9 +78,10 @@ TEST(StateStore, AssignRefusesAnotherShapeByName) {
     a->Assign(Tensor::Zeros(DType::kFloat32, {3}));
     FAIL() << "accepted";
   } catch (const Error& e) {
-    EXPECT_STREQ(e.what(),
-                 "variable 'encoder/kernel': cannot assign a value of float32[3]; it holds float32[2]; "
-                 "use cast or reshape first");
+    EXPECT_STREQ(
+        e.what(),
+        "variable 'encoder/kernel': cannot assign a value of float32[3]; it holds float32[2]; "
+        "use cast or reshape first");
   }
 }
 
