@@ -13,7 +13,7 @@ from ostria import nn
 from ostria.estimator import Estimator, EvalSpec, RunConfig, TrainSpec, train_and_evaluate
 from ostria.train import Hook
 
-STEPS = 600
+STEPS = 1500  # enough saves for twenty kills, however fast the machine
 
 
 class Announce(Hook):

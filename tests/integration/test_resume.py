@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("ostria._native")
 import ostria as ost
+from resume_worker import STEPS
 
 WORKER = os.path.join(os.path.dirname(__file__), "resume_worker.py")
 KILLS = 20
@@ -76,7 +77,7 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert unfinished, "no kill fell into a save"
     finish(tmp_path / "killed")
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
-    assert content(tmp_path / "whole")[0] == 600
+    assert content(tmp_path / "whole")[0] == STEPS
 
 
 @pytest.mark.slow
@@ -90,6 +91,6 @@ def test_sigint_ends_cleanly_and_resumes(tmp_path):
     _, err = process.communicate(timeout=120)
     assert "TrainingInterrupted: training was stopped by SIGINT after step" in err
     step = ost.io.load_latest_checkpoint(tmp_path / "stopped").step
-    assert 21 <= step < 600
+    assert 21 <= step < STEPS
     finish(tmp_path / "stopped")
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")

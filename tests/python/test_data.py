@@ -341,6 +341,8 @@ def test_ctrl_c_ends_a_wait():
     program = """
         import os, signal, threading, time
         from ostria.data import Dataset
+        # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         def block():
             threading.Event().wait(3)
             yield 1

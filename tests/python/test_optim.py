@@ -205,8 +205,9 @@ def test_a_refused_step_leaves_every_bit(name, where, bad, options):
     assert optimizer.skipped.numpy() == 2 and optimizer.first_bad_step.numpy() == 1
     assert step(np.float32(1.0), *gradient(1, np.float32)).item() is True
     assert optimizer.iterations.numpy() == 2 and seen.numpy() == 2
-    assert optimizer.first_bad_step.numpy() == 1  # the first one sticks
     assert snapshot(ws) != before[:3]
+    assert step(loss, *damaged).item() is False
+    assert optimizer.first_bad_step.numpy() == 1  # the first one sticks
 
 
 def test_a_refused_eager_step_leaves_every_bit():

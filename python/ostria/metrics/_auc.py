@@ -126,6 +126,5 @@ def _interpolated_pr(tp: Any, fp: Any, fn: Any) -> Any:
     intercept = tp[1:] - slope * predicted[1:]
     both = _ops.logical_and(predicted[:-1] > 0.0, predicted[1:] > 0.0)
     ratio = _ops.where(both, divide(predicted[:-1], predicted[1:]), 1.0)
-    ratio = _ops.where(both, ratio, 1.0)
     area = slope * (dtp + intercept * _ops.log(ratio))
     return _ops.sum(divide(area, tp[1:] + fn[1:]))
