@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 #include "base/check.h"
@@ -28,6 +29,7 @@ struct Operand {
   bool scalar = false;
   ScalarKind kind = ScalarKind::kFloat;
   PyObject* number = nullptr;  // borrowed
+  std::optional<Dim> size;     // a size that tracing does not know: weak like a Python int
   DType dtype = DType::kFloat32;
   bool promote = true;
 };
@@ -47,6 +49,9 @@ Operand ReadOperand(PyObject* object, bool promote, bool tracing) {
   } else if (const auto* v = AsPyVariable(object)) {
     o.variable = v;
     o.dtype = (*v)->dtype();
+  } else if (py::isinstance<Dim>(object)) {
+    o = {.scalar = true, .kind = ScalarKind::kInt, .size = py::cast<Dim>(py::handle(object)),
+         .promote = promote};
   } else {
     o.converted = PyTensor::Concrete(TensorFromArray(object, /*copy=*/tracing));
     o.constant = true;
@@ -56,6 +61,11 @@ Operand ReadOperand(PyObject* object, bool promote, bool tracing) {
 }
 
 Tensor ScalarTensor(const OpDef& op, const Operand& o, DType dtype) {
+  if (o.size) {
+    throw Error(ErrorCode::kInvalidArgument, std::string(op.name),
+                StrCat("the size `", *o.size, "` is used outside the function whose tracing it "
+                       "belongs to; use the shape of a tensor there"));
+  }
   if (o.kind == ScalarKind::kFloat) return Tensor::Scalar(dtype, PyFloat_AS_DOUBLE(o.number));
   if (o.kind == ScalarKind::kBool) return Tensor::Scalar(dtype, o.number == Py_True);
   int overflow = 0;
@@ -105,7 +115,7 @@ DType CommonDType(const OpDef& op, const std::vector<Operand>& operands) {
 
 bool BelongsTo(Trace* trace, const Operand& o) {
   if (trace == nullptr) return false;
-  if (o.variable != nullptr) return true;
+  if (o.variable != nullptr || o.size) return true;
   return o.tensor != nullptr && o.tensor->trace != nullptr &&
          (o.tensor->trace.get() == trace || !o.tensor->has_data());
 }
@@ -124,6 +134,8 @@ PyObject* Record(Trace& trace, const OpDef& op, std::vector<Operand>& operands,
         v = trace.Use(*o.tensor);
       } else if (o.variable != nullptr) {
         v = trace.Read(*o.variable);
+      } else if (o.size) {
+        v = b(ops::kDimProduct, {}, {Shape({*o.size}), o.promote ? common : DType::kInt64});
       } else {
         const Tensor t = o.scalar ? ScalarTensor(op, o, o.promote ? common : DefaultDType(o.kind))
                                   : o.converted.concrete;
@@ -158,7 +170,7 @@ PyObject* RunNow(const OpDef& op, std::vector<Operand>& operands, const std::vec
     } else if (o.variable != nullptr) {
       inputs.push_back((*o.variable)->View());
     } else if (o.tensor != nullptr) {
-      inputs.push_back(RequireData(*o.tensor, op.name));
+      inputs.push_back(RequireData(*o.tensor, ""));
     } else {
       inputs.push_back(o.converted.concrete);
     }
@@ -188,14 +200,14 @@ PyObject* RunNow(const OpDef& op, std::vector<Operand>& operands, const std::vec
   return out.release().ptr();
 }
 
-// "; did you mean 'axis'?" or nothing, by the rule that all of Python's half uses.
+// "; did you mean 'axis'?" or a full stop, by the rule that all of Python's half uses.
 std::string DidYouMean(const OpDef& op, std::string_view word) {
   py::list names;
   for (const InputDef& in : op.inputs) names.append(in.name);
   for (const AttrDef& a : op.attrs) names.append(a.name);
   const py::object guess =
       py::module_::import("ostria._keywords").attr("closest_keyword")(word, names);
-  return guess.is_none() ? "" : StrCat("; did you mean '", guess.cast<std::string>(), "'?");
+  return guess.is_none() ? "." : StrCat("; did you mean '", guess.cast<std::string>(), "'?");
 }
 
 // Where each argument goes: slots are the declared inputs, then the declared attributes.
@@ -223,8 +235,8 @@ void Distribute(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObje
     while (i < count && name_of(i) != name) ++i;
     if (i == count) {
       throw Error(ErrorCode::kTypeError, std::string(op.name),
-                  StrCat("unknown keyword '", name, "'", DidYouMean(op, name), "; accepted are ",
-                         accepted()));
+                  StrCat("unknown keyword '", name, "'", DidYouMean(op, name), " Accepted: ",
+                         accepted(), "."));
     }
     if (slots[i] != nullptr) {
       throw Error(ErrorCode::kTypeError, std::string(op.name),

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/call_op.h"
+#include "bindings/trace.h"
 
 namespace py = pybind11;
 
@@ -30,6 +31,13 @@ PyObject* ClassOf(ErrorCode code) {
   return PyExc_RuntimeError;
 }
 
+// Mistakes of the caller end with the caller's line; the others name a file, a device or values.
+bool NeedsLine(ErrorCode code) {
+  return code == ErrorCode::kInvalidArgument || code == ErrorCode::kTypeError ||
+         code == ErrorCode::kIndexError || code == ErrorCode::kNotImplemented ||
+         code == ErrorCode::kDeviceUnavailable || code == ErrorCode::kNonFinite;
+}
+
 PyObject* NewClass(py::module_& m, const char* name, PyObject* base, const char* doc) {
   PyObject* cls = PyErr_NewExceptionWithDoc(StrCat("ostria.", name).c_str(), doc, base, nullptr);
   m.attr(name) = py::reinterpret_borrow<py::object>(cls);
@@ -41,7 +49,8 @@ PyObject* NewClass(py::module_& m, const char* name, PyObject* base, const char*
 void SetPythonError() {
   try {
     throw;
-  } catch (const Error& e) {
+  } catch (Error& e) {
+    if (NeedsLine(e.code())) e.At(ShortLocation(CaptureLocation()));
     PyErr_SetString(ClassOf(e.code()), e.what());
   } catch (py::error_already_set& e) {
     e.restore();

@@ -25,7 +25,8 @@ bool IsOurs(PyCodeObject* code) {
   const char* file = PyUnicode_AsUTF8(code->co_filename);
   const bool ours = file == nullptr || PackageFolder().empty() ||
                     std::string_view(file).starts_with(PackageFolder()) ||
-                    std::string_view(file).starts_with("<frozen");
+                    std::string_view(file).starts_with("<frozen") ||
+                    std::string_view(file).find("/site-packages/numpy/") != std::string_view::npos;
   PyErr_Clear();
   Py_INCREF(code);
   known->emplace(code, ours);

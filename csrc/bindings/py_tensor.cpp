@@ -153,24 +153,34 @@ PyObject* NewPyTensor(PyTensor tensor) { return py::cast(std::move(tensor)).rele
 
 const Tensor& RequireData(const PyTensor& t, std::string_view what) {
   if (t.has_data()) return t.concrete;
+  if (!t.trace->open()) FailLeaked(t, what);
   const std::string made = ShortLocation(t.trace->graph().location(t.value));
-  const std::string where = made.empty() ? "" : StrCat(" made at ", made);
-  if (!t.trace->open()) {
-    Fail(ErrorCode::kTypeError, what, ": this is a traced value (", t.type, where,
-         ") and its trace has ended; return it from the compiled function instead");
-  }
-  Fail(ErrorCode::kTypeError, what, " needs the value of a traced tensor (", t.type, where,
+  const std::string where = made.empty() ? "" : StrCat(", made at ", made);
+  Fail(ErrorCode::kTypeError, what.empty() ? "this act" : what,
+       " needs the value of a traced tensor (", t.type, where,
        "), which is not known while the function is traced; use ost.where or ost.maximum for a "
        "choice by value, and ost.compile(fn, eager=True) to look at values");
 }
 
+void FailLeaked(const PyTensor& t, std::string_view what) {
+  const std::string made = ShortLocation(t.trace->graph().location(t.value));
+  Fail(ErrorCode::kInvalidArgument, what, what.empty() ? "" : ": ", "a traced value (", t.type,
+       made.empty() ? "" : StrCat(", made at ", made),
+       ") is used after its trace has ended; return it from the compiled function, or assign it to "
+       "an ost.Variable");
+}
+
 Tensor TensorFromArray(py::handle object, bool copy) {
   py::array a = py::array::ensure(object, py::array::c_style);
-  if (!a) {
+  const bool given = py::isinstance<py::array>(object) || py::hasattr(object, "dtype");
+  static constexpr std::string_view kNumbers = "biuf";
+  if (!a || (!given && kNumbers.find(a.dtype().kind()) == std::string_view::npos)) {
     PyErr_Clear();
-    Fail(ErrorCode::kTypeError, "cannot make a tensor of ",
-         std::string(py::str(py::type::of(object))),
-         "; give a Tensor, a Variable, a number, a NumPy array or nested lists of numbers");
+    const bool nested = PyList_Check(object.ptr()) || PyTuple_Check(object.ptr());
+    Fail(ErrorCode::kTypeError, "cannot make a tensor of ", std::string(py::repr(object)), " (",
+         std::string(py::str(py::type::of(object).attr("__name__"))), ")",
+         nested ? "; nested lists must hold numbers only, and as many in each row"
+                : "; give a Tensor, a Variable, a number, a NumPy array or nested lists of numbers");
   }
   if (!py::isinstance<py::array>(object) && a.dtype().kind() == 'f' &&
       !py::hasattr(object, "dtype")) {

@@ -47,6 +47,9 @@ pybind11::object DTypeObject(DType dtype);
 /// Data of a tensor that must not be traced; `what` is the user's act ("float()"), for the message.
 const Tensor& RequireData(const PyTensor& tensor, std::string_view what);
 
+/// Throws the error about a traced value whose trace is over; `what` as above, or "".
+[[noreturn]] void FailLeaked(const PyTensor& tensor, std::string_view what);
+
 /// Gives the Variable class the operators of tensors and makes AsPyVariable know it.
 void RegisterVariableType(PyTypeObject* type);
 

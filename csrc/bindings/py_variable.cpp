@@ -46,6 +46,11 @@ void BindVariable(py::module_& m) {
   RegisterVariableType(reinterpret_cast<PyTypeObject*>(variable.ptr()));
   variable
       .def(py::init([](const py::object& initial, std::string name, bool trainable) {
+             if (name.empty()) {
+               Fail(ErrorCode::kTypeError,
+                    "Variable: 'name' is missing; checkpoints find a variable by its name; give "
+                    "one, as in ost.Variable(0.0, name=\"counter\")");
+             }
              Tensor t = [&] {
                if (PyTensor* given = AsPyTensor(initial.ptr())) {
                  return RequireData(*given, "Variable()");
@@ -56,7 +61,7 @@ void BindVariable(py::module_& m) {
                  std::move(name), t, trainable ? StateClass::kTrainable : StateClass::kOther);
              return v;
            }),
-           py::arg("initial"), py::kw_only(), py::arg("name"), py::arg("trainable") = true)
+           py::arg("initial"), py::kw_only(), py::arg("name") = "", py::arg("trainable") = true)
       .def_property(
           "name", [](const VariablePtr& v) { return v->name(); },
           [](const VariablePtr& v, std::string name) { v->set_name(std::move(name)); })

@@ -66,14 +66,7 @@ Value Trace::Capture(const PyTensor& tensor, std::string name) {
 Value Trace::Use(const PyTensor& tensor) {
   if (tensor.trace.get() == this) return tensor.value;
   if (!tensor.has_data()) {
-    if (!tensor.trace->open()) {
-      const std::string made = ShortLocation(tensor.trace->graph().location(tensor.value));
-      Fail(
-          ErrorCode::kInvalidArgument, "a traced value (", tensor.type,
-          made.empty() ? "" : StrCat(", made at ", made),
-          ") is used after its trace has ended; return it from the compiled function, or assign it "
-          "to an ost.Variable");
-    }
+    if (!tensor.trace->open()) FailLeaked(tensor, "");
     if (kind_ != Kind::kBody) {
       Fail(ErrorCode::kInvalidArgument, "a value of an outer trace (", tensor.type,
            ") is used inside a function that is traced on its own; pass it as an argument");

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ostria import _native, _tree
+from ostria._errors import at_line
+from ostria._keywords import checked_keywords
 
 _Tensor = _native.Tensor
 _THRASH = 8  # retraces of one function after which a warning explains what changes
@@ -226,6 +228,7 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, (_Tensor, _native.Variable, np.ndarray))
 
 
+@checked_keywords("compile")
 def compile(
     fn: Callable[..., Any] | None = None,
     *,
@@ -259,6 +262,8 @@ def compile(
     """
 
     def wrap(f: Callable[..., Any]) -> CompiledFunction:
+        if not callable(f):
+            raise TypeError(at_line(f"compile: {f!r} is no function; give one, or a module"))
         return CompiledFunction(
             f,
             dynamic_batch=dynamic_batch,

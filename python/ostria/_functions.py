@@ -6,7 +6,6 @@ Every registered op is a function of `ostria` as it stands; what is defined here
 
 from __future__ import annotations
 
-import builtins
 import math
 import operator
 from collections.abc import Sequence
@@ -47,7 +46,6 @@ __all__ = [
     "permute_dims",
     "pi",
     "reshape",
-    "split",
     "squeeze",
     "stack",
     "std",
@@ -59,8 +57,6 @@ __all__ = [
 ]
 
 _ops = _native.ops
-_OPEN_STOP = 2**63 - 1
-_OPEN_BEFORE_START = -(2**63)
 
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 
@@ -176,6 +172,8 @@ def arange(
     _check_device("arange", device)
     if stop is None:
         start, stop = 0, start
+    if step == 0:
+        raise ValueError(at_line("arange: step 0 never arrives; give a positive or negative step"))
     if dtype is None:
         whole = all(isinstance(v, int) for v in (start, stop, step))
         dtype = _native.int64 if whole else _native.float32
@@ -344,44 +342,6 @@ def stack(xs: Sequence[Any], /, *, axis: int = 0) -> Any:
     return concat([expand_dims(x, axis=axis) for x in xs], axis=axis)
 
 
-def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """`x` cut along an axis: into `sections` equal parts, or parts of the given sizes.
-
-    Raises:
-        ValueError: the sizes do not add up to the size of the axis.
-    """
-    x = _tensor(x)
-    axis = axis + x.ndim if axis < 0 else axis
-    total = x.shape[axis]
-    if isinstance(sections, int):
-        if sections < 1 or not isinstance(total, int) or total % sections:
-            raise ValueError(
-                at_line(
-                    f"split: {sections} equal parts of axis {axis} of size {total} are not "
-                    "possible; "
-                    "give the size of each part as a list"
-                )
-            )
-        sizes = [total // sections] * sections
-    else:
-        sizes = list(sections)
-        if isinstance(total, int) and builtins.sum(sizes) != total:
-            raise ValueError(
-                at_line(
-                    f"split: the sizes {sizes} add up to {builtins.sum(sizes)}, but axis {axis} "
-                    "has "
-                    f"size {total}"
-                )
-            )
-    parts, at = [], 0
-    for size in sizes:
-        index = [slice(None)] * x.ndim
-        index[axis] = slice(at, at + size)
-        parts.append(getitem(x, tuple(index)))
-        at += size
-    return parts
-
-
 def pad(x: Any, widths: Any, *, value: float = 0.0) -> Any:
     """`x` with (before, after) elements of `value` added per axis; one pair serves all axes."""
     x = _tensor(x)
@@ -391,113 +351,6 @@ def pad(x: Any, widths: Any, *, value: float = 0.0) -> Any:
     elif len(pairs) == 1:
         pairs = pairs * x.ndim
     return _ops.pad(x, [p[0] for p in pairs], [p[1] for p in pairs], float(value))
-
-
-def getitem(x: Any, index: Any) -> Any:
-    """NumPy-style indexing: ints, slices, `...`, None, one int array; outside traces a bool mask.
-
-    Raises:
-        IndexError: an index is out of range, or too many were given.
-        TypeError: an index of another type.
-    """
-    x = _tensor(x)
-    items = list(index) if isinstance(index, tuple) else [index]
-    given = builtins.sum(1 for i in items if i is not None and i is not Ellipsis)
-    if given > x.ndim:
-        raise IndexError(
-            at_line(
-                f"indexing: {given} indices for a tensor of rank {x.ndim} (shape {list(x.shape)})"
-            )
-        )
-    if not any(i is Ellipsis for i in items):
-        items.append(Ellipsis)
-    at = next(i for i, item in enumerate(items) if item is Ellipsis)
-    items[at : at + 1] = [slice(None)] * (x.ndim - given)
-
-    start: list[int] = []
-    stop: list[int] = []
-    step: list[int] = []
-    drop: list[int] = []
-    insert: list[int] = []
-    gathers: list[tuple[int, Any]] = []
-    axis = 0
-    for item in items:
-        if item is None:
-            insert.append(axis - len(drop) + len(insert))
-            continue
-        size = x.shape[axis]
-        if isinstance(item, slice):
-            start.append(_slice_bound(item.start, item.step, is_start=True))
-            stop.append(_slice_bound(item.stop, item.step, is_start=False))
-            step.append(1 if item.step is None else operator.index(item.step))
-        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
-            i = int(item)
-            if isinstance(size, int) and not -size <= i < size:
-                raise IndexError(
-                    at_line(
-                        f"indexing: index {i} is out of range for axis {axis} of size {size}; "
-                        f"valid are {-size}..{size - 1}"
-                    )
-                )
-            start.append(i)
-            stop.append(i + 1 if i != -1 else _OPEN_STOP)
-            step.append(1)
-            drop.append(axis)
-        elif isinstance(item, (list, np.ndarray, _native.Tensor, _native.Variable)):
-            start.append(0)
-            stop.append(_OPEN_STOP)
-            step.append(1)
-            gathers.append((axis, item))
-        else:
-            raise TypeError(
-                at_line(
-                    f"indexing: {item!r} cannot index a tensor; accepted are ints, slices, '...', "
-                    "None, and one integer or boolean array"
-                )
-            )
-        axis += 1
-    if len(gathers) > 1:
-        raise TypeError(
-            at_line(
-                "indexing: several index arrays at once are not supported; use ost.gather per axis"
-            )
-        )
-    if (
-        any(s != 0 for s in start)
-        or any(s != _OPEN_STOP for s in stop)
-        or any(s != 1 for s in step)
-    ):
-        x = _ops.slice(x, start, stop, step)
-    for axis, item in gathers:
-        x = _gather_index(x, item, axis)
-    if drop:
-        x = _ops.squeeze(x, drop)
-    for place in insert:
-        x = _ops.expand_dims(x, (place,))
-    return x
-
-
-def _slice_bound(bound: Any, step: Any, *, is_start: bool) -> int:
-    if bound is not None:
-        return operator.index(bound)
-    backwards = step is not None and step < 0
-    if is_start:
-        return _OPEN_STOP if backwards else 0
-    return _OPEN_BEFORE_START if backwards else _OPEN_STOP
-
-
-def _gather_index(x: Any, item: Any, axis: int) -> Any:
-    indices = _tensor(item)
-    if indices.dtype == _native.bool_:
-        if indices.is_traced:
-            raise TypeError(
-                at_line(
-                    "indexing with a mask has a result whose size depends on data, which a traced "
-                    "function cannot have; use ost.where"
-                )
-            )
-        indices = asarray(np.nonzero(indices.numpy())[0])
-    return _ops.gather(x, indices, axis)
 
 
 def take(x: Any, indices: Any, /, *, axis: int = 0) -> Any:
@@ -573,9 +426,17 @@ def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = 
 def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:
     """`x` limited to [min, max]; None leaves a side open. NaN stays NaN."""
     x = _tensor(x)
-    low = -math.inf if min is None else float(min)
-    high = math.inf if max is None else float(max)
+    low, high = _limit("min", min, -math.inf), _limit("max", max, math.inf)
     return _ops.clip(x, low, high)
+
+
+def _limit(name: str, value: Any, open_side: float) -> float:
+    try:
+        return open_side if value is None else float(value)
+    except ValueError:
+        raise TypeError(
+            at_line(f"clip: {name} {value!r} is not accepted; give a number, or None for no limit")
+        ) from None
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:

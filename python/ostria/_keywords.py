@@ -52,7 +52,9 @@ def check_keywords(fn_name: str, given: Iterable[str], accepted: Iterable[str]) 
         guess = closest_keyword(word, names)
         parts.append(f"unknown keyword {word!r}" + (f"; did you mean {guess!r}?" if guess else "."))
     listing = "Accepted: " + ", ".join(names) + "." if names else "It takes no keywords."
-    raise TypeError(f"{fn_name}: {' '.join(parts)} {listing}")
+    from ostria._errors import at_line  # late: this file serves setup tools without the extension
+
+    raise TypeError(at_line(f"{fn_name}: {' '.join(parts)} {listing}"))
 
 
 def checked_keywords(fn_name: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _native
+from ostria._errors import at_line
 
 _ops = _native.ops
 _HALF = (_native.float16, _native.bfloat16)
@@ -29,8 +30,10 @@ def predictions(name: str, y_pred: Any) -> Any:
     y_pred = tensor(y_pred)
     if y_pred.dtype.kind != "float":
         raise TypeError(
-            f"{name}: y_pred is {_type(y_pred)}, but predictions are floating-point; use "
-            "ost.cast(y_pred, ost.float32)"
+            at_line(
+                f"{name}: y_pred is {_type(y_pred)}, but predictions are floating-point; use "
+                "ost.cast(y_pred, ost.float32)"
+            )
         )
     return F.cast(y_pred, _native.float32) if y_pred.dtype in _HALF else y_pred
 
@@ -60,8 +63,10 @@ def require_same_shape(name: str, y_true: Any, y_pred: Any) -> None:
                 "broadcast against each other"
             )
     raise ValueError(
-        f"{name}: y_true has shape {list(y_true.shape)}, but y_pred has {list(y_pred.shape)}; "
-        f"equal shapes are needed; {remedy}"
+        at_line(
+            f"{name}: y_true has shape {list(y_true.shape)}, but y_pred has {list(y_pred.shape)}; "
+            f"equal shapes are needed; {remedy}"
+        )
     )
 
 
@@ -77,12 +82,14 @@ def class_labels(name: str, y_true: Any, y_pred: Any) -> Any:
     y_true = tensor(y_true)
     if y_true.dtype.kind not in ("signed", "unsigned"):
         raise TypeError(
-            f"{name}: y_true is {_type(y_true)}, but labels are integers (class numbers); use "
-            "ost.cast(y_true, ost.int64), or the categorical variant for one-hot labels"
+            at_line(
+                f"{name}: y_true is {_type(y_true)}, but labels are integers (class numbers); use "
+                "ost.cast(y_true, ost.int64), or the categorical variant for one-hot labels"
+            )
         )
     if y_pred.ndim < 1:
         raise ValueError(
-            f"{name}: y_pred has shape [], but its last axis must hold one score per class"
+            at_line(f"{name}: y_pred has shape [], but its last axis must hold one score per class")
         )
     want, shape = tuple(y_pred.shape[:-1]), tuple(y_true.shape)
     if shape == (*want, 1):
@@ -92,8 +99,10 @@ def class_labels(name: str, y_true: Any, y_pred: Any) -> Any:
         if shape == tuple(y_pred.shape):
             remedy = "one-hot labels belong to the categorical variant"
         raise ValueError(
-            f"{name}: y_true has shape {list(shape)}, but y_pred of shape {list(y_pred.shape)} "
-            f"needs one class number per row; {remedy}"
+            at_line(
+                f"{name}: y_true has shape {list(shape)}, but y_pred of shape {list(y_pred.shape)} "
+                f"needs one class number per row; {remedy}"
+            )
         )
     if y_true.dtype in (_native.int32, _native.int64):
         return y_true
@@ -120,8 +129,10 @@ def weights_like(name: str, sample_weight: Any, values: Any) -> Any:
     given, shape = tuple(weight.shape), tuple(values.shape)
     if given != shape[: len(given)]:
         raise ValueError(
-            f"{name}: sample_weight has shape {list(given)}, but the values it weighs have "
-            f"{list(shape)}; give one weight per example, shape {list(shape[:1])}, or a scalar"
+            at_line(
+                f"{name}: sample_weight has shape {list(given)}, but the values it weighs have "
+                f"{list(shape)}; give one weight per example, shape {list(shape[:1])}, or a scalar"
+            )
         )
     if weight.dtype != values.dtype:
         weight = F.cast(weight, values.dtype)
@@ -135,8 +146,11 @@ def static_size(name: str, x: Any, axis: int) -> int:
     size = x.shape[axis]
     if not isinstance(size, int):
         raise ValueError(
-            f"{name}: the size of axis {axis} of {_type(x)} must be known while tracing; only the "
-            "batch may be unknown"
+            at_line(
+                f"{name}: the size of axis {axis} of {_type(x)} must be known while tracing; only "
+                "the "
+                "batch may be unknown"
+            )
         )
     return size
 

@@ -10,6 +10,7 @@ import numpy as np
 from ostria import _functions as F
 from ostria import _native
 from ostria._errors import at_line
+from ostria._indexing import getitem
 
 
 def _repr(x: Any) -> str:
@@ -73,7 +74,7 @@ def _length(x: Any) -> int:
 
 
 def _iterate(x: Any) -> Any:
-    return (F.getitem(x, i) for i in range(_length(x)))
+    return (getitem(x, i) for i in range(_length(x)))
 
 
 def _symint_error(act: str) -> Any:
@@ -114,7 +115,7 @@ def install() -> None:
         cls.__index__ = _index
         cls.__len__ = _length
         cls.__iter__ = _iterate
-        cls.__getitem__ = F.getitem
+        cls.__getitem__ = getitem
         cls.__setitem__ = _setitem
         cls.__array__ = _array
         cls.__array_priority__ = 1000  # NumPy lets our operators win
@@ -144,8 +145,14 @@ def install() -> None:
 
 
 def _method(op: Any) -> Any:
-    def method(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return op(x, axis, keepdims)
+    # dtype and out are what np.sum and its like pass on.
+    def method(
+        x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, out: None = None
+    ) -> Any:
+        if out is not None:
+            raise TypeError(at_line(f"{op.__name__}: out= is not possible: tensors are immutable"))
+        return op(x if dtype is None else F.cast(x, dtype), axis, keepdims)
 
+    method.__name__ = op.__name__
     method.__doc__ = op.__doc__
     return method

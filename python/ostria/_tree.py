@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ostria._errors import at_line
+
 _Structure = (
     Any  # hashable description: ("leaf",) | ("tuple", cls, children) | ("dict", keys, children)
 )
@@ -30,7 +32,17 @@ def _flatten_into(tree: Any, leaves: list[Any]) -> _Structure:
     ):
         return ("tuple", type(tree), tuple(_flatten_into(item, leaves) for item in tree))
     if isinstance(tree, dict):
-        keys = sorted(tree)
+        try:
+            keys = sorted(tree)
+        except TypeError:
+            kinds = sorted({type(key).__name__ for key in tree})
+            raise TypeError(
+                at_line(
+                    f"a dict with keys of types {', '.join(kinds)} has no order to take its "
+                    "tensors "
+                    "in; give it keys of one type"
+                )
+            ) from None
         return ("dict", tuple(keys), tuple(_flatten_into(tree[k], leaves) for k in keys))
     if tree is None:
         return ("none",)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import reference_losses as ref
@@ -284,7 +286,7 @@ ERRORS = [
 def test_messages(call, kind, message):
     with pytest.raises(kind) as caught:
         call()
-    assert str(caught.value) == message
+    assert re.fullmatch(re.escape(message) + r" \[test_losses\.py:\d+\]", str(caught.value))
 
 
 def test_a_missing_axis_is_refused_while_tracing_too():

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import reference_metrics as ref
@@ -304,4 +306,4 @@ ERRORS = [
 def test_messages(call, kind, message):
     with pytest.raises(kind) as caught:
         call()
-    assert str(caught.value) == message
+    assert re.fullmatch(re.escape(message) + r" \[test_metrics\.py:\d+\]", str(caught.value))

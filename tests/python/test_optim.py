@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -498,4 +499,4 @@ ERRORS = [
 def test_messages(call, kind, message):
     with pytest.raises(kind) as caught:
         call()
-    assert str(caught.value) == message
+    assert re.fullmatch(re.escape(message) + r" \[test_optim\.py:\d+\]", str(caught.value))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ostria._errors import at_line
+
 
 class TensorSpec:
     """Shape and dtype of a component.
@@ -27,8 +29,11 @@ class TensorSpec:
         for size in self.shape or ():
             if size is not None and (not isinstance(size, int | np.integer) or size < 0):
                 raise ValueError(
-                    f"TensorSpec: size {size!r} in shape {self.shape}; sizes are integers of at "
-                    "least 0, or None for a size that differs between elements"
+                    at_line(
+                        f"TensorSpec: size {size!r} in shape {self.shape}; sizes are integers of "
+                        "at "
+                        "least 0, or None for a size that differs between elements"
+                    )
                 )
         self.dtype = np.dtype(getattr(dtype, "name", dtype))
         self.name = name

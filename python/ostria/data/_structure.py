@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ostria._errors import at_line
+
 
 class Structure:
     """A nesting without its leaves. ``kind`` is leaf, tuple, namedtuple or dict."""
@@ -114,15 +116,21 @@ def to_leaf(value: Any, where: str) -> np.ndarray[Any, Any]:
             array = np.asarray(value)
         except ValueError as error:
             raise ValueError(
-                f"{where}: a nested list does not make an array ({error}); make its rows equally "
-                "long, or group several arrays in a tuple or a dict"
+                at_line(
+                    f"{where}: a nested list does not make an array ({error}); make its rows "
+                    "equally "
+                    "long, or group several arrays in a tuple or a dict"
+                )
             ) from None
         if array.dtype == np.float64 and not hasattr(value, "dtype"):
             array = array.astype(np.float32)
     if array.dtype.kind in "OUSMmc" or array.dtype.names is not None:
         raise TypeError(
-            f"{where}: {type(value).__name__} of dtype {array.dtype} cannot be an element; "
-            "accepted are bool, integer and float arrays, numbers, lists of them, and tuples and "
-            "dicts of these"
+            at_line(
+                f"{where}: {type(value).__name__} of dtype {array.dtype} cannot be an element; "
+                "accepted are bool, integer and float arrays, numbers, lists of them, and tuples "
+                "and "
+                "dicts of these"
+            )
         )
     return np.ascontiguousarray(array) if array.ndim else array

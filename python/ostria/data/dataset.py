@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ostria._checks import is_int
+from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 from ostria.data._spec import TensorSpec
 from ostria.data._structure import LEAF, Structure, to_leaf
@@ -46,8 +47,10 @@ class _Nesting:
             expected = self._structure
         if structure != expected:
             raise ValueError(
-                f"{op}: {what} has the structure {structure}, but the first element had "
-                f"{expected}; all elements must have the same structure"
+                at_line(
+                    f"{op}: {what} has the structure {structure}, but the first element had "
+                    f"{expected}; all elements must have the same structure"
+                )
             )
         leaves = expected.flatten(value)
         names = expected.names()
@@ -101,8 +104,11 @@ class Dataset:
     ) -> None:
         if type(handle).__name__ != "Dataset" or isinstance(handle, Dataset):
             raise TypeError(
-                "Dataset: use Dataset.from_tensor_slices, Dataset.from_generator or Dataset.range "
-                "to make one"
+                at_line(
+                    "Dataset: use Dataset.from_tensor_slices, Dataset.from_generator or "
+                    "Dataset.range "
+                    "to make one"
+                )
             )
         self._handle = handle
         self._nesting = nesting
@@ -129,23 +135,33 @@ class Dataset:
         structure = Structure.of(tensors)
         names = structure.names()
         if not names:
-            raise ValueError(f"{op}: the structure {structure} holds no array; give at least one")
+            raise ValueError(
+                at_line(f"{op}: the structure {structure} holds no array; give at least one")
+            )
         leaves = structure.flatten(tensors)
         arrays = [to_leaf(v, f"{op}: {n}") for v, n in zip(leaves, names, strict=True)]
         for name, array in zip(names, arrays, strict=True):
             if array.ndim == 0:
                 raise ValueError(
-                    f"{op}: {name} is a scalar; every array needs a first axis to slice along"
+                    at_line(
+                        f"{op}: {name} is a scalar; every array needs a first axis to slice along"
+                    )
                 )
             if len(array) != len(arrays[0]):
                 raise ValueError(
-                    f"{op}: {names[0]} has {len(arrays[0])} rows and {name} has {len(array)}; all "
-                    "arrays must have the same first size"
+                    at_line(
+                        f"{op}: {names[0]} has {len(arrays[0])} rows and {name} has {len(array)}; "
+                        "all "
+                        "arrays must have the same first size"
+                    )
                 )
         if len(arrays[0]) == 0:
             raise ValueError(
-                f"{op}: {names[0]} has shape {arrays[0].shape}, which is no row; a dataset needs "
-                "at least one example: look at what filtered or loaded the data"
+                at_line(
+                    f"{op}: {names[0]} has shape {arrays[0].shape}, which is no row; a dataset "
+                    "needs "
+                    "at least one example: look at what filtered or loaded the data"
+                )
             )
         return Dataset(
             _native().from_tensor_slices(arrays),
@@ -177,9 +193,12 @@ class Dataset:
         """
         if not callable(generator):
             raise TypeError(
-                f"from_generator: generator is a {type(generator).__name__}; it must be a function "
-                "that returns a new iterable each time, as every epoch needs one; give the "
-                "function itself, or lambda: values for a list"
+                at_line(
+                    f"from_generator: generator is a {type(generator).__name__}; it must be a "
+                    "function "
+                    "that returns a new iterable each time, as every epoch needs one; give the "
+                    "function itself, or lambda: values for a list"
+                )
             )
 
         def make() -> Iterable[Any]:
@@ -194,8 +213,10 @@ class Dataset:
                 leaves = own.next()
                 if leaves is None:
                     raise ValueError(
-                        "from_generator: the generator yields nothing, so the shapes of its "
-                        "elements are not known; give output_signature"
+                        at_line(
+                            "from_generator: the generator yields nothing, so the shapes of its "
+                            "elements are not known; give output_signature"
+                        )
                     )
                 return leaves
 
@@ -210,8 +231,11 @@ class Dataset:
         for spec, name in zip(specs, structure.names(), strict=True):
             if not isinstance(spec, TensorSpec):
                 raise TypeError(
-                    f"from_generator: output_signature {name} is a {type(spec).__name__}; it must "
-                    "be a TensorSpec, or a dict or tuple of TensorSpecs"
+                    at_line(
+                        f"from_generator: output_signature {name} is a {type(spec).__name__}; it "
+                        "must "
+                        "be a TensorSpec, or a dict or tuple of TensorSpecs"
+                    )
                 )
         nesting = _Nesting(structure)
         dtypes = [s.dtype for s in specs]
@@ -233,7 +257,9 @@ class Dataset:
     def range(*args: int) -> Dataset:
         """int64 scalars, like Python's ``range``: (stop), (start, stop) or (start, stop, step)."""
         if not 1 <= len(args) <= 3 or not all(is_int(a) for a in args):
-            raise TypeError(f"range: got {args}; give (stop), (start, stop) or (start, stop, step)")
+            raise TypeError(
+                at_line(f"range: got {args}; give (stop), (start, stop) or (start, stop, step)")
+            )
         start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
         handle = _native().range(int(start), int(stop), int(step))
         return Dataset(handle, _Nesting(LEAF), lambda extra: [np.int64(start)])
@@ -245,7 +271,7 @@ class Dataset:
         for d in datasets:
             if not isinstance(d, Dataset):
                 raise TypeError(
-                    f"zip: a {type(d).__name__} was given; zip takes a tuple of Datasets"
+                    at_line(f"zip: a {type(d).__name__} was given; zip takes a tuple of Datasets")
                 )
         nesting = _Combined(lambda: Structure("tuple", [d._nesting.get() for d in datasets]))
         return Dataset(
@@ -269,7 +295,9 @@ class Dataset:
         """
         _at_least("shuffle", "buffer_size", buffer_size, 1)
         if seed is not None and not (is_int(seed) and -(2**63) <= seed < 2**63):
-            raise ValueError(f"shuffle: seed is {seed!r}; it must be a 64-bit integer or None")
+            raise ValueError(
+                at_line(f"shuffle: seed is {seed!r}; it must be a 64-bit integer or None")
+            )
         return self._like(
             _native().shuffle(
                 self._handle,
@@ -319,7 +347,9 @@ class Dataset:
           deterministic: accepted for tf.data's sake; the order is always kept.
         """
         if not callable(map_func):
-            raise TypeError(f"map: map_func is a {type(map_func).__name__}; it must be a function")
+            raise TypeError(
+                at_line(f"map: map_func is a {type(map_func).__name__}; it must be a function")
+            )
         if num_parallel_calls is None:
             threads = 1
         elif num_parallel_calls == AUTOTUNE and is_int(num_parallel_calls):
@@ -361,7 +391,7 @@ class Dataset:
     def enumerate(self, start: int = 0) -> Dataset:
         """Pairs (int64 index, element)."""
         if not is_int(start):
-            raise ValueError(f"enumerate: start is {start!r}; it must be an integer")
+            raise ValueError(at_line(f"enumerate: start is {start!r}; it must be an integer"))
         return Dataset(
             _native().enumerate(self._handle, int(start)),
             _Combined(lambda: Structure("tuple", [LEAF, self._nesting.get()])),
@@ -378,7 +408,7 @@ class Dataset:
         n = self.cardinality()
         if n < 0:
             why = "never ends" if n == INFINITE_CARDINALITY else "is only known by reading it"
-            raise TypeError(f"len(): the length of this dataset {why}; see cardinality()")
+            raise TypeError(at_line(f"len(): the length of this dataset {why}; see cardinality()"))
         return n
 
     def __bool__(self) -> bool:
@@ -459,7 +489,9 @@ class DatasetIterator:
             damaged.
         """
         if not isinstance(state, str):
-            raise TypeError(f"restore: a {type(state).__name__} was given; save() returns a str")
+            raise TypeError(
+                at_line(f"restore: a {type(state).__name__} was given; save() returns a str")
+            )
         self._iterator.restore(state)
 
     @property
@@ -476,7 +508,7 @@ class DatasetIterator:
 def _at_least(op: str, name: str, value: Any, least: int, accepted: str = "") -> None:
     if not is_int(value):
         kind = type(value).__name__
-        raise TypeError(f"{op}: {name} is {value!r} ({kind}); it must be an integer")
+        raise TypeError(at_line(f"{op}: {name} is {value!r} ({kind}); it must be an integer"))
     if value < least:
         accepted = accepted or f"at least {least}"
-        raise ValueError(f"{op}: {name} is {value}; it must be {accepted}")
+        raise ValueError(at_line(f"{op}: {name} is {value}; it must be {accepted}"))

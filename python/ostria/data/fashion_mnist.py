@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ostria._errors import at_line
+
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -89,10 +91,13 @@ def _find(path: str | os.PathLike[str] | None) -> Path:
         else:
             tried.append(f"{folder}: lacks {', '.join(missing)}")
     raise FileNotFoundError(
-        "fashion_mnist: the data files were not found. Looked in\n  "
-        + "\n  ".join(tried)
-        + "\nOn Debian or Ubuntu: apt-get install dataset-fashion-mnist. Elsewhere put the four "
-        f"files ({', '.join(FILES)}) into a folder and pass it as path= or set OSTRIA_DATA_DIR."
+        at_line(
+            "fashion_mnist: the data files were not found. Looked in\n  "
+            + "\n  ".join(tried)
+            + "\nOn Debian or Ubuntu: apt-get install dataset-fashion-mnist. Elsewhere put the "
+            f"four files ({', '.join(FILES)}) into a folder and pass it as path= or set "
+            "OSTRIA_DATA_DIR."
+        )
     )
 
 
@@ -106,18 +111,22 @@ def _read(file: Path) -> Array:
     try:
         raw = gzip.decompress(file.read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"fashion_mnist: {file} cannot be unpacked ({error}); {again}") from None
+        raise ValueError(
+            at_line(f"fashion_mnist: {file} cannot be unpacked ({error}); {again}")
+        ) from None
     # idx: 0, 0, 8 (uint8), rank; sizes as big-endian 32-bit integers; the values.
     offset = 4 + 4 * len(shape)
     size = offset + math.prod(shape)
     if len(raw) != size:
         raise ValueError(
-            f"fashion_mnist: {file} unpacks to {len(raw)} bytes instead of {size}; {again}"
+            at_line(f"fashion_mnist: {file} unpacks to {len(raw)} bytes instead of {size}; {again}")
         )
     found = hashlib.sha256(raw).hexdigest()
     if found != checksum:
         raise ValueError(
-            f"fashion_mnist: {file} is damaged: its content has SHA-256 {found} instead of "
-            f"{checksum}; {again}"
+            at_line(
+                f"fashion_mnist: {file} is damaged: its content has SHA-256 {found} instead of "
+                f"{checksum}; {again}"
+            )
         )
     return np.frombuffer(raw, np.uint8, offset=offset).reshape(shape)

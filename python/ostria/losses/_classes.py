@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ostria import _keywords, _native, _targets
+from ostria._errors import at_line
 from ostria.losses import _functions
 
 _ops = _native.ops
@@ -56,9 +57,11 @@ def check_reduction(name: str, reduction: str | None) -> None:
         return
     guess = _keywords.closest_keyword(str(reduction), REDUCTIONS)
     raise ValueError(
-        f"{name}: reduction {reduction!r} is not known"
-        + (f"; did you mean {guess!r}?" if guess else ".")
-        + f" Accepted: {', '.join(REDUCTIONS)}."
+        at_line(
+            f"{name}: reduction {reduction!r} is not known"
+            + (f"; did you mean {guess!r}?" if guess else ".")
+            + f" Accepted: {', '.join(REDUCTIONS)}."
+        )
     )
 
 
@@ -80,7 +83,9 @@ class Loss:
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """One loss per example, [N, …]."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no call(); define `def call(self, y_true, y_pred): …`"
+            at_line(
+                f"{type(self).__name__} has no call(); define `def call(self, y_true, y_pred): …`"
+            )
         )
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ostria import _native, _targets
+from ostria._errors import at_line
 
 _ops = _native.ops
 _EPSILON = 1e-7  # Keras's: probabilities are kept this far from 0 and 1 before their logarithm
@@ -50,7 +51,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
         ValueError: delta is not positive.
     """
     if not delta > 0:
-        raise ValueError(f"huber: delta {delta} is not accepted; give a positive number")
+        raise ValueError(at_line(f"huber: delta {delta} is not accepted; give a positive number"))
     y_pred = _targets.predictions("huber", y_pred)
     error = _ops.abs(y_pred - _targets.matching("huber", y_true, y_pred))
     near = _ops.minimum(error, float(delta))  # near (error - near / 2) is both branches at once
@@ -110,7 +111,9 @@ def categorical_crossentropy(
     y_pred = _targets.predictions(name, y_pred)
     y = _targets.matching(name, y_true, y_pred)
     if y_pred.ndim < 1:
-        raise ValueError(f"{name}: y_pred has shape [], but its last axis must hold the classes")
+        raise ValueError(
+            at_line(f"{name}: y_pred has shape [], but its last axis must hold the classes")
+        )
     if label_smoothing:
         y = y * (1.0 - label_smoothing) + label_smoothing / _targets.static_size(name, y_pred, -1)
     if from_logits:
@@ -155,5 +158,8 @@ def _mean_per_example(values: Any) -> Any:
 def _check_smoothing(name: str, label_smoothing: float) -> None:
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(
-            f"{name}: label_smoothing {label_smoothing} is not accepted; give a number from 0 to 1"
+            at_line(
+                f"{name}: label_smoothing {label_smoothing} is not accepted; give a number from 0 "
+                "to 1"
+            )
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from ostria import _functions as F
 from ostria import _keywords, _native, _targets
+from ostria._errors import at_line
 from ostria.metrics._metric import Metric, divide, example_weights
 
 _ops = _native.ops
@@ -57,17 +58,22 @@ class AUC(Metric):
         ):
             if given not in accepted:
                 raise ValueError(
-                    f"{self.name}: {what} {given!r} is not known; accepted are "
-                    + ", ".join(accepted)
+                    at_line(
+                        f"{self.name}: {what} {given!r} is not known; accepted are "
+                        + ", ".join(accepted)
+                    )
                 )
         if thresholds is not None:
             inner = sorted(float(t) for t in thresholds)
             if any(not 0 <= t <= 1 for t in inner):
-                raise ValueError(f"{self.name}: thresholds {inner} must be in [0, 1]")
+                raise ValueError(at_line(f"{self.name}: thresholds {inner} must be in [0, 1]"))
         else:
             if num_thresholds < 2:
                 raise ValueError(
-                    f"{self.name}: num_thresholds {num_thresholds} is not accepted; give at least 2"
+                    at_line(
+                        f"{self.name}: num_thresholds {num_thresholds} is not accepted; give at "
+                        "least 2"
+                    )
                 )
             inner = [i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)]
         self.thresholds = (-_EPSILON, *inner, 1.0 + _EPSILON)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ostria import _functions as F
 from ostria import _keywords, _native, _targets
+from ostria._errors import at_line
 from ostria.metrics._metric import Metric, divide, example_weights
 
 _ops = _native.ops
@@ -38,7 +39,9 @@ class _Thresholded(Metric):
         self._scalar = np.ndim(thresholds) == 0
         self.thresholds = tuple(float(t) for t in np.ravel(thresholds))
         if top_k is None and any(not 0 <= t <= 1 for t in self.thresholds):
-            raise ValueError(f"{self.name}: thresholds {list(self.thresholds)} must be in [0, 1]")
+            raise ValueError(
+                at_line(f"{self.name}: thresholds {list(self.thresholds)} must be in [0, 1]")
+            )
         self.top_k, self.class_id = top_k, class_id
         count = (len(self.thresholds),)
         self.true_positives = self.add_state("true_positives", count)
@@ -53,7 +56,10 @@ class _Thresholded(Metric):
             classes = _targets.static_size(self.name, y_pred, -1)
             if not 0 <= self.class_id < classes:
                 raise ValueError(
-                    f"{self.name}: class_id {self.class_id} is out of range for {classes} classes"
+                    at_line(
+                        f"{self.name}: class_id {self.class_id} is out of range for {classes} "
+                        "classes"
+                    )
                 )
             y_true, y_pred = y_true[..., self.class_id], y_pred[..., self.class_id]
         truth = F.cast(y_true > 0.5, _F64)
@@ -154,14 +160,20 @@ class FBetaScore(Metric):
         super().__init__(name)
         if average not in (None, "micro", "macro", "weighted"):
             raise ValueError(
-                f"{self.name}: average {average!r} is not known; accepted are None, 'micro', "
-                "'macro' and 'weighted'"
+                at_line(
+                    f"{self.name}: average {average!r} is not known; accepted are None, 'micro', "
+                    "'macro' and 'weighted'"
+                )
             )
         if not beta > 0:
-            raise ValueError(f"{self.name}: beta {beta} is not accepted; give a positive number")
+            raise ValueError(
+                at_line(f"{self.name}: beta {beta} is not accepted; give a positive number")
+            )
         if threshold is not None and not 0 < threshold <= 1:
             raise ValueError(
-                f"{self.name}: threshold {threshold} is not accepted; give a number in (0, 1]"
+                at_line(
+                    f"{self.name}: threshold {threshold} is not accepted; give a number in (0, 1]"
+                )
             )
         self.average, self.beta, self.threshold = average, float(beta), threshold
 
@@ -170,8 +182,10 @@ class FBetaScore(Metric):
             have = self._state["true_positives"].shape[-1] if self.average != "micro" else classes
             if have != classes:
                 raise ValueError(
-                    f"{self.name}: was given {have} classes before, and {classes} now; use "
-                    "one metric for each"
+                    at_line(
+                        f"{self.name}: was given {have} classes before, and {classes} now; use "
+                        "one metric for each"
+                    )
                 )
             return
         for key in self._SUMS:
@@ -186,8 +200,10 @@ class FBetaScore(Metric):
         y_true = F.cast(_targets.matching(self.name, y_true, y_pred), _F64)
         if y_pred.ndim != 2:
             raise ValueError(
-                f"{self.name}: y_pred has shape {list(y_pred.shape)}, but [N, classes] is "
-                "needed; use ost.expand_dims(y_pred, axis=-1) for one class"
+                at_line(
+                    f"{self.name}: y_pred has shape {list(y_pred.shape)}, but [N, classes] is "
+                    "needed; use ost.expand_dims(y_pred, axis=-1) for one class"
+                )
             )
         self._build(_targets.static_size(self.name, y_pred, 1))
         if self.threshold is None:
@@ -247,7 +263,10 @@ class ConfusionMatrix(Metric):
         super().__init__(name)
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ValueError(
-                f"{self.name}: num_classes {num_classes!r} is not accepted; give a positive integer"
+                at_line(
+                    f"{self.name}: num_classes {num_classes!r} is not accepted; give a positive "
+                    "integer"
+                )
             )
         self.num_classes = num_classes
         self.matrix = self.add_state("matrix", (num_classes, num_classes))
@@ -257,8 +276,10 @@ class ConfusionMatrix(Metric):
         if y_pred.dtype.kind == "float":
             if y_pred.ndim < 1 or y_pred.shape[-1] != self.num_classes:
                 raise ValueError(
-                    f"{self.name}: y_pred has shape {list(y_pred.shape)}, but its last axis "
-                    f"must hold {self.num_classes} scores"
+                    at_line(
+                        f"{self.name}: y_pred has shape {list(y_pred.shape)}, but its last axis "
+                        f"must hold {self.num_classes} scores"
+                    )
                 )
             y_true = _targets.class_labels(self.name, y_true, y_pred)
             y_pred = F.argmax(y_pred, axis=-1)
@@ -287,7 +308,7 @@ def _keep_top_k(name: str, scores: Any, k: int) -> Any:
     """Scores outside the k largest of each row become -inf; of equals the lower index is first."""
     classes = _targets.static_size(name, scores, -1)
     if not 0 < k <= classes:
-        raise ValueError(f"{name}: top_k {k} is out of range for {classes} classes")
+        raise ValueError(at_line(f"{name}: top_k {k} is out of range for {classes} classes"))
     index = np.arange(classes)
     own, other = F.expand_dims(scores, axis=-1), F.expand_dims(scores, axis=-2)
     earlier = index[None, :] < index[:, None]

@@ -7,6 +7,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _keywords, _native, _targets
+from ostria._errors import at_line
 from ostria.losses import mean_absolute_error, mean_squared_error
 from ostria.metrics._metric import MeanOf, Reduce
 
@@ -117,7 +118,9 @@ class SparseTopKCategoricalAccuracy(MeanOf):
     def __init__(self, k: int = 5, name: str | None = None):
         super().__init__(self._hits, name)
         if not isinstance(k, int) or k < 1:
-            raise ValueError(f"{self.name}: k {k!r} is not accepted; give a positive integer")
+            raise ValueError(
+                at_line(f"{self.name}: k {k!r} is not accepted; give a positive integer")
+            )
         self.k = k
 
     def _hits(self, y_true: Any, y_pred: Any) -> Any:
@@ -170,5 +173,5 @@ class RootMeanSquaredError(MeanOf):
 def _numbers(name: str, values: Any) -> Any:
     values = _targets.tensor(values)
     if values.dtype.kind == "bool":
-        raise TypeError(f"{name}: values are bool; use ost.cast(values, ost.float32)")
+        raise TypeError(at_line(f"{name}: values are bool; use ost.cast(values, ost.float32)"))
     return values

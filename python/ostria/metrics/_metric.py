@@ -14,6 +14,7 @@ import numpy as np
 
 from ostria import _functions as F
 from ostria import _native, _targets
+from ostria._errors import at_line
 from ostria.nn.module import snake_case
 
 _ops = _native.ops
@@ -50,11 +51,11 @@ class Metric:
             y_true, y_pred: see the class.
             sample_weight: None, a scalar, or one number per example.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no update_state()")
+        raise NotImplementedError(at_line(f"{type(self).__name__} has no update_state()"))
 
     def result(self) -> Any:
         """The metric of everything since `reset_state`, a float64 tensor; 0 without data."""
-        raise NotImplementedError(f"{type(self).__name__} has no result()")
+        raise NotImplementedError(at_line(f"{type(self).__name__} has no result()"))
 
     def reset_state(self) -> None:
         """Forgets everything."""
@@ -70,8 +71,11 @@ class Metric:
         for other in metrics:
             if type(other) is not type(self) or other._options() != self._options():
                 raise ValueError(
-                    f"{self.name}: cannot merge {_describe(other)} into {_describe(self)}; both "
-                    "must have one class and equal options"
+                    at_line(
+                        f"{self.name}: cannot merge {_describe(other)} into {_describe(self)}; "
+                        "both "
+                        "must have one class and equal options"
+                    )
                 )
             if not other._state:
                 continue  # has seen nothing

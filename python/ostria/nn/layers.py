@@ -8,6 +8,7 @@ from typing import Any
 from ostria import _functions as F
 from ostria import _native, random
 from ostria._errors import at_line
+from ostria._keywords import checked_init
 from ostria.nn import activations, initializers, regularizers
 from ostria.nn.module import Module
 
@@ -26,6 +27,16 @@ def _require_rank(module: Module, shape: tuple[Any, ...], rank: int, meaning: st
             at_line(
                 f"{module.name}: needs an input of rank {rank} ({meaning}), but its shape is "
                 f"{list(shape)}"
+            )
+        )
+
+
+def _require_features(module: Module, x: Any, features: int) -> None:
+    if not x.shape or x.shape[-1] != features:
+        raise ValueError(
+            at_line(
+                f"{module.name}: its weights are for {features} features, but the last size of "
+                f"{list(x.shape)} is another; build another layer for it"
             )
         )
 
@@ -75,6 +86,7 @@ def resolve_padding(
     return out
 
 
+@checked_init
 class Dense(Module):
     """activation(x @ kernel + bias): [..., in] to [..., units]; the kernel is [in, units]."""
 
@@ -124,12 +136,14 @@ class Dense(Module):
             _penalize(self, self.bias, self._regularizers[1])
 
     def call(self, x: Any) -> Any:
+        _require_features(self, x, self.kernel.shape[0])
         y = F.matmul(x, self.kernel)
         if self.use_bias:
             y = y + self.bias
         return self.activation(y)
 
 
+@checked_init
 class Conv2D(Module):
     """2-D convolution: [batch, height, width, in] to [batch, height', width', filters]."""
 
@@ -152,6 +166,11 @@ class Conv2D(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        for what, count in (("filters", filters), ("groups", groups)):
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(
+                    at_line(f"Conv2D: {what} {count!r} is not accepted; give a positive integer")
+                )
         self.filters, self.groups, self.padding, self.use_bias, self.dtype = (
             filters,
             groups,
@@ -210,6 +229,7 @@ class Conv2D(Module):
         return self.activation(y)
 
 
+@checked_init
 class _Pool2D(Module):
     def __init__(
         self,
@@ -248,6 +268,7 @@ class AvgPool2D(_Pool2D):
         return _ops.avg_pool2d(x, **self._attributes(x))
 
 
+@checked_init
 class GlobalAveragePooling2D(Module):
     """Mean over height and width: [batch, h, w, c] to [batch, c]."""
 
@@ -260,6 +281,7 @@ class GlobalAveragePooling2D(Module):
         return _ops.mean(x, (1, 2), self.keepdims)
 
 
+@checked_init
 class BatchNormalization(Module):
     """Normalises over all axes but the last (Ioffe, Szegedy 2015); else by moving averages."""
 
@@ -310,6 +332,7 @@ class BatchNormalization(Module):
         return y
 
 
+@checked_init
 class LayerNormalization(Module):
     """Normalises each example over its last axis (Ba, Kiros, Hinton 2016)."""
 
@@ -338,6 +361,7 @@ class LayerNormalization(Module):
         return _ops.layer_norm(x, self.gamma, self.beta, epsilon=self.epsilon)[0]
 
 
+@checked_init
 class Dropout(Module):
     """Zeroes a share `rate` of the elements in training and scales the others by 1 / (1 - rate)."""
 
@@ -355,6 +379,7 @@ class Dropout(Module):
         return random.dropout(x, self.rate, generator=self.generator) if training else x
 
 
+@checked_init
 class Embedding(Module):
     """Rows of a table: integer input [...], output [..., output_dim]."""
 
@@ -398,6 +423,7 @@ class Flatten(Module):
         return F.reshape(x, (x.shape[0], features))
 
 
+@checked_init
 class Activation(Module):
     """Applies an activation by name or function."""
 
@@ -409,6 +435,7 @@ class Activation(Module):
         return self.activation(x)
 
 
+@checked_init
 class Sequential(Module):
     """Layers one after another. Their names are Keras's: dense, dense_1, …"""
 

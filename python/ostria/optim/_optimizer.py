@@ -15,6 +15,7 @@ import numpy as np
 
 from ostria import _autodiff, _checks, _native
 from ostria import _functions as F
+from ostria._errors import at_line
 
 _ops = _native.ops
 _F32 = _native.float32
@@ -46,11 +47,13 @@ class Optimizer:
         limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = [key for key, value in limits.items() if value is not None]
         if len(given) > 1:
-            raise ValueError(f"{kind}: {' and '.join(given)} exclude each other; give at most one")
+            raise ValueError(
+                at_line(f"{kind}: {' and '.join(given)} exclude each other; give at most one")
+            )
         for key, value in {**limits, "weight_decay": weight_decay}.items():
             if value is not None and not (_checks.is_number(value) and value >= 0):
                 raise ValueError(
-                    f"{kind}: {key} {value!r} is not accepted; give a number of at least 0"
+                    at_line(f"{kind}: {key} {value!r} is not accepted; give a number of at least 0")
                 )
         self.name = name or "optimizer"
         self.weight_decay = float(weight_decay or 0.0)
@@ -96,7 +99,9 @@ class Optimizer:
 
     def _check_variable(self, v: Any) -> None:
         if not isinstance(v, _native.Variable) or v.dtype.kind != "float":
-            raise TypeError(f"{type(self).__name__}: can only change float Variables, not {v!r}")
+            raise TypeError(
+                at_line(f"{type(self).__name__}: can only change float Variables, not {v!r}")
+            )
 
     @property
     def learning_rate(self) -> Any:
@@ -107,8 +112,11 @@ class Optimizer:
     def learning_rate(self, value: Any) -> None:
         if not isinstance(self._rate, _native.Variable):
             raise TypeError(
-                f"{type(self).__name__}: the learning rate is a schedule, which decides at every "
-                "step; make a new optimizer to use another"
+                at_line(
+                    f"{type(self).__name__}: the learning rate is a schedule, which decides at "
+                    "every "
+                    "step; make a new optimizer to use another"
+                )
             )
         if not isinstance(value, (_native.Tensor, _native.Variable)):
             value = np.array(self._check_rate(value), np.float32)
@@ -121,16 +129,23 @@ class Optimizer:
         rate = F.asarray(self._rate(self.iterations.value()))
         if rate.ndim != 0 or rate.dtype.kind != "float":
             raise TypeError(
-                f"{type(self).__name__}: the schedule returned {rate.dtype}{list(rate.shape)}; a "
-                "floating-point scalar is needed"
+                at_line(
+                    f"{type(self).__name__}: the schedule returned "
+                    f"{rate.dtype}{list(rate.shape)}; a "
+                    "floating-point scalar is needed"
+                )
             )
         return rate if rate.dtype == _F32 else F.cast(rate, _F32)
 
     def _check_rate(self, rate: Any) -> float:
         if not _checks.is_number(rate) or not 0 <= rate < float("inf"):
             raise ValueError(
-                f"{type(self).__name__}: learning_rate {rate!r} is not accepted; give a number of "
-                "at least 0, or a function of the step such as ost.optim.schedules.CosineDecay(...)"
+                at_line(
+                    f"{type(self).__name__}: learning_rate {rate!r} is not accepted; give a "
+                    "number of "
+                    "at least 0, or a function of the step such as "
+                    "ost.optim.schedules.CosineDecay(...)"
+                )
             )
         return float(rate)
 
@@ -231,29 +246,35 @@ class Optimizer:
         decay: dict[str, Any],
     ) -> Any:
         """The multi-tensor update of one dtype: new weights, then new slots, group by group."""
-        raise NotImplementedError(f"{type(self).__name__} has no _update()")
+        raise NotImplementedError(at_line(f"{type(self).__name__} has no _update()"))
 
     def _check(self, grads: list[Any], variables: list[Any]) -> None:
         kind = type(self).__name__
         if len(grads) != len(variables):
-            raise ValueError(f"{kind}: {len(grads)} gradient(s) for {len(variables)} variable(s)")
+            raise ValueError(
+                at_line(f"{kind}: {len(grads)} gradient(s) for {len(variables)} variable(s)")
+            )
         if not variables:
             raise ValueError(
-                f"{kind}: there are no variables to change; a model makes its weights at "
-                "its first call"
+                at_line(
+                    f"{kind}: there are no variables to change; a model makes its weights at "
+                    "its first call"
+                )
             )
         for v in variables:
             self._check_variable(v)
         if len({v.id for v in variables}) < len(variables):
-            raise ValueError(f"{kind}: a variable occurs twice; give each once")
+            raise ValueError(at_line(f"{kind}: a variable occurs twice; give each once"))
         for i, (g, v) in enumerate(zip(grads, variables, strict=True)):
             if g is None:
-                raise ValueError(f"{kind}: variable '{v.name}' has no gradient (None)")
+                raise ValueError(at_line(f"{kind}: variable '{v.name}' has no gradient (None)"))
             grads[i] = g = F.asarray(g)
             if tuple(g.shape) != tuple(v.shape) or g.dtype != v.dtype:
                 raise ValueError(
-                    f"{kind}: the gradient of '{v.name}' is {g.dtype}{list(g.shape)}, but the "
-                    f"variable is {v.dtype}{list(v.shape)}"
+                    at_line(
+                        f"{kind}: the gradient of '{v.name}' is {g.dtype}{list(g.shape)}, but the "
+                        f"variable is {v.dtype}{list(v.shape)}"
+                    )
                 )
 
     def _clip(self, grads: list[Any], groups: dict[Any, list[int]]) -> tuple[list[Any], Any]:

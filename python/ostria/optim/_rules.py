@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ostria import _keywords, _native
+from ostria._errors import at_line
 from ostria.optim._optimizer import Optimizer
 
 _ops: Any = _native.ops  # slots are splatted, which a checker cannot count
@@ -49,7 +50,9 @@ class SGD(Optimizer):
             name=name,
         )
         if not 0 <= momentum <= 1:
-            raise ValueError(f"SGD: momentum {momentum} is not accepted; give a number from 0 to 1")
+            raise ValueError(
+                at_line(f"SGD: momentum {momentum} is not accepted; give a number from 0 to 1")
+            )
         self.momentum, self.nesterov = float(momentum), bool(nesterov)
         self._slots = (("momentum", 0.0),) if self.momentum else ()
 
@@ -115,8 +118,10 @@ class Adam(Optimizer):
         for what, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= beta < 1:
                 raise ValueError(
-                    f"{type(self).__name__}: {what} {beta} is not accepted; give a number "
-                    "from 0 up to, but not, 1"
+                    at_line(
+                        f"{type(self).__name__}: {what} {beta} is not accepted; give a number "
+                        "from 0 up to, but not, 1"
+                    )
                 )
         self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
 
@@ -209,8 +214,10 @@ class Adagrad(Optimizer):
         )
         if not initial_accumulator_value >= 0:
             raise ValueError(
-                f"Adagrad: initial_accumulator_value {initial_accumulator_value} is not "
-                "accepted; give a number of at least 0"
+                at_line(
+                    f"Adagrad: initial_accumulator_value {initial_accumulator_value} is not "
+                    "accepted; give a number of at least 0"
+                )
             )
         self.epsilon = float(epsilon)
         self._slots = (("adagrad_accumulator", float(initial_accumulator_value)),)

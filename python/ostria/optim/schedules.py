@@ -14,6 +14,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _keywords, _native
+from ostria._errors import at_line
 
 _ops = _native.ops
 _F64 = _native.float64
@@ -25,7 +26,7 @@ class Schedule:
     def rate(self, step: Any) -> Any:
         """The learning rate at `step`, both float64 scalars."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no rate(); define `def rate(self, step): …`"
+            at_line(f"{type(self).__name__} has no rate(); define `def rate(self, step): …`")
         )
 
     def __call__(self, step: Any) -> Any:
@@ -62,11 +63,15 @@ class PiecewiseConstant(Schedule):
     def __init__(self, boundaries: Sequence[int], values: Sequence[float]):
         if len(values) != len(boundaries) + 1:
             raise ValueError(
-                f"PiecewiseConstant: {len(boundaries)} boundaries need {len(boundaries) + 1} "
-                f"values, but {len(values)} were given"
+                at_line(
+                    f"PiecewiseConstant: {len(boundaries)} boundaries need {len(boundaries) + 1} "
+                    f"values, but {len(values)} were given"
+                )
             )
         if list(boundaries) != sorted(set(boundaries)):
-            raise ValueError(f"PiecewiseConstant: boundaries {list(boundaries)} must increase")
+            raise ValueError(
+                at_line(f"PiecewiseConstant: boundaries {list(boundaries)} must increase")
+            )
         self.boundaries, self.values = list(boundaries), list(values)
 
     def rate(self, step: Any) -> Any:
@@ -137,8 +142,11 @@ class CosineDecay(Schedule):
         _check_steps("CosineDecay", "decay_steps", decay_steps)
         if (warmup_target is None) != (warmup_steps == 0):
             raise ValueError(
-                f"CosineDecay: warmup_target is {warmup_target} and warmup_steps {warmup_steps}; "
-                "give both or neither"
+                at_line(
+                    f"CosineDecay: warmup_target is {warmup_target} and warmup_steps "
+                    f"{warmup_steps}; "
+                    "give both or neither"
+                )
             )
         self.initial_learning_rate, self.decay_steps, self.alpha = (
             initial_learning_rate,
@@ -161,4 +169,6 @@ class CosineDecay(Schedule):
 
 def _check_steps(name: str, what: str, steps: int) -> None:
     if not steps > 0:
-        raise ValueError(f"{name}: {what} {steps} is not accepted; give a positive number of steps")
+        raise ValueError(
+            at_line(f"{name}: {what} {steps} is not accepted; give a positive number of steps")
+        )
