@@ -12,8 +12,9 @@ import time
 import pytest
 
 pytest.importorskip("ostria._native")
-import ostria as ost
 from resume_worker import STEPS
+
+import ostria as ost
 
 WORKER = os.path.join(os.path.dirname(__file__), "resume_worker.py")
 KILLS = 20
