@@ -50,7 +50,9 @@ Operand ReadOperand(PyObject* object, bool promote, bool tracing) {
     o.variable = v;
     o.dtype = (*v)->dtype();
   } else if (py::isinstance<Dim>(object)) {
-    o = {.scalar = true, .kind = ScalarKind::kInt, .size = py::cast<Dim>(py::handle(object)),
+    o = {.scalar = true,
+         .kind = ScalarKind::kInt,
+         .size = py::cast<Dim>(py::handle(object)),
          .promote = promote};
   } else {
     o.converted = PyTensor::Concrete(TensorFromArray(object, /*copy=*/tracing));
@@ -63,7 +65,8 @@ Operand ReadOperand(PyObject* object, bool promote, bool tracing) {
 Tensor ScalarTensor(const OpDef& op, const Operand& o, DType dtype) {
   if (o.size) {
     throw Error(ErrorCode::kInvalidArgument, std::string(op.name),
-                StrCat("the size `", *o.size, "` is used outside the function whose tracing it "
+                StrCat("the size `", *o.size,
+                       "` is used outside the function whose tracing it "
                        "belongs to; use the shape of a tensor there"));
   }
   if (o.kind == ScalarKind::kFloat) return Tensor::Scalar(dtype, PyFloat_AS_DOUBLE(o.number));
@@ -235,8 +238,8 @@ void Distribute(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObje
     while (i < count && name_of(i) != name) ++i;
     if (i == count) {
       throw Error(ErrorCode::kTypeError, std::string(op.name),
-                  StrCat("unknown keyword '", name, "'", DidYouMean(op, name), " Accepted: ",
-                         accepted(), "."));
+                  StrCat("unknown keyword '", name, "'", DidYouMean(op, name),
+                         " Accepted: ", accepted(), "."));
     }
     if (slots[i] != nullptr) {
       throw Error(ErrorCode::kTypeError, std::string(op.name),

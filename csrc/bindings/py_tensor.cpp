@@ -179,8 +179,9 @@ Tensor TensorFromArray(py::handle object, bool copy) {
     const bool nested = PyList_Check(object.ptr()) || PyTuple_Check(object.ptr());
     Fail(ErrorCode::kTypeError, "cannot make a tensor of ", std::string(py::repr(object)), " (",
          std::string(py::str(py::type::of(object).attr("__name__"))), ")",
-         nested ? "; nested lists must hold numbers only, and as many in each row"
-                : "; give a Tensor, a Variable, a number, a NumPy array or nested lists of numbers");
+         nested
+             ? "; nested lists must hold numbers only, and as many in each row"
+             : "; give a Tensor, a Variable, a number, a NumPy array or nested lists of numbers");
   }
   if (!py::isinstance<py::array>(object) && a.dtype().kind() == 'f' &&
       !py::hasattr(object, "dtype")) {
