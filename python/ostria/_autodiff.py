@@ -171,6 +171,12 @@ class GradientTape:
         return _tree.unflatten(structure, list(grads))
 
 
+def _zeros_in_trace(x: Any) -> Any:
+    # Made of x, so that it is a node of x's trace whatever the shape; x < x is false for NaN too.
+    ops = _native.ops
+    return ops.logical_xor(x, x) if x.dtype == _native.bool_ else ops.cast(ops.less(x, x), x.dtype)
+
+
 def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a function a gradient of your own.
 
@@ -233,10 +239,8 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
                             f"{list(g.shape)}, but its argument has {list(a.shape)}"
                         )
                     )
-            from ostria import zeros_like
-
             grads = [backward.use(g) for g in grads]
-            grads += [backward.use(zeros_like(c)) for c in captured]
+            grads += [_zeros_in_trace(c) for c in captured]
         finally:
             backward.pop()
         if len(backward.captures()) != len(captures):

@@ -156,7 +156,7 @@ class CompiledFunction:
                 f"time because of {why}. Pass changing numbers as tensors, or use "
                 f"dynamic_batch=True for a changing batch size; {self.name}.explain() lists every "
                 "trace.",
-                stacklevel=5,
+                stacklevel=6,
             )
         return why
 

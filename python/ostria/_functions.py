@@ -243,7 +243,7 @@ def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Any:
     Raises:
         ValueError: the element counts differ, or two sizes are -1.
     """
-    x = _tensor(x)
+    x = astensor(x)
     sizes = [_dim(d) for d in _ints(shape)]
     unknown = [i for i, d in enumerate(sizes) if isinstance(d, int) and d == -1]
     if len(unknown) > 1:
@@ -284,13 +284,14 @@ def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Any:
     return _ops.reshape(x, sizes)
 
 
-def _tensor(x: Any) -> Any:
+def astensor(x: Any) -> Any:
+    """`x` if it is a Tensor or Variable, else `asarray(x)`."""
     return x if isinstance(x, (_native.Tensor, _native.Variable)) else asarray(x)
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """`x` with its axes in another order; reversed by default."""
-    x = _tensor(x)
+    x = astensor(x)
     return _ops.transpose(x, tuple(range(x.ndim))[::-1] if axes is None else tuple(axes))
 
 
@@ -301,7 +302,7 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
 
 def matrix_transpose(x: Any, /) -> Any:
     """The last two axes exchanged."""
-    axes = list(range(_tensor(x).ndim))
+    axes = list(range(astensor(x).ndim))
     axes[-2:] = axes[-1], axes[-2]
     return transpose(x, axes)
 
@@ -313,7 +314,7 @@ def expand_dims(x: Any, /, *, axis: int | Sequence[int] = 0) -> Any:
 
 def squeeze(x: Any, /, axis: int | Sequence[int] | None = None) -> Any:
     """`x` without the given axes of size 1; without all of them by default."""
-    x = _tensor(x)
+    x = astensor(x)
     if axis is None:
         axis = [i for i, d in enumerate(x.shape) if isinstance(d, int) and d == 1]
     return _ops.squeeze(x, _ints(axis))
@@ -326,7 +327,7 @@ def broadcast_to(x: Any, /, shape: Any) -> Any:
 
 def concat(xs: Sequence[Any], /, *, axis: int | None = 0) -> Any:
     """Tensors joined along an axis; flattened first when it is None."""
-    xs = [_tensor(x) for x in xs]
+    xs = [astensor(x) for x in xs]
     if axis is None:
         xs, axis = [reshape(x, -1) for x in xs], 0
     return _ops.concat(xs, axis)
@@ -334,7 +335,7 @@ def concat(xs: Sequence[Any], /, *, axis: int | None = 0) -> Any:
 
 def stack(xs: Sequence[Any], /, *, axis: int = 0) -> Any:
     """Tensors of equal shape joined along a new axis."""
-    xs = [_tensor(x) for x in xs]
+    xs = [astensor(x) for x in xs]
     if not xs:
         raise ValueError(at_line("stack: needs at least one tensor"))
     if axis < 0:
@@ -344,7 +345,7 @@ def stack(xs: Sequence[Any], /, *, axis: int = 0) -> Any:
 
 def pad(x: Any, widths: Any, *, value: float = 0.0) -> Any:
     """`x` with (before, after) elements of `value` added per axis; one pair serves all axes."""
-    x = _tensor(x)
+    x = astensor(x)
     pairs = [tuple(w) if isinstance(w, (tuple, list)) else (w, w) for w in _ints(widths)]
     if len(pairs) == 2 and not isinstance(widths[0], (tuple, list)):
         pairs = [tuple(widths)] * x.ndim
@@ -363,7 +364,7 @@ def take(x: Any, indices: Any, /, *, axis: int = 0) -> Any:
 
 def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """Variance: squared distance to the mean, divided by (count - correction)."""
-    x = _tensor(x)
+    x = astensor(x)
     distance = x - _ops.mean(x, axis, True)
     square = _ops.square(distance)
     if not correction:
@@ -391,7 +392,7 @@ def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any
 
 
 def _arg(op: Any, x: Any, axis: int | None, keepdims: bool) -> Any:
-    x = _tensor(x)
+    x = astensor(x)
     if axis is not None:
         return op(x, axis, keepdims)
     y = op(reshape(x, -1), 0, False)
@@ -407,7 +408,7 @@ def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = 
     Raises:
         ValueError: the contracted sizes differ, or an operand is a scalar.
     """
-    a, b = _tensor(a), _tensor(b)
+    a, b = astensor(a), astensor(b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(
             at_line("matmul: needs tensors of rank 1 or more; multiply a scalar with *")
@@ -425,7 +426,7 @@ def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = 
 
 def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:
     """`x` limited to [min, max]; None leaves a side open. NaN stays NaN."""
-    x = _tensor(x)
+    x = astensor(x)
     low, high = _limit("min", min, -math.inf), _limit("max", max, math.inf)
     return _ops.clip(x, low, high)
 

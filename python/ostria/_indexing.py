@@ -12,8 +12,7 @@ import numpy as np
 
 from ostria import _native
 from ostria._errors import at_line
-from ostria._functions import _tensor as as_tensor
-from ostria._functions import asarray
+from ostria._functions import asarray, astensor
 
 _ops = _native.ops
 _OPEN_STOP = 2**63 - 1
@@ -26,7 +25,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     Raises:
         ValueError: the sizes do not add up to the size of the axis.
     """
-    x = as_tensor(x)
+    x = astensor(x)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(
             at_line(
@@ -72,7 +71,7 @@ def getitem(x: Any, index: Any) -> Any:
         IndexError: an index is out of range, or too many were given.
         TypeError: an index of another type.
     """
-    x = as_tensor(x)
+    x = astensor(x)
     items = list(index) if isinstance(index, tuple) else [index]
     given = builtins.sum(1 for i in items if i is not None and i is not Ellipsis)
     if given > x.ndim:
@@ -159,7 +158,7 @@ def _slice_bound(bound: Any, step: Any, *, is_start: bool) -> int:
 
 
 def _gather_index(x: Any, item: Any, axis: int) -> Any:
-    indices = as_tensor(item)
+    indices = astensor(item)
     if indices.dtype == _native.bool_:
         if indices.is_traced:
             raise TypeError(

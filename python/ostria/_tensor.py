@@ -56,7 +56,28 @@ def _index(x: Any) -> int:
 
 def _array(x: Any, dtype: Any = None, copy: bool | None = None) -> Any:
     a = x.numpy()
-    return np.array(a, dtype=dtype, copy=True) if copy or dtype is not None else a
+    if dtype is None or np.dtype(dtype) == a.dtype:
+        return np.array(a) if copy else a
+    if copy is False:
+        raise ValueError(
+            at_line(f"__array__: copy=False, but {a.dtype} to {np.dtype(dtype)} needs a copy")
+        )
+    return a.astype(dtype)
+
+
+def _rebuild(values: Any, dtype: str) -> Any:
+    return F.cast(F.asarray(values), dtype)
+
+
+def _reduce(x: Any) -> Any:
+    # bfloat16 travels as float32, which holds each of its values exactly.
+    data = F.cast(x, _native.float32) if x.dtype == _native.bfloat16 else x
+    return _rebuild, (data.numpy(), str(x.dtype))
+
+
+def _variable_dlpack(v: Any, *, copy: bool | None = None, **options: Any) -> Any:
+    # copy=False asks for the live memory, read-only; otherwise the value as it is now.
+    return (v.view() if copy is False else v.value()).__dlpack__(copy=copy, **options)
 
 
 def _length(x: Any) -> int:
@@ -134,6 +155,10 @@ def install() -> None:
     tensor: Any = _native.Tensor
     sym: Any = _native.SymInt
     tensor.__repr__ = _repr
+    tensor.__reduce__ = _reduce
+    variable: Any = _native.Variable
+    variable.__dlpack__ = _variable_dlpack
+    variable.__dlpack_device__ = lambda v: (1, 0)  # kDLCPU
     tensor.to_device = lambda x, device, *, stream=None: F.asarray(x, device=device)
     sym.__bool__ = _symint_error("bool()")
     sym.__int__ = _symint_error("int()")

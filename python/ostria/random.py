@@ -16,6 +16,7 @@ import numpy as np
 
 from ostria import _native, _scope
 from ostria._errors import at_line
+from ostria._functions import astensor
 
 _ops = _native.ops
 
@@ -171,6 +172,6 @@ def dropout(x: Any, rate: float, *, generator: Generator | None = None, offset: 
             at_line(f"dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1")
         )
     if rate == 0.0:
-        return x
+        return astensor(x)
     key, stream = (generator or default_generator())._draw()
     return _ops.dropout(x, key, _offset(offset), rate=float(rate), stream=stream)

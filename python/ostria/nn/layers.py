@@ -376,7 +376,9 @@ class Dropout(Module):
         self.rate, self.generator = rate, generator
 
     def call(self, x: Any, training: bool = False) -> Any:
-        return random.dropout(x, self.rate, generator=self.generator) if training else x
+        if not training:
+            return F.astensor(x)
+        return random.dropout(x, self.rate, generator=self.generator)
 
 
 @checked_init
@@ -432,7 +434,7 @@ class Activation(Module):
         self.activation = activations.get(activation)
 
     def call(self, x: Any) -> Any:
-        return self.activation(x)
+        return self.activation(F.astensor(x))
 
 
 @checked_init
