@@ -226,14 +226,14 @@ def test_torch_both_ways(dtype: str) -> None:
 # --- Array API ------------------------------------------------------------------------------------
 
 ARRAY_API = """
-e inf nan newaxis pi asarray arange empty empty_like eye from_dlpack full full_like linspace ones
-ones_like zeros zeros_like astype broadcast_to isdtype bool int8 int16 int32 int64 uint8 uint16 uint32
-uint64 float32 float64 abs add atan2 bitwise_and bitwise_invert bitwise_or bitwise_xor ceil clip cos
-divide equal exp expm1 floor floor_divide greater greater_equal isfinite isinf isnan less less_equal
-log log1p logical_and logical_not logical_or logical_xor maximum minimum multiply negative not_equal
-pow reciprocal remainder round sign sin square sqrt subtract tanh take matmul matrix_transpose concat
-expand_dims flip permute_dims reshape squeeze stack argmax argmin where max mean min prod std sum var
-all any
+e inf nan newaxis pi asarray arange empty empty_like eye from_dlpack full full_like linspace
+ones ones_like zeros zeros_like astype broadcast_to isdtype bool int8 int16 int32 int64 uint8
+uint16 uint32 uint64 float32 float64 abs add atan2 bitwise_and bitwise_invert bitwise_or
+bitwise_xor ceil clip cos divide equal exp expm1 floor floor_divide greater greater_equal
+isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or logical_xor
+maximum minimum multiply negative not_equal pow reciprocal remainder round sign sin square sqrt
+subtract tanh take matmul matrix_transpose concat expand_dims flip permute_dims reshape squeeze
+stack argmax argmin where max mean min prod std sum var all any
 """.split()
 
 
@@ -275,7 +275,8 @@ def test_array_api_creation_matches_numpy() -> None:
     [
         0, -1, slice(1, 3), slice(None, None, -1), slice(-2, None), slice(3, 0, -2), ...,
         (1, 2), (slice(None), 1), (..., 0), (None, 0), (0, None, slice(1, 2)), (slice(2, 2),),
-        [2, 0, 2], (slice(None), [1, 1]), np.array([[0, 1], [1, 2]]), np.array([True, False, True, True]),
+        [2, 0, 2], (slice(None), [1, 1]), np.array([[0, 1], [1, 2]]),
+        np.array([True, False, True, True]),
     ],
     ids=str,
 )  # fmt: skip
