@@ -12,6 +12,7 @@ from row import WIDE, A, Row, S, V
 import ostria as ost
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 5), (), (229,))
+OUTER = (3, 0, 0)  # the first gradient as a column of 3 and a row of 5
 
 
 def update(
@@ -32,8 +33,12 @@ def update(
         tensors, scalars = split(flat)
         return getattr(ost._native.ops, op)(*tensors, *scalars, **kw)
 
-    def ref(*flat: Any, weight_decay: float = 0.0, decay: Any = (), **kw: Any) -> tuple[Any, ...]:
+    def ref(
+        *flat: Any, weight_decay: float = 0.0, decay: Any = (), outer: Any = (), **kw: Any
+    ) -> tuple[Any, ...]:
         (w, g, *rest), scalars = split(flat)
+        counts = outer or (0,) * n
+        g = [np.outer(v[:k], v[k:]) if k else v for v, k in zip(g, counts, strict=True)]
         lr, scale, commit = float(scalars[0]), float(scalars[-2]), bool(scalars[-1])
         t = float(scalars[1]) if has_step else 1.0
         after = []
@@ -47,7 +52,10 @@ def update(
         return tuple(a[k] for k in range(1 + slots) for a in after)
 
     def sample(commit: bool, **kw: Any) -> Any:
-        tensors = [A(*s) for _ in range(2) for s in SHAPES]
+        tensors = [A(*s) for s in SHAPES]
+        outer = kw.get("outer", (0,) * n)
+        gradients = [(rows + 5,) if rows else s for s, rows in zip(SHAPES, outer, strict=True)]
+        tensors += [A(*s) for s in gradients]
         tensors += [A(*s, low=0.1, high=2) for _ in range(slots) for s in SHAPES]
         scalars = [
             V(0.125, "float32"),
@@ -61,6 +69,8 @@ def update(
     samples += [
         sample(True, **attrs[0], weight_decay=0.01),
         sample(True, **attrs[0], weight_decay=0.01, decay=(1, 0, 1)),
+        sample(True, **attrs[0], weight_decay=0.01, outer=OUTER),
+        sample(False, **attrs[0], outer=OUTER),
     ]
     return Row(
         op=op,

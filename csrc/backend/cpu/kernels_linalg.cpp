@@ -3,6 +3,7 @@
 // oneDNN, then our block product (float64, strides that oneDNN refuses) and plain loops for
 // integers.
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "backend/cpu/kernels.h"
@@ -18,6 +19,9 @@ namespace {
 
 // Of the matrix: about 4 us of one core's cache bandwidth, several times what a barrier costs.
 constexpr int64_t kElementsPerThread = 1 << 17;
+
+// Of a row's product with a matrix: at most so many sums, of so many rows of the matrix at least.
+constexpr int64_t kMostPieces = 16, kLeastDepth = 32;
 
 const GemmTable::Type& OwnGemm(DType dtype) {
   const GemmTable& table = CurrentIsa() == Isa::kAvx512 ? kGemmAvx512
@@ -40,6 +44,7 @@ struct OwnState : KernelState {
   int64_t element = 4;  // bytes
   int64_t grain = 1;
   bool swapped = false;  // y^T = b^T a^T
+  int64_t pieces = 1;    // of k, summed by themselves in the workspace
 };
 
 const char* At(const void* base, int64_t elements, int64_t size) {
@@ -100,13 +105,52 @@ std::unique_ptr<KernelState> PrepareRow(const NodeDesc& node) {
   state->fn = d.b_n == 1 ? own.row_axpy : own.row_dot;
   // Whole cache lines of y per thread.
   state->grain = std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, d.k) / 16);
+  if (d.b_n == 1) {
+    const int64_t most = std::min(d.k / kLeastDepth, d.k * d.n / (kElementsPerThread / 4));
+    state->pieces = std::clamp<int64_t>(most, 1, kMostPieces);
+    if (state->pieces > 1) state->workspace_bytes = state->pieces * d.n * state->element;
+  }
   state->detail = StrCat(d.b_n == 1 ? "axpy:" : "dot:", Name(CurrentIsa()));
   return state;
+}
+
+template <class T>
+constexpr std::array<T, kMostPieces> kOnes = [] {
+  std::array<T, kMostPieces> ones;
+  ones.fill(T(1));
+  return ones;
+}();
+
+// Rows of the matrix by pieces: threads read the rows that they also update (simd/optimizer.cpp).
+// Adding up the pieces is a product with a row of ones, and brings bias and activation.
+void LaunchPieces(const OwnState& s, const GemmArgs& whole, void* workspace) {
+  ParallelFor(s.pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t from = whole.k * p / s.pieces;
+      GemmArgs g = whole;
+      g.k = whole.k * (p + 1) / s.pieces - from;
+      g.a = At(whole.a, from * g.a_k, s.element);
+      g.b = At(whole.b, from * g.b_k, s.element);
+      g.y = At(workspace, p * g.n, s.element);
+      g.bias = nullptr;
+      g.activation = 0;
+      s.fn(g);
+    }
+  });
+  GemmArgs sum = whole;
+  sum.a = s.element == sizeof(float) ? static_cast<const void*>(kOnes<float>.data())
+                                     : static_cast<const void*>(kOnes<double>.data());
+  sum.b = workspace;
+  sum.k = s.pieces;
+  sum.a_k = 1;
+  sum.b_k = whole.n;
+  s.fn(sum);
 }
 
 void LaunchRow(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const OwnState&>(state);
   const GemmArgs whole = Bind(s, ptrs);
+  if (s.pieces > 1) return LaunchPieces(s, whole, ptrs[s.d.has_bias ? 4 : 3]);
   ParallelFor((whole.n + 15) / 16, s.grain, [&](int64_t begin, int64_t end) {
     GemmArgs g = whole;
     const int64_t first = begin * 16;

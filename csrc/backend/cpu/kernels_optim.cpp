@@ -2,13 +2,14 @@
 // Multi-tensor updates. State lies in chunks in creation order and gradients and slots mirror it
 // (zero padding included), so variables that follow each other in memory are joined at run time:
 // the cost of a step depends on the number of elements, not of variables.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/cpu_isa.h"
+#include "backend/cpu/simd/fold.h"
 #include "backend/cpu/simd/optimizer.h"
 #include "backend/cpu/simd/rows.h"
 #include "core/tensor.h"
@@ -21,7 +22,7 @@ namespace {
 struct UpdateState : KernelState {
   DType dtype = DType::kFloat32;
   int groups = 0, n = 0;
-  std::vector<int64_t> numel;
+  std::vector<int64_t> numel, outer_rows;
   std::vector<bool> decays;
   double weight_decay = 0;
   double a = 0, b = 0, epsilon = 0;  // momentum; beta1 and beta2
@@ -45,8 +46,10 @@ std::unique_ptr<UpdateState> Make(const NodeDesc& node, int groups, int scalars,
   state->n = ops::GroupSize(node.inputs.size(), groups, scalars);
   state->weight_decay = node.attr<double>(weight_decay_attr);
   const auto& mask = node.attr<std::vector<int64_t>>(weight_decay_attr + 1);
+  const auto& outer = node.attr<std::vector<int64_t>>(weight_decay_attr + 2);
   for (int i = 0; i < state->n; ++i) {
     state->numel.push_back(node.inputs[i].numel());
+    state->outer_rows.push_back(ops::OuterRows(outer, i));
     state->decays.push_back(state->weight_decay != 0 && ops::Decays(mask, i));
   }
   state->detail = Name(CurrentIsa());
@@ -108,6 +111,12 @@ void ForRuns(const UpdateState& s, void* const* ptrs, bool has_step, bool commit
     now.m = s.groups > 2 ? static_cast<T*>(outputs[n + i]) : nullptr;
     now.v = s.groups > 3 ? static_cast<T*>(outputs[2 * n + i]) : nullptr;
     now.n = s.numel[i];
+    if (const int64_t rows = s.outer_rows[i]; rows > 0) {
+      now.column = now.g;
+      now.g += rows;
+      now.cols = now.n / rows;
+      in_place = false;  // nothing is joined to it
+    }
     const int kind = s.decays[i];
     Batch<T>& batch = batches[kind];
     if (OptimizerSegment<T>* last = open[kind];
@@ -237,7 +246,11 @@ bool AliasUpdate(const NodeDesc& node, int out, int in) {
 // --- checks over all gradients -----------------------------------------------------------------
 
 struct ListState : KernelState {
-  std::vector<std::pair<DType, int64_t>> tensors;
+  struct Item {
+    DType dtype;
+    int64_t numel, outer_rows;
+  };
+  std::vector<Item> tensors;
 };
 
 Support SupportsList(const NodeDesc& node) {
@@ -251,17 +264,39 @@ Support SupportsList(const NodeDesc& node) {
 
 std::unique_ptr<KernelState> PrepareList(const NodeDesc& node) {
   auto state = std::make_unique<ListState>();
-  for (const MemDesc& x : node.inputs) state->tensors.emplace_back(x.dtype, x.numel());
+  for (const MemDesc& x : node.inputs) state->tensors.push_back({x.dtype, x.numel(), 0});
   return state;
+}
+
+std::unique_ptr<KernelState> PrepareAllFinite(const NodeDesc& node) {
+  auto state = PrepareList(node);
+  auto& tensors = static_cast<ListState&>(*state).tensors;
+  const auto& outer = node.attr<std::vector<int64_t>>(0);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i].outer_rows = ops::OuterRows(outer, static_cast<int>(i));
+  }
+  return state;
+}
+
+// An outer product is finite where both vectors are and their largest elements' product is.
+template <class T>
+bool ItemFinite(const ListState::Item& item, const void* data) {
+  const T* x = static_cast<const T*>(data);
+  if (!AllFinite(x, item.numel)) return false;
+  if (item.outer_rows == 0 || item.outer_rows == item.numel) return true;
+  const auto largest = [x](int64_t begin, int64_t end) {
+    return std::max(FoldAll(FoldOp::kMax, x + begin, end - begin),
+                    -FoldAll(FoldOp::kMin, x + begin, end - begin));
+  };
+  return std::isfinite(largest(0, item.outer_rows) * largest(item.outer_rows, item.numel));
 }
 
 void LaunchAllFinite(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const ListState&>(state);
   bool finite = true;
   for (size_t i = 0; i < s.tensors.size() && finite; ++i) {
-    const auto [dtype, numel] = s.tensors[i];
-    finite = dtype == DType::kFloat32 ? AllFinite(static_cast<const float*>(ptrs[i]), numel)
-                                      : AllFinite(static_cast<const double*>(ptrs[i]), numel);
+    finite = s.tensors[i].dtype == DType::kFloat32 ? ItemFinite<float>(s.tensors[i], ptrs[i])
+                                                   : ItemFinite<double>(s.tensors[i], ptrs[i]);
   }
   *static_cast<bool*>(ptrs[s.tensors.size()]) = finite;
 }
@@ -270,7 +305,7 @@ void LaunchGlobalNorm(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const ListState&>(state);
   double sum = 0;
   for (size_t i = 0; i < s.tensors.size(); ++i) {
-    const auto [dtype, numel] = s.tensors[i];
+    const auto [dtype, numel, outer_rows] = s.tensors[i];
     sum += dtype == DType::kFloat32
                ? static_cast<double>(SumOfSquares(static_cast<const float*>(ptrs[i]), numel))
                : SumOfSquares(static_cast<const double*>(ptrs[i]), numel);
@@ -285,7 +320,7 @@ constexpr KernelDef kKernels[] = {
     {&ops::kAdamUpdate, "multi_tensor", SupportsUpdate, PrepareAdam, LaunchAdam, AliasUpdate},
     {&ops::kAdagradUpdate, "multi_tensor", SupportsUpdate, PrepareAdagrad, LaunchAdagrad,
      AliasUpdate},
-    {&ops::kAllFinite, "multi_tensor", SupportsList, PrepareList, LaunchAllFinite},
+    {&ops::kAllFinite, "multi_tensor", SupportsList, PrepareAllFinite, LaunchAllFinite},
     {&ops::kGlobalNorm, "multi_tensor", SupportsList, PrepareList, LaunchGlobalNorm},
 };
 

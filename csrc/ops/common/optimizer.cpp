@@ -16,11 +16,27 @@ void InferUpdate(InferContext& c, int groups, bool has_step, int weight_decay_at
     c.FailType("updates float32 or float64 variables, not ", dtype,
                "; keep a float32 variable and cast it where it is used");
   }
+  const Ints& outer = c.attr<Ints>(weight_decay_attr + 2);
+  if (!outer.empty() && static_cast<int>(outer.size()) != n) {
+    c.Fail("outer has ", outer.size(), " entries for ", n,
+           " variables; give one per variable or none");
+  }
+  for (int64_t rows : outer) {
+    if (rows < 0) c.Fail("outer holds ", rows, "; rows of a gradient, or 0");
+  }
   for (int group = 0; group < groups; ++group) {
     for (int i = 0; i < n; ++i) {
       const int at = group * n + i;
       RequireSameDType(c, 0, at);
-      if (!(c.shape(at) == c.shape(i))) {
+      Shape want = c.shape(i);
+      if (group == 1 && OuterRows(outer, i) != 0) {
+        if (want.rank() != 2 || !(want[0] == Dim(outer[i]))) {
+          c.Fail("'w", i, "' has shape ", want, ", but its gradient is an outer product of ",
+                 outer[i], " rows");
+        }
+        want = {want[0] + want[1]};
+      }
+      if (!(c.shape(at) == want)) {
         c.Fail("'", c.op().inputs[group].name, i, "' has shape ", c.shape(at),
                ", but its variable ", c.shape(i));
       }
@@ -57,6 +73,16 @@ void InferUpdate(InferContext& c, int groups, bool has_step, int weight_decay_at
 
 bool Decays(const Ints& mask, int i) { return mask.empty() || mask[i] != 0; }
 
+int64_t OuterRows(const Ints& rows, int i) { return rows.empty() ? 0 : rows[i]; }
+
+Value OuterProduct(Builder& b, Value vectors, int64_t rows, const Shape& shape) {
+  const auto part = [&](int64_t begin, int64_t end, const Shape& to) {
+    return Reshape(b, b(kSlice, {vectors}, {Ints{begin}, Ints{end}, Ints{1}}), to);
+  };
+  const int64_t cols = shape[1].value();
+  return b(kMultiply, {part(0, rows, {rows, 1}), part(rows, rows + cols, {1, cols})});
+}
+
 std::vector<Value> DecomposeUpdate(Builder& b, std::span<const Value> in,
                                    std::span<const Attr> attrs, int groups, bool has_step,
                                    int weight_decay_attr, UpdateRule rule) {
@@ -67,6 +93,7 @@ std::vector<Value> DecomposeUpdate(Builder& b, std::span<const Value> in,
   const Value grad_scale = Cast(b, in[in.size() - 2], dtype), commit = in[in.size() - 1];
   const double weight_decay = std::get<double>(attrs[weight_decay_attr]);
   const Ints& mask = std::get<Ints>(attrs[weight_decay_attr + 1]);
+  const Ints& outer = std::get<Ints>(attrs[weight_decay_attr + 2]);
   std::vector<Value> out(static_cast<size_t>(n) * (groups - 1));
   for (int i = 0; i < n; ++i) {
     Value w = in[i];
@@ -75,7 +102,9 @@ std::vector<Value> DecomposeUpdate(Builder& b, std::span<const Value> in,
     }
     std::vector<Value> slots;
     for (int group = 2; group < groups; ++group) slots.push_back(in[group * n + i]);
-    const Value g = b(kMultiply, {in[n + i], grad_scale});
+    const int64_t rows = OuterRows(outer, i);
+    const Value gradient = rows == 0 ? in[n + i] : OuterProduct(b, in[n + i], rows, b.shape(w));
+    const Value g = b(kMultiply, {gradient, grad_scale});
     const std::vector<Value> after = rule(b, attrs, w, g, slots, lr, step);
     for (int k = 0; k + 1 < groups; ++k) {
       const Value before = k == 0 ? in[i] : slots[k - 1];

@@ -9,14 +9,15 @@ using namespace ops;
 
 namespace {
 
-enum Attribute { kEpsilon, kWeightDecayAttr, kDecayAttr };
+enum Attribute { kEpsilon, kWeightDecayAttr, kDecayAttr, kOuterAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
                                 {"g", Arity::kVariadic},
                                 {"a", Arity::kVariadic},
                                 kRate,
                                 kGradScale,
                                 kCommit};
-constexpr AttrDef kAttrs[] = {{"epsilon", AttrType::kFloat, "1e-07"}, kWeightDecay, kDecayMask};
+constexpr AttrDef kAttrs[] = {
+    {"epsilon", AttrType::kFloat, "1e-07"}, kWeightDecay, kDecayMask, kOuterRows};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}, {"a_out", Arity::kVariadic}};
 
 void Infer(InferContext& c) { InferUpdate(c, 3, false, kWeightDecayAttr); }
@@ -41,7 +42,8 @@ constinit const OpDef ops::kAdagradUpdate = {
         "w' = w - lr g / sqrt(a' + epsilon), with g scaled by grad_scale.\n"
         "epsilon: added under the root.\n"
         "weight_decay: w is multiplied by 1 - lr weight_decay first.\n"
-        "decay: 0 or 1 per variable, whether it decays; all do when empty.",
+        "decay: 0 or 1 per variable, whether it decays; all do when empty.\n"
+        "outer: rows of gradients that are given as a column and a row, 0 for others.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

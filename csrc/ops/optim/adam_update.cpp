@@ -11,7 +11,7 @@ using namespace ops;
 
 namespace {
 
-enum Attribute { kBeta1, kBeta2, kEpsilon, kWeightDecayAttr, kDecayAttr };
+enum Attribute { kBeta1, kBeta2, kEpsilon, kWeightDecayAttr, kDecayAttr, kOuterAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
                                 {"g", Arity::kVariadic},
                                 {"m", Arity::kVariadic},
@@ -24,7 +24,8 @@ constexpr AttrDef kAttrs[] = {{"beta1", AttrType::kFloat, "0.9"},
                               {"beta2", AttrType::kFloat, "0.999"},
                               {"epsilon", AttrType::kFloat, "1e-07"},
                               kWeightDecay,
-                              kDecayMask};
+                              kDecayMask,
+                              kOuterRows};
 constexpr OutputDef kOutputs[] = {
     {"w_out", Arity::kVariadic}, {"m_out", Arity::kVariadic}, {"v_out", Arity::kVariadic}};
 
@@ -70,7 +71,8 @@ constinit const OpDef ops::kAdamUpdate = {
         "beta2: decay of the second moment.\n"
         "epsilon: added to the root of the second moment.\n"
         "weight_decay: w is multiplied by 1 - lr weight_decay first (AdamW).\n"
-        "decay: 0 or 1 per variable, whether it decays; all do when empty.",
+        "decay: 0 or 1 per variable, whether it decays; all do when empty.\n"
+        "outer: rows of gradients that are given as a column and a row, 0 for others.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

@@ -9,7 +9,7 @@ using namespace ops;
 
 namespace {
 
-enum Attribute { kMomentum, kNesterov, kWeightDecayAttr, kDecayAttr };
+enum Attribute { kMomentum, kNesterov, kWeightDecayAttr, kDecayAttr, kOuterAttr };
 constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
                                 {"g", Arity::kVariadic},
                                 {"m", Arity::kVariadic},
@@ -19,7 +19,8 @@ constexpr InputDef kInputs[] = {{"w", Arity::kVariadic},
 constexpr AttrDef kAttrs[] = {{"momentum", AttrType::kFloat},
                               {"nesterov", AttrType::kBool, "false"},
                               kWeightDecay,
-                              kDecayMask};
+                              kDecayMask,
+                              kOuterRows};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}, {"m_out", Arity::kVariadic}};
 
 void Infer(InferContext& c) {
@@ -54,7 +55,8 @@ constinit const OpDef ops::kMomentumUpdate = {
         "momentum: share of the velocity that is kept.\n"
         "nesterov: w' = w + momentum m' - lr grad_scale g instead.\n"
         "weight_decay: w is multiplied by 1 - lr weight_decay first.\n"
-        "decay: 0 or 1 per variable, whether it decays; all do when empty.",
+        "decay: 0 or 1 per variable, whether it decays; all do when empty.\n"
+        "outer: rows of gradients that are given as a column and a row, 0 for others.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

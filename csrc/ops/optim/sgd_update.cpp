@@ -8,10 +8,10 @@ using namespace ops;
 
 namespace {
 
-enum Attribute { kWeightDecayAttr, kDecayAttr };
+enum Attribute { kWeightDecayAttr, kDecayAttr, kOuterAttr };
 constexpr InputDef kInputs[] = {
     {"w", Arity::kVariadic}, {"g", Arity::kVariadic}, kRate, kGradScale, kCommit};
-constexpr AttrDef kAttrs[] = {kWeightDecay, kDecayMask};
+constexpr AttrDef kAttrs[] = {kWeightDecay, kDecayMask, kOuterRows};
 constexpr OutputDef kOutputs[] = {{"w_out", Arity::kVariadic}};
 
 void Infer(InferContext& c) { InferUpdate(c, 2, false, kWeightDecayAttr); }
@@ -32,7 +32,8 @@ constinit const OpDef ops::kSgdUpdate = {
     .doc =
         "One step of gradient descent for all variables: w - lr grad_scale g.\n"
         "weight_decay: w is multiplied by 1 - lr weight_decay first.\n"
-        "decay: 0 or 1 per variable, whether it decays; all do when empty.",
+        "decay: 0 or 1 per variable, whether it decays; all do when empty.\n"
+        "outer: rows of gradients that are given as a column and a row, 0 for others.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

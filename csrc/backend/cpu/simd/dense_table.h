@@ -11,6 +11,15 @@ namespace ostria {
 enum class FoldOp : uint8_t { kSum, kProd, kMax, kMin, kSumSquares };
 inline constexpr int kNumFoldOps = 5;
 
+/// Gradients of n weights: g[i]. With a column: of `rows` times n weights, where weight i of row r
+/// has the gradient column[r] * g[i].
+template <class T>
+struct Gradients {
+  const T* g;
+  const T* column = nullptr;
+  int64_t rows = 0;
+};
+
 struct SgdParams {
   double learning_rate, momentum, weight_decay, grad_scale;
   bool nesterov;
@@ -49,9 +58,9 @@ struct DenseKernels {
   void (*layer_norm_grad_params)(const T* x, const T* mean, const T* rstd, const T* dy,
                                  int64_t rows, int64_t cols, int64_t stride, T* dgamma, T* dbeta);
 
-  void (*sgd)(const SgdParams&, T* w, const T* g, T* velocity, int64_t n);
-  void (*adam)(const AdamParams&, T* w, const T* g, T* m, T* v, int64_t n);
-  void (*adagrad)(const AdagradParams&, T* w, const T* g, T* accumulator, int64_t n);
+  void (*sgd)(const SgdParams&, T* w, const Gradients<T>& g, T* velocity, int64_t n);
+  void (*adam)(const AdamParams&, T* w, const Gradients<T>& g, T* m, T* v, int64_t n);
+  void (*adagrad)(const AdagradParams&, T* w, const Gradients<T>& g, T* accumulator, int64_t n);
 };
 
 struct RandomKernels {

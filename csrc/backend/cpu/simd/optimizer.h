@@ -16,10 +16,12 @@ namespace ostria {
 template <class T>
 struct OptimizerSegment {
   T* w;
-  const T* g;
-  T* m;  // velocity (sgd; null without momentum), first moment (adam), accumulator (adagrad)
-  T* v;  // second moment (adam)
+  const T* g;  // n elements; with `column` a row of `cols`
+  T* m;        // velocity (sgd; null without momentum), first moment (adam), accumulator (adagrad)
+  T* v;        // second moment (adam)
   int64_t n;
+  const T* column = nullptr;  // not null: weight i has the gradient column[i / cols] g[i % cols]
+  int64_t cols = 0;
 };
 
 struct SgdOptions {

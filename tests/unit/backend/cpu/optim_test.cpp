@@ -66,10 +66,14 @@ std::vector<Rule> Rules() {
 }
 
 NodeCase Make(const Rule& rule, DType dtype, const std::vector<Shape>& shapes, double decay,
-              const Ints& mask) {
+              const Ints& mask, const Ints& outer = {}) {
   NodeCase node{rule.op, {}, rule.attrs};
   for (int group = 0; group < rule.groups; ++group) {
-    for (const Shape& s : shapes) node.inputs.push_back({dtype, s});
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      const Shape& s = shapes[i];
+      const bool vectors = group == 1 && !outer.empty() && outer[i] > 0;
+      node.inputs.push_back({dtype, vectors ? Shape{s[0] + s[1]} : s});
+    }
   }
   node.inputs.push_back({DType::kFloat32, {}});
   if (rule.has_step) node.inputs.push_back({DType::kInt64, {}});
@@ -77,6 +81,7 @@ NodeCase Make(const Rule& rule, DType dtype, const std::vector<Shape>& shapes, d
   node.inputs.push_back({DType::kBool, {}});
   node.attrs.push_back(decay);
   node.attrs.push_back(mask);
+  node.attrs.push_back(outer);
   return node;
 }
 
@@ -131,6 +136,64 @@ TEST(Optimizers, FollowTheirFormulas) {
         Conform(OptimKernels(), node, held, same, 0);
         ExpectDecomposes(node, held, 0);
       }
+    }
+  }
+}
+
+// A gradient given as a column and a row gives the same bits as their product, on one thread and
+// two.
+TEST(Optimizers, MultiplyVectorsOfAnOuterProduct) {
+  const std::vector<Shape> shapes = {{300, 70}, {9}, {5, 3}};
+  const Ints outer = {300, 0, 5};
+  for (const Rule& rule : Rules()) {
+    for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
+      const NodeCase node = Make(rule, dtype, shapes, 0.01, {}, outer);
+      const Values in = Inputs(rule, node, 0.125, 7, 0.5, true);
+      NodeCase whole = Make(rule, dtype, shapes, 0.01, {});
+      Values products = in;
+      for (size_t i : {0, 2}) {
+        const std::vector<double>& v = in[shapes.size() + i];
+        std::vector<double>& product = products[shapes.size() + i];
+        product.clear();
+        for (int64_t r = 0; r < outer[i]; ++r) {
+          for (size_t c = static_cast<size_t>(outer[i]); c < v.size(); ++c) {
+            product.push_back(dtype == DType::kFloat32
+                                  ? static_cast<float>(v[r]) * static_cast<float>(v[c])
+                                  : v[r] * v[c]);
+          }
+        }
+      }
+      const auto expected = RunAll(OptimKernels(), whole, products, 1)[0];
+      ASSERT_TRUE(expected.ran);
+      for (int threads : {1, 2}) {
+        const auto got = RunAll(OptimKernels(), node, in, threads)[0];
+        ASSERT_TRUE(got.ran);
+        EXPECT_EQ(got.outputs, expected.outputs) << rule.op->name << " on " << threads;
+      }
+      ExpectDecomposes(node, in, dtype == DType::kFloat32 ? 3e-6 : 1e-12);
+    }
+  }
+}
+
+// Moments that decayed below the smallest normal number are zeros, not slow; a square too large for
+// a float is infinite, and the weight stays.
+TEST(Optimizers, KeepZerosAndInfinitiesOfMoments) {
+  const Rule rule = Rules()[3];
+  const NodeCase node = Make(rule, DType::kFloat32, {{40}}, 0, {});
+  Values in = Inputs(rule, node, 0.125, 7, 1, true);
+  for (size_t i = 0; i < 40; ++i) {
+    const bool decayed = i % 2 == 0;
+    in[1][i] = decayed ? 0 : 3e19f;
+    in[2][i] = decayed ? 1e-39f : 0;
+    in[3][i] = decayed ? 1e-41f : 0;
+  }
+  const auto run = RunAll(OptimKernels(), node, in, 1)[0];
+  ASSERT_TRUE(run.ran);
+  for (size_t i = 0; i < 40; ++i) {
+    EXPECT_EQ(run.outputs[0][i], in[0][i]) << i;
+    EXPECT_EQ(run.outputs[2][i], i % 2 == 0 ? 0 : std::numeric_limits<double>::infinity()) << i;
+    if (i % 2 == 0) {
+      EXPECT_EQ(run.outputs[1][i], 0) << i;
     }
   }
 }
@@ -226,6 +289,7 @@ TEST(Optimizers, GlobalNormAndAllFinite) {
     Conform(OptimKernels(), node, in, norm, 1e-6);
     ExpectDecomposes(node, in, 1e-6);
     node.op = &ops::kAllFinite;
+    node.attrs = {Ints{}};
     for (double bad : {0.0, std::numeric_limits<double>::infinity(), std::nan("")}) {
       in[2][4] = bad;
       Conform(
@@ -245,6 +309,25 @@ TEST(Optimizers, Messages) {
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(std::string(e.what()), "sgd_update: 'g1' has shape [5], but its variable [4]");
+  }
+}
+
+// 2e38 * 2 is infinite although both vectors are finite; infinity times zero is NaN.
+TEST(Optimizers, AnOuterProductIsFiniteWhereItsElementsAre) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<std::pair<std::vector<double>, bool>> cases = {
+      {{1e38, -1, 2, 0.5, -3}, true},
+      {{2e38, -1, 2, 0.5, 0}, false},
+      {{-2e38, -1, 0, 0.5, -2}, false},
+      {{infinity, 1, 0, 0, 0}, false},
+      {{1, 2, 3, std::nan(""), 0}, false}};
+  for (const auto& [vectors, finite] : cases) {
+    const NodeCase node{&ops::kAllFinite, {{DType::kFloat32, {5}}}, {Ints{2}}};
+    const double expected = finite;
+    Conform(
+        OptimKernels(), node, {vectors},
+        [&](const NodeCase&, const Values&) { return Values{{expected}}; }, 0);
+    ExpectDecomposes(node, {vectors}, 0);
   }
 }
 
