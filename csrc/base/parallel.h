@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loops on all threads of this process's share. OpenMP is the one thread runtime (oneDNN brings it;
-// two runtimes in one process cost 250x and more), and parallel.cpp the only file that names it.
+// Loops on all threads of this process's share. OpenMP is the one thread runtime: oneDNN brings it,
+// and the waiting threads of two runtimes take the cores from each other. parallel.cpp is the only
+// file that names it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
@@ -40,5 +42,24 @@ void SetNumThreads(int n);
 /// so work below `grain` runs inline; nested calls run inline too. The split depends only on n,
 /// grain and NumThreads(). `fn` must not throw. Raises Error in a child of fork() (use spawn).
 void ParallelFor(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
+
+/// Measures a loop that a library runs on the same threads, so that a busy neighbour is noticed
+/// there too. `shortest`: of its runs so far, in nanoseconds; kept by the caller, 0 at first.
+class LoopTimer {
+ public:
+  LoopTimer(int threads, std::atomic<int64_t>* shortest);
+  ~LoopTimer();
+  LoopTimer(const LoopTimer&) = delete;
+  LoopTimer& operator=(const LoopTimer&) = delete;
+
+ private:
+  std::atomic<int64_t>* shortest_;  // null: one thread waits for nobody
+  int64_t begin_ = 0;
+};
+
+/// Whether other programs were found to keep the cores busy. Then, for some seconds, threads that
+/// wait sleep at once instead of spinning, and loops of ours on two threads use one; results are
+/// the same.
+bool CoresAreBusy();
 
 }  // namespace ostria

@@ -145,6 +145,7 @@ void Primitive::Run(void* const* handles) const {
   dnnl_status_t status;
   {
     const ThreadShare share(threads_);
+    const LoopTimer timer(threads_, &shortest_ns_);
     status = dnnl_primitive_execute(primitive_.get(), Stream().get(), num_args_, set->args.data());
   }
   for (auto& slot : idle_) {

@@ -99,6 +99,7 @@ class Primitive {
   int64_t scratchpad_bytes_ = 0;
   std::string impl_;
   mutable std::array<std::atomic<ArgSet*>, 4> idle_{};
+  mutable std::atomic<int64_t> shortest_ns_{0};
 };
 
 }  // namespace ostria::cpu::onednn
