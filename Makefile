@@ -2,6 +2,7 @@
 # Every target installs first what it needs (cmake/setup.sh says what and why).
 #   make train [MODEL_DIR=...] [ARGS=...]   train on Fashion-MNIST; again with the same folder: resume
 #   make test                               all C++ and Python tests
+#   make test-interop                       tests beside PyTorch, JAX and TensorBoard, in .venv-bench
 #   make test-sanitize                      tests under address, undefined and thread sanitizers
 #   make bench, lint, format, docs, clean
 MODEL_DIR ?= models/fashion_mnist
@@ -10,7 +11,7 @@ PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 
-.PHONY: setup train test test-sanitize bench lint lint-quick lint-tidy format docs clean
+.PHONY: setup train test test-interop test-sanitize bench lint lint-quick lint-tidy format docs clean
 
 setup:
 	@cmake/setup.sh
@@ -23,6 +24,10 @@ test: setup
 	cmake --build build/current
 	OMP_WAIT_POLICY=passive ctest --test-dir build/current -j 2 --output-on-failure --no-tests=error
 	$(PY) -m pytest -q
+
+test-interop:
+	@cmake/setup.sh interop
+	OMP_WAIT_POLICY=passive .venv-bench/bin/python -m pytest -q tests/interop
 
 test-sanitize: setup
 	@cmake/sanitize.sh

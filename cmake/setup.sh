@@ -5,11 +5,15 @@
 #   setup.sh tools   system packages and .venv only, for the linters that need no build
 #   setup.sh tidy    as without a word, and clang-tidy
 #   setup.sh bench   as without a word, and .venv-bench with the peers that benchmarks compare with
+#   setup.sh interop as bench, and what the tests beside those peers need
 # Stamps (hashes of what went in) lie in .venv and .venv-bench; delete a folder to start afresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-build}
-case $mode in build | tools | tidy | bench) ;; *) echo "setup.sh: tools, tidy or bench, not '$mode'" >&2; exit 2 ;; esac
+case $mode in
+  build | tools | tidy | bench | interop) ;;
+  *) echo "setup.sh: tools, tidy, bench or interop, not '$mode'" >&2; exit 2 ;;
+esac
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
 
@@ -76,17 +80,18 @@ fi
 hash_of() { sha256sum "$@" | sha256sum | cut -c1-32; }
 stamped() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 environment() {  # environment FOLDER REQUIREMENTS WHAT: makes it and keeps it at those requirements
-  local folder=$1 requirements=$2 what=$3 stamp
+  local folder=$1 requirements=$2 what=$3 stamp file
+  file=$folder/.$(basename "$requirements" .txt)
   if ! "$folder/bin/python" -c '' 2>/dev/null; then
     say "making $folder with $("$python" --version)"
     rm -rf "$folder"
     "$python" -m venv "$folder"
   fi
   stamp=$(hash_of "$requirements")
-  if ! stamped "$folder/.requirements" "$stamp"; then
+  if ! stamped "$file" "$stamp"; then
     say "installing $requirements into $folder ($what)"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
-    echo "$stamp" >"$folder/.requirements"
+    echo "$stamp" >"$file"
   fi
 }
 environment .venv requirements/dev.txt "NumPy, build back end, tests, linters"
@@ -121,9 +126,10 @@ install_into() {
   echo "$sources" >"$1/.ostria"
 }
 install_into .venv
-if [ "$mode" = bench ]; then
+if [ "$mode" = bench ] || [ "$mode" = interop ]; then
   environment .venv-bench requirements/bench.txt "NumPy, and Matplotlib for the chart"
   install_into .venv-bench
   .venv-bench/bin/python -m benchmarks.peers
 fi
+[ "$mode" != interop ] || environment .venv-bench requirements/interop.txt "pytest, TensorBoard, safetensors"
 ln -sfn "$tag" build/current

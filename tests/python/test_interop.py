@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib.util
 import pickle
 import resource
 from pathlib import Path
@@ -89,13 +90,9 @@ def test_bfloat16_has_no_numpy_dtype_of_its_own() -> None:
     t = ost.cast(ost.asarray([1.0, 2.5]), "bfloat16")
     assert ost.cast(t, "float32").numpy().tolist() == [1.0, 2.5]
     assert repr(t) == "tensor([1. , 2.5], dtype=bfloat16)"
-    try:
-        import ml_dtypes
-    except ImportError:
+    if importlib.util.find_spec("ml_dtypes") is None:  # tests/interop has it
         with pytest.raises(TypeError, match="NumPy has no bfloat16; install the ml_dtypes package"):
             t.numpy()
-    else:
-        assert t.numpy().dtype == ml_dtypes.bfloat16
 
 
 def test_pickle_and_deepcopy() -> None:
@@ -208,19 +205,6 @@ class Alias:
 
     def __dlpack__(self, **options: Any) -> Any:
         return self.variable.__dlpack__(**{**options, "copy": False})
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
-def test_torch_both_ways(dtype: str) -> None:
-    torch = pytest.importorskip("torch")
-    ours = ost.cast(ost.asarray(array()), dtype)
-    theirs = torch.from_dlpack(ours)
-    assert str(theirs.dtype) == f"torch.{dtype}"
-    back = ost.from_dlpack(theirs.contiguous())
-    assert back.dtype == dtype
-    assert ost.all(back == ours)
-    strided = ost.from_dlpack(theirs.T)
-    assert ost.all(strided == ours.T)
 
 
 # --- Array API ------------------------------------------------------------------------------------
