@@ -25,6 +25,7 @@ from benchmarks.suites import Suite
 TIMEOUT = 600.0  # seconds for one answer; torch.compile's first step takes the longest
 TOLERANCE = 2e-3  # relative, of losses after 32 steps in float32; all within 1e-3 when measured
 LOAD_WARNING = 0.5  # cores that others kept busy
+HOPELESS = 8.0  # times slower than another mode of its framework: one window shows it
 
 Say = Callable[[str], None]
 
@@ -80,6 +81,7 @@ class Worker:
             env=_environment(cache),
         )
         self.windows: list[float] = []
+        self.step_seconds = 0.0
         self.other_cores: list[float] = []
         self.peak_rss_mb = 0.0
         self.steps = 0
@@ -120,6 +122,7 @@ class Worker:
         while (took := self.run(steps)["seconds"]) < seconds / 4:
             steps = self._whole(steps * min(10.0, max(2.0, seconds / 3 / max(took, 1e-6))))
         self.steps = self._whole(steps * seconds / took)
+        self.step_seconds = took / steps
 
     @property
     def stride(self) -> int:
@@ -169,6 +172,15 @@ def _record(
     }
 
 
+def _hopeless(workers: list[Worker]) -> list[Worker]:
+    """Workers that cannot be the best mode of their framework, by far."""
+    best: dict[str, float] = {}
+    for worker in workers:
+        seconds = best.get(worker.framework, math.inf)
+        best[worker.framework] = min(seconds, worker.step_seconds)
+    return [w for w in workers if w.step_seconds > HOPELESS * best[w.framework]]
+
+
 class Run:
     """Collects records and what had to be left out."""
 
@@ -214,6 +226,7 @@ class Run:
                     worker.calibrate(self.protocol.seconds)
                 except (WorkerError, OSError) as error:
                     drop(worker, error)
+            hopeless = _hopeless(workers)
             for turn in range(self.protocol.windows):
                 order = (
                     workers[turn % len(workers) :] + workers[: turn % len(workers)]
@@ -221,6 +234,8 @@ class Run:
                     else []
                 )
                 for worker in order:
+                    if turn > 0 and worker in hopeless:
+                        continue
                     time.sleep(0.02)  # lets the last one's spinning threads fall asleep
                     try:
                         worker.window()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our own budgets, without a peer: executor, trace + plan, memory plans, optimizer over depth.
+"""Ours alone, without a peer: executor, trace + plan, memory, optimizer over depth, barriers.
 
 The null device computes nothing, so that what is left is the framework itself. The graph is a chain
 of additions of different inputs, which no pass can shorten.
@@ -21,7 +21,16 @@ REPEATS = 5
 
 def make(framework: str, mode: str, batch: int) -> Figures:
     """Every figure: (workload, mode, size, metric, values)."""
-    return [*_executor(), *_memory(), *_optimizer()]
+    return [*_executor(), *_memory(), *_optimizer(), _fork_join()]
+
+
+def _fork_join() -> tuple[str, str, int, str, list[float]]:
+    """Where the threads' cores share no cache this is several times as long: results differ too."""
+    import ostria as ost
+
+    threads = ost._native.num_threads()
+    times = [ost._native.fork_join_ns(1000) for _ in range(REPEATS)]
+    return ("fork_join", "openmp", threads, "ns", times)
 
 
 def _chain(nodes: int) -> Any:

@@ -207,4 +207,10 @@ void ParallelFor(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> f
   Neighbours::Get().Note(now, now - start, done - start);
 }
 
+double ForkJoinNanoseconds(int repeats) {
+  const int64_t begin = Now();
+  for (int i = 0; i < repeats; ++i) ParallelFor(NumThreads(), 1, [](int64_t, int64_t) {});
+  return static_cast<double>(Now() - begin) / std::max(1, repeats);
+}
+
 }  // namespace ostria

@@ -19,4 +19,5 @@ PYBIND11_MODULE(_native, m) {
   m.def("set_package_folder", &ostria::SetPackageFolder);
   m.def("num_threads", &ostria::NumThreads);
   m.def("set_num_threads", &ostria::SetNumThreads);
+  m.def("fork_join_ns", &ostria::ForkJoinNanoseconds, pybind11::arg("repeats"));
 }

@@ -279,3 +279,14 @@ def test_stand_in_libraries_load_and_leave_real_ones_alone(tmp_path: Path) -> No
     assert load() == "42"
     assert (cuda / "libnccl.so.2").read_bytes() == kept
     assert stubs.write(tmp_path) == []
+
+
+def test_modes_that_cannot_win_get_one_window() -> None:
+    def worker(framework: str, seconds: float) -> driver.Worker:
+        made = CountingWorker(1)
+        made.framework, made.step_seconds = framework, seconds
+        return made
+
+    jit, scan, torch = worker("jax", 0.1), worker("jax", 1.7), worker("torch", 0.9)
+    assert driver._hopeless([jit, scan, torch]) == [scan]
+    assert driver._hopeless([scan, torch]) == []
