@@ -20,6 +20,7 @@ constexpr Pass kCleanUp[] = {
 // Once, on a clean graph.
 constexpr Pass kFuse[] = {
     {"softmax_cross_entropy", FuseSoftmaxCrossEntropy},
+    {"relu_grad_before_pool", ReluGradBeforePool},
     {"outer_gradients", OuterGradients},
     {"fuse_bias_activation", FuseBiasActivation},
     {"materialise_constants", MaterialiseConstants},
