@@ -7,10 +7,32 @@ message reads the same whichever half found the mistake.
 
 from __future__ import annotations
 
+import re
+
 from ostria import _native
+
+_LINE = re.compile(r" \[[^\[\]]+:\d+\]$")
 
 
 def at_line(message: str) -> str:
     """`message` with the innermost line outside this package; unchanged where there is none."""
     line = _native.capture_location()
     return f"{message} [{line}]" if line else message
+
+
+def add_remark(error: Exception, remark: str) -> bool:
+    """Appends `remark` to the message of `error`, before the user's line; whether there is one.
+
+    Other exceptions are the user's own or name no mistake, and stay as they are.
+    """
+    message = error.args[0] if error.args else None
+    if not isinstance(message, str) or (line := _LINE.search(message)) is None:
+        return False
+    error.args = (f"{message[: line.start()]}{remark}{line[0]}", *error.args[1:])
+    return True
+
+
+def name_layer(error: Exception, path: str, kind: str) -> None:
+    """Adds the layer that the mistake happened in; the first one to do so, the innermost, wins."""
+    if not hasattr(error, "_ostria_layer") and add_remark(error, f" (layer '{path}', {kind})"):
+        error._ostria_layer = path  # type: ignore[attr-defined]

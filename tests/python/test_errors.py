@@ -494,7 +494,7 @@ def label_out_of_range() -> None:
 @mistake(
     IndexError,
     "gather: index 5 (number 0 of 1) is out of range for an axis of size 3; valid "
-    "indices are -3..2 {line}",
+    "indices are -3..2 (layer 'embedding', Embedding) {line}",
 )
 def embedding_out_of_range() -> None:
     nn.Embedding(3, 4)(np.array([[5]]))  # <-

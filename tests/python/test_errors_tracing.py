@@ -186,7 +186,7 @@ def known_size_with_an_unknown_one() -> None:
 @mistake(
     ValueError,
     "dense: weight 'kernel' needs the size `batch`, which is not known while tracing "
-    "(shape [batch, 3]); only the batch dimension may be unknown {line}",
+    "(shape [batch, 3]); only the batch dimension may be unknown (layer 'dense', Dense) {line}",
 )
 def weight_of_unknown_size() -> None:
     def f(x):
@@ -350,7 +350,7 @@ def variable_without_a_name() -> None:
 
 @mistake(
     ValueError,
-    "twice: there is a weight 'k' already; give it another name {line}",
+    "twice: there is a weight 'k' already; give it another name (layer 'twice', Twice) {line}",
 )
 def two_weights_of_one_name() -> None:
     class Twice(nn.Module):
@@ -376,7 +376,7 @@ def two_variables_of_one_name() -> None:
 @mistake(
     ValueError,
     "dense: needs an input of rank 2 or more ([batch, features]), but its shape is [4]; "
-    "add a batch axis with ost.expand_dims {line}",
+    "add a batch axis with ost.expand_dims (layer 'dense', Dense) {line}",
 )
 def dense_of_a_vector() -> None:
     nn.Dense(3)(ost.zeros((4,)))  # <-
@@ -385,7 +385,7 @@ def dense_of_a_vector() -> None:
 @mistake(
     ValueError,
     "dense: its weights are for 10 features, but the last size of [2, 3] is another; "
-    "build another layer for it {line}",
+    "build another layer for it (layer 'dense', Dense) {line}",
 )
 def dense_of_another_width() -> None:
     layer = nn.Dense(3)
@@ -396,7 +396,7 @@ def dense_of_another_width() -> None:
 @mistake(
     ValueError,
     "conv2d: needs an input of rank 4 ([batch, height, width, channels]), but its shape "
-    "is [8, 10] {line}",
+    "is [8, 10] (layer 'conv2d', Conv2D) {line}",
 )
 def convolution_of_a_matrix() -> None:
     nn.Conv2D(3, 3)(x())  # <-
@@ -405,7 +405,7 @@ def convolution_of_a_matrix() -> None:
 @mistake(
     ValueError,
     "conv2d: a window of height 30 does not fit into height 8 of input [1, 8, 8, 1] "
-    'padded by 0 and 0; use a smaller window or padding "same" {line}',
+    "padded by 0 and 0; use a smaller window or padding \"same\" (layer 'conv2d', Conv2D) {line}",
 )
 def window_that_does_not_fit() -> None:
     nn.Conv2D(3, 30)(ost.zeros((1, 8, 8, 1)))  # <-
@@ -414,7 +414,7 @@ def window_that_does_not_fit() -> None:
 @mistake(
     ValueError,
     "padding 'sam' is not known; accepted are 'valid', 'same', or four numbers (top, "
-    "bottom, left, right) {line}",
+    "bottom, left, right) (layer 'conv2d', Conv2D) {line}",
 )
 def unknown_padding() -> None:
     nn.Conv2D(3, 3, padding="sam")(ost.zeros((1, 8, 8, 1)))  # <-
@@ -449,7 +449,8 @@ def unknown_initializer() -> None:
 
 @mistake(
     ValueError,
-    "regularizer 'l3' is not known; accepted are l1, l2, l1_l2, or a function {line}",
+    "regularizer 'l3' is not known; accepted are l1, l2, l1_l2, or a function "
+    "(layer 'dense', Dense) {line}",
 )
 def unknown_regularizer() -> None:
     nn.Dense(3, kernel_regularizer="l3")(x())  # <-

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from ostria import _native, _scope
-from ostria._errors import at_line
+from ostria._errors import at_line, name_layer
 from ostria.nn import initializers
 
 
@@ -58,16 +58,22 @@ class Module:
         sharing = _scope.sharing()
         name = sharing.name_root(self) if sharing and not _scope.path() else self._scope_name
         with _scope.scope(name):
-            if not self.built:
-                self._path = _scope.path()
-                self._input_types = [(a.dtype, tuple(a.shape)) for a in args if hasattr(a, "shape")]
-                self.build(*(shape for _, shape in self._input_types))
-                self.built = True
-            if self._takes_training:
-                kwargs["training"] = training
-            if Module._observer is not None:
-                return Module._observer(self, lambda: self.call(*args, **kwargs))
-            return self.call(*args, **kwargs)
+            try:
+                if not self.built:
+                    self._path = _scope.path()
+                    self._input_types = [
+                        (a.dtype, tuple(a.shape)) for a in args if hasattr(a, "shape")
+                    ]
+                    self.build(*(shape for _, shape in self._input_types))
+                    self.built = True
+                if self._takes_training:
+                    kwargs["training"] = training
+                if Module._observer is not None:
+                    return Module._observer(self, lambda: self.call(*args, **kwargs))
+                return self.call(*args, **kwargs)
+            except Exception as error:
+                name_layer(error, self._path or self.name, type(self).__name__)
+                raise
 
     # --- The tree ---------------------------------------------------------------------------------
 
