@@ -88,6 +88,7 @@ py::dict Describe(const OpDef& op) {
   d["has_gradient"] = op.grad.fn != nullptr;
   d["no_gradient_because"] = op.grad.none_because;
   d["decomposes"] = op.decompose != nullptr;
+  d["declares_flops"] = op.flops != nullptr;
   d["pure"] = op.traits.pure;
   d["elementwise"] = op.traits.elementwise;
   d["smooth"] = op.traits.smooth;

@@ -169,8 +169,7 @@ void Verify(const Graph& graph, std::string_view stage);
 bool VerifyEnabled();
 void SetVerifyEnabled(bool on);
 
-/// Floating-point operations of one execution of the node, as its op declares them; 0 while a size
-/// is a symbol.
+/// Operations of one execution of the node, counted as FlopsFn says; 0 while a size is a symbol.
 double Flops(const Graph& graph, NodeId n);
 
 /// The graph text, first line `ostria-graph 1`. Locations and variable ids are left out.

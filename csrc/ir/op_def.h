@@ -101,10 +101,19 @@ using GradFn = void (*)(GradContext&);
 /// Rebuilds the op from simpler ones; returns as many values as the op has outputs.
 using DecomposeFn = std::vector<Value> (*)(Builder& b, std::span<const Value> inputs,
                                            std::span<const Attr> attrs);
-/// Floating-point operations of one execution, for summaries and reports (a multiply-add counts
-/// two).
+/// Operations of one execution, for summaries and reports. One convention for all ops:
+///   a multiply-add counts two; an addition, product, comparison or function value (exp, gelu) one,
+///   whatever the dtype;
+///   a reduction or a pool counts one per element that goes into each result;
+///   a drawn number counts one;
+///   moving, converting or filling data counts nothing.
 using FlopsFn = double (*)(std::span<const ValueType> inputs, std::span<const ValueType> outputs,
                            std::span<const Attr> attrs);
+/// For ops that only move, convert or fill.
+inline double NoFlops(std::span<const ValueType>, std::span<const ValueType>,
+                      std::span<const Attr>) {
+  return 0;
+}
 
 /// A gradient rule, or the reason why there is none.
 struct GradRule {
@@ -177,7 +186,8 @@ struct OpDef {
   DecomposeFn decompose = nullptr;
   ScalarRef scalar;
   OnEmpty on_empty = OnEmpty::kRun;
-  FlopsFn flops = nullptr;  // nullptr: one per output element for elementwise ops, none otherwise
+  /// nullptr: one per output element for elementwise ops, else what the decomposition takes.
+  FlopsFn flops = nullptr;
 };
 
 inline constexpr OutputDef kOneOutput[] = {{"y"}};

@@ -298,12 +298,12 @@ sequential (Sequential), batch 4
 Layer (type)            Output shape    Parameters    FLOPs  Output memory
 ---------------------------------------------------------------------------
 conv2d (Conv2D)         [4, 10, 10, 8]          80   64,000        12.5 KB
-max_pool2d (MaxPool2D)  [4, 5, 5, 8]             0        0         3.1 KB
+max_pool2d (MaxPool2D)  [4, 5, 5, 8]             0    3,200         3.1 KB
 flatten (Flatten)       [4, 200]                 0        0         3.1 KB
 dense (Dense)           [4, 10]              2,010   16,040          160 B
 ---------------------------------------------------------------------------
 parameters  2,090 (8.2 KB): 2,090 trainable, 0 not
-FLOPs       80,040 forward
+FLOPs       83,240 forward
 """
 
 

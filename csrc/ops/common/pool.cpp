@@ -51,6 +51,12 @@ std::vector<Attr> PoolWithSize(std::span<const Attr> attrs, const Shape& image) 
   return out;
 }
 
+double PoolFlops(std::span<const ValueType>, std::span<const ValueType> outputs,
+                 std::span<const Attr> attrs) {
+  const Window window = PoolWindow(attrs);
+  return static_cast<double>(outputs[0].shape.numel()) * window.size[0] * window.size[1];
+}
+
 DType PoolIndexType(const Window& window) {
   return window.size[0] * window.size[1] <= 256 ? DType::kUInt8 : DType::kInt32;
 }

@@ -21,6 +21,9 @@ Shape PooledImage(const Shape& g, std::span<const Attr> attrs);
 Shape PaddedShape(const Window& window, const Shape& image);
 /// The attributes of the pool, with `size` appended.
 std::vector<Attr> PoolWithSize(std::span<const Attr> attrs, const Shape& image);
+/// One operation per element of each window, padding too: comparisons, or additions and a division.
+double PoolFlops(std::span<const ValueType> inputs, std::span<const ValueType> outputs,
+                 std::span<const Attr> attrs);
 /// The dtype of max_pool2d's index.
 DType PoolIndexType(const Window& window);
 

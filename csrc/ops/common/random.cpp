@@ -25,6 +25,11 @@ void InferDraw(InferContext& c) {
   c.Out(dtype, c.attr<Shape>(RandomAttr::kShape));
 }
 
+double DrawFlops(std::span<const ValueType>, std::span<const ValueType> outputs,
+                 std::span<const Attr>) {
+  return static_cast<double>(outputs[0].shape.numel());
+}
+
 void FailNoSimplerOps(const OpDef& op) {
   throw Error(ErrorCode::kNotImplemented, std::string(op.name),
               "needs an implementation of its own: it cannot be made of simpler ops");

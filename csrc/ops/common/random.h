@@ -19,6 +19,9 @@ void InferDraw(InferContext& c);
 /// Draws float16 and bfloat16 as float32 and casts; other dtypes have no simpler form.
 std::vector<Value> DecomposeDraw(Builder& b, const OpDef& op, std::span<const Value> in,
                                  std::span<const Attr> attrs);
+/// One operation per number drawn, whatever its distribution.
+double DrawFlops(std::span<const ValueType> inputs, std::span<const ValueType> outputs,
+                 std::span<const Attr> attrs);
 [[noreturn]] void FailNoSimplerOps(const OpDef& op);
 
 }  // namespace ostria::ops

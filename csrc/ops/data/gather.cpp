@@ -48,6 +48,7 @@ constinit const OpDef ops::kGather = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

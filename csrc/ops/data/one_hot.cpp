@@ -37,6 +37,7 @@ constinit const OpDef ops::kOneHot = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = NoGrad("indices are integers"),
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

@@ -33,6 +33,11 @@ void Grad(GradContext& c) {
   if (c.Needs(2)) c.Set(2, c.b(kGather, {g, c.input(1)}, {c.attr<int64_t>(kAxis)}));
 }
 
+// One addition per element of the updates.
+double Flops(std::span<const ValueType> in, std::span<const ValueType>, std::span<const Attr>) {
+  return static_cast<double>(in[2].shape.numel());
+}
+
 }  // namespace
 
 constinit const OpDef ops::kScatterAdd = {
@@ -49,6 +54,7 @@ constinit const OpDef ops::kScatterAdd = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = Grad,
+    .flops = Flops,
 };
 
 }  // namespace ostria

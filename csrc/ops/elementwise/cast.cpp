@@ -33,6 +33,7 @@ constinit const OpDef ops::kCast = {
     .traits = kSmooth,
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

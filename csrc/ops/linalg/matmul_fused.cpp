@@ -57,7 +57,6 @@ constinit const OpDef ops::kMatmulFused = {
     .infer = Infer,
     .grad = NoGrad("it is made after differentiation"),
     .decompose = Decompose,
-    .flops = ProductFlops,
 };
 
 }  // namespace ostria

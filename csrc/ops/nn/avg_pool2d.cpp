@@ -64,6 +64,7 @@ constinit const OpDef ops::kAvgPool2d = {
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,
+    .flops = PoolFlops,
 };
 
 }  // namespace ostria

@@ -53,6 +53,13 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   return {CropImage(b, window, sum, image)};
 }
 
+// Each element of g is divided, then added to the places of its window.
+double Flops(std::span<const ValueType> in, std::span<const ValueType>,
+             std::span<const Attr> attrs) {
+  const Window window = PoolWindow(attrs);
+  return static_cast<double>(in[0].shape.numel()) * (1 + window.size[0] * window.size[1]);
+}
+
 }  // namespace
 
 constinit const OpDef ops::kAvgPool2dGrad = {
@@ -71,6 +78,7 @@ constinit const OpDef ops::kAvgPool2dGrad = {
     .grad = Grad,
     .decompose = Decompose,
     .on_empty = OnEmpty::kZero,
+    .flops = Flops,
 };
 
 }  // namespace ostria

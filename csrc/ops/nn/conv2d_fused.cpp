@@ -43,10 +43,6 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   return {Apply(b, activation, y)};
 }
 
-double Flops(std::span<const ValueType> in, std::span<const ValueType> out, std::span<const Attr>) {
-  return ConvFlops(out[0].shape, in[1].shape);
-}
-
 }  // namespace
 
 constinit const OpDef ops::kConv2dFused = {
@@ -65,7 +61,6 @@ constinit const OpDef ops::kConv2dFused = {
     .infer = Infer,
     .grad = NoGrad("it is made after differentiation"),
     .decompose = Decompose,
-    .flops = Flops,
 };
 
 }  // namespace ostria

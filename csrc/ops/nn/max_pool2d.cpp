@@ -75,6 +75,7 @@ constinit const OpDef ops::kMaxPool2d = {
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,
+    .flops = PoolFlops,
 };
 
 }  // namespace ostria

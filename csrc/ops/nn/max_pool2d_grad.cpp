@@ -62,6 +62,11 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   return {CropImage(b, window, sum, image)};
 }
 
+// Each element of g is added to one place.
+double Flops(std::span<const ValueType> in, std::span<const ValueType>, std::span<const Attr>) {
+  return static_cast<double>(in[0].shape.numel());
+}
+
 }  // namespace
 
 constinit const OpDef ops::kMaxPool2dGrad = {
@@ -80,6 +85,7 @@ constinit const OpDef ops::kMaxPool2dGrad = {
     .grad = Grad,
     .decompose = Decompose,
     .on_empty = OnEmpty::kZero,
+    .flops = Flops,
 };
 
 }  // namespace ostria

@@ -44,6 +44,13 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   return {b(kNegative, {picked})};
 }
 
+// Maximum, difference, exponential and sum over the logits; per row a logarithm and a difference.
+// The decomposition picks the label's logit by a product, which is no arithmetic of the loss.
+double Flops(std::span<const ValueType> in, std::span<const ValueType> out, std::span<const Attr>) {
+  return 4.0 * static_cast<double>(in[0].shape.numel()) +
+         2.0 * static_cast<double>(out[0].shape.numel());
+}
+
 }  // namespace
 
 constinit const OpDef ops::kSparseSoftmaxCrossEntropy = {
@@ -57,6 +64,7 @@ constinit const OpDef ops::kSparseSoftmaxCrossEntropy = {
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,
+    .flops = Flops,
 };
 
 }  // namespace ostria

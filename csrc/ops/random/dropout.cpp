@@ -36,6 +36,11 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   return ViaFloat32(b, kDropout, in, attrs);
 }
 
+// A draw, a comparison and a product per element.
+double Flops(std::span<const ValueType>, std::span<const ValueType> out, std::span<const Attr>) {
+  return 3.0 * static_cast<double>(out[0].shape.numel());
+}
+
 }  // namespace
 
 constinit const OpDef ops::kDropout = {
@@ -50,6 +55,7 @@ constinit const OpDef ops::kDropout = {
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,
+    .flops = Flops,
 };
 
 }  // namespace ostria

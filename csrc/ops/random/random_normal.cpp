@@ -43,6 +43,7 @@ constinit const OpDef ops::kRandomNormal = {
     .infer = Infer,
     .grad = NoGrad("the numbers do not depend on anything differentiable"),
     .decompose = Decompose,
+    .flops = DrawFlops,
 };
 
 }  // namespace ostria

@@ -32,6 +32,7 @@ constinit const OpDef ops::kRandomPermutation = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = NoGrad("the result is integer"),
+    .flops = DrawFlops,
 };
 
 }  // namespace ostria

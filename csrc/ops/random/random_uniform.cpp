@@ -42,6 +42,7 @@ constinit const OpDef ops::kRandomUniform = {
     .infer = Infer,
     .grad = NoGrad("the numbers do not depend on anything differentiable"),
     .decompose = Decompose,
+    .flops = DrawFlops,
 };
 
 }  // namespace ostria

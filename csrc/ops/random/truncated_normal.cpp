@@ -44,6 +44,7 @@ constinit const OpDef ops::kTruncatedNormal = {
     .infer = Infer,
     .grad = NoGrad("the numbers do not depend on anything differentiable"),
     .decompose = Decompose,
+    .flops = DrawFlops,
 };
 
 }  // namespace ostria

@@ -46,7 +46,6 @@ constinit const OpDef ops::kLogsumexp = {
     .grad = Grad,
     .decompose = Decompose,
     .on_empty = OnEmpty::kMinusInfinity,
-    .flops = ReduceFlops,
 };
 
 }  // namespace ostria

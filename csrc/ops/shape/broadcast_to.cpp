@@ -44,6 +44,7 @@ constinit const OpDef ops::kBroadcastTo = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

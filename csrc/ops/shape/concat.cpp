@@ -65,6 +65,7 @@ constinit const OpDef ops::kConcat = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

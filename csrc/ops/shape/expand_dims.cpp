@@ -53,6 +53,7 @@ constinit const OpDef ops::kExpandDims = {
     .traits = {.view = true},
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

@@ -54,6 +54,7 @@ constinit const OpDef ops::kPad = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

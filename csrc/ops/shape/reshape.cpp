@@ -46,6 +46,7 @@ constinit const OpDef ops::kReshape = {
     .traits = {.view = true},
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

@@ -46,6 +46,7 @@ constinit const OpDef ops::kSlice = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

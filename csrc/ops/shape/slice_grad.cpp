@@ -50,6 +50,7 @@ constinit const OpDef ops::kSliceGrad = {
     .traits = {.internal = true},
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

@@ -54,6 +54,7 @@ constinit const OpDef ops::kSqueeze = {
     .traits = {.view = true},
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

@@ -58,6 +58,7 @@ constinit const OpDef ops::kTranspose = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = Grad,
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

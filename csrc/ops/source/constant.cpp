@@ -24,6 +24,7 @@ constinit const OpDef ops::kConstant = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = NoGrad("it has no inputs"),
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

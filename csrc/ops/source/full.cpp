@@ -25,6 +25,7 @@ constinit const OpDef ops::kFull = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = NoGrad("it has no inputs"),
+    .flops = NoFlops,
 };
 
 }  // namespace ostria

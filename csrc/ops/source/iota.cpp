@@ -34,6 +34,7 @@ constinit const OpDef ops::kIota = {
     .outputs = kOneOutput,
     .infer = Infer,
     .grad = NoGrad("it has no inputs"),
+    .flops = NoFlops,
 };
 
 }  // namespace ostria
