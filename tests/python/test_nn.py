@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers against NumPy, with Keras's names and defaults; summary and memory plan."""
+"""Layers against NumPy, with Keras's names and defaults."""
 
 from __future__ import annotations
 
@@ -281,89 +281,3 @@ def test_a_shared_layer_counts_once() -> None:
     model = Model()
     model(data(1, 3))
     assert len(model.variables) == 2
-
-
-# --- summary and memory_plan ----------------------------------------------------------------------
-
-
-def cnn() -> Any:
-    return nn.Sequential(
-        [nn.Conv2D(8, 3, activation="relu"), nn.MaxPool2D(), nn.Flatten(), nn.Dense(10)]
-    )
-
-
-SUMMARY = """\
-sequential (Sequential), batch 4
----------------------------------------------------------------------------
-Layer (type)            Output shape    Parameters    FLOPs  Output memory
----------------------------------------------------------------------------
-conv2d (Conv2D)         [4, 10, 10, 8]          80   64,000        12.5 KB
-max_pool2d (MaxPool2D)  [4, 5, 5, 8]             0    3,200         3.1 KB
-flatten (Flatten)       [4, 200]                 0        0         3.1 KB
-dense (Dense)           [4, 10]              2,010   16,040          160 B
----------------------------------------------------------------------------
-parameters  2,090 (8.2 KB): 2,090 trainable, 0 not
-FLOPs       83,240 forward
-"""
-
-
-def test_summary() -> None:
-    printed: list[str] = []
-    text = cnn().summary((None, 12, 12, 1), batch=4, print_fn=printed.append)
-    assert printed == [text]
-    # convolution: 4 * 100 * 8 outputs of 9 multiply-adds, one bias, one relu
-    assert 4 * 100 * 8 * (2 * 9 + 2) == 64_000
-    assert 4 * 10 * (2 * 200 + 1) == 16_040
-    lines = text.splitlines()
-    assert [line.split("  ")[0] for line in lines[4:8]] == [
-        "conv2d (Conv2D)", "max_pool2d (MaxPool2D)", "flatten (Flatten)", "dense (Dense)",
-    ]  # fmt: skip
-    wanted = [" ".join(line.split()) for line in SUMMARY.splitlines() if "---" not in line]
-    got = [" ".join(line.split()) for line in lines if "---" not in line]
-    assert got[:-1] == wanted
-    assert got[-1].startswith("peak memory ")
-
-
-def test_summary_of_nested_models_with_several_inputs() -> None:
-    class Pair(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential([nn.Dense(4), nn.Dense(4)])
-            self.head = nn.Dense(2)
-
-        def call(self, a: Any, b: Any) -> Any:
-            return self.head(self.body(a) + self.body(b))
-
-    text = Pair().summary([(None, 3), (None, 3)], print_fn=None)
-    rows = [line for line in text.splitlines() if "Dense)" in line or "Sequential)" in line]
-    assert [row.split("[")[0].rstrip() for row in rows] == [
-        "sequential (Sequential)", "  dense (Dense)", "  dense_1 (Dense)",
-        "sequential (Sequential)", "  dense (Dense)", "  dense_1 (Dense)", "dense (Dense)",
-    ]  # fmt: skip
-    assert [row.split("]")[1].split()[0] for row in rows] == ["36", "16", "20", "0", "0", "0", "10"]
-
-
-def test_summary_of_integer_inputs() -> None:
-    text = nn.Embedding(10, 4).summary((None, 7), dtype="int32", print_fn=None)
-    assert "[1, 7, 4]" in text
-    assert "parameters  40 " in text
-
-
-def test_memory_plan_needs_no_step() -> None:
-    model = cnn()
-    small = model.memory_plan(8, (None, 12, 12, 1))
-    before = [v.numpy() for v in model.variables]
-    large = model.memory_plan(64)
-    training = model.memory_plan(64, training=True)
-    adam = model.memory_plan(64, training=True, optimizer=ost.optim.Adam())
-    for v, old in zip(model.variables, before, strict=True):
-        np.testing.assert_array_equal(v.numpy(), old)
-    assert small["input_bytes"] * 8 == large["input_bytes"] == 64 * 12 * 12 * 4
-    assert small["peak_bytes"] < large["peak_bytes"] < training["peak_bytes"]
-    assert adam["state_bytes"] >= 3 * training["state_bytes"] - 4096
-    assert large["activation_bytes"] <= 1.05 * large["liveness_bytes"]
-
-
-def test_a_plan_over_the_limit_is_refused_before_the_first_step() -> None:
-    with pytest.raises(ost.OutOfMemoryError, match=r"over the limit of 1000 bytes on cpu"):
-        cnn().memory_plan(64, (None, 12, 12, 1), training=True, memory_limit=1000)

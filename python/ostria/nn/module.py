@@ -6,9 +6,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from ostria import _native, _scope
+from ostria import _native, _scope, _tree
 from ostria._errors import at_line, name_layer
 from ostria.nn import initializers
 
@@ -17,6 +17,13 @@ def snake_case(name: str) -> str:
     """`Conv2D` is `conv2d`, `LayerNormalization` is `layer_normalization`: Keras's names."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+class InputType(NamedTuple):
+    """dtype and shape of one tensor that a module was called with."""
+
+    dtype: Any
+    shape: tuple[Any, ...]
 
 
 class Module:
@@ -43,7 +50,8 @@ class Module:
         self._scope_name = ""
         self._path = ""
         self._losses: list[Callable[[], Any]] = []
-        self._input_types: list[tuple[Any, tuple[Any, ...]]] = []
+        # Arguments of the first call that succeeded, flattened: tensors are InputTypes.
+        self._first_call: tuple[list[Any], Any] | None = None
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
@@ -61,16 +69,17 @@ class Module:
             try:
                 if not self.built:
                     self._path = _scope.path()
-                    self._input_types = [
-                        (a.dtype, tuple(a.shape)) for a in args if hasattr(a, "shape")
-                    ]
-                    self.build(*(shape for _, shape in self._input_types))
+                    self.build(*(tuple(a.shape) for a in args if hasattr(a, "shape")))
                     self.built = True
                 if self._takes_training:
                     kwargs["training"] = training
-                if Module._observer is not None:
-                    return Module._observer(self, lambda: self.call(*args, **kwargs))
-                return self.call(*args, **kwargs)
+                if Module._observer is None:
+                    result = self.call(*args, **kwargs)
+                else:
+                    result = Module._observer(self, lambda: self.call(*args, **kwargs))
+                if self._first_call is None:
+                    self._first_call = _types_of(args, kwargs)
+                return result
             except Exception as error:
                 name_layer(error, self._path or self.name, type(self).__name__)
                 raise
@@ -226,11 +235,17 @@ class Module:
     ) -> str:
         """Prints and returns a table of layers: output shape, parameters, FLOPs, memory; totals.
 
+        Layers have the names that their weights' names begin with. FLOPs are those of one call with
+        training=False: a multiply-add counts two; an addition, a comparison or the value of a
+        function such as exp one; a reduction or a pool one per element that it reads; moving data,
+        as Flatten and Embedding do, nothing.
+
         Args:
             input_shape: sizes with the batch in front, None for `batch`; a list of them for several
                 inputs; by default that of the first call. A model without weights yet is built.
             batch: what None stands for.
-            dtype: of the inputs, by default that of the first call or float32.
+            dtype: of the inputs, or a list with one for each; by default those of the first call or
+                float32.
             print_fn: where the text goes; None prints nothing.
 
         Raises:
@@ -270,18 +285,27 @@ class Module:
                 lines.
             ValueError: the model was never called and no `input_shape` is given.
         """
-        from ostria.nn.summary import input_types, plan_of
+        from ostria.nn.summary import inputs_of, plan_of
 
-        shapes, dtypes = input_types(self, input_shape, batch, dtype, "memory_plan")
         return plan_of(
             self,
-            shapes,
-            dtypes,
+            inputs_of(self, input_shape, batch, dtype, "memory_plan"),
             training=training,
             optimizer=optimizer,
             loss=loss,
             memory_limit=memory_limit,
         )
+
+
+def _types_of(args: Any, kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    named = {name: value for name, value in kwargs.items() if name != "training"}
+    leaves, structure = _tree.flatten((args, named))
+    return [
+        InputType(leaf.dtype, tuple(leaf.shape))
+        if hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+        else leaf
+        for leaf in leaves
+    ], structure
 
 
 def _same(module: str, variable: Any, shape: tuple[int, ...], dtype: Any) -> Any:

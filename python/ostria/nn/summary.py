@@ -16,8 +16,8 @@ import numpy as np
 
 from ostria import _native, _tree
 from ostria._compile import compile as compile_
-from ostria._errors import at_line
-from ostria.nn.module import Module
+from ostria._errors import add_remark, at_line
+from ostria.nn.module import InputType, Module
 
 
 @dataclasses.dataclass
@@ -27,11 +27,12 @@ class Row:
     name: str
     kind: str
     depth: int
-    parent: Module | None
     shape: str = ""
     parameters: int = 0
+    shared: bool = False  # all its parameters belong to rows above
     flops: float = 0.0
     bytes: int = 0
+    trains: bool = False  # an output is float, so there can be a loss
 
 
 def summarize(model: Module, input_shape: Any = None, *, batch: int = 1, dtype: Any = None) -> str:
@@ -40,8 +41,8 @@ def summarize(model: Module, input_shape: Any = None, *, batch: int = 1, dtype: 
     Raises:
         ValueError: the model was never called and no `input_shape` is given.
     """
-    shapes, dtypes = input_types(model, input_shape, batch, dtype, "summary")
-    rows = trace_rows(model, shapes, dtypes)
+    inputs = inputs_of(model, input_shape, batch, dtype, "summary")
+    rows = trace_rows(model, inputs)
     trainable = sum(v.size for v in model.trainable_variables)
     frozen = sum(v.size for v in model.non_trainable_variables)
     weights = sum(v.size * v.dtype.itemsize for v in model.variables)
@@ -50,11 +51,11 @@ def summarize(model: Module, input_shape: Any = None, *, batch: int = 1, dtype: 
         (
             f"{'  ' * (row.depth - 1)}{row.name} ({row.kind})",
             row.shape,
-            f"{row.parameters:,}",
+            "shared" if row.shared else f"{row.parameters:,}",
             f"{row.flops:,.0f}",
             bytes_text(row.bytes),
         )
-        for row in rows[1:] or rows
+        for row in shown_rows(rows)
     ]
     widths = [max(len(line[i]) for line in [head, *table]) for i in range(len(head))]
     rule = "-" * (sum(widths) + 2 * (len(head) - 1))
@@ -66,45 +67,90 @@ def summarize(model: Module, input_shape: Any = None, *, batch: int = 1, dtype: 
         ]
         return "  ".join(cells).rstrip()
 
-    plans = {
-        training: plan_of(model, shapes, dtypes, training=training)["peak_bytes"]
-        for training in (False, True)
-    }
-    size = shapes[0][0] if shapes[0] else 1
+    peaks = [bytes_text(plan_of(model, inputs, training=False)["peak_bytes"]) + " inference"]
+    if rows[0].trains:
+        peak = plan_of(model, inputs, training=True)["peak_bytes"]
+        peaks.append(f"{bytes_text(peak)} training with SGD")
+    first = inputs.types[0].shape
     lines = [
-        f"{model.name} ({type(model).__name__}), batch {size}",
+        f"{model.name} ({type(model).__name__}), batch {first[0] if first else 1}",
         rule,
     ]
     lines += [layout(head), rule, *map(layout, table), rule]
     lines += [
         f"parameters  {trainable + frozen:,} ({bytes_text(weights)}): {trainable:,} trainable, "
-        f"{frozen:,} not",
+        f"{frozen:,} non-trainable",
         f"FLOPs       {rows[0].flops:,.0f} forward",
-        f"peak memory {bytes_text(plans[False])} inference, {bytes_text(plans[True])} "
-        "training with SGD",
+        f"peak memory {', '.join(peaks)}",
     ]
     return "\n".join(lines)
 
 
-def input_types(
-    model: Module, input_shape: Any, batch: int, dtype: Any, what: str
-) -> tuple[list[tuple[int, ...]], list[Any]]:
-    """Static shapes and dtypes of the model's inputs: as given, or as at its first call."""
+@dataclasses.dataclass
+class Inputs:
+    """What a model is called with: the types of its tensors, and where they go."""
+
+    types: list[InputType]
+    arguments: Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]
+    assumed: bool = False  # nobody said what the dtypes are
+
+    def call(self, model: Module, tensors: Any, **kwargs: Any) -> Any:
+        """The model's result for these tensors."""
+        args, named = self.arguments(tensors)
+        try:
+            return model(*args, **named, **kwargs)
+        except TypeError as error:
+            if self.assumed:
+                add_remark(error, "; float32 inputs are assumed, give dtype= for others")
+            raise
+
+
+def inputs_of(model: Module, input_shape: Any, batch: int, dtype: Any, what: str) -> Inputs:
+    """Static types of the model's inputs: as given, or as at its first call."""
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 0:
         raise ValueError(
             at_line(f"{what}: batch {batch!r} is not accepted; give an integer of 0 or more")
         )
-    seen = model._input_types
-    if input_shape is None:
-        if not seen:
-            raise ValueError(
-                at_line(
-                    f"{what}: {model.name} was never called, so its input is not known; give "
-                    "input_shape, such as (None, 28, 28, 1)"
-                )
+    leaves, structure = model._first_call or ([], None)
+    seen = [leaf for leaf in leaves if isinstance(leaf, InputType)]
+    if input_shape is not None:
+        shapes = _given_shapes(input_shape, batch, what)
+    elif seen:
+        shapes = _seen_shapes(seen, batch)
+    else:
+        raise ValueError(
+            at_line(
+                f"{what}: {model.name} was never called, so its input is not known; give "
+                "input_shape, such as (None, 28, 28, 1)"
             )
-        shapes = [(batch, *shape[1:]) if shape else () for _, shape in seen]
-        return shapes, [_native.dtype(dtype) if dtype else d for d, _ in seen]
+        )
+    as_seen = len(seen) == len(shapes)
+    if isinstance(dtype, (list, tuple)):
+        dtypes = list(dtype)
+    elif dtype is not None:
+        dtypes = [dtype] * len(shapes)
+    else:
+        dtypes = [t.dtype for t in seen] if as_seen else ["float32"] * len(shapes)
+    if len(dtypes) != len(shapes):
+        raise ValueError(
+            at_line(
+                f"{what}: dtype has {len(dtypes)} entries for {len(shapes)} inputs; give one for "
+                "all or one for each"
+            )
+        )
+
+    def arguments(tensors: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not as_seen:
+            return tuple(tensors), {}
+        rest = iter(tensors)
+        filled = [next(rest) if isinstance(leaf, InputType) else leaf for leaf in leaves]
+        return _tree.unflatten(structure, filled)
+
+    types = [InputType(_native.dtype(d), s) for d, s in zip(dtypes, shapes, strict=True)]
+    return Inputs(types, arguments, assumed=dtype is None and not as_seen)
+
+
+def _given_shapes(input_shape: Any, batch: int, what: str) -> list[tuple[int, ...]]:
     many = input_shape and isinstance(input_shape[0], (list, tuple))
     shapes = []
     for shape in input_shape if many else [input_shape]:
@@ -118,51 +164,76 @@ def input_types(
                 )
             )
         shapes.append(tuple(batch if size is None else size for size in shape))
-    if dtype is not None:
-        return shapes, [_native.dtype(dtype)] * len(shapes)
-    known = [d for d, _ in seen] if len(seen) == len(shapes) else [_native.float32] * len(shapes)
-    return shapes, known
+    return shapes
 
 
-def trace_rows(model: Module, shapes: list[tuple[int, ...]], dtypes: list[Any]) -> list[Row]:
+def _seen_shapes(seen: list[InputType], batch: int) -> list[tuple[int, ...]]:
+    """With another batch, which is the first size of the first input and of those that share it."""
+    old = next((t.shape[0] for t in seen if t.shape), None)
+    return [
+        (batch, *t.shape[1:])
+        if t.shape and (not isinstance(t.shape[0], int) or t.shape[0] == old)
+        else t.shape
+        for t in seen
+    ]
+
+
+def trace_rows(model: Module, given: Inputs) -> list[Row]:
     """One row per module call in order, the model itself first."""
     rows: list[Row] = []
     spans: list[tuple[int, int]] = []
-    stack: list[Module] = []
+    depth = 0
     counted: set[int] = set()
     trace = _native.Trace("graph")
 
     def observe(module: Module, call: Callable[[], Any]) -> Any:
-        row = Row(module.name, type(module).__name__, len(stack), stack[-1] if stack else None)
+        nonlocal depth
+        row = Row(module._scope_name or module.name, type(module).__name__, depth)
         before = set(counted)
         at = len(rows)
         rows.append(row)
         spans.append((trace.num_nodes, 0))
-        stack.append(module)
+        depth += 1
         result = call()
-        stack.pop()
-        row.parameters = sum(v.size for v in module.variables if v.id not in before)
-        counted.update(v.id for v in module.variables)
+        depth -= 1
+        variables = module.variables
+        row.parameters = sum(v.size for v in variables if v.id not in before)
+        row.shared = bool(variables) and all(v.id in before for v in variables)
+        counted.update(v.id for v in variables)
         spans[at] = (spans[at][0], trace.num_nodes)
         outputs = [y for y in _tree.flatten(result)[0] if hasattr(y, "shape")]
         row.shape = ", ".join(str(list(y.shape)) for y in outputs)
         row.bytes = sum(y.size * y.dtype.itemsize for y in outputs)
+        row.trains = any(y.dtype.kind == "float" for y in outputs)
         return result
 
     trace.push()
     try:
-        inputs = [
-            trace.add_input(f"x{i}", d, s)
-            for i, (d, s) in enumerate(zip(dtypes, shapes, strict=True))
-        ]
+        inputs = [trace.add_input(f"x{i}", *t) for i, t in enumerate(given.types)]
         with observing(observe):
-            model(*inputs)
+            given.call(model, inputs)
     finally:
         trace.pop()
     flops = trace.flops()
     for row, (begin, end) in zip(rows, spans, strict=True):
         row.flops = sum(flops[begin:end])
     return rows
+
+
+def shown_rows(rows: list[Row]) -> list[Row]:
+    """The rows below the model, and one more for what the model does outside them."""
+    model, below = rows[0], rows[1:]
+    if not below:
+        return rows
+    top = [row for row in below if row.depth == 1]
+    own = dataclasses.replace(
+        model,
+        name=f"{model.name} itself",
+        depth=1,
+        parameters=model.parameters - sum(row.parameters for row in top),
+        flops=model.flops - sum(row.flops for row in top),
+    )
+    return [*below, own] if own.parameters or own.flops else below
 
 
 @contextmanager
@@ -177,8 +248,7 @@ def observing(observer: Callable[..., Any]) -> Iterator[None]:
 
 def plan_of(
     model: Module,
-    shapes: list[tuple[int, ...]],
-    dtypes: list[Any],
+    given: Inputs,
     *,
     training: bool,
     optimizer: Any = None,
@@ -189,10 +259,10 @@ def plan_of(
     from ostria import _autodiff
 
     def inference(*inputs: Any) -> Any:
-        return model(*inputs)
+        return given.call(model, inputs)
 
     def step(*inputs: Any) -> Any:
-        y = model(*inputs, training=True)
+        y = given.call(model, inputs, training=True)
         total = loss(y) if loss is not None else _stand_in_loss(y)
         for penalty in model.losses:
             total = total + penalty
@@ -208,9 +278,7 @@ def plan_of(
         step if training else inference, memory_limit=memory_limit, name=f"{model.name}.memory_plan"
     )
     # Broadcast zeros: only shapes and dtypes are read, so no memory is spent on them.
-    arrays = [
-        np.broadcast_to(np.zeros((), d.numpy()), s) for s, d in zip(shapes, dtypes, strict=True)
-    ]
+    arrays = [np.broadcast_to(np.zeros((), t.dtype.numpy()), t.shape) for t in given.types]
     return fn.memory_plan(*arrays)
 
 
