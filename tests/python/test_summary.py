@@ -209,6 +209,13 @@ def test_a_model_is_summarised_as_it_was_called(args: Any, named: Any) -> None:
     assert model.memory_plan(5)["input_bytes"] == 5 * 4 + 5 * 3 * 4
 
 
+def test_the_first_call_counts() -> None:
+    model = nn.Dense(4)
+    model(X)
+    model(np.zeros((2, 5, 3), np.float32))
+    assert rows_of(model.summary(print_fn=None))[0][1] == "[1, 4]"
+
+
 def test_sizes_that_are_no_batch_stay() -> None:
     class Attend(nn.Module):
         def call(self, x: Any, mask: Any) -> Any:
