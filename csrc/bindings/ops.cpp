@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One loop over the registry gives every op a Python function in the submodule `ops`, and describes
 // the registry for stubs, reference and tests. The functions are METH_FASTCALL: pybind11's own
-// dispatch adds 180 ns to a positional call and 330 ns with a keyword, a fifth of an eager op.
+// dispatch would be a good part of a small eager call, most of all with keywords.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

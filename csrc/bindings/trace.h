@@ -80,7 +80,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Value commit_;
 };
 
-/// The user's frames, innermost first: those outside the ostria package. Costs ~100 ns.
+/// The user's frames, innermost first: those outside the ostria package. Makes no text.
 LocationId CaptureLocation();
 /// Tells CaptureLocation which folder is ours, and the IR how to read frames.
 void SetPackageFolder(const std::string& folder);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a node comes from: up to three frames of the user's program, innermost first. Tracing
-// interns (code, instruction) pairs, which costs ~100 ns; text is made only when somebody asks.
+// interns (code, instruction) pairs, which is cheap; text is made only when somebody asks.
 #pragma once
 
 #include <array>

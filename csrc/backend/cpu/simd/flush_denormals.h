@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Denormal numbers as zeros, on this thread and while the object lives. Moments of weights that get
-// no gradient decay into them after some hundred steps, and roots and quotients of denormals take
-// over a hundred cycles each.
+// no gradient decay into them after some hundred steps, and their roots and quotients are far
+// slower than those of other numbers.
 #pragma once
 
 #include <xmmintrin.h>
