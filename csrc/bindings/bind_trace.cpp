@@ -104,6 +104,7 @@ void BindTrace(py::module_& m) {
                                if (!t.commit().valid()) return py::none();
                                return py::cast(t.Wrap(t.commit()));
                              })
+      .def("is_commit", [](Trace& t, const PyTensor& c) { return t.commit() == t.Use(c); })
       .def("gradients", [](Trace& t, const py::list& ys, const py::list& gs,
                            const py::list& xs) { return GradientsIn(t, ys, gs, xs); })
       .def("variables", [](const Trace& t) { return t.variables(); })

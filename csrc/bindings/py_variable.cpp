@@ -16,25 +16,26 @@ PyTensor Current(const VariablePtr& v) {
   return PyTensor::Concrete(v->Snapshot());
 }
 
-void Assign(const VariablePtr& v, const py::object& value, bool committed) {
-  const auto convert = [&] {
-    if (PyTensor* t = AsPyTensor(value.ptr())) return *t;
-    if (const auto* other = AsPyVariable(value.ptr())) return Current(*other);
-    Tensor t = TensorFromArray(value, /*copy=*/true);
-    if (t.dtype() != v->dtype() && !py::isinstance<py::buffer>(value)) {  // Python numbers are weak
-      py::object array = py::module_::import("numpy").attr("asarray")(
-          value, DTypeObject(v->dtype()).attr("numpy")());
-      t = TensorFromArray(array, true);
-    }
-    return PyTensor::Concrete(std::move(t));
-  };
-  const PyTensor t = convert();
-  Trace* trace = Trace::Current();
-  if (trace == nullptr) {
-    v->Assign(RequireData(t, "assign()"));
-    return;
+PyTensor ValueFor(const VariablePtr& v, const py::object& value) {
+  if (PyTensor* t = AsPyTensor(value.ptr())) return *t;
+  if (const auto* other = AsPyVariable(value.ptr())) return Current(*other);
+  Tensor t = TensorFromArray(value, /*copy=*/true);
+  if (t.dtype() != v->dtype() && !py::isinstance<py::buffer>(value)) {  // Python numbers are weak
+    py::object array = py::module_::import("numpy").attr("asarray")(
+        value, DTypeObject(v->dtype()).attr("numpy")());
+    t = TensorFromArray(array, true);
   }
-  trace->Assign(v, trace->Use(t), committed);
+  return PyTensor::Concrete(std::move(t));
+}
+
+// Outside a trace the value is written at once; inside, `in_trace(trace, value)` writes it.
+template <class InTrace>
+void Assign(const VariablePtr& v, const py::object& value, InTrace in_trace) {
+  const PyTensor t = ValueFor(v, value);
+  if (Trace* trace = Trace::Current())
+    in_trace(*trace, trace->Use(t));
+  else
+    v->Assign(RequireData(t, "assign()"));
 }
 
 }  // namespace
@@ -90,10 +91,23 @@ void BindVariable(py::module_& m) {
           "numpy", [](const VariablePtr& v) { return ArrayFromTensor(v->Snapshot()); },
           "A copy as a NumPy array.")
       .def(
-          "assign", [](const VariablePtr& v, const py::object& value) { Assign(v, value, false); },
+          "assign",
+          [](const VariablePtr& v, const py::object& value) {
+            Assign(v, value, [&](Trace& t, Value x) { t.Assign(v, x); });
+          },
           py::arg("value"), "Replaces the value in place; dtype and shape must be the same.")
-      .def("_assign_committed",
-           [](const VariablePtr& v, const py::object& value) { Assign(v, value, true); })
+      .def(
+          "_assign_decided",
+          [](const VariablePtr& v, const py::object& value, const PyTensor& commit) {
+            Assign(v, value, [&](Trace& t, Value x) { t.AssignDecided(v, x, t.Use(commit)); });
+          },
+          py::arg("value"), py::arg("commit"))
+      .def(
+          "_assign_always",
+          [](const VariablePtr& v, const py::object& value) {
+            Assign(v, value, [&](Trace& t, Value x) { t.AssignAlways(v, x); });
+          },
+          py::arg("value"))
       .def(
           "_slot",
           [](const VariablePtr& v, const std::string& kind, double fill) {

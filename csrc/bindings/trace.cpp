@@ -30,6 +30,7 @@ void Trace::Pop() {
   OSTRIA_CHECK(Current() == this, "traces closed out of order");
   open_ = false;
   Stack().pop_back();
+  scratch = pybind11::dict();  // it may hold values, and each value holds its trace
 }
 
 PyTensor Trace::Wrap(Value value) {
@@ -89,7 +90,7 @@ Value Trace::Read(const std::shared_ptr<Variable>& variable) {
     return Capture(PyTensor::Concrete(variable->View()), variable->name());
   }
   const Value v = graph_.AddState(variable->id(), variable->name(), type, CaptureLocation());
-  state_[variable->id()] = {static_cast<int>(variables_.size()), v, false};
+  state_[variable->id()] = {.index = static_cast<int>(variables_.size()), .current = v};
   variables_.push_back(variable);
   if (kind_ == Kind::kTape) {
     data_.resize(static_cast<size_t>(graph_.value_capacity()));
@@ -104,7 +105,7 @@ Value Trace::Initial(const std::shared_ptr<Variable>& variable) {
   return it == state_.end() ? current : graph_.state()[static_cast<size_t>(it->second.index)].in;
 }
 
-void Trace::Assign(const std::shared_ptr<Variable>& variable, Value value, bool committed) {
+Trace::State& Trace::Write(const std::shared_ptr<Variable>& variable, Value value) {
   if (kind_ == Kind::kBody) {
     Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
          "' is assigned inside a function with a gradient of its own; such functions must not "
@@ -120,8 +121,26 @@ void Trace::Assign(const std::shared_ptr<Variable>& variable, Value value, bool 
          "; use cast or reshape first");
   }
   s.current = value;
-  s.committed = committed;
   if (kind_ == Kind::kTape) variable->Assign(Data(value));
+  return s;
+}
+
+void Trace::Assign(const std::shared_ptr<Variable>& variable, Value value) {
+  State& s = Write(variable, value);
+  s.decided_by = {};
+  s.always = false;
+}
+
+void Trace::AssignDecided(const std::shared_ptr<Variable>& variable, Value value, Value commit) {
+  // A value that came from an earlier write is not the first one where `commit` is false.
+  const bool is_first = Read(variable) == Initial(variable);
+  State& s = Write(variable, value);
+  s.decided_by = is_first || s.decided_by == commit ? commit : Value{};
+  s.always = false;
+}
+
+void Trace::AssignAlways(const std::shared_ptr<Variable>& variable, Value value) {
+  Write(variable, value).always = true;
 }
 
 void Trace::FinishState() {
@@ -129,7 +148,7 @@ void Trace::FinishState() {
     const StateEntry& entry = graph_.state()[static_cast<size_t>(s.index)];
     if (s.current == entry.in) continue;
     Value out = s.current;
-    if (commit_.valid() && !s.committed) {
+    if (commit_.valid() && !s.always && !(s.decided_by == commit_)) {
       Builder b(graph_, graph_.location(out));
       out = b(ops::kWhere, {commit_, out, entry.in});
     }

@@ -36,11 +36,16 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Value Read(const std::shared_ptr<Variable>& variable);
   /// The variable's value as it was when the trace began.
   Value Initial(const std::shared_ptr<Variable>& variable);
-  /// From now on the variable has this value. `committed`: the commit predicate is already in it.
-  void Assign(const std::shared_ptr<Variable>& variable, Value value, bool committed);
+  /// From now on the variable has this value; a refused step restores the one it began with.
+  void Assign(const std::shared_ptr<Variable>& variable, Value value);
+  /// The same for a value that already is the variable's present one where `commit` is false: it
+  /// is selected once more only if the step is decided by something else in the end.
+  void AssignDecided(const std::shared_ptr<Variable>& variable, Value value, Value commit);
+  /// The same for a value that outlives a refused step too, such as a counter of refused steps.
+  void AssignAlways(const std::shared_ptr<Variable>& variable, Value value);
   /// Any tensor as a value of this trace: concrete ones and those of outer traces become inputs.
   Value Use(const PyTensor& tensor);
-  /// Predicates every state write that is not committed yet (decision B7). A bool scalar.
+  /// What decides whether the step changes any state, a bool scalar; the last one counts.
   void SetCommit(Value commit) { commit_ = commit; }
   Value commit() const { return commit_; }
 
@@ -53,7 +58,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
   /// Tape only: the data of a value.
   Tensor Data(Value v);
 
-  /// Applies the commit predicate; after it the graph's state entries are final.
+  /// Puts every write under the final commit predicate; then the graph's state entries are final.
   void FinishState();
 
   const std::vector<std::shared_ptr<Variable>>& variables() const { return variables_; }
@@ -65,8 +70,10 @@ class Trace : public std::enable_shared_from_this<Trace> {
   struct State {
     int index = 0;
     Value current;
-    bool committed = false;
+    Value decided_by;  // where this commit is false, `current` is the value at the beginning
+    bool always = false;
   };
+  State& Write(const std::shared_ptr<Variable>& variable, Value value);
   Value Capture(const PyTensor& tensor, std::string name);
 
   Kind kind_;

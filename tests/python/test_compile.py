@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -258,6 +260,25 @@ def test_the_traced_text_prints_as_it_was_read() -> None:
     assert text.startswith("ostria-graph 1\n")
     assert "batch" in text
     assert ost._native.parse_graph(text) == text
+
+
+def test_a_finished_trace_is_freed_with_the_notes_of_its_callers() -> None:
+    class Note:
+        pass
+
+    notes = []
+
+    @ost.compile
+    def f(x: Any) -> Any:
+        note = Note()
+        notes.append(weakref.ref(note))
+        ost._native.current_trace().scratch["test"] = (note, x)  # a value, which holds the trace
+        return x + 1.0
+
+    f(rows(2))
+    gc.collect()
+    assert len(notes) == 1
+    assert notes[0]() is None
 
 
 def test_the_null_device_plans_and_computes_nothing() -> None:

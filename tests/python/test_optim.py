@@ -220,20 +220,6 @@ def test_a_refused_eager_step_leaves_every_bit():
     assert optimizer.first_bad_step.numpy() == 0 and optimizer.iterations.numpy() == 0
 
 
-def test_two_optimizers_decide_together_from_the_second_on():
-    a, b = (ost.Variable(np.ones(2, np.float32), name=n) for n in "ab")
-    first, second = optim.SGD(1.0, name="first"), optim.SGD(1.0, name="second")
-
-    @ost.compile
-    def step(g, h):
-        first.apply([g], [a])
-        return second.apply([h], [b])
-
-    bad, good = np.array([np.nan, 1], np.float32), np.ones(2, np.float32)
-    assert step(bad, good).item() is False
-    assert b.numpy().tolist() == [1, 1] and a.numpy().tolist() == [1, 1]
-
-
 # --- Learning rates -------------------------------------------------------------------------------
 
 

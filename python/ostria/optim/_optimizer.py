@@ -3,7 +3,8 @@
 
 A step is one multi-tensor update per dtype, however many variables there are. Every write of the
 step depends on one scalar, `commit`: a step whose loss or gradients are not finite changes nothing
-but the counters that report it.
+but the counters that report it. A compiled step may hold several updates, of one optimizer or more:
+each is computed under the decisions so far, and the trace puts all of them under the last one.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ _F32 = _native.float32
 class Optimizer:
     """Base of optimizers. Subclasses give `_slots` and `_update`.
 
-    State, all of it Variables and part of a checkpoint: `iterations` (int64, committed steps),
-    `skipped` (int64, refused steps), `first_bad_step` (int64, `iterations` when the first step was
-    refused; -1: none), `learning_rate` (float32, unless it is a schedule), and slots named after
-    their weights, such as `dense/kernel/adam_m`.
+    State, all of it Variables and part of a checkpoint: `iterations` (int64, committed updates, one
+    per `apply`), `skipped` (int64, refused ones), `first_bad_step` (int64, `iterations` when the
+    first step was refused; -1: none), `learning_rate` (float32, unless it is a schedule), and slots
+    named after their weights, such as `dense/kernel/adam_m`.
     """
 
     #: (kind, first value) of each slot, in the order `_update` takes them.
@@ -184,7 +185,8 @@ class Optimizer:
         """One step: clip, decide whether to commit, update every variable.
 
         The step is refused when an element of `grads`, or `loss`, is not finite. In a trace the
-        decision covers every state write of the function, also those of layers and metrics.
+        decision covers every state write of the function, also those of layers, metrics and other
+        optimizers: what one `apply` refuses, none of them does.
 
         Args:
             grads: one per variable, of its shape and dtype.
@@ -192,7 +194,8 @@ class Optimizer:
             loss: the loss, if its value should decide too.
 
         Returns:
-            Whether the step was committed, a bool scalar.
+            Whether the step was committed, a bool scalar; a later `apply` of the same trace can
+            still refuse it.
 
         Raises:
             ValueError: the lengths differ, a variable occurs twice, a gradient is missing or of
@@ -211,7 +214,9 @@ class Optimizer:
         if loss is not None:
             commit = _and(commit, _ops.all_finite([F.asarray(loss)]))
         trace = _native.current_trace()
-        if trace is not None and trace.commit is not None:  # of another optimizer in this step
+        if trace is not None and trace.is_tape:  # what runs at once is a step of its own
+            trace = None
+        if trace is not None and trace.commit is not None:  # an earlier update of this step
             commit = _and(commit, trace.commit)
 
         grads, grad_scale = self._clip(grads, groups)
@@ -228,8 +233,8 @@ class Optimizer:
             results = results if isinstance(results, tuple) else (results,)
             targets = ws + [slot for group in slots for slot in group]
             for target, value in zip(targets, results, strict=True):
-                target._assign_committed(value)
-        self._count(commit, step)
+                target._assign_decided(value, commit)
+        self._count(commit, trace)
         if trace is not None:
             trace.set_commit(commit)
         return commit
@@ -291,14 +296,32 @@ class Optimizer:
             return grads, _shrink(norm, float(self.global_clipnorm))
         return grads, 1.0
 
-    def _count(self, commit: Any, step: Any) -> None:
-        # Already decided by `commit`, or meant to be written when the step is refused.
+    def _count(self, commit: Any, trace: Any) -> None:
+        """Counts an update; once more when the trace ends, if others had a say after this one."""
+        counters = (self.iterations, self.skipped, self.first_bad_step)
+        before = [counter.value() for counter in counters]
+        self._write_counters(before, commit, 1)
+        if trace is None:
+            return
+        notes = trace.scratch.setdefault(("optimizer", self.iterations.id), {})
+        if not notes:
+            notes.update(before=before, updates=0)
+            trace.scratch.setdefault("finish", []).append(lambda: self._count_again(trace, notes))
+        notes.update(commit=commit, updates=notes["updates"] + 1)
+
+    def _count_again(self, trace: Any, notes: dict[str, Any]) -> None:
+        if notes["updates"] > 1 or not trace.is_commit(notes["commit"]):
+            self._write_counters(notes["before"], trace.commit, notes["updates"])
+
+    def _write_counters(self, before: list[Any], commit: Any, updates: int) -> None:
+        step, skipped, first = before
         done = F.cast(commit, _native.int64)
-        self.iterations._assign_committed(step + done)
-        self.skipped._assign_committed(self.skipped.value() + (1 - done))
-        first = self.first_bad_step.value()
+        if updates > 1:
+            done = done * updates
+        self.iterations._assign_always(step + done)
+        self.skipped._assign_always(skipped + (updates - done))
         is_first = _ops.logical_and(_ops.logical_not(commit), first < 0)
-        self.first_bad_step._assign_committed(_ops.where(is_first, step, first))
+        self.first_bad_step._assign_always(_ops.where(is_first, step, first))
 
 
 def _and(a: Any, b: Any) -> Any:
