@@ -23,7 +23,7 @@ _F32 = _native.float32
 
 
 class Optimizer:
-    """Base of optimizers. Subclasses give `_slots` and `_update`.
+    """Base of optimizers. Subclasses give `_slots` and `_rule`.
 
     State, all of it Variables and part of a checkpoint: `iterations` (int64, committed updates, one
     per `apply`), `skipped` (int64, refused ones), `first_bad_step` (int64, `iterations` when the
@@ -31,8 +31,10 @@ class Optimizer:
     named after their weights, such as `dense/kernel/adam_m`.
     """
 
-    #: (kind, first value) of each slot, in the order `_update` takes them.
+    #: (kind, first value) of each slot, in the order the update op takes them.
     _slots: tuple[tuple[str, float], ...] = ()
+    #: Whether the update op takes the number of the step, from 1, after the rate.
+    _takes_step = False
 
     def __init__(
         self,
@@ -222,6 +224,8 @@ class Optimizer:
         grads, grad_scale = self._clip(grads, groups)
         rate = self.current_learning_rate()
         step = self.iterations.value()
+        scalars = [rate, step + 1] if self._takes_step else [rate]
+        update, attributes = self._rule()
         for members in groups.values():
             ws = [variables[i] for i in members]
             slots = [[self._slot_variables[w.id][k] for w in ws] for k in range(len(self._slots))]
@@ -229,7 +233,7 @@ class Optimizer:
             if self.weight_decay and not all(self._decays(w) for w in ws):
                 decay["decay"] = [int(self._decays(w)) for w in ws]
             gs = [grads[i] for i in members]
-            results = self._update(ws, gs, slots, rate, step + 1, grad_scale, commit, decay)
+            results = update(ws, gs, *slots, *scalars, grad_scale, commit, **attributes, **decay)
             results = results if isinstance(results, tuple) else (results,)
             targets = ws + [slot for group in slots for slot in group]
             for target, value in zip(targets, results, strict=True):
@@ -239,19 +243,12 @@ class Optimizer:
             trace.set_commit(commit)
         return commit
 
-    def _update(
-        self,
-        w: list[Any],
-        g: list[Any],
-        slots: list[list[Any]],
-        rate: Any,
-        step: Any,
-        grad_scale: Any,
-        commit: Any,
-        decay: dict[str, Any],
-    ) -> Any:
-        """The multi-tensor update of one dtype: new weights, then new slots, group by group."""
-        raise NotImplementedError(at_line(f"{type(self).__name__} has no _update()"))
+    def _rule(self) -> tuple[Any, dict[str, Any]]:
+        """The multi-tensor update op, which takes w, g, the slots and scalars, and its attributes.
+
+        It gives the new weights, then the new slots, group by group.
+        """
+        raise NotImplementedError(at_line(f"{type(self).__name__} has no _rule()"))
 
     def _check(self, grads: list[Any], variables: list[Any]) -> None:
         kind = type(self).__name__

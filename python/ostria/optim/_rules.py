@@ -10,7 +10,7 @@ from ostria import _keywords, _native
 from ostria._errors import at_line
 from ostria.optim._optimizer import Optimizer
 
-_ops: Any = _native.ops  # slots are splatted, which a checker cannot count
+_ops = _native.ops
 Rate = float | Callable[[Any], Any]
 
 
@@ -56,30 +56,10 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = float(momentum), bool(nesterov)
         self._slots = (("momentum", 0.0),) if self.momentum else ()
 
-    def _update(
-        self,
-        w: list[Any],
-        g: list[Any],
-        slots: list[list[Any]],
-        rate: Any,
-        step: Any,
-        grad_scale: Any,
-        commit: Any,
-        decay: dict[str, Any],
-    ) -> Any:
-        if not slots:
-            return _ops.sgd_update(w, g, rate, grad_scale, commit, **decay)
-        return _ops.momentum_update(
-            w,
-            g,
-            *slots,
-            rate,
-            grad_scale,
-            commit,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            **decay,
-        )
+    def _rule(self) -> tuple[Any, dict[str, Any]]:
+        if not self._slots:
+            return _ops.sgd_update, {}
+        return _ops.momentum_update, {"momentum": self.momentum, "nesterov": self.nesterov}
 
 
 @_keywords.checked_init
@@ -93,6 +73,7 @@ class Adam(Optimizer):
     """
 
     _slots = (("adam_m", 0.0), ("adam_v", 0.0))
+    _takes_step = True
 
     def __init__(
         self,
@@ -125,30 +106,9 @@ class Adam(Optimizer):
                 )
         self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
 
-    def _update(
-        self,
-        w: list[Any],
-        g: list[Any],
-        slots: list[list[Any]],
-        rate: Any,
-        step: Any,
-        grad_scale: Any,
-        commit: Any,
-        decay: dict[str, Any],
-    ) -> Any:
-        return _ops.adam_update(
-            w,
-            g,
-            *slots,
-            rate,
-            step,
-            grad_scale,
-            commit,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            **decay,
-        )
+    def _rule(self) -> tuple[Any, dict[str, Any]]:
+        attributes = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        return _ops.adam_update, attributes
 
 
 @_keywords.checked_init
@@ -222,17 +182,5 @@ class Adagrad(Optimizer):
         self.epsilon = float(epsilon)
         self._slots = (("adagrad_accumulator", float(initial_accumulator_value)),)
 
-    def _update(
-        self,
-        w: list[Any],
-        g: list[Any],
-        slots: list[list[Any]],
-        rate: Any,
-        step: Any,
-        grad_scale: Any,
-        commit: Any,
-        decay: dict[str, Any],
-    ) -> Any:
-        return _ops.adagrad_update(
-            w, g, *slots, rate, grad_scale, commit, epsilon=self.epsilon, **decay
-        )
+    def _rule(self) -> tuple[Any, dict[str, Any]]:
+        return _ops.adagrad_update, {"epsilon": self.epsilon}
