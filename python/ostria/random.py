@@ -93,6 +93,15 @@ def _offset(offset: Any) -> Any:
     return np.array(0, np.int64) if offset is None else offset
 
 
+def _sample(
+    op: Any, shape: Any, dtype: Any, generator: Generator | None, offset: Any, **parameters: float
+) -> Any:
+    key, stream = (generator or default_generator())._draw()
+    parameters = {name: float(value) for name, value in parameters.items()}
+    dtype = _native.dtype(dtype)
+    return op(key, _offset(offset), shape=shape, dtype=dtype, stream=stream, **parameters)
+
+
 def uniform(
     shape: Any,
     low: float = 0.0,
@@ -103,16 +112,7 @@ def uniform(
     offset: Any = None,
 ) -> Any:
     """Uniform in [low, high). `offset` is the global index of the first row (int64 scalar)."""
-    key, stream = (generator or default_generator())._draw()
-    return _ops.random_uniform(
-        key,
-        _offset(offset),
-        shape=shape,
-        dtype=_native.dtype(dtype),
-        low=float(low),
-        high=float(high),
-        stream=stream,
-    )
+    return _sample(_ops.random_uniform, shape, dtype, generator, offset, low=low, high=high)
 
 
 def normal(
@@ -125,16 +125,7 @@ def normal(
     offset: Any = None,
 ) -> Any:
     """Normal with the given mean and standard deviation."""
-    key, stream = (generator or default_generator())._draw()
-    return _ops.random_normal(
-        key,
-        _offset(offset),
-        shape=shape,
-        dtype=_native.dtype(dtype),
-        mean=float(mean),
-        stddev=float(stddev),
-        stream=stream,
-    )
+    return _sample(_ops.random_normal, shape, dtype, generator, offset, mean=mean, stddev=stddev)
 
 
 def truncated_normal(
@@ -147,16 +138,7 @@ def truncated_normal(
     offset: Any = None,
 ) -> Any:
     """Normal, redrawn outside two standard deviations (Keras's TruncatedNormal)."""
-    key, stream = (generator or default_generator())._draw()
-    return _ops.truncated_normal(
-        key,
-        _offset(offset),
-        shape=shape,
-        dtype=_native.dtype(dtype),
-        mean=float(mean),
-        stddev=float(stddev),
-        stream=stream,
-    )
+    return _sample(_ops.truncated_normal, shape, dtype, generator, offset, mean=mean, stddev=stddev)
 
 
 def permutation(n: int, *, generator: Generator | None = None) -> Any:
