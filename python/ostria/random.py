@@ -42,11 +42,12 @@ class Generator:
         """(key, stream) of the next draw; books the step that follows."""
         trace = _native.current_trace()
         path = _scope.path()
-        if trace is None or trace.is_body:
+        if trace is None or trace.is_tape:  # what runs at once is a step of its own
             key = self._state.value()
-            if trace is None:
-                self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
+            self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
             return key, stream_of(path, 0)
+        if trace.is_body:
+            return self._state.value(), stream_of(path, 0)
         notes = trace.scratch.setdefault(("generator", self._state.id), {})
         if not notes:
             trace.scratch.setdefault("finish", []).append(self._advance)

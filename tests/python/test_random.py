@@ -73,6 +73,16 @@ def test_each_call_of_a_compiled_function_is_a_step_further() -> None:
     assert state.tolist() == [1, 3]  # seed, steps: two draws of a call share a step
 
 
+def test_draws_under_a_tape_are_those_without_one() -> None:
+    eager = [ost.random.normal((4,)).numpy() for _ in range(4)]
+    ost.random.seed(1)
+    recorded = []
+    for _ in range(2):
+        with ost.GradientTape():
+            recorded += [ost.random.normal((4,)).numpy() for _ in range(2)]
+    np.testing.assert_array_equal(recorded, eager)
+
+
 def test_a_seed_starts_over() -> None:
     a = ost.random.normal((3,)).numpy()
     b = ost.random.normal((3,)).numpy()
