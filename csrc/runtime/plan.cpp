@@ -5,10 +5,8 @@
 #include "runtime/plan.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
-#include "ops/ops.h"
 #include "passes/pipeline.h"
 #include "runtime/eager.h"
 #include "runtime/lower.h"
@@ -94,20 +92,6 @@ std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
   return outputs;
 }
 
-// A small `full` is cheaper as a constant than as a step of its own.
-void KeepSmallFills(Graph& g) {
-  constexpr int64_t kSmall = 4096;
-  for (NodeId n = g.first(), next; n.valid(); n = next) {
-    next = g.next(n);
-    const Value v = g.result(n);
-    if (!g.is(n, ops::kFull) || Bytes(g.type(v)) > kSmall || Bytes(g.type(v)) == 0) continue;
-    const Tensor t = Evaluate(ops::kFull, g.attrs(n), {})[0];
-    const NodeId constant = g.AddNode(ops::kConstant, {}, {t}, g.location(n), n);
-    g.ReplaceAllUses(v, g.result(constant));
-    g.Erase(n);
-  }
-}
-
 [[noreturn]] void FailOverLimit(const Graph& g, const Plan& plan) {
   std::vector<Value> values;
   for (const Step& step : plan.steps) {
@@ -137,10 +121,7 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   plan->device = options.device;
   plan->graph = graph.Clone();
   Graph& g = plan->graph;
-  if (options.optimize) {
-    Optimise(g, {.evaluate = Evaluate});
-    KeepSmallFills(g);
-  }
+  if (options.optimize) Optimise(g, {.evaluate = Evaluate});
   std::vector<Choice> choices = Lower(g, options.device);
   if (VerifyEnabled()) Verify(g, "lower");
   AddInterface(g, plan.get());

@@ -281,6 +281,14 @@ def test_a_finished_trace_is_freed_with_the_notes_of_its_callers() -> None:
     assert notes[0]() is None
 
 
+@pytest.mark.parametrize("side, steps", [(3, 0), (300, 1)])
+def test_a_small_fill_is_bytes_of_the_plan_and_no_step(side: int, steps: int) -> None:
+    f = ost.compile(ost.grad(ost.sum))
+    x = np.ones((side, side), np.float32)
+    f(x)
+    assert f.trace(x).plan_text({}).count(": full <") == steps
+
+
 def test_the_null_device_plans_and_computes_nothing() -> None:
     f = ost.compile(lambda x: x + 1.0, device="null")
     assert f(rows(2)).shape == (2, 3)
