@@ -77,7 +77,7 @@ def asarray(
         TypeError: the object has no tensor counterpart.
         ValueError: `copy=False` and a copy is needed.
     """
-    _check_device("asarray", device)
+    check_device("asarray", device)
     if isinstance(obj, _native.Variable):
         obj = obj.value()
     if isinstance(obj, (list, tuple)) and any(isinstance(x, _native.Tensor) for x in obj):
@@ -100,7 +100,7 @@ def asarray(
     return tensor if dtype is None else cast(tensor, dtype)
 
 
-def _check_device(name: str, device: Any) -> None:
+def check_device(name: str, device: Any) -> None:
     if device not in (None, "cpu"):
         raise _native.DeviceUnavailableError(
             at_line(f"{name}: device {device!r} is not available in this build; available is 'cpu'")
@@ -109,7 +109,7 @@ def _check_device(name: str, device: Any) -> None:
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Any:
     """A tensor of `shape` with every element `fill_value`; dtype follows the value by default."""
-    _check_device("full", device)
+    check_device("full", device)
     if dtype is None:
         dtype = (
             _native.bool_
@@ -169,7 +169,7 @@ def arange(
     start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: str | None = None
 ) -> Any:
     """Evenly spaced values in [start, stop), as NumPy counts; int64 or, for floats, float32."""
-    _check_device("arange", device)
+    check_device("arange", device)
     if stop is None:
         start, stop = 0, start
     if step == 0:
@@ -190,7 +190,7 @@ def linspace(
     device: str | None = None,
 ) -> Any:
     """`num` evenly spaced values from start to stop, float32 by default."""
-    _check_device("linspace", device)
+    check_device("linspace", device)
     values = np.linspace(start, stop, num, endpoint=endpoint)
     return asarray(values.astype(_native.dtype(dtype or _native.float32).numpy()))
 
@@ -204,7 +204,7 @@ def eye(
     device: str | None = None,
 ) -> Any:
     """Ones on diagonal `k`, zeros elsewhere, shape [n_rows, n_cols]; float32 by default."""
-    _check_device("eye", device)
+    check_device("eye", device)
     return asarray(np.eye(n_rows, n_cols, k, dtype=_native.dtype(dtype or _native.float32).numpy()))
 
 
@@ -218,7 +218,7 @@ def cast(x: Any, dtype: Any) -> Any:
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Any:
     """Array API spelling of `cast`."""
-    _check_device("astype", device)
+    check_device("astype", device)
     return cast(x, dtype)
 
 
@@ -287,6 +287,18 @@ def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Any:
 def astensor(x: Any) -> Any:
     """`x` if it is a Tensor or Variable, else `asarray(x)`."""
     return x if isinstance(x, (_native.Tensor, _native.Variable)) else asarray(x)
+
+
+def valid_axis(name: str, axis: Any, x: Any) -> int:
+    """The axis of `x` as 0..rank-1; an error of function `name` where there is none."""
+    if not -x.ndim <= operator.index(axis) < x.ndim:
+        raise ValueError(
+            at_line(
+                f"{name}: axis {axis} is out of range for a tensor of rank {x.ndim} (shape "
+                f"{list(x.shape)}); valid axes are {-x.ndim}..{x.ndim - 1}"
+            )
+        )
+    return operator.index(axis) % int(x.ndim)
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:

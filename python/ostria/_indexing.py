@@ -12,7 +12,7 @@ import numpy as np
 
 from ostria import _native
 from ostria._errors import at_line
-from ostria._functions import asarray, astensor
+from ostria._functions import asarray, astensor, valid_axis
 
 _ops = _native.ops
 _OPEN_STOP = 2**63 - 1
@@ -26,14 +26,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
         ValueError: the sizes do not add up to the size of the axis.
     """
     x = astensor(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(
-            at_line(
-                f"split: axis {axis} is out of range for a tensor of rank {x.ndim} (shape "
-                f"{list(x.shape)}); valid axes are {-x.ndim}..{x.ndim - 1}"
-            )
-        )
-    axis %= x.ndim
+    axis = valid_axis("split", axis, x)
     total = x.shape[axis]
     if isinstance(sections, int):
         if sections < 1 or not isinstance(total, int) or total % sections:
@@ -165,6 +158,14 @@ def _gather_index(x: Any, item: Any, axis: int) -> Any:
                 at_line(
                     "indexing with a mask has a result whose size depends on data, which a traced "
                     "function cannot have; use ost.where"
+                )
+            )
+        if indices.ndim != 1 or indices.shape[0] != x.shape[axis]:
+            raise IndexError(
+                at_line(
+                    f"indexing: a mask of shape {list(indices.shape)} does not fit axis {axis} of "
+                    f"size {x.shape[axis]}; give a vector with one value for each place of the "
+                    "axis, or reshape the tensor"
                 )
             )
         indices = asarray(np.nonzero(indices.numpy())[0])
