@@ -39,7 +39,7 @@ from typing import Any
 
 """
 # Operators are type slots, which pybind11 does not describe.
-BINARY = "add sub mul truediv floordiv mod pow and or xor matmul".split()
+BINARY = "add sub mul truediv floordiv mod pow and or xor lshift rshift matmul".split()
 UNARY = "neg abs invert".split()
 COMPARISONS = "lt le gt ge".split()
 # What a binding that hands back a bare Python object is known to give.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 
 #include "base/check.h"
@@ -91,7 +92,7 @@ Tensor ScalarTensor(const OpDef& op, const Operand& o, DType dtype) {
 }
 
 // The dtype that the promoting operands share; scalars only decide when there is nothing else.
-DType CommonDType(const OpDef& op, const std::vector<Operand>& operands) {
+DType CommonDType(std::string_view op, const std::vector<Operand>& operands) {
   bool found = false;
   DType common = DType::kFloat32;
   for (const Operand& o : operands) {
@@ -101,7 +102,7 @@ DType CommonDType(const OpDef& op, const std::vector<Operand>& operands) {
       found = true;
     } else if (o.dtype != common) {
       const auto both = Promote(common, o.dtype);
-      if (!both) FailPromotion(op.name, common, o.dtype);
+      if (!both) FailPromotion(op, common, o.dtype);
       common = *both;
     }
   }
@@ -111,7 +112,7 @@ DType CommonDType(const OpDef& op, const std::vector<Operand>& operands) {
     if (!o.promote || !o.scalar) continue;
     any = true;
     widest = std::max(widest, o.kind);
-    if (found && !ScalarFits(o.kind, common)) FailPromotion(op.name, common, DefaultDType(o.kind));
+    if (found && !ScalarFits(o.kind, common)) FailPromotion(op, common, DefaultDType(o.kind));
   }
   return found || !any ? common : DefaultDType(widest);
 }
@@ -292,7 +293,7 @@ PyObject* Call(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObjec
     attrs.push_back(value == nullptr ? Default(op, i)
                                      : AttrFromPython(op, static_cast<int>(i), value));
   }
-  const DType common = CommonDType(op, operands);
+  const DType common = CommonDType(op.name, operands);
   bool traced = std::any_of(operands.begin(), operands.end(),
                             [&](const Operand& o) { return BelongsTo(trace, o); });
   for (size_t i = 0; trace != nullptr && !traced && i < attrs.size(); ++i) {
@@ -324,6 +325,25 @@ PyObject* CallOp(const OpDef& op, PyObject* const* args, Py_ssize_t nargs, PyObj
     SetPythonError();
   }
   return nullptr;
+}
+
+DType ResultType(std::span<PyObject* const> objects) {
+  constexpr std::string_view kName = "result_type";
+  if (objects.empty()) {
+    throw Error(ErrorCode::kTypeError, std::string(kName),
+                "needs at least one tensor, dtype or number");
+  }
+  std::vector<Operand> operands;
+  for (PyObject* object : objects) {
+    if (py::isinstance<DType>(object) || PyUnicode_Check(object) || PyType_Check(object)) {
+      Operand o;
+      o.dtype = DTypeFromPython(object);
+      operands.push_back(std::move(o));
+    } else {
+      operands.push_back(ReadOperand(object, /*promote=*/true, /*tracing=*/false));
+    }
+  }
+  return CommonDType(kName, operands);
 }
 
 Attr AttrFromPython(const OpDef& op, int index, PyObject* value) {

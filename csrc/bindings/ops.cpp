@@ -127,6 +127,14 @@ void BindOps(py::module_& m) {
   }
   m.attr("public_ops") = names;
   m.def(
+      "result_type",
+      [](const py::args& objects) {
+        std::vector<PyObject*> list;
+        for (py::handle object : objects) list.push_back(object.ptr());
+        return ResultType(list);
+      },
+      "The dtype that ops give these operands in common.");
+  m.def(
       "pin_kernel",
       [](const std::string& name, const std::string& impl) {
         const OpDef* op = FindOp(name);

@@ -81,6 +81,51 @@ PyObject* Compare(PyObject* a, PyObject* b, int op) {
   return CallOp(*kOps[op], args, 2, nullptr);
 }
 
+// The operators as methods, x.__add__(y): Python makes these of a slot only where a type is
+// created.
+template <const OpDef* kOp>
+PyObject* Reflected(PyObject* self, PyObject* other) {
+  return Binary<kOp>(other, self);
+}
+template <const OpDef* kOp>
+PyObject* Nullary(PyObject* self, PyObject*) {
+  return Unary<kOp>(self);
+}
+template <int kCompare>
+PyObject* Comparison(PyObject* self, PyObject* other) {
+  return Compare(self, other, kCompare);
+}
+constexpr PyMethodDef Method(const char* name, PyCFunction function, int flags) {
+  return {name, function, flags, nullptr};
+}
+#define OSTRIA_OPERATOR(name, op)                   \
+  Method("__" name "__", Binary<&ops::op>, METH_O), \
+      Method("__r" name "__", Reflected<&ops::op>, METH_O)
+PyMethodDef operator_methods[] = {
+    OSTRIA_OPERATOR("add", kAdd),
+    OSTRIA_OPERATOR("sub", kSubtract),
+    OSTRIA_OPERATOR("mul", kMultiply),
+    OSTRIA_OPERATOR("truediv", kDivide),
+    OSTRIA_OPERATOR("floordiv", kFloorDivide),
+    OSTRIA_OPERATOR("mod", kRemainder),
+    OSTRIA_OPERATOR("pow", kPow),
+    OSTRIA_OPERATOR("and", kBitwiseAnd),
+    OSTRIA_OPERATOR("or", kBitwiseOr),
+    OSTRIA_OPERATOR("xor", kBitwiseXor),
+    OSTRIA_OPERATOR("lshift", kBitwiseLeftShift),
+    OSTRIA_OPERATOR("rshift", kBitwiseRightShift),
+    Method("__neg__", Nullary<&ops::kNegative>, METH_NOARGS),
+    Method("__abs__", Nullary<&ops::kAbs>, METH_NOARGS),
+    Method("__invert__", Nullary<&ops::kBitwiseInvert>, METH_NOARGS),
+    Method("__lt__", Comparison<Py_LT>, METH_O),
+    Method("__le__", Comparison<Py_LE>, METH_O),
+    Method("__eq__", Comparison<Py_EQ>, METH_O),
+    Method("__ne__", Comparison<Py_NE>, METH_O),
+    Method("__gt__", Comparison<Py_GT>, METH_O),
+    Method("__ge__", Comparison<Py_GE>, METH_O),
+};
+#undef OSTRIA_OPERATOR
+
 void InstallOperators(PyTypeObject* type) {
   PyNumberMethods& n = *type->tp_as_number;
   n.nb_add = Binary<&ops::kAdd>;
@@ -95,11 +140,20 @@ void InstallOperators(PyTypeObject* type) {
   n.nb_and = Binary<&ops::kBitwiseAnd>;
   n.nb_or = Binary<&ops::kBitwiseOr>;
   n.nb_xor = Binary<&ops::kBitwiseXor>;
+  n.nb_lshift = Binary<&ops::kBitwiseLeftShift>;
+  n.nb_rshift = Binary<&ops::kBitwiseRightShift>;
   n.nb_invert = Unary<&ops::kBitwiseInvert>;
   type->tp_richcompare = Compare;
   type->tp_hash = [](PyObject* self) -> Py_hash_t {  // by identity: == gives a tensor
     return static_cast<Py_hash_t>(reinterpret_cast<uintptr_t>(self) >> 4);
   };
+  // Beside the slots, not by setattr, which would put a slower lookup into them.
+  for (PyMethodDef& method : operator_methods) {
+    const auto descriptor = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &method));
+    if (PyDict_SetItemString(type->tp_dict, method.ml_name, descriptor.ptr()) != 0) {
+      throw py::error_already_set();
+    }
+  }
   PyType_Modified(type);
 }
 
@@ -273,6 +327,7 @@ void BindTensor(py::module_& m) {
     all.append(t);
   }
   m.attr("dtypes") = all;
+  m.attr("max_rank") = kMaxRank;
   m.def(
       "dtype", [](const py::object& o) { return DTypeFromPython(o); }, py::arg("object"),
       "The dtype that `object` means: a DType, a name, a Python type or a NumPy dtype.");

@@ -65,15 +65,47 @@ struct FloorDiv {  // NumPy: exact because a - mod is a multiple of b
   }
 };
 
-struct LibPow {
-  OSTRIA_FN float operator()(float a, float b) const { return __builtin_powf(a, b); }
-  OSTRIA_FN double operator()(double a, double b) const { return __builtin_pow(a, b); }
-};
+// The C library's functions, lane by lane: rare enough to prefer its accuracy to a polynomial.
+#define OSTRIA_LIB_UNARY(name, fn)                                             \
+  struct name {                                                                \
+    OSTRIA_FN float operator()(float a) const { return __builtin_##fn##f(a); } \
+    OSTRIA_FN double operator()(double a) const { return __builtin_##fn(a); }  \
+  };
+#define OSTRIA_LIB_BINARY(name, fn)                                                        \
+  struct name {                                                                            \
+    OSTRIA_FN float operator()(float a, float b) const { return __builtin_##fn##f(a, b); } \
+    OSTRIA_FN double operator()(double a, double b) const { return __builtin_##fn(a, b); } \
+  };
+OSTRIA_LIB_UNARY(LibTan, tan)
+OSTRIA_LIB_UNARY(LibAsin, asin)
+OSTRIA_LIB_UNARY(LibAcos, acos)
+OSTRIA_LIB_UNARY(LibAtan, atan)
+OSTRIA_LIB_UNARY(LibSinh, sinh)
+OSTRIA_LIB_UNARY(LibCosh, cosh)
+OSTRIA_LIB_UNARY(LibAsinh, asinh)
+OSTRIA_LIB_UNARY(LibAcosh, acosh)
+OSTRIA_LIB_UNARY(LibAtanh, atanh)
+OSTRIA_LIB_UNARY(LibLog2, log2)
+OSTRIA_LIB_UNARY(LibLog10, log10)
+OSTRIA_LIB_BINARY(LibPow, pow)
+OSTRIA_LIB_BINARY(LibAtan2, atan2)
+OSTRIA_LIB_BINARY(LibNextAfter, nextafter)
+#undef OSTRIA_LIB_UNARY
+#undef OSTRIA_LIB_BINARY
 
-struct LibAtan2 {
-  OSTRIA_FN float operator()(float a, float b) const { return __builtin_atan2f(a, b); }
-  OSTRIA_FN double operator()(double a, double b) const { return __builtin_atan2(a, b); }
-};
+// Scaled by the larger side, so that no square overflows or vanishes.
+template <class V>
+OSTRIA_FN V Hypot(V a, V b) {
+  const V x = Abs(a), y = Abs(b), long_side = Maximum(x, y), r = Min(x, y) / long_side;
+  const V length = Select(long_side == V(0), long_side, long_side * Sqrt(Fma(r, r, V(1))));
+  return Select((x == Infinity<V>()) | (y == Infinity<V>()), Infinity<V>(), length);
+}
+
+template <class V>
+OSTRIA_FN V LogAddExp(V a, V b) {
+  const V y = Maximum(a, b) + Log1p(Exp(-Abs(a - b)));
+  return Select(a == b, a + V(0.69314718055994531), y);  // infinities have no distance
+}
 
 // The slope of x * Phi(x). The bound on x, beyond which the slope is 0 or 1, keeps inf * 0 from
 // becoming NaN; a NaN passes.
@@ -110,6 +142,10 @@ OSTRIA_BINARY(kPow, Lanewise(a, b, internal::LibPow()))
 OSTRIA_BINARY(kMod, Lanewise(a, b, internal::FloorMod()))
 OSTRIA_BINARY(kFloorDivide, Lanewise(a, b, internal::FloorDiv()))
 OSTRIA_BINARY(kAtan2, Lanewise(a, b, internal::LibAtan2()))
+OSTRIA_BINARY(kHypot, internal::Hypot(a, b))
+OSTRIA_BINARY(kLogAddExp, internal::LogAddExp(a, b))
+OSTRIA_BINARY(kCopySign, CopySign(a, b))
+OSTRIA_BINARY(kNextAfter, Lanewise(a, b, internal::LibNextAfter()))
 OSTRIA_BINARY(kEqual, a == b)
 OSTRIA_BINARY(kNotEqual, a != b)
 OSTRIA_BINARY(kLess, a < b)
@@ -150,9 +186,22 @@ OSTRIA_UNARY(kLog1p, Log1p(a))
 OSTRIA_UNARY(kExpm1, Expm1(a))
 OSTRIA_UNARY(kSin, Sin(a))
 OSTRIA_UNARY(kCos, Cos(a))
+OSTRIA_UNARY(kTan, Lanewise(a, internal::LibTan()))
+OSTRIA_UNARY(kAsin, Lanewise(a, internal::LibAsin()))
+OSTRIA_UNARY(kAcos, Lanewise(a, internal::LibAcos()))
+OSTRIA_UNARY(kAtan, Lanewise(a, internal::LibAtan()))
+OSTRIA_UNARY(kSinh, Lanewise(a, internal::LibSinh()))
+OSTRIA_UNARY(kCosh, Lanewise(a, internal::LibCosh()))
+OSTRIA_UNARY(kAsinh, Lanewise(a, internal::LibAsinh()))
+OSTRIA_UNARY(kAcosh, Lanewise(a, internal::LibAcosh()))
+OSTRIA_UNARY(kAtanh, Lanewise(a, internal::LibAtanh()))
+OSTRIA_UNARY(kLog2, Lanewise(a, internal::LibLog2()))
+OSTRIA_UNARY(kLog10, Lanewise(a, internal::LibLog10()))
 OSTRIA_UNARY(kFloor, Floor(a))
 OSTRIA_UNARY(kCeil, Ceil(a))
 OSTRIA_UNARY(kRound, Round(a))
+OSTRIA_UNARY(kTrunc, CopySign(Floor(Abs(a)), a))
+OSTRIA_UNARY(kSignBit, CopySign(V(1), a) < V(0))
 OSTRIA_UNARY(kIsFinite, Abs(a) < Infinity<V>())
 OSTRIA_UNARY(kIsNan, a != a)
 OSTRIA_UNARY(kIsInf, Abs(a) == Infinity<V>())

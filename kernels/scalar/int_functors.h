@@ -62,6 +62,17 @@ OSTRIA_FN T IntPow(T base, T exponent) {
   return static_cast<T>(result);
 }
 
+// A count outside [0, width) moves every bit out; as unsigned, a negative count is a huge one.
+template <class T>
+OSTRIA_FN T ShiftLeft(T a, T count) {
+  return Wide(count) < 8 * sizeof(T) ? static_cast<T>(Wide(a) << count) : T(0);
+}
+template <class T>
+OSTRIA_FN T ShiftRight(T a, T count) {
+  if (Wide(count) < 8 * sizeof(T)) return static_cast<T>(a >> count);
+  return static_cast<T>(a < 0 ? -1 : 0);
+}
+
 }  // namespace internal
 
 template <ScalarOp op>
@@ -104,6 +115,8 @@ OSTRIA_INT_BINARY(kLogicalXor, (a != T(0)) != (b != T(0)))
 OSTRIA_INT_BINARY(kBitwiseAnd, static_cast<T>(a& b))
 OSTRIA_INT_BINARY(kBitwiseOr, static_cast<T>(a | b))
 OSTRIA_INT_BINARY(kBitwiseXor, static_cast<T>(a ^ b))
+OSTRIA_INT_BINARY(kBitwiseLeftShift, internal::ShiftLeft(a, b))
+OSTRIA_INT_BINARY(kBitwiseRightShift, internal::ShiftRight(a, b))
 OSTRIA_INT_UNARY(kNegative, static_cast<T>(0 - internal::Wide(a)))
 OSTRIA_INT_UNARY(kAbs, a < T(0) ? static_cast<T>(0 - internal::Wide(a)) : a)
 OSTRIA_INT_UNARY(kSign, static_cast<T>((a > T(0)) - (a < T(0))))
@@ -112,6 +125,7 @@ OSTRIA_INT_UNARY(kRelu, a > T(0) ? a : T(0))
 OSTRIA_INT_UNARY(kFloor, a)
 OSTRIA_INT_UNARY(kCeil, a)
 OSTRIA_INT_UNARY(kRound, a)
+OSTRIA_INT_UNARY(kTrunc, a)
 OSTRIA_INT_UNARY(kIsFinite, (static_cast<void>(a), true))
 OSTRIA_INT_UNARY(kIsNan, (static_cast<void>(a), false))
 OSTRIA_INT_UNARY(kIsInf, (static_cast<void>(a), false))

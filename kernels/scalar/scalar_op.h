@@ -24,6 +24,10 @@ enum ScalarKind : uint8_t { kFloats = 1, kInts = 2, kBools = 4 };
   X(kMod, "mod", 2, 0, false, kFloats | kInts)                            \
   X(kFloorDivide, "floor_divide", 2, 0, false, kFloats | kInts)           \
   X(kAtan2, "atan2", 2, 0, false, kFloats)                                \
+  X(kHypot, "hypot", 2, 0, false, kFloats)                                \
+  X(kLogAddExp, "logaddexp", 2, 0, false, kFloats)                        \
+  X(kCopySign, "copysign", 2, 0, false, kFloats)                          \
+  X(kNextAfter, "nextafter", 2, 0, false, kFloats)                        \
   X(kEqual, "equal", 2, 0, true, kFloats | kInts | kBools)                \
   X(kNotEqual, "not_equal", 2, 0, true, kFloats | kInts | kBools)         \
   X(kLess, "less", 2, 0, true, kFloats | kInts | kBools)                  \
@@ -36,6 +40,8 @@ enum ScalarKind : uint8_t { kFloats = 1, kInts = 2, kBools = 4 };
   X(kBitwiseAnd, "bitwise_and", 2, 0, false, kInts | kBools)              \
   X(kBitwiseOr, "bitwise_or", 2, 0, false, kInts | kBools)                \
   X(kBitwiseXor, "bitwise_xor", 2, 0, false, kInts | kBools)              \
+  X(kBitwiseLeftShift, "bitwise_left_shift", 2, 0, false, kInts)          \
+  X(kBitwiseRightShift, "bitwise_right_shift", 2, 0, false, kInts)        \
   X(kTanhGrad, "tanh_grad", 2, 0, false, kFloats)                         \
   X(kSigmoidGrad, "sigmoid_grad", 2, 0, false, kFloats)                   \
   X(kReluGrad, "relu_grad", 2, 0, false, kFloats)                         \
@@ -62,15 +68,28 @@ enum ScalarKind : uint8_t { kFloats = 1, kInts = 2, kBools = 4 };
   X(kSilu, "silu", 1, 0, false, kFloats)                                  \
   X(kSoftplus, "softplus", 1, 0, false, kFloats)                          \
   X(kLog1p, "log1p", 1, 0, false, kFloats)                                \
+  X(kLog2, "log2", 1, 0, false, kFloats)                                  \
+  X(kLog10, "log10", 1, 0, false, kFloats)                                \
   X(kExpm1, "expm1", 1, 0, false, kFloats)                                \
   X(kSin, "sin", 1, 0, false, kFloats)                                    \
   X(kCos, "cos", 1, 0, false, kFloats)                                    \
+  X(kTan, "tan", 1, 0, false, kFloats)                                    \
+  X(kAsin, "asin", 1, 0, false, kFloats)                                  \
+  X(kAcos, "acos", 1, 0, false, kFloats)                                  \
+  X(kAtan, "atan", 1, 0, false, kFloats)                                  \
+  X(kSinh, "sinh", 1, 0, false, kFloats)                                  \
+  X(kCosh, "cosh", 1, 0, false, kFloats)                                  \
+  X(kAsinh, "asinh", 1, 0, false, kFloats)                                \
+  X(kAcosh, "acosh", 1, 0, false, kFloats)                                \
+  X(kAtanh, "atanh", 1, 0, false, kFloats)                                \
   X(kFloor, "floor", 1, 0, false, kFloats | kInts)                        \
   X(kCeil, "ceil", 1, 0, false, kFloats | kInts)                          \
   X(kRound, "round", 1, 0, false, kFloats | kInts)                        \
+  X(kTrunc, "trunc", 1, 0, false, kFloats | kInts)                        \
   X(kIsFinite, "isfinite", 1, 0, true, kFloats | kInts)                   \
   X(kIsNan, "isnan", 1, 0, true, kFloats | kInts)                         \
   X(kIsInf, "isinf", 1, 0, true, kFloats | kInts)                         \
+  X(kSignBit, "signbit", 1, 0, true, kFloats)                             \
   X(kLogicalNot, "logical_not", 1, 0, true, kFloats | kInts | kBools)     \
   X(kBitwiseInvert, "bitwise_invert", 1, 0, false, kInts | kBools)        \
   X(kWhere, "where", 3, 0, false, kFloats | kInts | kBools)               \

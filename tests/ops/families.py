@@ -69,7 +69,7 @@ def unary(
 
 def binary(
     op: str,
-    ref: Callable[..., Any],
+    ref: Callable[..., Any] | None,
     *,
     samples: tuple[Sample, ...] | None = None,
     errors: tuple[Mistake, ...] = (),

@@ -40,6 +40,8 @@ int64_t GrainOf(ScalarOp op) {
     case ScalarOp::kMod:
     case ScalarOp::kFloorDivide:
     case ScalarOp::kAtan2:
+    case ScalarOp::kLogAddExp:
+    case ScalarOp::kNextAfter:
     case ScalarOp::kExp:
     case ScalarOp::kLog:
     case ScalarOp::kTanh:
@@ -54,7 +56,18 @@ int64_t GrainOf(ScalarOp op) {
     case ScalarOp::kLog1p:
     case ScalarOp::kExpm1:
     case ScalarOp::kSin:
-    case ScalarOp::kCos: return kCostlyGrain;
+    case ScalarOp::kCos:
+    case ScalarOp::kTan:
+    case ScalarOp::kAsin:
+    case ScalarOp::kAcos:
+    case ScalarOp::kAtan:
+    case ScalarOp::kSinh:
+    case ScalarOp::kCosh:
+    case ScalarOp::kAsinh:
+    case ScalarOp::kAcosh:
+    case ScalarOp::kAtanh:
+    case ScalarOp::kLog2:
+    case ScalarOp::kLog10: return kCostlyGrain;
     default: return kCheapGrain;
   }
 }

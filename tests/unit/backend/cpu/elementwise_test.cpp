@@ -66,6 +66,17 @@ const Accuracy kAccuracy[] = {
     {ScalarOp::kExpm1, [](double x) { return std::expm1(x); }, 3, 1, -2, 2},
     {ScalarOp::kSin, [](double x) { return std::sin(x); }, 2, 1, -20, 20},
     {ScalarOp::kCos, [](double x) { return std::cos(x); }, 2, 1, -20, 20},
+    {ScalarOp::kTan, [](double x) { return std::tan(x); }, 3, 2, -20, 20},
+    {ScalarOp::kAsin, [](double x) { return std::asin(x); }, 3, 2, -1, 1},
+    {ScalarOp::kAcos, [](double x) { return std::acos(x); }, 3, 2, -1, 1},
+    {ScalarOp::kAtan, [](double x) { return std::atan(x); }, 3, 2, -10, 10},
+    {ScalarOp::kSinh, [](double x) { return std::sinh(x); }, 3, 2, -100, 100},
+    {ScalarOp::kCosh, [](double x) { return std::cosh(x); }, 3, 2, -100, 100},
+    {ScalarOp::kAsinh, [](double x) { return std::asinh(x); }, 3, 2, -10, 10},
+    {ScalarOp::kAcosh, [](double x) { return std::acosh(x); }, 3, 2, 0, 10},
+    {ScalarOp::kAtanh, [](double x) { return std::atanh(x); }, 3, 2, -1, 1},
+    {ScalarOp::kLog2, [](double x) { return std::log2(x); }, 3, 2, 0, 10},
+    {ScalarOp::kLog10, [](double x) { return std::log10(x); }, 3, 2, 0, 10},
     {ScalarOp::kSqrt, [](double x) { return std::sqrt(x); }, 0.5, 0.51, 0, 4},
     {ScalarOp::kRsqrt, [](double x) { return 1 / std::sqrt(x); }, 1.5, 2, 0, 4},
     {ScalarOp::kReciprocal, [](double x) { return 1 / x; }, 0.51, 0.51, -4, 4},
@@ -134,6 +145,10 @@ TEST(Elementwise, SpecialValues) {
         {ScalarOp::kExpm1, [](double v) { return std::expm1(v); }},
         {ScalarOp::kSigmoid, Sigmoid},
         {ScalarOp::kRound, [](double v) { return std::nearbyint(v); }},
+        {ScalarOp::kTrunc, [](double v) { return std::trunc(v); }},
+        {ScalarOp::kAsinh, [](double v) { return std::asinh(v); }},
+        {ScalarOp::kSinh, [](double v) { return std::sinh(v); }},
+        {ScalarOp::kLog2, [](double v) { return std::log2(v); }},
         {ScalarOp::kNegative, [](double v) { return -v; }},
         {ScalarOp::kRelu, [](double v) { return std::isnan(v) ? v : std::max(0.0, v); }},
         {ScalarOp::kSign, [](double v) { return std::isnan(v) ? v : double((v > 0) - (v < 0)); }},
@@ -173,6 +188,34 @@ TEST(Elementwise, SpecialValues) {
   });
 }
 
+TEST(Elementwise, LengthsAndSumsOfExponentialsNeverOverflowOnTheWay) {
+  ForEachIsa([] {
+    const std::vector<float> sizes = {0,    1e-45f, 1e-38f, 3e-20f, 0.1f,  1,    7,
+                                      88.5, 1e10f,  1e19f,  1e30f,  2e38f, kInf, kNan};
+    std::vector<float> a, b;
+    for (float x : sizes) {
+      for (float y : sizes) {
+        a.insert(a.end(), {x, -x, x, -x});
+        b.insert(b.end(), {y, y, -y, -y});
+      }
+    }
+    const std::vector<float> length = Binary(ScalarOp::kHypot, a, b);
+    const std::vector<float> sum = Binary(ScalarOp::kLogAddExp, a, b);
+    for (size_t i = 0; i < a.size(); ++i) {
+      const double x = a[i], y = b[i];
+      EXPECT_LE(UlpError(length[i], std::hypot(x, y)), 2) << x << ", " << y;
+      const double exact =
+          x == y ? x + std::log(2.0) : std::fmax(x, y) + std::log1p(std::exp(-std::abs(x - y)));
+      EXPECT_LE(UlpError(sum[i], x != x || y != y ? x + y : exact), 2) << x << ", " << y;
+    }
+    EXPECT_EQ(Binary<float>(ScalarOp::kCopySign, {1, -2, 3, -kInf}, {-0.0f, 5, -kInf, 1}),
+              (std::vector<float>{-1, 2, -3, kInf}));
+    const std::vector<float> x = {0.0f, -0.0f, -1e-45f, kInf, -kInf};
+    EXPECT_EQ(Predicate(ScalarOp::kSignBit, x, x), (std::vector<uint8_t>{0, 1, 1, 0, 1}));
+    EXPECT_TRUE(std::signbit(Unary(ScalarOp::kTrunc, std::vector<float>{-0.5f})[0]));
+  });
+}
+
 TEST(Elementwise, IntegersWrapAndNeverTrap) {
   constexpr int32_t kLow = std::numeric_limits<int32_t>::min();
   const std::vector<int32_t> a = {7, -7, kLow, 5, kLow}, b = {-2, 2, -1, 0, 1};
@@ -184,6 +227,10 @@ TEST(Elementwise, IntegersWrapAndNeverTrap) {
             (std::vector<int8_t>{-56, -128}));
   EXPECT_EQ(Binary<int32_t>(ScalarOp::kPow, {3, -1, 2, 1}, {4, -3, -1, -9}),
             (std::vector<int32_t>{81, -1, 0, 1}));
+  EXPECT_EQ(Binary<int8_t>(ScalarOp::kBitwiseLeftShift, {1, 1, -1, 3, 3}, {7, 8, 1, -1, 127}),
+            (std::vector<int8_t>{-128, 0, -2, 0, 0}));
+  EXPECT_EQ(Binary<int8_t>(ScalarOp::kBitwiseRightShift, {-128, 64, -3, 3, -1}, {7, 8, 1, -1, -1}),
+            (std::vector<int8_t>{-1, 0, -2, 0, -1}));
   EXPECT_EQ(Unary<int32_t>(ScalarOp::kBitwiseInvert, {0, 5}), (std::vector<int32_t>{-1, -6}));
 }
 
