@@ -9,6 +9,7 @@ import numpy as np
 
 from ostria import _functions as F
 from ostria import _native
+from ostria._array_api import positive
 from ostria._errors import at_line
 from ostria._indexing import getitem
 
@@ -120,10 +121,27 @@ def _setitem(x: Any, index: Any, value: Any) -> None:
     )
 
 
+_API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+
+
 def _namespace(x: Any, *, api_version: str | None = None) -> Any:
     import ostria
 
+    if api_version is not None and api_version not in _API_VERSIONS:
+        raise ValueError(
+            at_line(
+                f"__array_namespace__: version {api_version!r} of the Array API is not known; "
+                f"accepted are {', '.join(_API_VERSIONS)}"
+            )
+        )
     return ostria
+
+
+def _to_device(x: Any, device: Any, /, *, stream: Any = None) -> Any:
+    F.check_device("to_device", device)
+    if stream is not None:
+        raise ValueError(at_line("to_device: a cpu tensor takes no stream; pass stream=None"))
+    return F.asarray(x)
 
 
 def install() -> None:
@@ -142,6 +160,8 @@ def install() -> None:
         cls.__array_priority__ = 1000  # NumPy lets our operators win
         cls.__array_ufunc__ = None
         cls.__array_namespace__ = _namespace
+        cls.to_device = _to_device
+        cls.__pos__ = lambda x: positive(x)
         cls.__matmul__ = lambda a, b: F.matmul(a, b)
         cls.__rmatmul__ = lambda a, b: F.matmul(b, a)
         cls.T = property(lambda x: F.transpose(x))
@@ -159,7 +179,6 @@ def install() -> None:
     variable: Any = _native.Variable
     variable.__dlpack__ = _variable_dlpack
     variable.__dlpack_device__ = lambda v: (1, 0)  # kDLCPU
-    tensor.to_device = lambda x, device, *, stream=None: F.asarray(x, device=device)
     sym.__bool__ = _symint_error("bool()")
     sym.__int__ = _symint_error("int()")
     sym.__float__ = _symint_error("float()")
