@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -99,33 +100,23 @@ def __array_namespace_info__() -> Any:
 # --- dtypes ---------------------------------------------------------------------------------------
 
 
-class _FloatInfo(NamedTuple):
-    bits: int
-    eps: float
-    max: float
-    min: float
-    smallest_normal: float
-    dtype: Any
-
-
-class _IntInfo(NamedTuple):
-    bits: int
-    max: int
-    min: int
-    dtype: Any
-
-
 def finfo(type: Any, /) -> Any:
     """Limits of a floating-point dtype, or of a tensor's: bits, eps, max, min, smallest_normal."""
     dtype = _dtype_of(type)
     if dtype.kind != "float":
         raise TypeError(at_line(f"finfo: {dtype} is no floating-point dtype; use ost.iinfo"))
     if dtype == _native.bfloat16:  # float32 with 16 bits less of mantissa
-        largest = float.fromhex("0x1.fep127")
-        return _FloatInfo(16, 2.0**-7, largest, -largest, 2.0**-126, dtype)
-    i = np.finfo(dtype.numpy())
-    return _FloatInfo(
-        i.bits, float(i.eps), float(i.max), float(i.min), float(i.smallest_normal), dtype
+        eps, largest, smallest = 2.0**-7, float.fromhex("0x1.fep127"), 2.0**-126
+    else:
+        i = np.finfo(dtype.numpy())
+        eps, largest, smallest = float(i.eps), float(i.max), float(i.smallest_normal)
+    return SimpleNamespace(
+        bits=8 * dtype.itemsize,
+        eps=eps,
+        max=largest,
+        min=-largest,
+        smallest_normal=smallest,
+        dtype=dtype,
     )
 
 
@@ -135,9 +126,9 @@ def iinfo(type: Any, /) -> Any:
     if dtype.kind not in ("signed", "unsigned"):
         raise TypeError(at_line(f"iinfo: {dtype} is no integer dtype; use ost.finfo for floats"))
     bits = 8 * dtype.itemsize
-    if dtype.kind == "unsigned":
-        return _IntInfo(bits, 2**bits - 1, 0, dtype)
-    return _IntInfo(bits, 2 ** (bits - 1) - 1, -(2 ** (bits - 1)), dtype)
+    signed = dtype.kind == "signed"
+    largest = 2 ** (bits - signed) - 1
+    return SimpleNamespace(bits=bits, max=largest, min=-largest - 1 if signed else 0, dtype=dtype)
 
 
 def _dtype_of(x: Any) -> Any:
