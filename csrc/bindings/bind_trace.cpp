@@ -43,15 +43,35 @@ py::list Wrapped(Trace& trace, const std::vector<Value>& values) {
 py::list GradientsIn(Trace& trace, const py::list& outputs, const py::list& cotangents,
                      const py::list& wrt) {
   std::vector<Value> ys, gs, xs;
+  std::vector<size_t> ends;  // in xs, after the values of each of wrt
   for (py::handle y : outputs) ys.push_back(AsValue(trace, y));
   for (py::handle g : cotangents) gs.push_back(g.is_none() ? Value{} : AsValue(trace, g));
   for (py::handle x : wrt) {
-    const auto* v = AsPyVariable(x.ptr());
-    xs.push_back(v != nullptr ? trace.Initial(*v) : AsValue(trace, x));
+    if (const auto* v = AsPyVariable(x.ptr())) {
+      const std::vector<Value> versions = trace.Versions(*v);
+      xs.insert(xs.end(), versions.begin(), versions.end());
+    } else {
+      xs.push_back(AsValue(trace, x));
+    }
+    ends.push_back(xs.size());
   }
   Graph& g = trace.graph();
   const NodeId last = g.last();
-  const std::vector<Value> out = Gradients(g, ys, gs, xs);
+  std::vector<bool> connected;
+  const std::vector<Value> all = Gradients(g, ys, gs, xs, &connected);
+  std::vector<Value> out;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    size_t at = i == 0 ? 0 : ends[i - 1];
+    Value sum = all[at];
+    bool any = connected[at];
+    for (++at; at < ends[i]; ++at) {
+      if (!connected[at]) continue;
+      Builder b(g, g.location(all[at]));
+      sum = any ? b(ops::kAdd, {sum, all[at]}) : all[at];
+      any = true;
+    }
+    out.push_back(sum);
+  }
   if (trace.kind() == Trace::Kind::kTape) {
     const NodeId from = last.valid() ? g.next(last) : g.first();
     if (from.valid()) trace.RunFrom(from);

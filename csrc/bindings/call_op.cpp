@@ -120,8 +120,7 @@ DType CommonDType(std::string_view op, const std::vector<Operand>& operands) {
 bool BelongsTo(Trace* trace, const Operand& o) {
   if (trace == nullptr) return false;
   if (o.variable != nullptr || o.size) return true;
-  return o.tensor != nullptr && o.tensor->trace != nullptr &&
-         (o.tensor->trace.get() == trace || !o.tensor->has_data());
+  return o.tensor != nullptr && trace->Records(*o.tensor);
 }
 
 PyObject* Record(Trace& trace, const OpDef& op, std::vector<Operand>& operands,

@@ -22,6 +22,7 @@ Trace* Trace::Current() { return Stack().empty() ? nullptr : Stack().back().get(
 void Trace::Push() {
   OSTRIA_CHECK(!open_);
   open_ = true;
+  parent_ = Stack().empty() ? nullptr : Stack().back();
   Stack().push_back(shared_from_this());
 }
 
@@ -66,6 +67,7 @@ Value Trace::Capture(const PyTensor& tensor, std::string name) {
 
 Value Trace::Use(const PyTensor& tensor) {
   if (tensor.trace.get() == this) return tensor.value;
+  if (tensor.trace != nullptr && IsAround(*tensor.trace)) return Import(tensor);
   if (!tensor.has_data()) {
     if (!tensor.trace->open()) FailLeaked(tensor, "");
     if (kind_ != Kind::kBody) {
@@ -74,6 +76,70 @@ Value Trace::Use(const PyTensor& tensor) {
     }
   }
   return Capture(tensor, StrCat("capture_", captures_.size()));
+}
+
+// Of tapes only: a tape takes part in what a tape inside it records.
+bool Trace::IsAround(const Trace& trace) const {
+  if (kind_ != Kind::kTape || trace.kind_ != Kind::kTape) return false;
+  for (const Trace* t = trace.parent_.get(); t != nullptr; t = t->parent_.get()) {
+    if (t == this) return true;
+  }
+  return false;
+}
+
+bool Trace::Records(const PyTensor& tensor) const {
+  const Trace* other = tensor.trace.get();
+  if (other == nullptr) return false;
+  return other == this || !tensor.has_data() || IsAround(*other) || other->IsAround(*this);
+}
+
+// Copies the nodes that the value was computed by, with their results; what was copied before, by
+// an earlier call, is found again.
+Value Trace::Import(const PyTensor& tensor) {
+  Trace& inner = *tensor.trace;
+  Graph& g = inner.graph_;
+  Imported& done = imported_[&inner];
+  if (done.trace.expired()) done = {tensor.trace, {}};  // the address may have been another one's
+  done.values.resize(static_cast<size_t>(g.value_capacity()));
+  std::vector<bool> needed(done.values.size());
+  std::vector<Value> open = {tensor.value};
+  while (!open.empty()) {
+    const Value v = open.back();
+    open.pop_back();
+    if (needed[v.id] || done.values[v.id].valid()) continue;
+    needed[v.id] = true;
+    if (const NodeId n = g.producer(v); n.valid()) {
+      for (Value operand : g.operands(n)) open.push_back(operand);
+    }
+  }
+  for (size_t i = 0; i < g.inputs().size(); ++i) {
+    const Value v = g.inputs()[i];
+    if (needed[v.id]) done.values[v.id] = Use(inner.captures_[i]);
+  }
+  for (size_t i = 0; i < g.state().size(); ++i) {
+    const Value v = g.state()[i].in;
+    if (needed[v.id]) done.values[v.id] = Read(inner.variables_[i]);
+  }
+  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
+    bool wanted = false;
+    std::vector<ValueType> types;
+    for (int i = 0; i < g.num_results(n); ++i) {
+      wanted |= needed[g.result(n, i).id];
+      types.push_back(g.type(g.result(n, i)));
+    }
+    if (!wanted) continue;
+    std::vector<Value> operands;
+    for (Value v : g.operands(n)) operands.push_back(done.values[v.id]);
+    const std::span<const Attr> attrs = g.attrs(n);
+    const NodeId copy =
+        graph_.AddTypedNode(g.op(n), operands, {attrs.begin(), attrs.end()}, types, g.location(n));
+    data_.resize(static_cast<size_t>(graph_.value_capacity()));
+    for (int i = 0; i < g.num_results(n); ++i) {
+      done.values[g.result(n, i).id] = graph_.result(copy, i);
+      data_[graph_.result(copy, i).id] = inner.Data(g.result(n, i));
+    }
+  }
+  return done.values[tensor.value.id];
 }
 
 Value Trace::Read(const std::shared_ptr<Variable>& variable) {
@@ -105,6 +171,14 @@ Value Trace::Initial(const std::shared_ptr<Variable>& variable) {
   return it == state_.end() ? current : graph_.state()[static_cast<size_t>(it->second.index)].in;
 }
 
+std::vector<Value> Trace::Versions(const std::shared_ptr<Variable>& variable) {
+  std::vector<Value> all = {Initial(variable)};
+  if (const auto it = state_.find(variable->id()); it != state_.end()) {
+    all.insert(all.end(), it->second.written.begin(), it->second.written.end());
+  }
+  return all;
+}
+
 Trace::State& Trace::Write(const std::shared_ptr<Variable>& variable, Value value) {
   if (kind_ == Kind::kBody) {
     Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
@@ -120,7 +194,15 @@ Trace::State& Trace::Write(const std::shared_ptr<Variable>& variable, Value valu
          "': cannot assign a value of ", graph_.type(value), "; it holds ", want,
          "; use cast or reshape first");
   }
+  if (const NodeId n = graph_.producer(value);
+      IsFloat(want.dtype) && !(n.valid() && graph_.op(n).grad.zero)) {
+    const NodeId stop =
+        graph_.AddNode(ops::kStopGradient, std::vector{value}, {}, graph_.location(value));
+    if (kind_ == Kind::kTape) RunFrom(stop);
+    value = graph_.result(stop);
+  }
   s.current = value;
+  if (IsFloat(want.dtype)) s.written.push_back(value);
   if (kind_ == Kind::kTape) variable->Assign(Data(value));
   return s;
 }

@@ -36,6 +36,9 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Value Read(const std::shared_ptr<Variable>& variable);
   /// The variable's value as it was when the trace began.
   Value Initial(const std::shared_ptr<Variable>& variable);
+  /// Every value that the variable had so far, the initial one first. A write is no step of
+  /// differentiation, so a derivative by the variable is the sum of those by each of them.
+  std::vector<Value> Versions(const std::shared_ptr<Variable>& variable);
   /// From now on the variable has this value; a refused step restores the one it began with.
   void Assign(const std::shared_ptr<Variable>& variable, Value value);
   /// The same for a value that already is the variable's present one where `commit` is false: it
@@ -43,8 +46,12 @@ class Trace : public std::enable_shared_from_this<Trace> {
   void AssignDecided(const std::shared_ptr<Variable>& variable, Value value, Value commit);
   /// The same for a value that outlives a refused step too, such as a counter of refused steps.
   void AssignAlways(const std::shared_ptr<Variable>& variable, Value value);
-  /// Any tensor as a value of this trace: concrete ones and those of outer traces become inputs.
+  /// Any tensor as a value of this trace: concrete ones and those of outer traces become inputs. A
+  /// tape takes over the nodes of a tape inside it, so that its gradients can be differentiated.
   Value Use(const PyTensor& tensor);
+  /// Whether an op on the tensor belongs into this trace; it is run at once where that is so of none
+  /// of its operands.
+  bool Records(const PyTensor& tensor) const;
   /// What decides whether the step changes any state, a bool scalar; the last one counts.
   void SetCommit(Value commit) { commit_ = commit; }
   Value commit() const { return commit_; }
@@ -72,11 +79,15 @@ class Trace : public std::enable_shared_from_this<Trace> {
     Value current;
     Value decided_by;  // where this commit is false, `current` is the value at the beginning
     bool always = false;
+    std::vector<Value> written;
   };
   State& Write(const std::shared_ptr<Variable>& variable, Value value);
   Value Capture(const PyTensor& tensor, std::string name);
+  bool IsAround(const Trace& trace) const;
+  Value Import(const PyTensor& tensor);
 
   Kind kind_;
+  std::shared_ptr<Trace> parent_;  // open around this one when it was opened
   bool open_ = false;
   Graph graph_;
   std::vector<std::shared_ptr<Variable>> variables_;
@@ -84,6 +95,11 @@ class Trace : public std::enable_shared_from_this<Trace> {
   std::vector<PyTensor> captures_;
   std::unordered_map<const void*, std::vector<std::pair<PyTensor, Value>>> captured_;
   std::vector<Tensor> data_;  // tape: by value id
+  struct Imported {
+    std::weak_ptr<Trace> trace;
+    std::vector<Value> values;  // here, by value id there
+  };
+  std::unordered_map<const Trace*, Imported> imported_;
   Value commit_;
 };
 

@@ -20,7 +20,9 @@ def gradients(
 
     Args:
         outputs: a tensor or a list of them; summed when they are not scalars.
-        wrt: tensors of the trace, or Variables (their value at the start of the trace).
+        wrt: tensors of the trace, or Variables: by every value that the outputs read of them. What
+            was written into a Variable is not differentiated, so steps can follow each other in one
+            function.
         cotangents: one per output, of its shape; ones by default.
 
     Returns:

@@ -78,7 +78,7 @@ constinit const OpDef ops::kAdamUpdate = {
     .outputs = kOutputs,
     .traits = {.internal = true, .mirror_state = 0, .mirror_gradient = 1},
     .infer = Infer,
-    .grad = NoGrad("it updates variables"),
+    .grad = GradRule::Zero(),  // differentiation ends at a write
     .decompose = Decompose,
 };
 

@@ -62,7 +62,7 @@ constinit const OpDef ops::kMomentumUpdate = {
     .outputs = kOutputs,
     .traits = {.internal = true, .mirror_state = 0, .mirror_gradient = 1},
     .infer = Infer,
-    .grad = NoGrad("it updates variables"),
+    .grad = GradRule::Zero(),  // differentiation ends at a write
     .decompose = Decompose,
 };
 
