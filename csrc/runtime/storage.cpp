@@ -66,7 +66,9 @@ void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
         storages_.back().computed = true;
       }
     }
-    if (choices[n.id].kernel != nullptr) step_of_[n.id] = num_steps_++;
+    if (choices[n.id].kernel == nullptr) continue;
+    step_of_[n.id] = num_steps_++;
+    if (g_.op(n).traits.checks_data) last_check_ = step_of_[n.id];
   }
   plan->stats.constant_bytes = static_cast<int64_t>(plan->constants.size());
 }
@@ -96,14 +98,17 @@ bool StorageMap::AliasOk(const Choice& choice, NodeId n, int out, int in) const 
 }
 
 // The new value may be written over the old one when every reader of the old one comes before the
-// writer, or is the writer and copes with it.
+// writer, or is the writer and copes with it; and no later step can stop the run, which would leave
+// half a step behind.
 bool StorageMap::MayOverwriteState(const StateEntry& entry,
                                    const std::vector<Choice>& choices) const {
   const NodeId writer = g_.producer(entry.out);
   if (!writer.valid() || step_of_[writer.id] < 0) return false;
   const Storage& target = storages_[Root(entry.out)];
-  if (!target.computed || Placed(Root(entry.out)) || target.first != step_of_[writer.id])
+  if (!target.computed || Placed(Root(entry.out)) || target.first != step_of_[writer.id] ||
+      target.first < last_check_) {
     return false;
+  }
   const Storage& old = storages_[Root(entry.in)];
   if (old.last > target.first) return false;
   if (old.last < target.first) return true;

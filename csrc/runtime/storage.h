@@ -57,6 +57,7 @@ class StorageMap {
   std::vector<Copy>* copies_ =
       nullptr;  // the plan's; a kNone operand in it names a storage until Place
   int32_t num_steps_ = 0;
+  int32_t last_check_ = -1;  // the last step that may refuse its data
 };
 
 }  // namespace ostria

@@ -46,6 +46,7 @@ constinit const OpDef ops::kGather = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,
+    .traits = {.checks_data = true},
     .infer = Infer,
     .grad = Grad,
     .flops = NoFlops,

@@ -52,6 +52,7 @@ constinit const OpDef ops::kScatterAdd = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,
+    .traits = {.checks_data = true},
     .infer = Infer,
     .grad = Grad,
     .flops = Flops,

@@ -60,7 +60,7 @@ constinit const OpDef ops::kSparseSoftmaxCrossEntropy = {
         "A label outside 0..classes-1 is an IndexError when the step runs.",
     .inputs = kInputs,
     .outputs = kOneOutput,
-    .traits = {.amp = Amp::kFp32},
+    .traits = {.checks_data = true, .amp = Amp::kFp32},
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,

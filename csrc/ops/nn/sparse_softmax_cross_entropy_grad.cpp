@@ -69,7 +69,7 @@ constinit const OpDef ops::kSparseSoftmaxCrossEntropyGrad = {
     .doc = "The gradient of sparse_softmax_cross_entropy with respect to the logits.",
     .inputs = kInputs,
     .outputs = kOneOutput,
-    .traits = {.internal = true, .amp = Amp::kFp32},
+    .traits = {.checks_data = true, .internal = true, .amp = Amp::kFp32},
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,
