@@ -3,6 +3,7 @@
 #include "base/parallel.h"
 #include "bindings/bindings.h"
 #include "bindings/trace.h"
+#include "runtime/eager.h"
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "The C++ half of ostria. Use the ostria package; names here may change.";
@@ -19,5 +20,6 @@ PYBIND11_MODULE(_native, m) {
   m.def("set_package_folder", &ostria::SetPackageFolder);
   m.def("num_threads", &ostria::NumThreads);
   m.def("set_num_threads", &ostria::SetNumThreads);
+  m.def("set_eager_debug", &ostria::SetEagerDebug);
   m.def("fork_join_ns", &ostria::ForkJoinNanoseconds, pybind11::arg("repeats"));
 }

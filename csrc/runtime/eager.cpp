@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/eager.h"
 
+#include <atomic>
 #include <memory>
 
 #include "backend/backend.h"
@@ -11,6 +12,8 @@ namespace {
 
 // Direct-mapped: a call that meets another one's entry replaces it.
 constexpr size_t kEntries = 2048;
+
+std::atomic<bool> debug{false};
 
 struct Entry {
   const OpDef* op = nullptr;
@@ -90,8 +93,14 @@ void RunEager(const OpDef& op, std::span<const Tensor> inputs, std::span<const A
     ++cache.stats.misses;
     Fill(&e, op, inputs, attrs);
   }
-  e.executable->Run(inputs, outputs);
+  if (debug.load(std::memory_order_relaxed)) {
+    e.executable->RunDebug(inputs, outputs);
+  } else {
+    e.executable->Run(inputs, outputs);
+  }
 }
+
+void SetEagerDebug(bool on) { debug = on; }
 
 EagerStats GetEagerStats() { return GetCache().stats; }
 

@@ -17,6 +17,9 @@ namespace ostria {
 void RunEager(const OpDef& op, std::span<const Tensor> inputs, std::span<const Attr> attrs,
               std::vector<Tensor>* outputs);
 
+/// Whether eager calls look for the first non-finite value, as Executable::RunDebug does.
+void SetEagerDebug(bool on);
+
 struct EagerStats {
   int64_t hits = 0, misses = 0;
 };

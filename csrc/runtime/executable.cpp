@@ -124,6 +124,18 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
   std::lock_guard lock(arena_->mutex());
   BindCall(inputs, outputs);
   const Graph& g = plan_->graph;
+  const auto require = [](const ValueType& t, const void* data, std::string_view what,
+                          std::string_view name) {
+    if (AllFinite(t.dtype, data, t.shape.numel())) return;
+    Fail(ErrorCode::kNonFinite, what, " '", name, "' (", t,
+         ") holds NaN or infinity before the first op runs; look at where it comes from");
+  };
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    require(plan_->inputs[i], inputs[i].raw(), "input", g.input_name(static_cast<int>(i)));
+  }
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    require(plan_->state[i].type, variables_[i]->data(), "variable", plan_->state[i].name);
+  }
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = plan_->steps[i];
     const auto finite = [&](int operand, Value v) {

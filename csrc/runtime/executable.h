@@ -30,8 +30,9 @@ class Executable {
   /// One step. `inputs` must have the plan's types; `outputs` are filled with fresh tensors (reuse
   /// the vector). An Error from a kernel carries the op and the user's line.
   void Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
-  /// Node by node, checking every floating-point result: throws Error(kNonFinite) that names the
-  /// first op whose output is not finite although its inputs are, and the user's line.
+  /// Node by node, checking the inputs, the state and every floating-point result: throws
+  /// Error(kNonFinite) that names the input, the variable, or the first op whose output is not
+  /// finite, and the user's line.
   void RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
   /// Median nanoseconds of each step over `runs` runs on the given inputs. State is restored after.
   std::vector<double> Profile(std::span<const Tensor> inputs, int runs);

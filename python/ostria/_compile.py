@@ -280,18 +280,21 @@ _debugging = False
 
 
 class debug:
-    """Context manager: compiled functions run node by node and stop at the first non-finite value.
+    """Context manager: compiled functions run node by node and stop at the first non-finite value,
+    eager ops likewise.
 
     Raises (from the calls inside):
-        NonFiniteError: names the first op that made NaN or infinity of finite inputs, and your
-            line.
+        NonFiniteError: names the first op that made NaN or infinity, and your line; or the input or
+            Variable that held it before.
     """
 
     def __enter__(self) -> debug:
         global _debugging
         self._outer, _debugging = _debugging, True
+        _native.set_eager_debug(True)
         return self
 
     def __exit__(self, *exc: object) -> None:
         global _debugging
         _debugging = self._outer
+        _native.set_eager_debug(_debugging)
