@@ -55,6 +55,16 @@ int DefaultThreads() {
   return n;
 }
 
+// A team of threads does not survive fork(): a child would wait for it for ever.
+void BeginRegion() {
+  if (forked.load(std::memory_order_relaxed)) {
+    Fail(ErrorCode::kNotImplemented,
+         "ostria was used before this process was forked, and its threads do not survive a fork; "
+         "start workers with the 'spawn' method");
+  }
+  used.store(true, std::memory_order_relaxed);
+}
+
 int64_t Now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -150,6 +160,7 @@ bool CoresAreBusy() { return Neighbours::Get().Busy(Now()); }
 LoopTimer::LoopTimer(int threads, std::atomic<int64_t>* shortest)
     : shortest_(threads > 1 ? shortest : nullptr) {
   if (shortest_ == nullptr) return;
+  BeginRegion();
   begin_ = Now();
   Neighbours::Get().Busy(begin_);
 }
@@ -188,12 +199,7 @@ void ParallelFor(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> f
     fn(0, n);
     return;
   }
-  if (forked.load(std::memory_order_relaxed)) {
-    Fail(ErrorCode::kNotImplemented,
-         "ostria was used before this process was forked, and its threads do not survive a fork; "
-         "start workers with the 'spawn' method");
-  }
-  used.store(true, std::memory_order_relaxed);
+  BeginRegion();
   int64_t done = start;
 #pragma omp parallel num_threads(threads)
   {

@@ -44,11 +44,13 @@ void SetNumThreads(int n);
 void ParallelFor(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> fn);
 
 /// Nanoseconds of an empty loop on all threads, mean of `repeats`: what a barrier costs here. Cores
-/// that share no cache take several times as long as neighbours, and so do loops that exchange data.
+/// that share no cache take several times as long as neighbours, and so do loops that exchange
+/// data.
 double ForkJoinNanoseconds(int repeats);
 
 /// Measures a loop that a library runs on the same threads, so that a busy neighbour is noticed
-/// there too. `shortest`: of its runs so far, in nanoseconds; kept by the caller, 0 at first.
+/// there too. Raises Error in a child of fork(), where the loop would hang. `shortest`: of its runs
+/// so far, in nanoseconds; kept by the caller, 0 at first.
 class LoopTimer {
  public:
   LoopTimer(int threads, std::atomic<int64_t>* shortest);

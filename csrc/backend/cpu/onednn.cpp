@@ -133,6 +133,8 @@ Primitive::ArgSet* Primitive::NewSet() const {
 }
 
 void Primitive::Run(void* const* handles) const {
+  const ThreadShare share(threads_);
+  const LoopTimer timer(threads_, &shortest_ns_);
   ArgSet* set = nullptr;
   for (auto& slot : idle_) {
     set = slot.exchange(nullptr, std::memory_order_acquire);
@@ -142,12 +144,8 @@ void Primitive::Run(void* const* handles) const {
   for (int i = 0; i < num_args_; ++i) {
     dnnl_memory_set_data_handle(set->args[i].memory, handles[i]);
   }
-  dnnl_status_t status;
-  {
-    const ThreadShare share(threads_);
-    const LoopTimer timer(threads_, &shortest_ns_);
-    status = dnnl_primitive_execute(primitive_.get(), Stream().get(), num_args_, set->args.data());
-  }
+  const dnnl_status_t status =
+      dnnl_primitive_execute(primitive_.get(), Stream().get(), num_args_, set->args.data());
   for (auto& slot : idle_) {
     ArgSet* expected = nullptr;
     if (slot.compare_exchange_strong(expected, set, std::memory_order_release)) {
