@@ -3,6 +3,8 @@
 // loaded.
 #include "backend/backend.h"
 
+#include <atomic>
+
 namespace ostria {
 
 Backend* CpuBackend();
@@ -10,7 +12,7 @@ Backend* NullBackend();
 
 namespace {
 constexpr int kKinds = 3;
-Backend* table[kKinds] = {};
+std::atomic<Backend*> table[kKinds];  // the first look-ups may come from several threads
 }  // namespace
 
 void RegisterBackend(Backend* backend) { table[static_cast<int>(backend->kind())] = backend; }
@@ -22,7 +24,7 @@ void RegisterBackends() {
 
 Backend& FindBackend(DeviceKind kind) {
   if (table[static_cast<int>(DeviceKind::kNull)] == nullptr) RegisterBackends();
-  Backend* backend = table[static_cast<int>(kind)];
+  Backend* const backend = table[static_cast<int>(kind)];
   if (backend == nullptr) {
     std::string known;
     for (const Backend* b : table) {

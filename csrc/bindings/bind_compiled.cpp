@@ -81,8 +81,9 @@ py::list Run(Compiled& c, const py::handle& arguments, bool debug) {
 }
 
 py::object RunSame(Compiled& c, const py::tuple& arguments) {
-  if (c.compiled.specialisations().empty() || Trace::Current() != nullptr) return py::none();
-  const auto& types = c.compiled.specialisations().front().executable->plan().inputs;
+  const std::shared_ptr<const Executable> latest = c.compiled.Latest();
+  if (latest == nullptr || Trace::Current() != nullptr) return py::none();
+  const auto& types = latest->plan().inputs;
   if (arguments.size() + c.captures.size() != types.size()) return py::none();
   for (size_t i = 0; i < arguments.size(); ++i) {
     const PyTensor* t = AsPyTensor(PyTuple_GET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(i)));
@@ -154,30 +155,30 @@ void BindCompiled(py::module_& m) {
       .def(
           "plan_stats",
           [](Compiled& c, const py::dict& sizes) {
-            return Stats(c.compiled.For(ToBinding(sizes)).plan().stats);
+            return Stats(c.compiled.For(ToBinding(sizes))->plan().stats);
           },
           py::arg("sizes"), "Memory and traffic for these symbol sizes, planned if need be.")
       .def("plan_text",
            [](Compiled& c, const py::dict& sizes) {
-             const Plan& plan = c.compiled.For(ToBinding(sizes)).plan();
-             CheckRaces(plan);
-             return Print(plan);
+             const std::shared_ptr<Executable> e = c.compiled.For(ToBinding(sizes));
+             CheckRaces(e->plan());
+             return Print(e->plan());
            })
       .def("optimized_text",
            [](Compiled& c, const py::dict& sizes) {
-             return Print(c.compiled.For(ToBinding(sizes)).plan().graph);
+             return Print(c.compiled.For(ToBinding(sizes))->plan().graph);
            })
       .def(
           "profile",
           [](Compiled& c, const py::dict& sizes, const py::object& arguments, int runs) {
-            Executable& e = c.compiled.For(ToBinding(sizes));
-            const std::vector<double> ns = e.Profile(Inputs(c, arguments), runs);
+            const std::shared_ptr<Executable> e = c.compiled.For(ToBinding(sizes));
+            const std::vector<double> ns = e->Profile(Inputs(c, arguments), runs);
             py::list rows;
             for (size_t i = 0; i < ns.size(); ++i) {
-              const Step& s = e.plan().steps[i];
-              rows.append(py::make_tuple(e.plan().graph.op(s.node).name, s.kernel->impl,
+              const Step& s = e->plan().steps[i];
+              rows.append(py::make_tuple(e->plan().graph.op(s.node).name, s.kernel->impl,
                                          s.state->detail,
-                                         ShortLocation(e.plan().graph.location(s.node)), ns[i]));
+                                         ShortLocation(e->plan().graph.location(s.node)), ns[i]));
             }
             return rows;
           },

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/arena.h"
 
-#include <algorithm>
 #include <map>
 
 #include "backend/backend.h"
@@ -29,12 +28,11 @@ ActivationArena::~ActivationArena() {
   FindBackend(device_.kind).Release(device_.ordinal, base_, static_cast<size_t>(kAddresses));
 }
 
-void ActivationArena::Require(int64_t bytes) {
+void ActivationArena::Require(int64_t bytes) const {
   if (bytes > kAddresses) {
     Fail(ErrorCode::kOutOfMemory, "a plan of ", bytes, " bytes of activations cannot run on ",
          ToString(device_), "; use a smaller batch");
   }
-  high_water_ = std::max(high_water_, bytes);
 }
 
 }  // namespace ostria

@@ -22,16 +22,13 @@ class ActivationArena {
 
   std::byte* base() const { return base_; }
   /// Throws Error(kOutOfMemory) when no plan of this size can be run.
-  void Require(int64_t bytes);
-  /// Largest size that any executable has asked for.
-  int64_t high_water() const { return high_water_; }
+  void Require(int64_t bytes) const;
   /// Held for the length of a run.
   std::mutex& mutex() { return mutex_; }
 
  private:
   DeviceId device_;
   std::byte* base_ = nullptr;
-  int64_t high_water_ = 0;
   std::mutex mutex_;
 };
 

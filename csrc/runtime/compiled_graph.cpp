@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include "backend/backend.h"
 
@@ -65,33 +66,51 @@ bool CompiledGraph::Accepts(std::span<const ValueType> inputs) const {
   return Bind(inputs, &binding, &why);
 }
 
-Specialisation& CompiledGraph::Find(const Binding& binding) {
+// With mutex_ held.
+std::shared_ptr<Executable> CompiledGraph::FindKept(const Binding& binding, int calls) {
   for (auto it = cache_.begin(); it != cache_.end(); ++it) {
     if (it->binding != binding) continue;
     cache_.splice(cache_.begin(), cache_, it);
-    return cache_.front();
+    it->calls += calls;
+    return it->executable;
   }
-  const auto begin = std::chrono::steady_clock::now();
-  if (cache_.empty() && TrainsVariables()) SealStateChunks();
+  return nullptr;
+}
+
+std::shared_ptr<Executable> CompiledGraph::Make(const Binding& binding) const {
   PlanOptions options;
   options.device = FindBackend(device_.kind).Props(device_.ordinal);
   options.device.memory_limit = memory_limit_;
   for (const auto& v : variables_) {
     options.layout.places.push_back({v->id(), v->chunk_id(), v->offset()});
   }
-  Specialisation s;
-  s.binding = binding;
+  return std::make_shared<Executable>(MakePlan(Specialise(graph_, binding), options), variables_,
+                                      device_);
+}
+
+std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int calls) {
+  bool first = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (auto kept = FindKept(binding, calls)) return kept;
+    first = cache_.empty();
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  if (first && TrainsVariables()) SealStateChunks();
+  Specialisation s{.binding = binding, .calls = calls, .executable = Make(binding)};
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  s.seconds = took.count();
+  const std::shared_ptr<Executable> made = s.executable;
+  std::list<Specialisation> dropped;  // goes after the lock: a constant may be an array of Python's
+  std::lock_guard lock(mutex_);
+  if (auto kept = FindKept(binding, calls)) return kept;  // another thread made it meanwhile
   s.why = cache_.empty()
               ? "first call"
               : StrCat(ToString(binding), " (was ", ToString(cache_.front().binding), ")");
-  s.executable = std::make_unique<Executable>(MakePlan(Specialise(graph_, binding), options),
-                                              variables_, device_);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  s.seconds = took.count();
   ++num_specialised_;
   cache_.push_front(std::move(s));
-  if (cache_.size() > kKeep) cache_.pop_back();
-  return cache_.front();
+  if (cache_.size() > kKeep) dropped.splice(dropped.begin(), cache_, std::prev(cache_.end()));
+  return made;
 }
 
 // A plan that writes trainable variables lays gradients out like their chunk: it must not grow.
@@ -104,31 +123,52 @@ bool CompiledGraph::TrainsVariables() const {
   return false;
 }
 
-Executable& CompiledGraph::For(const Binding& binding) { return *Find(binding).executable; }
+std::shared_ptr<Executable> CompiledGraph::For(const Binding& binding) { return Find(binding, 0); }
+
+std::shared_ptr<const Executable> CompiledGraph::Latest() const {
+  std::lock_guard lock(mutex_);
+  return cache_.empty() ? nullptr : cache_.front().executable;
+}
+
+std::vector<Specialisation> CompiledGraph::specialisations() const {
+  std::lock_guard lock(mutex_);
+  return {cache_.begin(), cache_.end()};
+}
+
+int64_t CompiledGraph::num_specialised() const {
+  std::lock_guard lock(mutex_);
+  return num_specialised_;
+}
+
+// The usual case: the same sizes as last time.
+std::shared_ptr<Executable> CompiledGraph::Repeat(std::span<const Tensor> inputs) {
+  std::lock_guard lock(mutex_);
+  if (cache_.empty()) return nullptr;
+  Specialisation& last = cache_.front();
+  const std::vector<ValueType>& types = last.executable->plan().inputs;
+  bool same = types.size() == inputs.size();
+  for (size_t i = 0; same && i < types.size(); ++i) {
+    same = types[i].dtype == inputs[i].dtype() && types[i].shape == inputs[i].shape();
+  }
+  if (!same) return nullptr;
+  ++last.calls;
+  return last.executable;
+}
 
 void CompiledGraph::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs, bool debug) {
-  Specialisation* s = nullptr;
-  if (!cache_.empty()) {  // the usual case: the same sizes as last time
-    const std::vector<ValueType>& last = cache_.front().executable->plan().inputs;
-    bool same = last.size() == inputs.size();
-    for (size_t i = 0; same && i < last.size(); ++i) {
-      same = last[i].dtype == inputs[i].dtype() && last[i].shape == inputs[i].shape();
-    }
-    if (same) s = &cache_.front();
-  }
-  if (s == nullptr) {
+  std::shared_ptr<Executable> executable = Repeat(inputs);
+  if (executable == nullptr) {
     std::vector<ValueType> types;
     for (const Tensor& t : inputs) types.push_back({t.dtype(), t.shape()});
     Binding binding;
     std::string why;
     if (!Bind(types, &binding, &why)) Fail(ErrorCode::kInvalidArgument, "compiled function: ", why);
-    s = &Find(binding);
+    executable = Find(binding, 1);
   }
-  ++s->calls;
   if (debug)
-    s->executable->RunDebug(inputs, outputs);
+    executable->RunDebug(inputs, outputs);
   else
-    s->executable->Run(inputs, outputs);
+    executable->Run(inputs, outputs);
 }
 
 }  // namespace ostria

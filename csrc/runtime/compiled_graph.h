@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,9 +20,11 @@ struct Specialisation {
   std::string why;     // "first call", "batch 37 (was 128)"
   double seconds = 0;  // specialise + passes + plan + build
   int64_t calls = 0;
-  std::unique_ptr<Executable> executable;
+  std::shared_ptr<Executable> executable;
 };
 
+/// Any thread may call it: plans are found under a lock that is never held while one is made or
+/// runs.
 class CompiledGraph {
  public:
   /// `variables` in the order of graph.state(). `memory_limit` in bytes, 0 = none.
@@ -36,21 +39,27 @@ class CompiledGraph {
   /// Runs a step. Throws Error when the inputs do not fit.
   void Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs, bool debug = false);
   /// The executable for a binding, made if needed: a plan without a run.
-  Executable& For(const Binding& binding);
-  Specialisation& Latest() { return cache_.front(); }
+  std::shared_ptr<Executable> For(const Binding& binding);
+  /// The executable of the last call, nullptr before the first.
+  std::shared_ptr<const Executable> Latest() const;
 
-  const std::list<Specialisation>& specialisations() const { return cache_; }
-  int64_t num_specialised() const { return num_specialised_; }
+  /// The last used comes first.
+  std::vector<Specialisation> specialisations() const;
+  int64_t num_specialised() const;
 
  private:
   bool Bind(std::span<const ValueType> inputs, Binding* binding, std::string* why) const;
-  Specialisation& Find(const Binding& binding);
+  std::shared_ptr<Executable> Repeat(std::span<const Tensor> inputs);
+  std::shared_ptr<Executable> Find(const Binding& binding, int calls);
+  std::shared_ptr<Executable> FindKept(const Binding& binding, int calls);
+  std::shared_ptr<Executable> Make(const Binding& binding) const;
   bool TrainsVariables() const;
 
   Graph graph_;
   std::vector<std::shared_ptr<Variable>> variables_;
   DeviceId device_;
   int64_t memory_limit_;
+  mutable std::mutex mutex_;         // guards what follows
   std::list<Specialisation> cache_;  // most recently used first
   int64_t num_specialised_ = 0;
 };

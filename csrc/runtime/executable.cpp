@@ -77,14 +77,17 @@ void* Executable::Address(const Operand& o) const {
   return empty_operand;
 }
 
-void Executable::BindCall(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
+void Executable::MakeOutputs(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) const {
   OSTRIA_CHECK(inputs.size() == plan_->inputs.size());
   outputs->resize(plan_->outputs.size());
   for (size_t i = 0; i < outputs->size(); ++i) {
     (*outputs)[i] = Tensor::Empty(plan_->outputs[i].dtype, plan_->outputs[i].shape);
   }
+}
+
+void Executable::BindCall(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs) {
   for (const Patch& p : input_patches_) ptrs_[p.slot] = inputs[p.index].raw();
-  for (const Patch& p : output_patches_) ptrs_[p.slot] = (*outputs)[p.index].raw();
+  for (const Patch& p : output_patches_) ptrs_[p.slot] = outputs[p.index].raw();
 }
 
 void Executable::RunCopies(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs) {
@@ -98,32 +101,31 @@ void Executable::RunCopies(std::span<const Tensor> inputs, const std::vector<Ten
   }
 }
 
-void Executable::FailAt(const Step& step, Error& error) const {
+void Executable::FailAt(size_t step, Error& error) const {
   const Graph& g = plan_->graph;
+  const NodeId node = plan_->steps[step].node;
   if (error.op().empty()) {
-    Error named(error.code(), std::string(g.op(step.node).name), error.message());
-    throw named.At(ShortLocation(g.location(step.node)));
+    Error named(error.code(), std::string(g.op(node).name), error.message());
+    throw named.At(ShortLocation(g.location(node)));
   }
-  throw error.At(ShortLocation(g.location(step.node)));
+  throw error.At(ShortLocation(g.location(node)));
 }
 
 void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
-  std::lock_guard lock(arena_->mutex());
-  BindCall(inputs, outputs);
+  MakeOutputs(inputs, outputs);
   const Prepared* step = steps_.data();
   const Prepared* const end = step + steps_.size();
   try {
+    std::lock_guard lock(arena_->mutex());
+    BindCall(inputs, *outputs);
     for (; step != end; ++step) step->launch(*step->state, step->ptrs);
+    RunCopies(inputs, *outputs);
   } catch (Error& e) {
-    FailAt(plan_->steps[static_cast<size_t>(step - steps_.data())], e);
+    FailAt(static_cast<size_t>(step - steps_.data()), e);
   }
-  RunCopies(inputs, *outputs);
 }
 
-void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
-  std::lock_guard lock(arena_->mutex());
-  BindCall(inputs, outputs);
-  const Graph& g = plan_->graph;
+void Executable::CheckSources(std::span<const Tensor> inputs) const {
   const auto require = [](const ValueType& t, const void* data, std::string_view what,
                           std::string_view name) {
     if (AllFinite(t.dtype, data, t.shape.numel())) return;
@@ -131,35 +133,46 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
          ") holds NaN or infinity before the first op runs; look at where it comes from");
   };
   for (size_t i = 0; i < inputs.size(); ++i) {
-    require(plan_->inputs[i], inputs[i].raw(), "input", g.input_name(static_cast<int>(i)));
+    require(plan_->inputs[i], inputs[i].raw(), "input",
+            plan_->graph.input_name(static_cast<int>(i)));
   }
   for (size_t i = 0; i < variables_.size(); ++i) {
     require(plan_->state[i].type, variables_[i]->data(), "variable", plan_->state[i].name);
   }
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const Step& step = plan_->steps[i];
-    const auto finite = [&](int operand, Value v) {
-      return AllFinite(g.dtype(v), steps_[i].ptrs[operand], g.shape(v).numel());
-    };
-    bool inputs_finite = true;  // looked at before the launch: it may overwrite them
-    for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
-    try {
-      steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
-    } catch (Error& e) {
-      FailAt(step, e);
-    }
-    for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
-      if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
-      std::string text = StrCat("output ", k, " (", g.type(g.result(step.node, k)),
-                                ") holds NaN or infinity although every input is finite; inputs:");
-      for (int j = 0; j < step.num_inputs; ++j) {
-        text += StrCat(j ? ", " : " ", g.type(g.operand(step.node, j)));
-      }
-      throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), text)
-          .At(ShortLocation(g.location(step.node)));
-    }
+}
+
+void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
+  MakeOutputs(inputs, outputs);
+  CheckSources(inputs);
+  size_t i = 0;
+  try {
+    std::lock_guard lock(arena_->mutex());
+    BindCall(inputs, *outputs);
+    for (; i < steps_.size(); ++i) RunChecked(i);
+    RunCopies(inputs, *outputs);
+  } catch (Error& e) {
+    FailAt(i, e);
   }
-  RunCopies(inputs, *outputs);
+}
+
+void Executable::RunChecked(size_t i) const {
+  const Graph& g = plan_->graph;
+  const Step& step = plan_->steps[i];
+  const auto finite = [&](int operand, Value v) {
+    return AllFinite(g.dtype(v), steps_[i].ptrs[operand], g.shape(v).numel());
+  };
+  bool inputs_finite = true;  // looked at before the launch: it may overwrite them
+  for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
+  steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+  for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
+    if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
+    std::string text = StrCat("output ", k, " (", g.type(g.result(step.node, k)),
+                              ") holds NaN or infinity although every input is finite; inputs:");
+    for (int j = 0; j < step.num_inputs; ++j) {
+      text += StrCat(j ? ", " : " ", g.type(g.operand(step.node, j)));
+    }
+    throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), text);
+  }
 }
 
 std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs) {
@@ -168,8 +181,9 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
   std::vector<std::vector<double>> samples(steps_.size());
   std::vector<Tensor> outputs;
   for (int r = 0; r < std::max(runs, 1); ++r) {
+    MakeOutputs(inputs, &outputs);
     std::lock_guard lock(arena_->mutex());
-    BindCall(inputs, &outputs);
+    BindCall(inputs, outputs);
     for (size_t i = 0; i < steps_.size(); ++i) {
       const auto begin = std::chrono::steady_clock::now();
       steps_[i].launch(*steps_[i].state, steps_[i].ptrs);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Executable = Plan x device x base addresses. Running is a flat loop over prepared steps: no
-// allocation, no lock, no Python. Executables of one device that cannot overlap share one
-// activation region.
+// allocation, no lock, no Python. Executables of one device share one activation region, so their
+// runs wait for each other: any thread may start one, and a step of state is never torn.
 #pragma once
 
 #include <cstdint>
@@ -44,9 +44,13 @@ class Executable {
     void* const* ptrs;
   };
   void* Address(const Operand& operand) const;
-  void BindCall(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
+  void MakeOutputs(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) const;
+  void BindCall(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
+  void RunChecked(size_t step) const;
   void RunCopies(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
-  [[noreturn]] void FailAt(const Step& step, Error& error) const;
+  /// Not while holding the arena's mutex: finding the line may wait for the interpreter's lock,
+  /// whose holder may wait for the arena.
+  [[noreturn]] void FailAt(size_t step, Error& error) const;
 
   std::shared_ptr<const Plan> plan_;
   std::vector<std::shared_ptr<Variable>> variables_;

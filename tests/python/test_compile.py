@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
+import textwrap
 import warnings
 import weakref
 from typing import Any
@@ -303,3 +306,43 @@ def test_threads_can_call_one_function() -> None:
         jobs = [(n, pool.submit(lambda n=n: f(rows(n) / 100).item())) for n in (3, 50) * 100]
         for n, job in jobs:
             assert job.result() == expected[n]
+
+
+def test_an_error_finds_its_line_while_another_thread_computes() -> None:
+    """In a process of its own: what it looks for is a program that stands still."""
+    program = """
+        import sys, threading
+        import numpy as np
+        import ostria as ost
+
+        sys.setswitchinterval(1e-5)  # meetings are frequent
+        row = ost.compile(lambda table, i: ost.gather(table, i, axis=0))
+        table, beyond = ost.zeros((4, 2)), ost.asarray(np.array([9]))
+        done = threading.Event()
+
+        def compute():
+            x = ost.ones((4,))
+            while not done.is_set():
+                for _ in range(50):
+                    x + x
+
+        other = threading.Thread(target=compute, daemon=True)
+        other.start()
+        errors = set()
+        for _ in range(4000):
+            try:
+                row(table, beyond)
+            except IndexError as e:
+                errors.add(str(e).rpartition(" ")[2])
+        done.set()
+        other.join()
+        print(*errors)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "[<string>:7]\n"), done.stderr

@@ -55,8 +55,8 @@ class CpuBackendImpl final : public Backend {
 }  // namespace
 
 Backend* CpuBackend() {
-  static CpuBackendImpl backend;
-  return &backend;
+  static auto* backend = new CpuBackendImpl;  // variables may outlive static teardown
+  return backend;
 }
 
 }  // namespace ostria

@@ -38,8 +38,8 @@ class NullBackendImpl final : public Backend {
 }  // namespace
 
 Backend* NullBackend() {
-  static NullBackendImpl backend;
-  return &backend;
+  static auto* backend = new NullBackendImpl;  // variables may outlive static teardown
+  return backend;
 }
 
 }  // namespace ostria
