@@ -41,7 +41,7 @@ Shape PooledImage(const Shape& g, std::span<const Attr> attrs) {
 
 Shape PaddedShape(const Window& window, const Shape& image) {
   Shape out = image;
-  for (int i = 0; i < 2; ++i) out[i + 1] = image[i + 1] + Dim(window.low[i] + window.high[i]);
+  for (int i = 0; i < 2; ++i) out[i + 1] = image[i + 1] + Dim(window.low[i]) + Dim(window.high[i]);
   return out;
 }
 
@@ -58,7 +58,7 @@ double PoolFlops(std::span<const ValueType>, std::span<const ValueType> outputs,
 }
 
 DType PoolIndexType(const Window& window) {
-  return window.size[0] * window.size[1] <= 256 ? DType::kUInt8 : DType::kInt32;
+  return window.size[0] <= 256 / window.size[1] ? DType::kUInt8 : DType::kInt32;
 }
 
 }  // namespace ostria::ops

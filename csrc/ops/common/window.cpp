@@ -57,14 +57,16 @@ std::array<Dim, 2> WindowCounts(const InferContext& c, const Window& w, const Sh
   std::array<Dim, 2> out;
   for (int i = 0; i < 2; ++i) {
     const Dim size = image[i + 1];
-    const int64_t span = w.dilation[i] * (w.size[i] - 1) + 1;
-    if (size.is_static() && size.value() + w.low[i] + w.high[i] < span) {
+    // As dimensions, whose arithmetic does not overflow silently.
+    const Dim span = Dim(w.dilation[i]) * Dim(w.size[i]) - Dim(w.dilation[i] - 1);
+    const Dim padded = size + Dim(w.low[i]) + Dim(w.high[i]);
+    if (padded.is_static() && padded.value() < span.value()) {
       c.Fail("a window of ", kNames[i], " ", span,
              w.dilation[i] > 1 ? StrCat(" (", w.size[i], " dilated by ", w.dilation[i], ")") : "",
              " does not fit into ", kNames[i], " ", size, " of input ", image, " padded by ",
              w.low[i], " and ", w.high[i], "; use a smaller window or padding \"same\"");
     }
-    out[i] = FloorDiv(size + Dim(w.low[i] + w.high[i]) - Dim(span), w.stride[i]) + Dim(1);
+    out[i] = FloorDiv(padded - span, w.stride[i]) + Dim(1);
   }
   return out;
 }
