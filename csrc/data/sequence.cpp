@@ -177,7 +177,8 @@ class EnumerateStage final : public Stage {
   bool Next(Element* out) override {
     Element element;
     if (!input_->Next(&element)) return false;
-    out->assign(1, Tensor::Scalar(DType::kInt64, start_ + index_++));
+    const uint64_t wrapped = static_cast<uint64_t>(start_) + static_cast<uint64_t>(index_++);
+    out->assign(1, Tensor::Scalar(DType::kInt64, wrapped));
     for (Tensor& t : element) out->push_back(std::move(t));
     return true;
   }

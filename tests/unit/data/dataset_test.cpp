@@ -65,6 +65,7 @@ TEST(Dataset, TakeSkipEnumerateZip) {
   EXPECT_EQ(ReadFlat(Take(FromCounter(3), -1)), (std::vector<int64_t>{0, 1, 2}));
   EXPECT_EQ(ReadFlat(Skip(FromCounter(3), -1)), (std::vector<int64_t>{}));
   EXPECT_EQ(Read(Enumerate(Range(7, 9, 1), 5)), (Rows{{5, 7}, {6, 8}}));
+  EXPECT_EQ(Read(Enumerate(Range(7, 9, 1), INT64_MAX)), (Rows{{INT64_MAX, 7}, {INT64_MIN, 8}}));
   EXPECT_EQ(Read(Zip({Range(0, 5, 1), FromCounter(2)})), (Rows{{0, 0}, {1, 1}}));
 }
 
