@@ -113,35 +113,34 @@ void CopyStrided(const dlpack::Tensor& d, int axis, const std::byte* from, std::
 }
 
 PyTensor FromTensor(const dlpack::Tensor& d, const py::object& copy,
-                    std::function<void()> release) {
+                    const std::function<void()>& release) {
+  const std::shared_ptr<void> owner(nullptr, [release](void*) { release(); });
   const auto dtype = TypeOfImport(d.dtype);
   if (d.device.type != dlpack::kCpu || !dtype) {
-    release();
     BufferError(StrCat("from_dlpack: cannot import ",
                        d.device.type != dlpack::kCpu
                            ? "memory of another device; copy it to cpu first"
                            : "this dtype; accepted are those of ostria.dtypes"));
   }
   Shape shape;
+  for (int i = 0; i < d.ndim; ++i) shape.Append(d.shape[i]);
+  const int64_t bytes = shape.numel() * SizeOf(*dtype);
   int64_t stride = 1;
   bool dense = true;
-  for (int i = 0; i < d.ndim; ++i) shape.Append(d.shape[i]);
-  for (int i = d.ndim - 1; i >= 0; --i) {
+  for (int i = d.ndim - 1; i >= 0 && bytes > 0; --i) {
     dense &= d.strides == nullptr || d.shape[i] == 1 || d.strides[i] == stride;
     stride *= d.shape[i];
   }
   auto* data = static_cast<std::byte*>(d.data) + d.byte_offset;
-  const int64_t bytes = stride * SizeOf(*dtype);
   const bool aligned =
       reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(SizeOf(*dtype)) == 0;
   const bool share = dense && aligned && bytes > 0;
   if (!copy.is_none() && !copy.cast<bool>() && !share) {
-    release();
     BufferError("from_dlpack: copy=False, but the tensor is strided or not aligned; use copy=None");
   }
   if (share && (copy.is_none() || !copy.cast<bool>())) {
     return PyTensor::Concrete(ostria::Tensor(
-        *dtype, shape, Buffer::Borrow(data, static_cast<size_t>(bytes), std::move(release))));
+        *dtype, shape, Buffer::Borrow(data, static_cast<size_t>(bytes), [owner] {})));
   }
   ostria::Tensor t = ostria::Tensor::Empty(*dtype, shape);
   if (bytes > 0) {
@@ -151,7 +150,6 @@ PyTensor FromTensor(const dlpack::Tensor& d, const py::object& copy,
     else
       CopyStrided(d, 0, data, to, SizeOf(*dtype));
   }
-  release();
   return PyTensor::Concrete(std::move(t));
 }
 

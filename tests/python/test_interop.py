@@ -8,6 +8,7 @@ import gc
 import importlib.util
 import pickle
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,21 @@ def test_a_capsule_serves_once() -> None:
     ost.from_dlpack(Given())
     with pytest.raises(BufferError, match="the capsule was consumed already"):
         ost.from_dlpack(Given())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1,) * 9, "a tensor of rank 9 or more was asked for"),
+        ((2**31, 2**29), r"a tensor of shape \[2147483648, 536870912\] has more elements"),
+    ],
+)
+def test_a_tensor_that_is_refused_is_given_back(shape: tuple[int, ...], message: str) -> None:
+    a = np.broadcast_to(np.float32(1), shape)
+    before = sys.getrefcount(a)
+    with pytest.raises(ValueError, match=message):
+        ost.from_dlpack(a)
+    assert sys.getrefcount(a) == before
 
 
 def resident_bytes() -> int:
