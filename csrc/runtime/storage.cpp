@@ -56,7 +56,7 @@ void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
       const Tensor& t = g_.attr<Tensor>(n, 0);
       const auto offset = static_cast<int64_t>(plan->constants.size());
       plan->constants.resize(static_cast<size_t>(offset + Aligned(t.bytes())));
-      std::memcpy(plan->constants.data() + offset, t.raw(), static_cast<size_t>(t.bytes()));
+      std::copy_n(t.data<std::byte>(), t.bytes(), plan->constants.begin() + offset);
       add(g_.result(n), {Region::kConstant, 0, offset});
     } else if (g_.op(n).traits.view) {
       root_[g_.result(n).id] = Root(g_.operand(n, 0));

@@ -96,7 +96,8 @@ OSTRIA_FN float Ldexp(float x, float n) {
 
 /// x = result * 2^*e with result in [sqrt(1/2), sqrt(2)), for positive normal x.
 OSTRIA_FN float SplitExponent(float x, float* e) {
-  const int32_t i = BitCast<int32_t>(x) - 0x3f3504f3;
+  // Wraps around for zeros and negative numbers, of which the caller knows the logarithm.
+  const auto i = static_cast<int32_t>(BitCast<uint32_t>(x) - 0x3f3504f3u);
   *e = static_cast<float>(i >> 23);
   return BitCast<float>((i & 0x7fffff) + 0x3f3504f3);
 }

@@ -67,7 +67,8 @@ inline std::vector<float> Numbers(int64_t n, float low = -1, float high = 1, uin
 /// True when the bytes agree; NaN equals the same NaN.
 template <class T>
 bool SameBits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 }  // namespace ostria
