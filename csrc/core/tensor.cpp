@@ -10,8 +10,14 @@
 namespace ostria {
 
 // Freed blocks of up to 64 KiB wait here, per thread and power of two: an eager result costs no
-// malloc.
+// malloc. Not under the address sanitizer, which sees a step outside a block only when it has
+// exactly the size that was asked for, and a use after its end only when it is not used again.
 struct BufferCache {
+#ifdef __SANITIZE_ADDRESS__
+  static constexpr bool kReuse = false;
+#else
+  static constexpr bool kReuse = true;
+#endif
   static constexpr int kClasses = 11;  // 64 B … 64 KiB
   static constexpr size_t kKeep = 64;  // blocks of one class
   std::vector<void*> free[kClasses];
@@ -24,7 +30,7 @@ struct BufferCache {
   static int ClassOf(size_t bytes) {
     const size_t rounded = std::bit_ceil(std::max<size_t>(bytes, 64));
     const int c = std::countr_zero(rounded) - 6;
-    return c < kClasses ? c : -1;
+    return kReuse && c < kClasses ? c : -1;
   }
   static thread_local bool alive;  // false once this thread's cache was destroyed
   static thread_local BufferCache cache;
@@ -44,9 +50,9 @@ std::shared_ptr<Buffer> Buffer::Allocate(size_t bytes) {
       return b;
     }
   }
-  const size_t size = b->size_class_ >= 0 ? size_t{64} << b->size_class_ : (bytes + 63) / 64 * 64;
-  b->data_ = size < bytes ? nullptr : std::aligned_alloc(64, size);
-  if (b->data_ == nullptr) {
+  const size_t size = b->size_class_ >= 0 ? size_t{64} << b->size_class_ : bytes;
+  if (posix_memalign(&b->data_, 64, size) != 0) {
+    b->data_ = nullptr;
     Fail(ErrorCode::kOutOfMemory, "out of memory: ", bytes, " bytes on cpu were refused");
   }
   return b;

@@ -18,4 +18,6 @@ folder = Path(sys.argv[1])
 assert folder in Path(ostria.__file__).parents, f"{ostria.__file__} is not in {folder}"
 assert "libasan" in Path("/proc/self/maps").read_text(), "the sanitizer is not loaded"
 tests = [str(path) for path in (ROOT / "tests/python", ROOT / "tests/ops") if path.is_dir()]
-sys.exit(pytest.main(["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]))
+# capture=sys: the report of a sanitizer, which ends the process, must not stay in a buffer.
+options = ["-q", "-x", "-m", "not slow", "--capture=sys", "-p", "no:cacheprovider"]
+sys.exit(pytest.main([*options, *tests]))
