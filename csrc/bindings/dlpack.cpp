@@ -194,7 +194,7 @@ PyTensor FromDlpack(const py::object& source, const py::object& copy) {
 }  // namespace
 
 void BindDlpack(py::module_& m) {
-  const auto add = [](py::object cls, auto data) {
+  const auto add = [](const py::object& cls, auto data) {
     py::setattr(
         cls, "__dlpack__",
         py::cpp_function(

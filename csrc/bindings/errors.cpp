@@ -72,6 +72,7 @@ void BindErrors(py::module_& m) {
                              "A file is damaged; the message names it and the byte offset.");
   non_finite = NewClass(m, "NonFiniteError", PyExc_FloatingPointError,
                         "NaN or infinity where a finite number is needed.");
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): pybind11 wants this signature
   py::register_local_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);

@@ -243,6 +243,7 @@ std::vector<PyTensor> Trace::AddOp(const OpDef& op, const std::vector<Value>& in
   const NodeId n = graph_.AddNode(op, inputs, std::move(attrs), location);
   if (kind_ == Kind::kTape) RunFrom(n);
   std::vector<PyTensor> out;
+  out.reserve(static_cast<size_t>(graph_.num_results(n)));
   for (int i = 0; i < graph_.num_results(n); ++i) out.push_back(Wrap(graph_.result(n, i)));
   return out;
 }

@@ -14,7 +14,7 @@ enum class DeviceKind : uint8_t { kCpu, kCuda, kNull };
 struct DeviceId {
   DeviceKind kind = DeviceKind::kCpu;
   int16_t ordinal = 0;
-  friend auto operator<=>(const DeviceId&, const DeviceId&) = default;
+  friend auto operator<=>(const DeviceId&, const DeviceId&) = default;  // NOLINT: no null here
 };
 
 /// "cpu", "cuda:1": the ordinal is left out when it is 0 on the CPU and the null device.

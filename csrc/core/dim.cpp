@@ -100,10 +100,10 @@ class DimTable {
     return d;
   }
 
-  Dim MakeAtom(const std::string& text, Atom atom) {
+  Dim MakeAtom(const std::string& text, const Atom& atom) {
     {
       std::lock_guard lock(mutex_);
-      atoms_.try_emplace(text, std::move(atom));
+      atoms_.try_emplace(text, atom);
     }
     return Intern({{{text}, 1}});
   }

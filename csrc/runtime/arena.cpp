@@ -13,7 +13,7 @@ constexpr int64_t kAddresses = int64_t{1} << 38;
 #else
 constexpr int64_t kAddresses = int64_t{1} << 40;
 #endif
-}
+}  // namespace
 
 std::shared_ptr<ActivationArena> ActivationArena::Of(DeviceId device) {
   static std::mutex mutex;

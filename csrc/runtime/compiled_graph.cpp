@@ -100,7 +100,7 @@ std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int call
   Specialisation s{.binding = binding, .calls = calls, .executable = Make(binding)};
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   s.seconds = took.count();
-  const std::shared_ptr<Executable> made = s.executable;
+  std::shared_ptr<Executable> made = s.executable;
   std::list<Specialisation> dropped;  // goes after the lock: a constant may be an array of Python's
   std::lock_guard lock(mutex_);
   if (auto kept = FindKept(binding, calls)) return kept;  // another thread made it meanwhile

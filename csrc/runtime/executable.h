@@ -46,6 +46,7 @@ class Executable {
   void* Address(const Operand& operand) const;
   void MakeOutputs(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) const;
   void BindCall(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
+  void CheckSources(std::span<const Tensor> inputs) const;
   void RunChecked(size_t step) const;
   void RunCopies(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
   /// Not while holding the arena's mutex: finding the line may wait for the interpreter's lock,

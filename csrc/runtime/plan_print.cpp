@@ -30,11 +30,10 @@ std::string Print(const Plan& plan) {
     for (int i = 0; i < s.num_inputs + s.num_outputs; ++i) {
       const Value v = i < s.num_inputs ? g.operand(s.node, i) : g.result(s.node, i - s.num_inputs);
       out += i == s.num_inputs ? " -> " : i > 0 ? ", " : " ";
-      out += StrCat(Text(plan, plan.operands[static_cast<size_t>(s.first_operand + i)]), " ",
-                    g.type(v));
+      out += StrCat(Text(plan, plan.operands[s.first_operand + i]), " ", g.type(v));
     }
     if (s.state->workspace_bytes > 0) {
-      const auto at = static_cast<size_t>(s.first_operand + s.num_inputs + s.num_outputs);
+      const int at = s.first_operand + s.num_inputs + s.num_outputs;
       out += StrCat(" workspace ", Text(plan, plan.operands[at]), " ", s.state->workspace_bytes);
     }
     const std::string line = ShortLocation(g.location(s.node));

@@ -72,7 +72,7 @@ class Replay {
   static constexpr int32_t kScratch = -2;
 
   const struct Operand& Operand(const Step& s, int i) const {
-    return plan_.operands[static_cast<size_t>(s.first_operand + i)];
+    return plan_.operands[s.first_operand + i];
   }
   // Views read the bytes of what they view.
   Value Source(Value v) const {

@@ -4,6 +4,7 @@
 // integers.
 #include <algorithm>
 #include <array>
+#include <type_traits>
 #include <vector>
 
 #include "backend/cpu/kernels.h"
@@ -331,6 +332,7 @@ struct IntState : KernelState {
 // Sums wrap around, as NumPy's do; computed in uint64 because signed overflow is undefined.
 template <class T>
 void IntProduct(const MatmulDesc& d, const void* av, const void* bv, void* yv) {
+  using U = std::make_unsigned_t<T>;
   const int64_t rows = d.batches() * d.m;
   const int64_t grain = std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(1, d.n * d.k));
   ParallelFor(rows, grain, [&](int64_t begin, int64_t end) {
@@ -341,10 +343,10 @@ void IntProduct(const MatmulDesc& d, const void* av, const void* bv, void* yv) {
       T* y = static_cast<T*>(yv) + batch.y + r % d.m * d.y_m;
       for (int64_t j = 0; j < d.n; ++j) y[j * d.y_n] = T(0);
       for (int64_t k = 0; k < d.k; ++k) {
-        const auto x = static_cast<uint64_t>(a[k * d.a_k]);
+        const auto x = static_cast<uint64_t>(static_cast<U>(a[k * d.a_k]));
         for (int64_t j = 0; j < d.n; ++j) {
-          const auto product = x * static_cast<uint64_t>(b[k * d.b_k + j * d.b_n]);
-          y[j * d.y_n] = static_cast<T>(static_cast<uint64_t>(y[j * d.y_n]) + product);
+          const auto product = x * static_cast<U>(b[k * d.b_k + j * d.b_n]);
+          y[j * d.y_n] = static_cast<T>(static_cast<U>(y[j * d.y_n]) + product);
         }
       }
     }

@@ -12,6 +12,7 @@
 #include "backend/cpu/simd/fold.h"
 #include "backend/cpu/simd/optimizer.h"
 #include "backend/cpu/simd/rows.h"
+#include "base/check.h"
 #include "core/tensor.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
@@ -238,6 +239,7 @@ void LaunchAdagrad(const KernelState& state, void* const* ptrs) {
 bool AliasUpdate(const NodeDesc& node, int out, int in) {
   int groups = 0;
   for (const InputDef& input : node.op->inputs) groups += input.arity == Arity::kVariadic;
+  OSTRIA_CHECK(groups > 1);
   const int n = static_cast<int>(node.outputs.size()) / (groups - 1);
   const int group = out / n;
   return in == (group == 0 ? 0 : group + 1) * n + out % n;

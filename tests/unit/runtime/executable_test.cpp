@@ -118,8 +118,8 @@ TEST(Executable, GradientsOfOneChunkLieAsTheVariablesDo) {
   const auto plan = MakePlan(g, options);
   CheckRaces(*plan);
   const Step& update = plan->steps.back();
-  const Operand &g1 = plan->operands[static_cast<size_t>(update.first_operand + 2)],
-                &g2 = plan->operands[static_cast<size_t>(update.first_operand + 3)];
+  const Operand &g1 = plan->operands[update.first_operand + 2],
+                &g2 = plan->operands[update.first_operand + 3];
   EXPECT_EQ(g1.region, Region::kActivation);
   EXPECT_EQ(g2.offset - g1.offset, w2->offset() - w1->offset()) << Print(*plan);
   EXPECT_TRUE(plan->copies.empty()) << Print(*plan);

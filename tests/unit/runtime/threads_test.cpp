@@ -25,6 +25,7 @@ template <class Fn>
 void InThreads(int n, const Fn& fn) {
   std::latch start(n);
   std::vector<std::jthread> threads;
+  threads.reserve(n);
   for (int t = 0; t < n; ++t) {
     threads.emplace_back([&, t] {
       start.arrive_and_wait();
@@ -34,7 +35,7 @@ void InThreads(int n, const Fn& fn) {
 }
 
 Tensor Filled(const Shape& shape, float value) {
-  const Tensor t = Tensor::Empty(DType::kFloat32, shape);
+  Tensor t = Tensor::Empty(DType::kFloat32, shape);
   std::fill_n(t.data<float>(), t.numel(), value);
   return t;
 }
@@ -167,9 +168,10 @@ TEST(Threads, APreparedKernelIsShared) {
   InThreads(8, [&](int t) {
     const auto value = static_cast<float>(t + 1);
     const Tensor a = Filled({8, 256}, value), c = Filled({256, 64}, 1);
-    const Tensor workspace = Tensor::Empty(DType::kUInt8, {step.state->workspace_bytes + 256});
-    auto* aligned =
-        reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(workspace.raw()) + 255) / 256 * 256);
+    size_t bytes = static_cast<size_t>(step.state->workspace_bytes), space = bytes + kAlignment;
+    const Tensor workspace = Tensor::Empty(DType::kUInt8, {static_cast<int64_t>(space)});
+    void* aligned = workspace.raw();
+    std::align(kAlignment, bytes, aligned, space);
     for (int i = 0; i < 100; ++i) {
       const Tensor y = Filled({8, 64}, -1);
       void* const ptrs[] = {a.raw(), c.raw(), y.raw(), aligned};
