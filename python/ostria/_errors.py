@@ -7,10 +7,12 @@ message reads the same whichever half found the mistake.
 
 from __future__ import annotations
 
+import os
 import re
 
 from ostria import _native
 
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
 _LINE = re.compile(r" \[[^\[\]]+:\d+\]$")
 
 
@@ -18,6 +20,24 @@ def at_line(message: str) -> str:
     """`message` with the innermost line outside this package; unchanged where there is none."""
     line = _native.capture_location()
     return f"{message} [{line}]" if line else message
+
+
+def add_line(error: Exception) -> None:
+    """Puts the user's line at the end of a message of ours that was made where none was known.
+
+    That is in the core, which may run without Python, or on a thread that reads ahead. What other
+    code raises, such as a function that was given to `Dataset.map`, stays as it is.
+    """
+    message = error.args[0] if len(error.args) == 1 else None
+    if isinstance(message, str) and _LINE.search(message) is None and _is_ours(error):
+        error.args = (at_line(message),)
+
+
+def _is_ours(error: Exception) -> bool:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_code.co_filename.startswith(_PACKAGE)
 
 
 def add_remark(error: Exception, remark: str) -> bool:

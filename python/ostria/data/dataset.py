@@ -11,12 +11,12 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ostria._checks import is_int
-from ostria._errors import at_line
+from ostria._errors import add_line, at_line
 from ostria._keywords import checked_keywords
 from ostria.data._spec import TensorSpec
 from ostria.data._structure import LEAF, Structure, to_leaf
@@ -69,22 +69,33 @@ class _GeneratorSource:
     ) -> None:
         self._make, self._nesting, self._dtypes = make, nesting, dtypes
         self._iterator: Iterator[Any] = iter(())
+        self._count = 0  # elements of this epoch
 
     def reset(self, epoch: int) -> None:
-        self._iterator = iter(self._make())
+        self._iterator, self._count = iter(self._make()), 0
 
     def next(self) -> _Leaves | None:
         for value in self._iterator:
             leaves = self._nesting.flatten(value, "from_generator", "an element")
-            if self._dtypes is None:
-                return leaves
-            return [
-                leaf if isinstance(raw, np.ndarray | np.generic) else leaf.astype(dtype)
-                for leaf, raw, dtype in zip(
-                    leaves, self._nesting.get().flatten(value), self._dtypes, strict=True
-                )
-            ]
+            if self._dtypes is not None:
+                raws = self._nesting.get().flatten(value)
+                for i, (raw, dtype) in enumerate(zip(raws, self._dtypes, strict=True)):
+                    if not isinstance(raw, np.ndarray | np.generic):
+                        leaves[i] = leaves[i].astype(dtype)
+                    elif raw.dtype != dtype:
+                        self._refuse(i, raw, dtype)
+            self._count += 1
+            return leaves
         return None
+
+    def _refuse(self, i: int, raw: Any, dtype: Any) -> NoReturn:
+        raise ValueError(
+            at_line(
+                f"from_generator: {self._nesting.get().names()[i]} of element {self._count} is "
+                f"{raw.dtype}{list(raw.shape)}, but the signature says {dtype}; yield "
+                f"value.astype(np.{dtype}), or write {raw.dtype} in output_signature"
+            )
+        )
 
 
 class Dataset:
@@ -125,8 +136,9 @@ class Dataset:
         """Elements are the rows of arrays along their first axis.
 
         Args:
-          tensors: an array, or a dict or tuple of such. Arrays are not copied: do not write to them
-            while the dataset is in use.
+          tensors: an array, or a dict or tuple of such. Arrays in C order are not copied: the
+            dataset shares their memory, so what is written to them later shows in its elements.
+            Give ``a.copy()`` where ``a`` will change.
 
         Raises:
           ValueError: no array, no row, a scalar, or first sizes that differ.
@@ -472,7 +484,11 @@ class DatasetIterator:
         return self
 
     def __next__(self) -> Any:
-        leaves = self._iterator.next()
+        try:
+            leaves = self._iterator.next()
+        except (TypeError, ValueError) as error:
+            add_line(error)
+            raise
         if leaves is None:
             raise StopIteration
         return self._dataset._nesting.get().pack(leaves)
@@ -492,7 +508,11 @@ class DatasetIterator:
             raise TypeError(
                 at_line(f"restore: a {type(state).__name__} was given; save() returns a str")
             )
-        self._iterator.restore(state)
+        try:
+            self._iterator.restore(state)
+        except ValueError as error:
+            add_line(error)
+            raise
 
     @property
     def wait_seconds(self) -> float:

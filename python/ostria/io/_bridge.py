@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
+
+from ostria._errors import add_line, at_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +20,36 @@ PathLike = str | os.PathLike[str]
 BFloat16As = Literal["float32", "bits"]
 
 
+class _Edge:
+    """A part of the extension whose errors end with the user's line, those about files too.
+
+    The core leaves that line out where a file is at fault, as it may run without Python.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._target, name)
+        if not callable(member):
+            return member
+
+        def call(*args: Any) -> Any:
+            try:
+                result = member(*args)
+            except (OSError, ValueError, TypeError) as error:
+                add_line(error)
+                raise
+            return _Edge(result) if isinstance(member, type) else result
+
+        self.__dict__[name] = call  # the next time without a detour
+        return call
+
+
+@functools.cache
 def native() -> Any:
     """The extension's `io` module, loaded on first use."""
-    return importlib.import_module("ostria._native").io
+    return _Edge(importlib.import_module("ostria._native").io)
 
 
 def to_native(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +74,9 @@ def from_native(
 ) -> dict[str, np.ndarray]:
     """Plain arrays of (dtype name, array) pairs."""
     if bfloat16 not in ("float32", "bits"):
-        raise ValueError(f"bfloat16={bfloat16!r} is unknown; 'float32' and 'bits' are accepted")
+        raise ValueError(
+            at_line(f"load: bfloat16={bfloat16!r} is unknown; accepted are 'float32' and 'bits'")
+        )
     import numpy as np
 
     out: dict[str, np.ndarray] = {}

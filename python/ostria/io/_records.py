@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from ostria._errors import at_line
 from ostria.io._bridge import PathLike, native
 
 
@@ -90,7 +91,12 @@ class RecordReader:
 
     def _open(self) -> Any:
         if self._native is None:
-            raise ValueError("this RecordReader is closed")
+            raise ValueError(
+                at_line(
+                    "RecordReader: this reader is closed; open the file anew with "
+                    "RecordReader(path)"
+                )
+            )
         return self._native
 
     def __enter__(self) -> RecordReader:
