@@ -108,9 +108,9 @@ def test_steps_are_more_and_max_steps_are_in_all(tmp_path):
 
 
 def test_both_limits():
-    with pytest.raises(ValueError, match=r"^Can not provide both steps and max_steps\.$"):
+    with pytest.raises(ValueError, match=r"^Can not provide both steps and max_steps\. "):
         trainer().train(dataset(), steps=1, max_steps=1)
-    with pytest.raises(ValueError, match=r"^Must specify max_steps > 0, given: 0$"):
+    with pytest.raises(ValueError, match=r"^Must specify max_steps > 0, given: 0; "):
         trainer().train(dataset(), max_steps=0)
     with pytest.raises(TypeError, match=r"steps must be an integer or None, given: 1\.5"):
         trainer().train(dataset(), steps=1.5)
@@ -305,7 +305,7 @@ def test_without_a_model_dir_state_stays_in_memory():
     t.train(dataset(), steps=3)
     t.train(dataset(), steps=3)
     assert t.global_step == 6
-    with pytest.raises(ValueError, match="this Trainer has no model_dir"):
+    with pytest.raises(ValueError, match="save: this Trainer has no folder to save to"):
         t.save()
     with pytest.raises(ValueError, match="need a model_dir"):
         Trainer(task=Regression(), save_steps=3)
@@ -510,7 +510,7 @@ def test_nonfinite_stops_before_harm(tmp_path):
 def test_nonfinite_names_bad_input():
     x = X.copy()
     x[0] = np.nan
-    with pytest.raises(ost.NonFiniteError, match=r"the input is not finite: batch\[0\] holds NaN"):
+    with pytest.raises(ost.NonFiniteError, match=r"is in batch\[0\] \(1 of 50 rows"):
         trainer().train(lambda: (x, Y), steps=1)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ostria._errors import at_line
+
 _END = object()
 
 
@@ -44,8 +46,10 @@ class BatchReader:
             self._iterator = _Counting(lambda: source)
         else:
             raise TypeError(
-                f"{what} returned {_describe(source)}; it must return a Dataset, another iterable "
-                "of batches, or one batch of arrays such as (features, labels)."
+                at_line(
+                    f"{what} returned {_describe(source)}; it must return a Dataset, another "
+                    "iterable of batches, or one batch of arrays such as (features, labels)"
+                )
             )
 
     def __iter__(self) -> BatchReader:
@@ -148,12 +152,12 @@ class _Counting:
         except (ValueError, KeyError, TypeError):
             count = None
         if not isinstance(count, int):
-            raise ValueError("the position was saved by another kind of input")
+            raise ValueError(at_line("the position was saved by another kind of input"))
         if self._count:
             self._iterator, self._count = iter(self._make()), 0
         for _ in range(count):
             if next(self._iterator, _END) is _END:
-                raise ValueError(f"the input ends before batch {count}, where it was")
+                raise ValueError(at_line(f"the input ends before batch {count}, where it was"))
             self._count += 1
 
 
@@ -167,8 +171,11 @@ def split_batch(batch: Any) -> tuple[Any, Any, Any]:
         if len(batch) == 3:
             return batch[0], batch[1], batch[2]
         raise ValueError(
-            f"a batch is a tuple of {len(batch)} parts; accepted are features, (features, labels) "
-            "and (features, labels, weights)"
+            at_line(
+                f"a batch is a tuple of {len(batch)} parts; accepted are features, (features, "
+                "labels) and (features, labels, weights); put several arrays of features into a "
+                "dict or a tuple of their own"
+            )
         )
     return batch, None, None
 

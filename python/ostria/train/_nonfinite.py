@@ -22,11 +22,14 @@ def generators(trace: Any) -> list[Any]:
     return [v for v in trace.variables() if v.id in drawn]
 
 
+def bad_inputs(args: tuple[Any, ...]) -> str:
+    """Which arrays of a batch hold NaN or infinity, and in how many of their rows; "" for none."""
+    bad = [f"{name} {rows}" for name, x in leaves(args, "batch") if (rows := _bad_rows(x))]
+    return ", ".join(bad)
+
+
 def find(step: Any, args: tuple[Any, ...], generators: list[Any]) -> str:
     """What made the first non-finite value when ``step`` runs again on ``args``; "" if unknown."""
-    bad = [name for name, x in leaves(args, "batch") if _is_bad(x)]
-    if bad:
-        return f"the input is not finite: {', '.join(bad)} holds NaN or infinity"
     moved = [v.numpy() for v in generators]
     for variable, state in zip(generators, moved, strict=True):
         variable.assign(state - np.array([0, 1], np.int64))
@@ -41,17 +44,29 @@ def find(step: Any, args: tuple[Any, ...], generators: list[Any]) -> str:
     return ""
 
 
-def message(step: int, loss: float, cause: str, saved: int | None) -> str:
-    """The text of the error that ends training."""
+def message(step: int, loss: float, bad: str, cause: str, saved: int | None) -> str:
+    """The text of the error that ends training; ``bad`` is that of ``bad_inputs``."""
     what = f"the loss is {loss}" if not np.isfinite(loss) else "a gradient is not finite"
     text = f"step {step}: {what}. "
-    if cause:
+    if bad:
+        text += f"The input is not finite: NaN or infinity is in {bad}. "
+    elif cause:
         text += f"First: {cause}. "
     text += f"The model is as it was after step {step - 1}"
     text += "" if saved is None else f"; the last checkpoint is of step {saved}"
+    if bad:
+        return text + (
+            ". Look at the data: clean or leave out such rows where it is loaded, for instance "
+            "with np.nan_to_num; on_nonfinite='skip' leaves out whole batches"
+        )
     return text + ". Remedies: a smaller learning rate, clipping, or on_nonfinite='skip'"
 
 
-def _is_bad(x: Any) -> bool:
+def _bad_rows(x: Any) -> str:
     array = np.asarray(x.numpy() if hasattr(x, "numpy") else x)
-    return array.dtype.kind == "f" and not np.isfinite(array).all()
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return ""
+    if array.ndim == 0:
+        return "(a scalar)"
+    rows = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    return f"({int(rows.sum())} of {len(rows)} rows, the first is {int(rows.argmax())})"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _native
+from ostria._errors import at_line
 
 STEP_KEY = "global_step"  # TensorFlow's name; a tensor of the checkpoint like the others
 
@@ -48,15 +49,19 @@ def by_name(variables: Iterable[Any]) -> dict[str, Any]:
         other = named.setdefault(variable.name, variable)
         if other.id != variable.id:
             raise ValueError(
-                f"two variables are named '{variable.name}' ({_type(other)} and "
-                f"{_type(variable)}), so "
-                "they cannot be told apart in a checkpoint; make the modules attributes of one "
-                "parent, "
-                "or give metrics and generators names of their own"
+                at_line(
+                    f"Trainer: two variables are named '{variable.name}' ({_type(other)} and "
+                    f"{_type(variable)}), so they cannot be told apart in a checkpoint; make the "
+                    "modules attributes of one parent, or give metrics and generators names of "
+                    "their own"
+                )
             )
     if STEP_KEY in named:
         raise ValueError(
-            f"a variable is named '{STEP_KEY}', which is taken by the Trainer; rename it"
+            at_line(
+                f"Trainer: a variable is named '{STEP_KEY}', which is taken by the Trainer; give "
+                "it another name"
+            )
         )
     return named
 
@@ -101,18 +106,21 @@ def assign(variables: Mapping[str, Any], checkpoint: Any, *, warn_unused: bool) 
     if missing:
         found = f"; it holds, and the model lacks, {_some(unused)}" if unused else ""
         raise ValueError(
-            f"checkpoint {checkpoint.path} lacks {_some(missing)}{found}. The model has changed "
-            f"since "
-            "it was saved: use another model_dir, or the model that it was saved with"
+            at_line(
+                f"checkpoint {checkpoint.path} lacks {_some(missing)}{found}. The model has "
+                "changed since it was saved: use another model_dir, or the model that it was "
+                "saved with"
+            )
         )
     for name, variable in variables.items():
         shape = tuple(tensors[name].shape)
         if shape != tuple(variable.shape) or dtypes[name] != str(variable.dtype):
             raise ValueError(
-                f"checkpoint {checkpoint.path}: '{name}' is {dtypes[name]}{list(shape)} there, but "
-                f"{_type(variable)} in the model. The model has changed since it was saved: use "
-                f"another "
-                "model_dir, or the model that it was saved with"
+                at_line(
+                    f"checkpoint {checkpoint.path}: '{name}' is {dtypes[name]}{list(shape)} there, "
+                    f"but {_type(variable)} in the model. The model has changed since it was "
+                    "saved: use another model_dir, or the model that it was saved with"
+                )
             )
     if unused and warn_unused:
         warnings.warn(

@@ -16,7 +16,8 @@ import numpy as np
 
 from ostria import _native
 from ostria._autodiff import gradients
-from ostria.train._input import split_batch
+from ostria._errors import at_line
+from ostria.train._input import leaves, split_batch
 
 
 class Task:
@@ -38,17 +39,30 @@ class Task:
 
     def train(self, batch: tuple[Any, ...]) -> Any:
         """One update; returns the loss, a float scalar."""
-        raise NotImplementedError(f"{type(self).__name__} cannot train: it defines no train()")
+        raise NotImplementedError(
+            at_line(
+                f"train: {type(self).__name__} defines no train(); define `def train(self, batch): "
+                "…` that returns the loss, or give StepTask a function"
+            )
+        )
 
     def evaluate(self, batch: tuple[Any, ...]) -> Any:
         """Updates ``eval_metrics``; returns the loss, a float scalar."""
         raise NotImplementedError(
-            f"{type(self).__name__} cannot evaluate: it defines no evaluate()"
+            at_line(
+                f"evaluate: {type(self).__name__} defines no evaluate(); define `def "
+                "evaluate(self, batch): …` that returns the loss, or give StepTask evaluate="
+            )
         )
 
     def predict(self, features: Any) -> Any:
         """A tensor, or a dict of tensors, with one row per example."""
-        raise NotImplementedError(f"{type(self).__name__} cannot predict: it defines no predict()")
+        raise NotImplementedError(
+            at_line(
+                f"predict: {type(self).__name__} defines no predict(); define `def predict(self, "
+                "features): …`, or give StepTask predict="
+            )
+        )
 
 
 class ModelTask(Task):
@@ -68,11 +82,26 @@ class ModelTask(Task):
     ) -> None:
         super().__init__()
         if not callable(model):
-            raise TypeError(f"model must be an nn.Module or a function, given: {model!r}")
+            raise TypeError(
+                at_line(
+                    "Trainer: model must be an nn.Module or a function of features, given: "
+                    f"{model!r}; give an object such as nn.Dense(10)"
+                )
+            )
         if loss is not None and not callable(loss):
-            raise TypeError(f"loss must be a function of (labels, predictions), given: {loss!r}")
+            raise TypeError(
+                at_line(
+                    f"Trainer: loss must be a function of (labels, predictions), given: {loss!r}; "
+                    "take one of ost.losses, such as ost.losses.MeanSquaredError()"
+                )
+            )
         if optimizer is not None and not callable(getattr(optimizer, "apply", None)):
-            raise TypeError(f"optimizer must be one of ost.optim, given: {optimizer!r}")
+            raise TypeError(
+                at_line(
+                    f"Trainer: optimizer must be one of ost.optim, given: {optimizer!r}; give an "
+                    "object such as ost.optim.Adam(1e-3)"
+                )
+            )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.eval_metrics = named_metrics(metrics)
         self.train_metrics = {name: _copy_of(m) for name, m in self.eval_metrics.items()}
@@ -83,19 +112,27 @@ class ModelTask(Task):
 
     def train(self, batch: tuple[Any, ...]) -> Any:
         if self.optimizer is None:
-            raise ValueError("training needs an optimizer, but none was given; pass optimizer=")
+            raise ValueError(
+                at_line(
+                    "train: training needs an optimizer, but none was given; pass optimizer=, "
+                    "such as ost.optim.Adam(1e-3)"
+                )
+            )
         features, labels, weights = split_batch(batch)
         predictions = self._call(features, training=True)
-        loss = self._loss(labels, predictions, weights)
+        with _MayNeedLabels("train", features, labels):
+            loss = self._loss(labels, predictions, weights)
         apply_gradients(self.optimizer, loss, self.model.trainable_variables)
-        _update(self.train_metrics, labels, predictions, weights)
+        with _MayNeedLabels("train", features, labels):
+            _update(self.train_metrics, labels, predictions, weights)
         return loss
 
     def evaluate(self, batch: tuple[Any, ...]) -> Any:
         features, labels, weights = split_batch(batch)
         predictions = self._call(features, training=False)
-        _update(self.eval_metrics, labels, predictions, weights)
-        return self._loss(labels, predictions, weights)
+        with _MayNeedLabels("evaluate", features, labels):
+            _update(self.eval_metrics, labels, predictions, weights)
+            return self._loss(labels, predictions, weights)
 
     def predict(self, features: Any) -> Any:
         return self._call(features, training=False)
@@ -109,7 +146,12 @@ class ModelTask(Task):
 
     def _loss(self, labels: Any, predictions: Any, weights: Any) -> Any:
         if self.loss is None:
-            raise ValueError("training and evaluation need a loss, but none was given; pass loss=")
+            raise ValueError(
+                at_line(
+                    "train, evaluate: training and evaluation need a loss, but none was given; "
+                    "pass loss=, such as ost.losses.MeanSquaredError()"
+                )
+            )
         args = (labels, predictions) if weights is None else (labels, predictions, weights)
         loss = self.loss(*args)
         if loss.ndim:
@@ -166,8 +208,10 @@ def apply_gradients(optimizer: Any, loss: Any, variables: list[Any]) -> None:
     """
     if not variables:
         raise ValueError(
-            "there is no trainable Variable: the model has no weights, or all of it is frozen "
-            "(trainable=False)"
+            at_line(
+                "train: there is no trainable Variable: the model has no weights, or all of it is "
+                "frozen (trainable=False); add a layer with weights, or set trainable=True"
+            )
         )
     optimizer.apply(gradients(loss, variables), variables, loss=loss)
 
@@ -190,15 +234,50 @@ def named_metrics(metrics: Any) -> dict[str, Any]:
     for name, metric in pairs:
         if not callable(getattr(metric, "update_state", None)) or isinstance(metric, type):
             raise TypeError(
-                f"metrics: {metric!r} is no metric; accepted are objects of ost.metrics, in a list "
-                "or a dict by name"
+                at_line(
+                    f"metrics: {metric!r} is no metric; accepted are objects of ost.metrics, in a "
+                    "list or a dict by name"
+                )
             )
         if name in named or name in ("loss", "global_step"):
             raise ValueError(
-                f"metrics: the name {name!r} is taken; give each metric a name of its own"
+                at_line(
+                    f"metrics: the name {name!r} is taken; give each metric a name of its own, "
+                    "other than 'loss' and 'global_step'"
+                )
             )
         named[name] = metric
     return named
+
+
+class _MayNeedLabels:
+    """Says what is missing where a loss or a metric fails because a batch has no labels.
+
+    A class: the frames of contextlib would pass for the user's.
+    """
+
+    def __init__(self, op: str, features: Any, labels: Any) -> None:
+        self._op, self._features, self._labels = op, features, labels
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if self._labels is None and isinstance(error, (TypeError, AttributeError)):
+            raise ValueError(
+                at_line(
+                    f"{self._op}: the batch has no labels: it is features alone, "
+                    f"{_kinds(self._features)}; let the input yield (features, labels) or "
+                    "(features, labels, weights), or give a loss and metrics that need none"
+                )
+            ) from error
+
+
+def _kinds(features: Any) -> str:
+    """The arrays of ``features`` with dtype and shape, for messages."""
+    return ", ".join(
+        f"{name}{' ' if name else ''}{x.dtype}{list(x.shape)}" for name, x in leaves(features)
+    )
 
 
 def _update(metrics: dict[str, Any], labels: Any, predictions: Any, weights: Any) -> None:

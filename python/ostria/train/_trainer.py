@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from ostria import _native, io, random
-from ostria._checks import is_int
 from ostria._compile import compile as compile_function
+from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.train import _nonfinite, _state
+from ostria.train._checks import check_limits, check_loss
 from ostria.train._hooks import Hook, StepResults, overridden
 from ostria.train._input import BatchReader, batch_size
 from ostria.train._signals import SignalGuard, TrainingInterrupted
@@ -85,13 +86,27 @@ class Trainer:
         hooks: Iterable[Hook] = (),
     ) -> None:
         if (task is None) == (model is None):
-            raise ValueError("Trainer: give either a model (with loss and optimizer) or task=")
+            raise ValueError(
+                at_line(
+                    "Trainer: "
+                    f"{'neither model nor task' if model is None else 'both model and task'} is "
+                    "given; give one of them: a model (with loss and optimizer) or task="
+                )
+            )
         if on_nonfinite not in ("stop", "skip"):
             raise ValueError(
-                f"Trainer: on_nonfinite {on_nonfinite!r} is unknown; accepted are 'stop' and 'skip'"
+                at_line(
+                    f"Trainer: on_nonfinite {on_nonfinite!r} is unknown; accepted are 'stop' and "
+                    "'skip'"
+                )
             )
         if (save_steps or save_secs) and model_dir is None:
-            raise ValueError("Trainer: save_steps and save_secs need a model_dir to save to")
+            raise ValueError(
+                at_line(
+                    f"Trainer: save_steps {save_steps!r} and save_secs {save_secs!r} need a "
+                    "model_dir to save to; give model_dir, or neither of the two"
+                )
+            )
         self.task = ModelTask(model, loss, optimizer, metrics) if task is None else task
         self.model_dir = None if model_dir is None else os.fspath(model_dir)
         self._save_steps, self._save_secs = save_steps or None, save_secs or None
@@ -165,8 +180,8 @@ class Trainer:
     ) -> Trainer:
         """Trains until ``steps`` more, ``max_steps`` in all, or the end of the input.
 
-        Goes on from the newest good checkpoint of ``model_dir``. If the run that wrote it was cut
-        short, its input is continued at the very batch; otherwise it is read from the start.
+        Goes on from the newest good checkpoint of ``model_dir``. After an interrupted run the input
+        goes on at the very batch where it was; after a finished one it starts anew.
         SIGINT and SIGTERM end the run after the step in progress, saved.
 
         Args:
@@ -182,7 +197,7 @@ class Trainer:
           NonFiniteError: see ``on_nonfinite``; the state is that before the step.
           TrainingInterrupted: a signal arrived (a KeyboardInterrupt).
         """
-        _check_limits(steps, max_steps)
+        check_limits(steps, max_steps)
         checkpoint = self._latest() if self.model_dir else None
         if checkpoint is not None:
             self._progress = _state.progress_of(checkpoint)
@@ -192,8 +207,10 @@ class Trainer:
         self._reader = reader = _reader(input_fn, endless=True)
         if reader.is_constant and steps is None and max_steps is None:
             raise ValueError(
-                "train: the input is one batch of arrays, which would be repeated for ever; give "
-                "steps or max_steps, or return a Dataset"
+                at_line(
+                    "train: the input is one batch of arrays, which would be repeated for ever; "
+                    "give steps or max_steps, or return a Dataset"
+                )
             )
         self._resume_input(reader)
         if self._seed is not None and checkpoint is None and self.global_step == 0:
@@ -297,8 +314,11 @@ class Trainer:
     def _handle_nonfinite(self, args: tuple[Any, ...], loss: Any) -> None:
         step, value = self.global_step + 1, float(loss.item())
         if self._on_nonfinite == "stop":
-            cause = _nonfinite.find(self._train_step, args, self._generators)
-            raise _native.NonFiniteError(_nonfinite.message(step, value, cause, self._saved_step))
+            bad = _nonfinite.bad_inputs(args)
+            cause = "" if bad else _nonfinite.find(self._train_step, args, self._generators)
+            raise _native.NonFiniteError(
+                at_line(_nonfinite.message(step, value, bad, cause, self._saved_step))
+            )
         self._progress.skipped += 1
         _log.warning(
             "step %d is left out: its loss is %s, or a gradient is not finite", step, value
@@ -314,7 +334,12 @@ class Trainer:
           OSError: it cannot be written; the checkpoints before are intact.
         """
         if self.model_dir is None:
-            raise ValueError("save: this Trainer has no model_dir")
+            raise ValueError(
+                at_line(
+                    "save: this Trainer has no folder to save to; give it one, Trainer(..., "
+                    "model_dir=...)"
+                )
+            )
         for call in overridden(self._active, "before_save"):
             call(self)
         progress = self._progress
@@ -401,7 +426,13 @@ class Trainer:
         """
         reader = _reader(input_fn, endless=False)
         if reader.at_end:
-            raise ValueError("evaluate: the input is empty; there must be at least one batch")
+            raise ValueError(
+                at_line(
+                    "evaluate: the input is empty; it must hold at least one batch: look at what "
+                    "filtered or loaded the data, and give a Dataset or a function that makes it, "
+                    "as a generator is read only once"
+                )
+            )
         compiled = self._eval_step.trace(*_arguments(reader.peek()))
         metrics = self.task.eval_metrics
         own = {v.id for metric in metrics.values() for v in metric.variables}
@@ -467,7 +498,7 @@ class Trainer:
     def _trace_train(self, *batch: Any) -> tuple[Any, Any]:
         trace = _native.current_trace()
         loss = self.task.train(batch)
-        _check_loss(loss, "the training step")
+        check_loss(loss, "the training step")
         if trace.commit is None:
             trace.set_commit(_native.ops.isfinite(loss))
         self._generators = _nonfinite.generators(trace)
@@ -477,7 +508,7 @@ class Trainer:
 
     def _trace_eval(self, *batch: Any) -> Any:
         loss = self.task.evaluate(batch)
-        _check_loss(loss, "the evaluation step")
+        check_loss(loss, "the evaluation step")
         return loss
 
     def _trace_predict(self, features: Any) -> Any:
@@ -508,27 +539,6 @@ def _arguments(batch: Any) -> tuple[Any, ...]:
 
 def _features(batch: Any) -> Any:
     return batch[0] if type(batch) is tuple else batch
-
-
-def _check_loss(loss: Any, what: str) -> None:
-    if not isinstance(loss, _native.Tensor) or loss.ndim != 0 or loss.dtype.kind != "float":
-        got = f"{loss.dtype}{list(loss.shape)}" if isinstance(loss, _native.Tensor) else repr(loss)
-        raise TypeError(
-            f"{what} must return a float scalar, the loss, but it returned {got}; reduce it with "
-            f"ost.mean"
-        )
-
-
-def _check_limits(steps: Any, max_steps: Any) -> None:
-    if steps is not None and max_steps is not None:
-        raise ValueError("Can not provide both steps and max_steps.")
-    for name, value in (("steps", steps), ("max_steps", max_steps)):
-        if value is None:
-            continue
-        if not is_int(value):
-            raise TypeError(f"train: {name} must be an integer or None, given: {value!r}")
-        if value <= 0:
-            raise ValueError(f"Must specify {name} > 0, given: {value}")
 
 
 def _plain(value: Any) -> Any:
