@@ -130,7 +130,7 @@ def more(skip):
 
 def test_steps_and_max_steps(tmp_path, caplog):
     e = estimator(tmp_path)
-    with pytest.raises(ValueError, match=r"^Can not provide both steps and max_steps\.$"):
+    with pytest.raises(ValueError, match=r"^Can not provide both steps and max_steps\. "):
         e.train(train_input, steps=1, max_steps=1)
     e.train(train_input, steps=4)
     e.train(train_input, steps=4)
@@ -348,7 +348,7 @@ def test_stock_hooks(tmp_path, caplog):
         e.train(train_input, hooks=[LoggingTensorHook(["loss", "global_step"], 2)], steps=4)
     lines = [m for m in caplog.messages if re.match(r"loss = [\d.]+, global_step = \d+$", m)]
     assert [int(line.split()[-1]) for line in lines] == [8, 10]
-    with pytest.raises(ValueError, match=r"^One of num_steps or last_step must be specified\.$"):
+    with pytest.raises(ValueError, match=r"^One of num_steps or last_step must be specified\. "):
         StopAtStepHook()
 
 

@@ -12,6 +12,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ostria._errors import at_line
+
 CHIEF = "chief"
 MASTER = "master"  # the legacy name of the chief
 WORKER = "worker"
@@ -49,14 +51,18 @@ class Cluster:
         )
         if self.task_type == EVALUATOR:
             raise NotImplementedError(
-                f"{what}: TF_CONFIG makes this process a separate 'evaluator'; {supported} "
-                "(train_and_evaluate evaluates in the training process)."
+                at_line(
+                    f"{what}: TF_CONFIG makes this process a separate 'evaluator'; {supported} "
+                    "(train_and_evaluate evaluates in the training process)"
+                )
             )
         if self.num_nodes > 1:
             jobs = ", ".join(f"{len(h)} {job}" for job, h in self.cluster_spec.items())
             raise NotImplementedError(
-                f"{what}: TF_CONFIG describes a cluster of {self.num_nodes} processes ({jobs}); "
-                f"{supported}."
+                at_line(
+                    f"{what}: TF_CONFIG describes a cluster of {self.num_nodes} processes "
+                    f"({jobs}); {supported}"
+                )
             )
 
 
@@ -71,17 +77,29 @@ def parse_tf_config(text: str | None = None) -> Cluster:
     config = _json_object(text)
     model_dir = config.get("model_dir")
     if model_dir is not None and (not isinstance(model_dir, str) or not model_dir):
-        raise ValueError(f"model_dir in TF_CONFIG should be non-empty; given {model_dir!r}.")
+        raise ValueError(
+            at_line(
+                f"model_dir in TF_CONFIG should be non-empty; given {model_dir!r}; TF_CONFIG: give "
+                "a path, or leave model_dir out"
+            )
+        )
     service = config.get("service")
     if service is not None and not isinstance(service, dict):
-        raise ValueError(f'TF_CONFIG: "service" must be a JSON object; given {service!r}.')
+        raise ValueError(
+            at_line(
+                f'TF_CONFIG: "service" must be a JSON object; given {service!r}; write {{}} or '
+                "leave it out"
+            )
+        )
 
     spec = _cluster_spec(config.get("cluster"))
     task = config.get("task", {})
     if not isinstance(task, dict):
         raise ValueError(
-            'TF_CONFIG: "task" must be an object such as {"type": "worker", "index": 0}; '
-            f"given {task!r}."
+            at_line(
+                'TF_CONFIG: "task" must be an object such as {"type": "worker", "index": '
+                f"0}}; given {task!r}"
+            )
         )
     if task.get("type") == EVALUATOR:
         return _evaluator(task, service, model_dir)
@@ -93,12 +111,17 @@ def parse_tf_config(text: str | None = None) -> Cluster:
     task_type = task.get("type", WORKER)
     if task_type != WORKER:
         raise ValueError(
-            'If "cluster" is not set in TF_CONFIG, task type must be "worker"; '
-            f"given {task_type!r}."
+            at_line(
+                'If "cluster" is not set in TF_CONFIG, task type must be "worker"; given '
+                f"{task_type!r}; add the cluster, or leave the task out"
+            )
         )
     if _task_index(task.get("index", 0)) != 0:
         raise ValueError(
-            f'If "cluster" is not set in TF_CONFIG, task index must be 0; given {task["index"]!r}.'
+            at_line(
+                'If "cluster" is not set in TF_CONFIG, task index must be 0; given '
+                f"{task['index']!r}; add the cluster, or leave the task out"
+            )
         )
     return Cluster(
         master=session_master, evaluation_master=eval_master, service=service, model_dir=model_dir
@@ -111,8 +134,10 @@ def _evaluator(
     # The evaluator stands outside the cluster: it only watches the model directory.
     if _task_index(task.get("index", 0)) != 0:
         raise ValueError(
-            "TF_CONFIG: there is one evaluator, so its task index must be 0; given "
-            f"{task['index']!r}."
+            at_line(
+                "TF_CONFIG: there is one evaluator, so its task index must be 0; given "
+                f"{task['index']!r}; write 0 or leave it out"
+            )
         )
     return Cluster(
         task_type=EVALUATOR,
@@ -136,22 +161,33 @@ def _member(
     for key in ("type", "index"):
         if task.get(key) is None:
             raise ValueError(
-                f'If "cluster" is set in TF_CONFIG, task {key} must be set; given task {task!r}.'
+                at_line(
+                    f'If "cluster" is set in TF_CONFIG, task {key} must be set; given task '
+                    f"{task!r}; write which of the cluster's tasks this process is, such as "
+                    '{"type": "worker", "index": 0}'
+                )
             )
     task_type, task_id = task["type"], _task_index(task["index"])
     if not isinstance(task_type, str) or task_type not in TASK_TYPES:
         raise ValueError(
-            f"TF_CONFIG: unknown task type {task_type!r}; supported are " + ", ".join(TASK_TYPES)
+            at_line(
+                f"TF_CONFIG: unknown task type {task_type!r}; supported are {', '.join(TASK_TYPES)}"
+            )
         )
     if task_type not in spec:
         raise ValueError(
-            f"TF_CONFIG: {task_type!r} is not a task type of this cluster, which has "
-            + ", ".join(spec)
+            at_line(
+                f"TF_CONFIG: {task_type!r} is not a task type of this cluster, which has "
+                f"{', '.join(spec)}; take one of these, or add it to the cluster"
+            )
         )
     if task_id >= len(spec[task_type]):
         raise ValueError(
-            f"TF_CONFIG: task index {task_id} is out of range; the cluster has "
-            f"{len(spec[task_type])} {task_type!r} task(s)."
+            at_line(
+                f"TF_CONFIG: task index {task_id} is out of range; the cluster has "
+                f"{len(spec[task_type])} {task_type!r} task(s); give an index from 0 to "
+                f"{len(spec[task_type]) - 1}"
+            )
         )
     one_node = sum(len(hosts) for hosts in spec.values()) == 1
     workers = len(spec.get(WORKER, ()))
@@ -179,13 +215,18 @@ def _chief_job(spec: dict[str, tuple[str, ...]]) -> str:
     jobs = [job for job in (CHIEF, MASTER) if job in spec]
     if not jobs:
         raise ValueError(
-            'If "cluster" is set in TF_CONFIG, it must have one "chief" node (or only "worker" '
-            "nodes); given " + ", ".join(spec)
+            at_line(
+                'If "cluster" is set in TF_CONFIG, it must have one "chief" node (or only '
+                f'"worker" nodes); given {", ".join(spec)}; add a "chief" with one address'
+            )
         )
     if sum(len(spec[job]) for job in jobs) != 1:
         raise ValueError(
-            'The "cluster" in TF_CONFIG must have only one "chief" node; given '
-            + ", ".join(host for job in jobs for host in spec[job])
+            at_line(
+                'The "cluster" in TF_CONFIG must have only one "chief" node; given '
+                f"{', '.join(host for job in jobs for host in spec[job])}; make the others "
+                '"worker" nodes'
+            )
         )
     return jobs[0]
 
@@ -209,11 +250,18 @@ def _json_object(text: str) -> dict[str, object]:
         config = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"TF_CONFIG is not valid JSON: {error.msg} at line {error.lineno}, column "
-            f"{error.colno}; given {_shorten(text)}"
+            at_line(
+                f"TF_CONFIG is not valid JSON: {error.msg} at line {error.lineno}, column "
+                f"{error.colno}; given {_shorten(text)}; write a JSON object, or unset TF_CONFIG"
+            )
         ) from None
     if not isinstance(config, dict):
-        raise ValueError(f"TF_CONFIG must be a JSON object; given {_shorten(text)}")
+        raise ValueError(
+            at_line(
+                f'TF_CONFIG must be a JSON object; given {_shorten(text)}; write {{"cluster": '
+                '..., "task": ...}, or unset TF_CONFIG'
+            )
+        )
     return config
 
 
@@ -222,19 +270,26 @@ def _cluster_spec(cluster: object) -> dict[str, tuple[str, ...]]:
     if cluster is None:
         return {}
     if not isinstance(cluster, dict):
-        raise ValueError(f"TF_CONFIG: {shape}; given {cluster!r}.")
+        raise ValueError(at_line(f"TF_CONFIG: {shape}; given {cluster!r}"))
     spec: dict[str, tuple[str, ...]] = {}
     for job, given in cluster.items():
         # The sparse form is {"0": "host:port", ...}.
         hosts = list(given.values()) if isinstance(given, dict) else given
         if not isinstance(hosts, list) or not all(isinstance(h, str) and h for h in hosts):
-            raise ValueError(f"TF_CONFIG: {shape}; {job!r} is given as {given!r}.")
+            raise ValueError(at_line(f"TF_CONFIG: {shape}; {job!r} is given as {given!r}"))
         if job == EVALUATOR:
-            raise ValueError("TF_CONFIG: the evaluator is not part of the cluster; remove it.")
+            raise ValueError(
+                at_line(
+                    "TF_CONFIG: the evaluator is not part of the cluster; given "
+                    f'{", ".join(cluster)}; remove {EVALUATOR!r} from "cluster"'
+                )
+            )
         if job not in TASK_TYPES:
             raise ValueError(
-                f"TF_CONFIG: unknown task type {job!r} in the cluster; supported are "
-                + ", ".join(TASK_TYPES)
+                at_line(
+                    f"TF_CONFIG: unknown task type {job!r} in the cluster; supported are "
+                    f"{', '.join(TASK_TYPES)}"
+                )
             )
         if hosts:
             spec[job] = tuple(hosts)
@@ -247,7 +302,12 @@ def _task_index(index: object) -> int:
     except ValueError:
         value = None
     if value is None or value < 0:
-        raise ValueError(f"Task index must be non-negative number; TF_CONFIG gives {index!r}.")
+        raise ValueError(
+            at_line(
+                f"Task index must be non-negative number; TF_CONFIG gives {index!r}; give an "
+                "integer from 0"
+            )
+        )
     return value
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ostria._checks import is_int, is_number
+from ostria._errors import at_line
 from ostria._keywords import check_keywords, checked_init
 from ostria.estimator.cluster import Cluster, parse_tf_config
 
@@ -160,8 +161,11 @@ class RunConfig:
         for key in changes:
             if key in _CLUSTER_PROPERTIES:
                 raise ValueError(
-                    f"Replacing {key} is not supported. Allowed properties are "
-                    f"{', '.join(_CONSTRUCTOR_KEYWORDS)}."
+                    at_line(
+                        f"Replacing {key} is not supported. Allowed properties are "
+                        f"{', '.join(_CONSTRUCTOR_KEYWORDS)}; RunConfig: what {key} is, TF_CONFIG "
+                        "decides"
+                    )
                 )
         check_keywords("RunConfig.replace", changes, _CONSTRUCTOR_KEYWORDS)
         pair = {"save_checkpoints_steps", "save_checkpoints_secs"}
@@ -229,7 +233,10 @@ class RunConfig:
     def __setattr__(self, name: str, value: object) -> None:
         if "cluster" in self.__dict__:
             raise AttributeError(
-                f"RunConfig is immutable; use config.replace({name}=...) to get a changed copy."
+                at_line(
+                    f"RunConfig is immutable; {name} was assigned {value!r}; use "
+                    f"config.replace({name}=...) to get a changed copy"
+                )
             )
         object.__setattr__(self, name, value)
 
@@ -246,16 +253,25 @@ class RunConfig:
         for key, remedy in _UNSUPPORTED.items():
             if (value := getattr(self, key)) is not None:
                 raise NotImplementedError(
-                    f"RunConfig: {key} is not supported; given {value!r}; {remedy}."
+                    at_line(f"RunConfig: {key} is not supported; given {value!r}; {remedy}")
                 )
         if self.save_checkpoints_steps is not None and self.save_checkpoints_secs is not None:
             raise ValueError(
-                f"{_SAVE_CHECKPOINTS_ERROR} Given {self.save_checkpoints_steps!r} steps and "
-                f"{self.save_checkpoints_secs!r} seconds."
+                at_line(
+                    f"{_SAVE_CHECKPOINTS_ERROR} RunConfig: given {self.save_checkpoints_steps!r} "
+                    f"steps and {self.save_checkpoints_secs!r} seconds; leave one of them out, or "
+                    "make it None"
+                )
             )
         seed = self.tf_random_seed
         if seed is not None and not is_int(seed):
-            raise ValueError(f"RunConfig: tf_random_seed must be integer; given {seed!r}.")
+            raise ValueError(
+                at_line(
+                    f"RunConfig: tf_random_seed must be integer; given {seed!r} "
+                    f"({type(seed).__name__}); give an integer, or None for another seed in each "
+                    "run"
+                )
+            )
         for key in ("save_summary_steps", "save_checkpoints_steps", "keep_checkpoint_max"):
             self._check(key, is_int, ">= 0", "an integer")
         self._check("save_checkpoints_secs", is_number, ">= 0", "a number of seconds")
@@ -265,12 +281,17 @@ class RunConfig:
         self._check("experimental_max_worker_delay_secs", is_int, ">= 0", "an integer")
         if self.protocol not in (None, "grpc", "grpc+verbs"):
             raise ValueError(
-                f"RunConfig: protocol should be grpc or grpc+verbs; given {self.protocol!r}."
+                at_line(
+                    f"RunConfig: protocol should be grpc or grpc+verbs; given {self.protocol!r}; "
+                    "leave it out"
+                )
             )
         if not isinstance(self.checkpoint_save_graph_def, bool):
             raise TypeError(
-                "RunConfig: checkpoint_save_graph_def must be True or False; given "
-                f"{self.checkpoint_save_graph_def!r}."
+                at_line(
+                    "RunConfig: checkpoint_save_graph_def must be True or False; given "
+                    f"{self.checkpoint_save_graph_def!r}"
+                )
             )
 
     def _check(self, key: str, is_kind: Callable[[object], bool], bound: str, kind: str) -> None:
@@ -278,10 +299,15 @@ class RunConfig:
         if value is None:
             return
         if not is_kind(value):
-            raise TypeError(f"RunConfig: {key} must be {kind} or None; given {value!r}.")
+            raise TypeError(at_line(f"RunConfig: {key} must be {kind} or None; given {value!r}"))
         # `not >` rather than `<=`: NaN fails too.
         if not (value > 0 or (bound == ">= 0" and value == 0)):
-            raise ValueError(f"RunConfig: {key} should be {bound}; given {value!r}.")
+            raise ValueError(
+                at_line(
+                    f"RunConfig: {key} should be {bound}; given {value!r}; give {kind} {bound}, or "
+                    "None"
+                )
+            )
 
 
 def _model_dir(given: str | os.PathLike[str] | None, in_tf_config: str | None) -> str | None:
@@ -292,13 +318,26 @@ def _model_dir(given: str | os.PathLike[str] | None, in_tf_config: str | None) -
             logging.getLogger("ostria").info("Using model_dir in TF_CONFIG: %s", in_tf_config)
         return in_tf_config
     if not isinstance(given, (str, os.PathLike)):
-        raise TypeError(f"RunConfig: model_dir must be a path; given {given!r}.")
+        raise TypeError(
+            at_line(
+                f"RunConfig: model_dir must be a path; given {given!r}; give a str or a "
+                "pathlib.Path, or None for a temporary folder"
+            )
+        )
     path = os.fspath(given)
     if not path:
-        raise ValueError("RunConfig: model_dir should be non-empty; None picks a temporary one.")
+        raise ValueError(
+            at_line(
+                "RunConfig: model_dir should be non-empty; given ''; give a path, or None for a "
+                "temporary folder"
+            )
+        )
     if in_tf_config and in_tf_config != path:
         raise ValueError(
-            "`model_dir` provided in RunConfig construct, if set, must have the same value as the "
-            f"model_dir in TF_CONFIG. model_dir: {path}; TF_CONFIG['model_dir']: {in_tf_config}."
+            at_line(
+                "`model_dir` provided in RunConfig construct, if set, must have the same value as "
+                f"the model_dir in TF_CONFIG. model_dir: {path}; TF_CONFIG['model_dir']: "
+                f"{in_tf_config}; leave one of them out"
+            )
         )
     return path

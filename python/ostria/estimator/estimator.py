@@ -22,6 +22,7 @@ import numpy as np
 
 from ostria import io
 from ostria import random as ost_random
+from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.estimator.config import RunConfig
 from ostria.estimator.model_fn import ModelFnTask
@@ -91,11 +92,26 @@ class Estimator:
         on_nonfinite: str = "stop",
     ) -> None:
         if config is not None and not isinstance(config, RunConfig):
-            raise ValueError(f"config must be an instance of RunConfig, but provided {config!r}.")
+            raise ValueError(
+                at_line(
+                    f"config must be an instance of RunConfig, but provided {config!r}; Estimator: "
+                    "give config=RunConfig(...), or leave it out"
+                )
+            )
         if params is not None and not isinstance(params, dict):
-            raise TypeError(f"Estimator: params must be a dict, given: {params!r}")
+            raise TypeError(
+                at_line(
+                    f"Estimator: params must be a dict, given: {params!r}; give a dict such as "
+                    "{'units': 32}, or None"
+                )
+            )
         if (model_fn is None) == (model is None):
-            raise ValueError("Estimator: model_fn must be provided, or model=; not both.")
+            raise ValueError(
+                at_line(
+                    "Estimator: model_fn must be provided, or model=; not both; given "
+                    f"{'neither' if model is None else 'both'}"
+                )
+            )
         self._config = _with_model_dir(config or RunConfig(), model_dir)
         self._params = copy.deepcopy(params or {})
         if self._config.tf_random_seed is not None:
@@ -105,7 +121,11 @@ class Estimator:
             for name, value in (("loss", loss), ("optimizer", optimizer), ("metrics", metrics)):
                 if value is not None:
                     raise ValueError(
-                        f"Estimator: {name} goes with model=; model_fn decides it itself."
+                        at_line(
+                            f"Estimator: {name} goes with model=, but model_fn is given, which "
+                            f"decides it itself; leave {name} out, or give model= instead of "
+                            "model_fn"
+                        )
                     )
             task = ModelFnTask(model_fn, self._params, self._config)
         else:
@@ -171,7 +191,13 @@ class Estimator:
           ValueError: both steps and max_steps.
         """
         if steps is not None and max_steps is not None:
-            raise ValueError("Can not provide both steps and max_steps.")
+            raise ValueError(
+                at_line(
+                    "Can not provide both steps and max_steps. Estimator.train: given "
+                    f"steps={steps!r} and max_steps={max_steps!r}; give steps for so many more, or "
+                    "max_steps for so many in all"
+                )
+            )
         observers = adapt(check_hooks("Estimator.train", "hooks", hooks))
         listeners = check_hooks(
             "Estimator.train", "saving_listeners", saving_listeners, LISTENER_METHODS
@@ -224,7 +250,12 @@ class Estimator:
           RuntimeWarning: there is no checkpoint, so fresh weights are evaluated.
         """
         if steps is not None and not (isinstance(steps, int) and steps > 0):
-            raise ValueError(f"Must specify steps > 0, given: {steps!r}")
+            raise ValueError(
+                at_line(
+                    f"Must specify steps > 0, given: {steps!r}; Estimator.evaluate: give an "
+                    "integer of at least 1, or None to read the input to its end"
+                )
+            )
         began = time.monotonic()
         observers = adapt(check_hooks("Estimator.evaluate", "hooks", hooks))
         call = _input(input_fn, ModeKeys.EVAL, self._params, self._config)
@@ -262,7 +293,11 @@ class Estimator:
           ValueError: an unknown key, or predictions whose first sizes differ.
         """
         if hooks:
-            raise NotImplementedError("Estimator.predict: hooks are not supported; pass None")
+            raise NotImplementedError(
+                at_line(
+                    f"Estimator.predict: hooks are not supported; given {hooks!r}; leave them out"
+                )
+            )
         keys = {predict_keys} if isinstance(predict_keys, str) else set(predict_keys or ())
         call = _input(input_fn, ModeKeys.PREDICT, self._params, self._config)
         for outputs in self._trainer.predict(call, checkpoint_path=checkpoint_path):
@@ -302,15 +337,22 @@ class Estimator:
         tensors = self._checkpoint().tensors
         if name not in tensors:
             raise ValueError(
-                f"there is no variable {name!r} in the checkpoint; it holds "
-                + ", ".join(sorted(tensors))
+                at_line(
+                    f"Estimator.get_variable_value: there is no variable {name!r} in the "
+                    f"checkpoint; it holds {', '.join(sorted(tensors))}"
+                )
             )
         return tensors[name]
 
     def _checkpoint(self) -> Any:
         checkpoint = io.load_latest_checkpoint(self.model_dir)
         if checkpoint is None:
-            raise ValueError(f"Could not find trained model in model_dir: {self.model_dir}.")
+            raise ValueError(
+                at_line(
+                    f"Could not find trained model in model_dir: {self.model_dir}. Estimator: "
+                    "train first, or give the model_dir of a trained one"
+                )
+            )
         return checkpoint
 
     def _say(self, text: str) -> None:
@@ -348,21 +390,30 @@ def warm_start(variables: list[Any], weights: set[int], settings: WarmStartSetti
         chosen = [v for v in variables if any(re.match(pattern, v.name) for pattern in wanted)]
     if not chosen:
         raise ValueError(
-            f"warm start: no variable matches {wanted!r}; there are "
-            + ", ".join(v.name for v in variables)
+            at_line(
+                f"Estimator: warm start: no variable matches {wanted!r}; there are "
+                f"{', '.join(v.name for v in variables)}; vars_to_warm_start takes regular "
+                "expressions that match from a name's start"
+            )
         )
     for variable in chosen:
         name = settings.var_name_to_prev_var_name.get(variable.name, variable.name)
         value = found.tensors.get(name)
         if value is None:
             raise ValueError(
-                f"warm start: checkpoint {found.path} has no '{name}'; it holds "
-                + ", ".join(sorted(found.tensors))
+                at_line(
+                    f"Estimator: warm start: checkpoint {found.path} has no '{name}'; it holds "
+                    f"{', '.join(sorted(found.tensors))}; name the right one in "
+                    "var_name_to_prev_var_name, or narrow vars_to_warm_start"
+                )
             )
         if tuple(value.shape) != tuple(variable.shape):
             raise ValueError(
-                f"warm start: '{name}' has shape {list(value.shape)} in {found.path}, but "
-                f"'{variable.name}' needs {list(variable.shape)}"
+                at_line(
+                    f"Estimator: warm start: '{name}' has shape {list(value.shape)} in "
+                    f"{found.path}, but '{variable.name}' needs {list(variable.shape)}; make the "
+                    "layer as it was, or narrow vars_to_warm_start"
+                )
             )
         variable.assign(np.asarray(value).astype(variable.dtype.numpy(), copy=False))
     names = [v.name for v in chosen]
@@ -407,9 +458,11 @@ def _with_model_dir(config: RunConfig, model_dir: Any) -> RunConfig:
         )
     elif config.model_dir is not None and os.fspath(model_dir) != config.model_dir:
         raise ValueError(
-            "`model_dir` are set both in constructor and `RunConfig`, but with different values. "
-            "In "
-            f"constructor: '{os.fspath(model_dir)}', in `RunConfig`: '{config.model_dir}'"
+            at_line(
+                "`model_dir` are set both in constructor and `RunConfig`, but with different "
+                f"values. In constructor: '{os.fspath(model_dir)}', in `RunConfig`: "
+                f"'{config.model_dir}'; Estimator: leave one of them out"
+            )
         )
     return config.replace(model_dir=model_dir)
 
@@ -420,7 +473,10 @@ def _warm_start_settings(given: Any) -> WarmStartSettings | None:
     if isinstance(given, (str, os.PathLike)):
         return WarmStartSettings(os.fspath(given))
     raise ValueError(
-        f"warm_start_from must be a string or a WarmStartSettings, instead got {type(given)}"
+        at_line(
+            f"warm_start_from must be a string or a WarmStartSettings, instead got {type(given)}; "
+            "Estimator: give the path of a checkpoint or of a model_dir"
+        )
     )
 
 
@@ -428,8 +484,10 @@ def _input(input_fn: Any, mode: ModeKeys, params: dict[str, Any], config: RunCon
     """``input_fn`` without arguments: it may ask for mode, params and config by name."""
     if not callable(input_fn):
         raise TypeError(
-            f"input_fn must be callable, given: {input_fn!r}. Pass the function itself or "
-            "`lambda: dataset`, so that each run gets fresh input."
+            at_line(
+                f"Estimator: input_fn must be callable, given: {input_fn!r}. Pass the function "
+                "itself or `lambda: dataset`, so that each run gets fresh input"
+            )
         )
     import inspect
 
@@ -445,11 +503,20 @@ def _select(outputs: Any, keys: set[str]) -> Any:
     if not keys:
         return outputs
     if not isinstance(outputs, dict):
-        raise ValueError("predict_keys argument is not valid in case of non-dict predictions.")
+        raise ValueError(
+            at_line(
+                "predict_keys argument is not valid in case of non-dict predictions. "
+                f"Estimator.predict: given {sorted(keys)}, but the model gives "
+                f"{type(outputs).__name__}; leave predict_keys out, or let the model give a dict"
+            )
+        )
     if missing := keys - outputs.keys():
         raise ValueError(
-            f"Expected to run at least one output from {sorted(outputs)}, provided "
-            f"{sorted(missing)}."
+            at_line(
+                f"Expected to run at least one output from {sorted(outputs)}, provided "
+                f"{sorted(missing)}; Estimator.predict: name keys of the predictions in "
+                "predict_keys"
+            )
         )
     return {key: value for key, value in outputs.items() if key in keys}
 
@@ -457,7 +524,13 @@ def _select(outputs: Any, keys: set[str]) -> Any:
 def _rows(outputs: dict[str, Any]) -> int:
     sizes = {key: len(value) for key, value in outputs.items()}
     if len(set(sizes.values())) != 1:
-        raise ValueError(f"Batch length of predictions should be same. They are {sizes}.")
+        raise ValueError(
+            at_line(
+                f"Batch length of predictions should be same. They are {sizes}; Estimator.predict: "
+                "give each output one row per example, or take whole batches with "
+                "yield_single_examples=False"
+            )
+        )
     return next(iter(sizes.values()))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ostria import _scope
 from ostria._autodiff import gradients
+from ostria._errors import at_line
 from ostria.estimator.specs import EstimatorSpec, ModeKeys
 from ostria.train import Task
 
@@ -75,9 +76,10 @@ class ModelFnTask(Task):
         found = {v.id: v for root in self._sharing.roots for v in root.trainable_variables}
         if not found:
             raise ValueError(
-                "model_fn made no trainable Variable with modules of ost.nn; for Variables of your "
-                "own, "
-                "pass train_op=optimizer.minimize(loss, variables)"
+                at_line(
+                    "Estimator: model_fn made no trainable Variable with modules of ost.nn; for "
+                    "Variables of your own, pass train_op=optimizer.minimize(loss, variables)"
+                )
             )
         return [found[key] for key in sorted(found)]
 
@@ -85,9 +87,10 @@ class ModelFnTask(Task):
         features, labels = batch[0], batch[1] if len(batch) > 1 else None
         if len(batch) > 2:
             raise ValueError(
-                f"input_fn gave a tuple of {len(batch)} parts; a model_fn takes (features, "
-                f"labels): put "
-                "weights among the features"
+                at_line(
+                    f"Estimator: input_fn gave a tuple of {len(batch)} parts; a model_fn takes "
+                    "(features, labels): put weights among the features"
+                )
             )
         given = {
             "labels": labels,
@@ -96,14 +99,26 @@ class ModelFnTask(Task):
             "config": self._config,
         }
         if labels is not None and "labels" not in self._arguments:
-            raise ValueError("model_fn does not take labels, but input_fn returns labels.")
+            raise ValueError(
+                at_line(
+                    "model_fn does not take labels, but input_fn returns labels. Estimator: add "
+                    "the argument labels to model_fn, or let input_fn return features alone"
+                )
+            )
         spec = self._model_fn(features, **{k: given[k] for k in self._arguments})
         if not isinstance(spec, EstimatorSpec):
-            raise ValueError(f"model_fn should return an EstimatorSpec; it returned {spec!r}.")
+            raise ValueError(
+                at_line(
+                    f"model_fn should return an EstimatorSpec; it returned {spec!r}; Estimator: "
+                    "end model_fn with `return EstimatorSpec(mode, ...)` on every path"
+                )
+            )
         if spec.mode != mode:
             raise ValueError(
-                f"model_fn was called for mode {mode.value!r}, but the EstimatorSpec says "
-                f"{spec.mode.value!r}; pass the mode on."
+                at_line(
+                    f"Estimator: model_fn was called for mode {mode.value!r}, but the "
+                    f"EstimatorSpec says {spec.mode.value!r}; pass the mode on"
+                )
             )
         return spec
 
@@ -135,8 +150,10 @@ def _note(metrics: dict[str, Any], ops: Any) -> None:
     for name, metric in ops.items():
         if isinstance(metric, type) or not callable(getattr(metric, "result", None)):
             raise TypeError(
-                f"EstimatorSpec: eval_metric_ops[{name!r}] must be a metric of ost.metrics whose "
-                f"update_state was called in model_fn, given: {metric!r}"
+                at_line(
+                    f"EstimatorSpec: eval_metric_ops[{name!r}] must be a metric of ost.metrics "
+                    f"whose update_state was called in model_fn, given: {metric!r}"
+                )
             )
         if name in metrics:
             metrics[name].parts.append(metric)
@@ -155,7 +172,13 @@ def _accepted(model_fn: Callable[..., Any]) -> tuple[str, ...]:
 
     parameters = inspect.signature(model_fn).parameters
     if "features" not in parameters:
-        raise ValueError(f"model_fn ({model_fn!r}) must include features argument.")
+        raise ValueError(
+            at_line(
+                f"model_fn ({model_fn!r}) must include features argument. Estimator: its arguments "
+                f"are {list(parameters)}; name the first one features; besides it may have "
+                f"{', '.join(_OPTIONAL)}"
+            )
+        )
     unknown = [
         name
         for name, p in parameters.items()
@@ -165,8 +188,11 @@ def _accepted(model_fn: Callable[..., Any]) -> tuple[str, ...]:
     ]
     if unknown:
         raise ValueError(
-            f"model_fn ({model_fn!r}) has following not expected args: {unknown}; accepted are "
-            f"features, {', '.join(_OPTIONAL)}"
+            at_line(
+                f"model_fn ({model_fn!r}) has following not expected args: {unknown}; accepted are "
+                f"features, {', '.join(_OPTIONAL)}; Estimator: give the others a default value, or "
+                "pass them in params"
+            )
         )
     takes_all = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
     return tuple(name for name in _OPTIONAL if takes_all or name in parameters)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ostria import _native
+from ostria._errors import at_line
 from ostria.train import Hook, StepResults, Trainer
 
 _log = logging.getLogger("ostria")
@@ -96,9 +97,19 @@ class StopAtStepHook(SessionRunHook):
 
     def __init__(self, num_steps: int | None = None, last_step: int | None = None) -> None:
         if num_steps is None and last_step is None:
-            raise ValueError("One of num_steps or last_step must be specified.")
+            raise ValueError(
+                at_line(
+                    "One of num_steps or last_step must be specified. StopAtStepHook: both are "
+                    "None; give num_steps for so many more, or last_step for a global step"
+                )
+            )
         if num_steps is not None and last_step is not None:
-            raise ValueError("Only one of num_steps or last_step can be specified.")
+            raise ValueError(
+                at_line(
+                    "Only one of num_steps or last_step can be specified. StopAtStepHook: given "
+                    f"num_steps={num_steps!r} and last_step={last_step!r}; leave one of them out"
+                )
+            )
         self._num_steps, self._last_step = num_steps, last_step
 
     def after_create_session(self, session: Any, coord: Any) -> None:
@@ -149,7 +160,14 @@ class NanTensorHook(SessionRunHook):
         if math.isfinite(run_values.results):
             return
         if self._fail:
-            raise _native.NonFiniteError("NaN loss during training.")
+            raise _native.NonFiniteError(
+                at_line(
+                    "NaN loss during training. NanTensorHook: the loss of step "
+                    f"{run_context.session.global_step} is {float(run_values.results)}; look at "
+                    "the data, try a smaller learning rate or clipping, or give "
+                    "fail_on_nan_loss=False to stop without an error"
+                )
+            )
         _log.warning("NaN loss: training stops.")
         run_context.request_stop()
 
@@ -215,8 +233,10 @@ def _check_fetches(fetches: Any) -> Any:
     if isinstance(fetches, str):
         if fetches not in FETCHES:
             raise ValueError(
-                f"before_run asks for {fetches!r}, which a step does not give; it gives "
-                + " and ".join(FETCHES)
+                at_line(
+                    f"before_run asks for {fetches!r}, which a step does not give; it gives "
+                    f"{' and '.join(FETCHES)}"
+                )
             )
         return fetches
     for part in fetches.values() if isinstance(fetches, dict) else fetches:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ostria._checks import is_int, is_number
+from ostria._errors import at_line
 from ostria._keywords import checked_init
 
 HOOK_METHODS = ("begin", "after_create_session", "before_run", "after_run", "end")
@@ -114,15 +115,30 @@ class EvalSpec:
         _check_input_fn("EvalSpec", input_fn)
         _check_count("EvalSpec", "steps", steps)
         if name is not None and not isinstance(name, str):
-            raise TypeError(f"EvalSpec: `name` must be string, given: {name!r}")
+            raise TypeError(
+                at_line(
+                    f"EvalSpec: `name` must be string, given: {name!r}; give a str, or None for "
+                    "the folder `eval`"
+                )
+            )
         for key, value in (
             ("start_delay_secs", start_delay_secs),
             ("throttle_secs", throttle_secs),
         ):
             if not is_number(value):
-                raise TypeError(f"EvalSpec: {key} must be a number of seconds, given: {value!r}")
+                raise TypeError(
+                    at_line(
+                        f"EvalSpec: {key} must be a number of seconds, given: {value!r}; give 0 or "
+                        "more"
+                    )
+                )
             if not value >= 0:
-                raise ValueError(f"EvalSpec: Must specify {key} >= 0, given: {value!r}")
+                raise ValueError(
+                    at_line(
+                        f"EvalSpec: Must specify {key} >= 0, given: {value!r}; give a number of "
+                        "seconds, 0 for no wait"
+                    )
+                )
         _set(
             self,
             input_fn=input_fn,
@@ -186,21 +202,27 @@ class EstimatorSpec:
             mode = ModeKeys(mode)
         except ValueError:
             raise ValueError(
-                f"EstimatorSpec: unknown mode {mode!r}; accepted are "
-                + ", ".join(f"ModeKeys.{m.name} ({m.value!r})" for m in ModeKeys)
+                at_line(
+                    f"EstimatorSpec: unknown mode {mode!r}; accepted are "
+                    + ", ".join(f"ModeKeys.{m.name} ({m.value!r})" for m in ModeKeys)
+                )
             ) from None
         if scaffold is not None:
             raise NotImplementedError(
-                "EstimatorSpec: scaffold is not supported; set up state in model_fn or in a "
-                f"hook's `begin`; given {scaffold!r}."
+                at_line(
+                    "EstimatorSpec: scaffold is not supported; set up state in model_fn or in a "
+                    f"hook's `begin`; given {scaffold!r}"
+                )
             )
         parts = {"predictions": predictions, "loss": loss, "train_op": train_op}
         for part in _NEEDED[mode]:
             if parts[part] is None:
                 raise ValueError(
-                    f"EstimatorSpec: Missing {part}. mode {mode.value!r} needs "
-                    + " and ".join(_NEEDED[mode])
-                    + "; None was given (does model_fn return on this path what it computed?)."
+                    at_line(
+                        f"EstimatorSpec: Missing {part}. mode {mode.value!r} needs "
+                        + " and ".join(_NEEDED[mode])
+                        + "; None was given (does model_fn return on this path what it computed?)"
+                    )
                 )
         _check_scalar(loss)
         _check_mapping("eval_metric_ops", eval_metric_ops)
@@ -248,18 +270,28 @@ def check_hooks(
         items = tuple(hooks)
     except TypeError:
         raise TypeError(
-            f"{owner}: `{argument}` must be a list of hooks or None, given: {hooks!r}"
+            at_line(
+                f"{owner}: `{argument}` must be a list of hooks or None, given: {hooks!r}; put a "
+                "single one in a list"
+            )
         ) from None
     for hook in items:
         if isinstance(hook, type):
             raise TypeError(
-                f"{owner}: `{argument}` holds the class {hook.__name__}; pass an instance, "
-                f"{hook.__name__}(...)."
+                at_line(
+                    f"{owner}: `{argument}` holds the class {hook.__name__}; pass an instance, "
+                    f"{hook.__name__}(...)"
+                )
             )
         if not any(callable(getattr(hook, method, None)) for method in methods):
+            listens = methods is LISTENER_METHODS
+            base = "CheckpointSaverListener" if listens else "SessionRunHook"
             raise TypeError(
-                f"{owner}: `{argument}` holds {hook!r}, which has none of the methods "
-                f"{', '.join(methods)}: it would never be called."
+                at_line(
+                    f"{owner}: `{argument}` holds {hook!r}, which has none of the methods "
+                    f"{', '.join(methods)}: it would never be called; define one of them, or "
+                    f"derive it from {base}"
+                )
             )
     return items
 
@@ -276,19 +308,26 @@ def _check_exporters(exporters: Any) -> tuple[Any, ...]:
     for exporter in items:
         if isinstance(exporter, type) or not callable(getattr(exporter, "export", None)):
             raise TypeError(
-                "EvalSpec: `exporters` must be an Exporter, an iterable of Exporter, or `None`, "
-                f"found {exporters!r}."
+                at_line(
+                    "EvalSpec: `exporters` must be an Exporter, an iterable of Exporter, or "
+                    f"`None`, found {exporters!r}; an exporter has a name and a method export()"
+                )
             )
     names = [getattr(exporter, "name", None) for exporter in items]
     for name in names:
         if not name or not isinstance(name, str):
             raise ValueError(
-                "EvalSpec: An Exporter cannot have a name that is `None`, empty or no string. "
-                f"All exporter names: {names}"
+                at_line(
+                    "EvalSpec: An Exporter cannot have a name that is `None`, empty or no string. "
+                    f"All exporter names: {names}; give each a str"
+                )
             )
     if len(set(names)) != len(names):
         raise ValueError(
-            f"EvalSpec: `exporters` must have unique names. All exporter names: {names}"
+            at_line(
+                f"EvalSpec: `exporters` must have unique names. All exporter names: {names}; give "
+                "each a name of its own"
+            )
         )
     return items
 
@@ -296,8 +335,10 @@ def _check_exporters(exporters: Any) -> tuple[Any, ...]:
 def _check_input_fn(owner: str, input_fn: object) -> None:
     if not callable(input_fn):
         raise TypeError(
-            f"{owner}: `input_fn` must be callable, given: {input_fn!r}. Pass the function itself "
-            "or `lambda: dataset`, so that each run gets fresh input."
+            at_line(
+                f"{owner}: `input_fn` must be callable, given: {input_fn!r}. Pass the function "
+                "itself or `lambda: dataset`, so that each run gets fresh input"
+            )
         )
 
 
@@ -305,16 +346,31 @@ def _check_count(owner: str, key: str, value: Any) -> None:
     if value is None:
         return
     if not is_int(value):
-        raise TypeError(f"{owner}: {key} must be an integer or None, given: {value!r}")
+        raise TypeError(
+            at_line(
+                f"{owner}: {key} must be an integer or None, given: {value!r}; give at least 1, or "
+                "None to read the input to its end"
+            )
+        )
     if value <= 0:
-        raise ValueError(f"{owner}: Must specify {key} > 0, given: {value!r}")
+        raise ValueError(
+            at_line(
+                f"{owner}: Must specify {key} > 0, given: {value!r}; give at least 1, or None to "
+                "read the input to its end"
+            )
+        )
 
 
 def _check_mapping(key: str, value: object) -> None:
     if value is not None and not (
         isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
     ):
-        raise TypeError(f"EstimatorSpec: {key} must be a dict keyed by names, given: {value!r}")
+        raise TypeError(
+            at_line(
+                f"EstimatorSpec: {key} must be a dict keyed by names, given: {value!r}; write "
+                "{'name': ...}"
+            )
+        )
 
 
 def _check_scalar(loss: Any) -> None:
@@ -322,8 +378,10 @@ def _check_scalar(loss: Any) -> None:
     # A symbolic batch dimension is no int, so it counts as "not a scalar", as it should.
     if any(not (is_int(dim) and dim == 1) for dim in shape):
         raise ValueError(
-            f"EstimatorSpec: Loss must be scalar, given: shape [{', '.join(map(str, shape))}]. "
-            "Reduce it over the batch, for example with mean()."
+            at_line(
+                f"EstimatorSpec: Loss must be scalar, given: shape [{', '.join(map(str, shape))}]. "
+                "Reduce it over the batch, for example with mean()"
+            )
         )
 
 

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from ostria import io
+from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 from ostria.estimator.estimator import Estimator
 from ostria.estimator.run_hooks import adapt, adapt_listeners
@@ -30,7 +31,7 @@ def train_and_evaluate(
     """Trains until ``train_spec.max_steps`` or the end of the input, evaluating new checkpoints.
 
     The same call with the same ``model_dir`` goes on where an interrupted one was; after one that
-    was completed it only evaluates.
+    has reached ``max_steps`` it evaluates and returns (TensorFlow raises there).
 
     Returns:
       The results of the last evaluation, and what each exporter returned after it.
@@ -46,7 +47,12 @@ def train_and_evaluate(
         ("eval_spec", eval_spec, EvalSpec),
     ):
         if not isinstance(value, kind):
-            raise TypeError(f"`{name}` must have type `{kind.__name__}`, given {type(value)}")
+            raise TypeError(
+                at_line(
+                    f"`{name}` must have type `{kind.__name__}`, given {type(value)}; "
+                    "train_and_evaluate: the order is estimator, train_spec, eval_spec"
+                )
+            )
     estimator.config.cluster.require_one_process("train_and_evaluate")
     evaluator = _Evaluator(estimator, eval_spec, train_spec.max_steps)
     hooks = [
@@ -61,12 +67,15 @@ def train_and_evaluate(
         # Nothing was left to train; the run before may have been killed in its last evaluation.
         evaluator.evaluate(latest)
     if evaluator.results is None:
+        config = estimator.config
+        steps, secs = config.save_checkpoints_steps, config.save_checkpoints_secs
         raise RuntimeError(
-            "There was no new checkpoint after the training. Eval status: missing checkpoint. "
-            "Either "
-            "the input of train_spec is empty, or RunConfig says never to save "
-            "(save_checkpoints_steps "
-            "and save_checkpoints_secs both None or 0)."
+            at_line(
+                "There was no new checkpoint after the training. Eval status: missing checkpoint. "
+                "train_and_evaluate: either the input of train_spec is empty (look at the data), "
+                f"or RunConfig says never to save (save_checkpoints_steps {steps!r} and "
+                f"save_checkpoints_secs {secs!r}): set one of them"
+            )
         )
     return evaluator.results, evaluator.exports
 
