@@ -214,12 +214,12 @@ GOOD = png(noise(6, 6, 1), 0)
             png(noise(2, 2, 1, top=9) + 9, 3, extra=chunk(b"PLTE", bytes(9))),
             "is beyond the PNG's palette of 3",
         ),
-        (png(np.zeros((2, 0, 1), int), 0), "2 x 0 pixels; 1 to 67108864 are accepted."),
+        (png(np.zeros((2, 0, 1), int), 0), "2 x 0 pixels; 1 to 67108864 are accepted; export"),
         (GOOD[:8] + GOOD[33:], "the PNG does not begin with its header"),
         (b"P5 2 2 255\n\x00", "the file ends early: 4 bytes are announced"),
         (b"P5 2 2 0\n\x00\x00\x00\x00", "the largest grey level is 0"),
         (b"P5 2 2", "a broken PGM/PPM header"),
-        (b"P5 99999 99999 255\n", "99999 x 99999 pixels; 1 to 67108864 are accepted."),
+        (b"P5 99999 99999 255\n", "99999 x 99999 pixels; 1 to 67108864 are accepted; shrink"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -265,10 +265,10 @@ def test_random_damage_never_crashes(reader, write):
 def test_arguments(write, tmp_path):
     path = write(GOOD)
     for kwargs, text in (
-        ({"mode": "CMYK"}, "unknown mode 'CMYK'; accepted are 'L' and 'RGB'."),
-        ({"size": (0, 3)}, "size must be (height, width), both positive; given (0, 3)."),
-        ({"size": (1, 2, 3)}, "given (1, 2, 3)."),
-        ({"background": 256}, "background must be 0 to 255; given 256."),
+        ({"mode": "CMYK"}, "unknown mode 'CMYK'; accepted are 'L' (grey) and 'RGB'"),
+        ({"size": (0, 3)}, "size must be (height, width), both positive; given (0, 3); "),
+        ({"size": (1, 2, 3)}, "given (1, 2, 3); "),
+        ({"background": 256}, "background must be 0 to 255; given 256; "),
     ):
         with pytest.raises(ValueError, match="load_image") as caught:
             load_image(path, **kwargs)

@@ -81,9 +81,9 @@ def test_after_a_resume_the_later_record_wins():
     [
         ({}, ValueError, "history is empty"),
         ([], ValueError, "history is empty"),
-        (3, TypeError, "a list of records with `step`; given int."),
+        (3, TypeError, "a list of records with `step`; given int; "),
         ([{"loss": 1}], ValueError, "a record of the history has no `step`: {'loss': 1}"),
-        ({"loss": [(1, 2, 3)]}, ValueError, "of (step, value) pairs; given shape [1, 3]."),
+        ({"loss": [(1, 2, 3)]}, ValueError, "of (step, value) pairs; given shape [1, 3]; "),
         ([{"step": 1, "run": "tset", "loss": 1}], ValueError, "unknown split 'tset'"),
     ],
 )
@@ -215,8 +215,8 @@ def test_many_classes_keep_the_shading_and_drop_the_numbers(plt):
 @pytest.mark.parametrize(
     ("matrix", "names", "text"),
     [
-        ([[1, 2]], None, "a confusion matrix is square, [C, C]; given shape [1, 2]."),
-        ([[1]], ["a", "b"], "confusion_matrix: 2 class names for 1 classes."),
+        ([[1, 2]], None, "a confusion matrix is square, [C, C]; given shape [1, 2]; "),
+        ([[1]], ["a", "b"], "confusion_matrix: 2 class names for 1 classes; "),
     ],
 )
 def test_invalid_matrices(matrix, names, text):

@@ -142,8 +142,8 @@ def test_without_examples():
     assert math.isnan(report.accuracy)
     assert report.to_dict()["accuracy"] is None
     assert "accuracy  nan  (0 examples)" in report.text
-    assert message(ValueError, [], []) == (
-        "classification_report: no examples and no class names: nothing to report."
+    assert message(ValueError, [], []).startswith(
+        "classification_report: no examples and no class names: nothing to report; give "
     )
 
 
@@ -159,22 +159,22 @@ def test_bool_labels_and_weights():
 @pytest.mark.parametrize(
     ("error", "kwargs", "text"),
     [
-        (TypeError, {"labels": [0]}, "give labels and predictions, or confusion_matrix=."),
+        (TypeError, {"labels": [0]}, "give labels and predictions, or confusion_matrix="),
         (
             TypeError,
             {"labels": [0], "confusion_matrix": [[1]]},
-            "or confusion_matrix, not both.",
+            "or confusion_matrix, not both",
         ),
         (TypeError, {"lables": [0]}, "unknown keyword 'lables'; did you mean 'labels'?"),
         (
             ValueError,
             {"labels": [0, 1], "predictions": [0]},
-            "2 labels but 1 predictions; they must match.",
+            "2 labels but 1 predictions; they must match: ",
         ),
         (
             ValueError,
             {"labels": [[1, 0]], "predictions": [0]},
-            "labels must have shape [N]; given [1, 2]. Turn one-hot labels into ids with",
+            "labels must have shape [N]; given [1, 2]; turn one-hot labels into ids with",
         ),
         (
             TypeError,
@@ -185,34 +185,34 @@ def test_bool_labels_and_weights():
         (
             ValueError,
             {"labels": [3], "predictions": [0], "class_names": NAMES},
-            "class id 3 is out of range for 3 classes (the class names).",
+            "class id 3 is out of range for 3 classes (the class names); ids are 0 to 2",
         ),
         (
             ValueError,
             {"labels": [2], "predictions": [[0.1, 0.9]]},
-            "class id 2 is out of range for 2 classes (the width of the scores).",
+            "class id 2 is out of range for 2 classes (the width of the scores); ids are 0 to 1",
         ),
         (
             ValueError,
             {"labels": [0], "predictions": [[0.1, float("nan")]]},
-            "predictions hold NaN or infinite scores.",
+            "predictions hold NaN or infinite scores in 1 of 1 rows",
         ),
         (ValueError, {"labels": [0], "predictions": [[0.1]]}, "[N, C] with C >= 2; given float64"),
         (
             ValueError,
             {"labels": [0], "predictions": [0], "sample_weight": [-1.0]},
-            "sample_weight must hold 1 finite values >= 0; given shape [1].",
+            "sample_weight must hold 1 finite values >= 0; given -1.0",
         ),
         (
             ValueError,
             {"confusion_matrix": [[1, 2]]},
-            "a confusion matrix is square, [C, C]; given shape [1, 2].",
+            "a confusion matrix is square, [C, C]; given shape [1, 2]; ",
         ),
-        (ValueError, {"confusion_matrix": [[-1]]}, "holds finite counts or weights >= 0."),
+        (ValueError, {"confusion_matrix": [[-1]]}, "holds finite counts or weights >= 0; given -1"),
         (
             ValueError,
             {"confusion_matrix": [[1]], "class_names": NAMES},
-            "3 class names for 1 classes.",
+            "3 class names for 1 classes; ",
         ),
     ],
 )

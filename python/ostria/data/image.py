@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ostria._checks import is_int
+from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 
 Pixels = npt.NDArray[np.uint8]
@@ -30,6 +31,7 @@ MAX_PIXELS = 1 << 26  # 8192 x 8192
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG colour type -> samples per pixel
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_SHRINK = "shrink the image with another program first"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -55,9 +57,16 @@ def load_image(
       ValueError: an unsupported, damaged or too large image, or an invalid argument.
     """
     if mode not in ("L", "RGB"):
-        raise ValueError(f"load_image: unknown mode {mode!r}; accepted are 'L' and 'RGB'.")
+        raise ValueError(
+            at_line(f"load_image: unknown mode {mode!r}; accepted are 'L' (grey) and 'RGB'")
+        )
     if not is_int(background) or not 0 <= background <= 255:
-        raise ValueError(f"load_image: background must be 0 to 255; given {background!r}.")
+        raise ValueError(
+            at_line(
+                f"load_image: background must be 0 to 255; given {background!r}; give an integer, "
+                "255 for white"
+            )
+        )
     target = _check_size(size)
     name = os.fspath(path)
     data = Path(name).read_bytes()
@@ -114,28 +123,35 @@ def _check_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(is_int(n) and n > 0 for n in pair):
         raise ValueError(
-            f"load_image: size must be (height, width), both positive; given {size!r}."
+            at_line(
+                f"load_image: size must be (height, width), both positive; given {size!r}; give a "
+                "pair of integers, one integer for both, or None"
+            )
         )
-    _check_pixels("size", *pair)
+    _check_pixels("size", *pair, "give a smaller size")
     return pair
 
 
-def _check_pixels(what: str, height: int, width: int) -> None:
+def _check_pixels(what: str, height: int, width: int, remedy: str) -> None:
     if not 0 < height * width <= MAX_PIXELS:
+        remedy = remedy if height * width else "export the image again"
         raise ValueError(
-            f"load_image: {what}: {height} x {width} pixels; 1 to {MAX_PIXELS} are accepted."
+            at_line(
+                f"load_image: {what}: {height} x {width} pixels; 1 to {MAX_PIXELS} are accepted; "
+                f"{remedy}"
+            )
         )
 
 
 def _with_pillow(name: str, data: bytes) -> Pixels | None:
     """[H, W, 1..4], or None without Pillow."""
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         return None
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_pixels(name, image.height, image.width)
+            _check_pixels(name, image.height, image.width, _SHRINK)
             upright: Any = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I"):  # 16 bits: keep the high byte, as for PNG in RGB
                 return (np.asarray(upright).astype(np.int64) >> 8).astype(np.uint8)[..., None]
@@ -146,9 +162,17 @@ def _with_pillow(name: str, data: bytes) -> Pixels | None:
             pixels = np.asarray(upright, dtype=np.uint8)
             return pixels.reshape(*pixels.shape[:2], -1)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"load_image: {name}: {error}") from None
+        raise ValueError(at_line(f"load_image: {name}: {error}; {_SHRINK}")) from None
     except (OSError, SyntaxError, EOFError, zlib.error, struct.error) as error:
-        raise ValueError(f"load_image: {name}: not a readable image: {error}") from None
+        # Pillow's own text names its buffer, not the file.
+        unknown = isinstance(error, UnidentifiedImageError)
+        what = f"it begins with {data[:8]!r}" if unknown else str(error)
+        raise ValueError(
+            at_line(
+                f"load_image: {name}: not a readable image: {what}; give a file that Pillow reads, "
+                "such as PNG or JPEG, or export this one again"
+            )
+        ) from None
 
 
 def _decode(name: str, data: bytes) -> Pixels:
@@ -161,6 +185,7 @@ def _decode(name: str, data: bytes) -> Pixels:
         0,
         f"unknown format (it begins with {data[:8]!r}). PNG and binary PGM/PPM are read as they "
         "are; for other formats pip install 'ostria[image]' (Pillow)",
+        remedy=False,
     )
 
 
@@ -171,7 +196,7 @@ def _decode_pnm(name: str, data: bytes) -> Pixels:
     if header is None:
         _fail(name, 0, "a broken PGM/PPM header")
     width, height, top = (int(n) for n in header.groups())
-    _check_pixels(name, height, width)
+    _check_pixels(name, height, width, _SHRINK)
     if not 0 < top <= 65535:
         _fail(name, header.start(3), f"the largest grey level is {top}; 1 to 65535 are allowed")
     channels = 1 if data[:2] == b"P5" else 3
@@ -217,8 +242,8 @@ def _decode_png(name: str, data: bytes) -> Pixels:
     if colour not in _CHANNELS or depth not in _DEPTHS[colour]:
         _fail(name, 16, f"PNG has no colour type {colour} with {depth} bits")
     if interlace:
-        _fail(name, 28, "an interlaced PNG needs Pillow: pip install 'ostria[image]'")
-    _check_pixels(name, height, width)
+        _fail(name, 28, "an interlaced PNG needs Pillow: pip install 'ostria[image]'", remedy=False)
+    _check_pixels(name, height, width, _SHRINK)
     channels = _CHANNELS[colour]
     stride = (width * channels * depth + 7) // 8
     raw = _inflate(name, b"".join(packed), height * (stride + 1))
@@ -326,5 +351,6 @@ def _mask_colour(
     return np.concatenate([_to_bytes(samples, depth), alpha], axis=2)
 
 
-def _fail(name: str, offset: int, what: str) -> NoReturn:
-    raise ValueError(f"load_image: {name}, offset {offset}: {what}.")
+def _fail(name: str, offset: int, what: str, remedy: bool = True) -> NoReturn:
+    again = "; export or copy the file again" if remedy else ""
+    raise ValueError(at_line(f"load_image: {name}, offset {offset}: {what}{again}"))

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ostria._errors import at_line
+
 FloatArray = npt.NDArray[np.float64]
 
 _SPLITS = {
@@ -74,8 +76,11 @@ def curves(history: Any) -> dict[str, dict[str, Curve]]:
                 points.setdefault(name, {})[step] = value
     else:
         raise TypeError(
-            "history must be a mapping of metric names to values or a list of records with "
-            f"`step`; given {type(history).__name__}."
+            at_line(
+                "learning_curve: history must be a mapping of metric names to values or a list of "
+                f"records with `step`; given {type(history).__name__}; give "
+                "io.read_events(model_dir), or {'loss': [0.5, 0.4]}"
+            )
         )
     result: dict[str, dict[str, Curve]] = {}
     for (metric, split), by_step in points.items():
@@ -87,7 +92,12 @@ def curves(history: Any) -> dict[str, dict[str, Curve]]:
                 units.get((metric, split), "step"),
             )
     if not result:
-        raise ValueError("history is empty: no metric has a value.")
+        raise ValueError(
+            at_line(
+                "learning_curve: history is empty: no metric has a value; give at least one "
+                "value, and look whether training wrote events into this folder"
+            )
+        )
     return result
 
 
@@ -113,7 +123,11 @@ def _metric_and_split(name: str, split: str | None = None) -> tuple[str, str]:
         # TensorFlow calls an evaluation's folder 'eval' or 'eval_<name>'.
         known = _SPLITS.get(split) or _SPLITS.get(split.split("_")[0])
         if known is None:
-            raise ValueError(f"unknown split {split!r}; accepted are {', '.join(_SPLITS)}.")
+            raise ValueError(
+                at_line(
+                    f"learning_curve: unknown split {split!r}; accepted are {', '.join(_SPLITS)}"
+                )
+            )
         return _metric_and_split(name)[0], known
     for separator in ("/", "_"):
         prefix, found, rest = name.partition(separator)
@@ -130,8 +144,10 @@ def _pairs(name: str, values: Any) -> tuple[dict[float, float], str]:
     if array.ndim == 2 and array.shape[1] == 2:
         return {float(step): float(value) for step, value in array}, "step"
     raise ValueError(
-        f"history[{name!r}] must be a list of values or of (step, value) pairs; given shape "
-        f"{list(array.shape)}."
+        at_line(
+            f"learning_curve: history[{name!r}] must be a list of values or of (step, value) "
+            f"pairs; given shape {list(array.shape)}; give one number per epoch, or pairs"
+        )
     )
 
 
@@ -139,7 +155,12 @@ def _fields(record: Any) -> Iterable[tuple[tuple[str, str], float, float]]:
     fields = record if isinstance(record, Mapping) else _attributes(record)
     step = fields.get("step", fields.get("global_step"))
     if step is None:
-        raise ValueError(f"a record of the history has no `step`: {record!r}")
+        raise ValueError(
+            at_line(
+                f"learning_curve: a record of the history has no `step`: {record!r}; give each "
+                "record a `step` or a `global_step`"
+            )
+        )
     split = next((str(fields[k]) for k in ("split", "run", "mode") if fields.get(k)), None)
     if "tag" in fields:
         yield _metric_and_split(str(fields["tag"]), split), float(step), float(fields["value"])

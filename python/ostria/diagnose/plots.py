@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 from ostria.diagnose.history import Curve, curves
 from ostria.diagnose.report import check_confusion_matrix
@@ -96,7 +97,12 @@ def confusion_matrix(
     size = len(counts)
     names = [_short(str(n)) for n in (range(size) if class_names is None else class_names)]
     if len(names) != size:
-        raise ValueError(f"confusion_matrix: {len(names)} class names for {size} classes.")
+        raise ValueError(
+            at_line(
+                f"confusion_matrix: {len(names)} class names for {size} classes; give one name per "
+                "class, or None for ids"
+            )
+        )
     totals = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
@@ -158,11 +164,18 @@ def _chosen(recorded: dict[str, dict[str, Curve]], metrics: Sequence[str] | None
     for name in metrics:
         if name not in recorded:
             raise ValueError(
-                f"learning_curve: the history holds no metric {name!r}; it holds "
-                + ", ".join(recorded)
+                at_line(
+                    f"learning_curve: the history holds no metric {name!r}; it holds "
+                    f"{', '.join(recorded)}"
+                )
             )
     if not metrics:
-        raise ValueError("learning_curve: metrics is empty; None draws loss and accuracy.")
+        raise ValueError(
+            at_line(
+                f"learning_curve: metrics is empty; name at least one of {', '.join(recorded)}, or "
+                "give None, which draws loss and accuracy"
+            )
+        )
     return list(metrics)
 
 
@@ -321,8 +334,10 @@ def _new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Drawing needs matplotlib, which is not installed: pip install 'ostria[plot]' "
-            "(or matplotlib itself)."
+            at_line(
+                "drawing needs matplotlib, which is not installed: pip install 'ostria[plot]' (or "
+                "matplotlib itself)"
+            )
         ) from error
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)

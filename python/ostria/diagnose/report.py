@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 
 FloatArray = npt.NDArray[np.float64]
@@ -201,22 +202,36 @@ def classification_report(
     if confusion_matrix is not None:
         if labels is not None or predictions is not None or sample_weight is not None:
             raise TypeError(
-                "classification_report: give either labels and predictions (and sample_weight), "
-                "or confusion_matrix, not both."
+                at_line(
+                    "classification_report: labels, predictions or sample_weight are given as well "
+                    "as confusion_matrix; give either labels and predictions (and sample_weight), "
+                    "or confusion_matrix, not both"
+                )
             )
         matrix = check_confusion_matrix("classification_report", confusion_matrix)
     else:
         if labels is None or predictions is None:
+            both = labels is None and predictions is None
+            one = "labels" if labels is None else "predictions"
+            missing = "labels and predictions" if both else one
             raise TypeError(
-                "classification_report: give labels and predictions, or confusion_matrix=."
+                at_line(
+                    f"classification_report: no {missing} given; give labels and predictions, or "
+                    "confusion_matrix="
+                )
             )
         y, p, scores, weight = _check_examples(labels, predictions, sample_weight)
         top = int(max(y.max(initial=-1), p.max(initial=-1))) + 1
         classes = scores.shape[1] if scores is not None else len(names) if names else top
         if top > classes:
             raise ValueError(
-                f"classification_report: class id {top - 1} is out of range for {classes} classes "
-                + ("(the width of the scores)." if scores is not None else "(the class names).")
+                at_line(
+                    f"classification_report: class id {top - 1} is out of range for {classes} "
+                    "classes (the "
+                    f"{'width of the scores' if scores is not None else 'class names'}); ids are 0 "
+                    f"to {classes - 1}: look at the labels, or give more "
+                    f"{'scores' if scores is not None else 'class names'}"
+                )
             )
         matrix = _count_pairs(y, p, weight, classes)
         if scores is not None:
@@ -225,11 +240,17 @@ def classification_report(
         names = tuple(str(i) for i in range(len(matrix)))
     if len(names) != len(matrix):
         raise ValueError(
-            f"classification_report: {len(names)} class names for {len(matrix)} classes."
+            at_line(
+                f"classification_report: {len(names)} class names for {len(matrix)} classes; give "
+                "one name per class, or None for ids"
+            )
         )
     if not names:
         raise ValueError(
-            "classification_report: no examples and no class names: nothing to report."
+            at_line(
+                "classification_report: no examples and no class names: nothing to report; give "
+                "at least one example, or class_names for an empty report"
+            )
         )
     return _report(matrix, names, auc)
 
@@ -243,11 +264,26 @@ def check_confusion_matrix(who: str, matrix: npt.ArrayLike) -> npt.NDArray[Any]:
     array = np.asarray(matrix)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or not len(array):
         raise ValueError(
-            f"{who}: a confusion matrix is square, [C, C]; given shape {list(array.shape)}."
+            at_line(
+                f"{who}: a confusion matrix is square, [C, C]; given shape {list(array.shape)}; "
+                "give counts with true classes as rows, one row and column per class"
+            )
         )
     if array.dtype.kind not in "iuf" or not np.all(np.isfinite(array)) or np.any(array < 0):
-        raise ValueError(f"{who}: a confusion matrix holds finite counts or weights >= 0.")
+        raise ValueError(
+            at_line(
+                f"{who}: a confusion matrix holds finite counts or weights >= 0; given "
+                f"{_bad_value(array)}; look at what counted them"
+            )
+        )
     return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def _bad_value(array: npt.NDArray[Any]) -> str:
+    """What keeps ``array`` from being weights: its dtype, or its first value that is none."""
+    if array.dtype.kind not in "iuf":
+        return f"dtype {array.dtype}"
+    return str(array[~(np.isfinite(array) & (array >= 0))][0])
 
 
 def _report(
@@ -283,25 +319,41 @@ def _check_examples(
     if p.ndim == 2:
         if p.shape[1] < 2 or p.dtype.kind not in "fiu":
             raise ValueError(
-                "classification_report: scores must be numbers of shape [N, C] with C >= 2; given "
-                f"{p.dtype} {list(p.shape)}."
+                at_line(
+                    "classification_report: scores must be numbers of shape [N, C] with C >= 2; "
+                    f"given {p.dtype} {list(p.shape)}; for two classes give ids, such as "
+                    "`probability > 0.5`"
+                )
             )
         scores = p.astype(np.float64)
         if not np.all(np.isfinite(scores)):
-            raise ValueError("classification_report: predictions hold NaN or infinite scores.")
+            raise ValueError(
+                at_line(
+                    "classification_report: predictions hold NaN or infinite scores in "
+                    f"{int((~np.isfinite(scores)).any(axis=1).sum())} of {len(scores)} rows; "
+                    "scores must be finite: look at the model's outputs"
+                )
+            )
         p = scores.argmax(axis=1)
     p = _ids("predictions", p)
     if len(y) != len(p):
         raise ValueError(
-            f"classification_report: {len(y)} labels but {len(p)} predictions; they must match."
+            at_line(
+                f"classification_report: {len(y)} labels but {len(p)} predictions; they must "
+                "match: predict the very examples that the labels are of"
+            )
         )
     if sample_weight is None:
         return y, p, scores, None
     weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != y.shape or not np.all(np.isfinite(weight)) or np.any(weight < 0):
+        fits = weight.shape == y.shape
+        given = _bad_value(weight) if fits else f"shape {list(weight.shape)}"
         raise ValueError(
-            f"classification_report: sample_weight must hold {len(y)} finite values >= 0; given "
-            f"shape {list(weight.shape)}."
+            at_line(
+                f"classification_report: sample_weight must hold {len(y)} finite values >= 0; "
+                f"given {given}; give one weight per example, 0 to leave it out"
+            )
         )
     return y, p, scores, weight
 
@@ -309,19 +361,32 @@ def _check_examples(
 def _ids(what: str, array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.ndim != 1:
         raise ValueError(
-            f"classification_report: {what} must have shape [N]; given {list(array.shape)}."
-            + (" Turn one-hot labels into ids with argmax(axis=1)." if what == "labels" else "")
+            at_line(
+                f"classification_report: {what} must have shape [N]; given {list(array.shape)}; "
+                + (
+                    "turn one-hot labels into ids with argmax(axis=1)"
+                    if what == "labels"
+                    else "give one id, or one row of scores, per example"
+                )
+            )
         )
     if array.dtype == np.bool_ or not array.size:
         return array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(
-            f"classification_report: {what} must be integer class ids; given {array.dtype}. "
-            "Scores have shape [N, C]; a probability of class 1 needs a threshold first, as in "
-            "`probability > 0.5`."
+            at_line(
+                f"classification_report: {what} must be integer class ids; given {array.dtype}. "
+                "Scores have shape [N, C]; a probability of class 1 needs a threshold first, as "
+                "in `probability > 0.5`"
+            )
         )
     if (low := array.min()) < 0:
-        raise ValueError(f"classification_report: {what} hold the class id {low}; ids are >= 0.")
+        raise ValueError(
+            at_line(
+                f"classification_report: {what} hold the class id {low}; ids are >= 0: leave out "
+                "the rows that have no class"
+            )
+        )
     return array.astype(np.int64)
 
 
