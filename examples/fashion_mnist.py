@@ -11,6 +11,7 @@ ends bit for bit as if nothing had happened.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import struct
@@ -55,6 +56,15 @@ class FashionNet(nn.Module):
         return self.classifier(self.features(x, training=training), training=training)
 
 
+@contextlib.contextmanager
+def reading():
+    """A file that is missing or damaged ends the program with one line instead of a traceback."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from None
+
+
 def make_estimator(args: argparse.Namespace, steps: int) -> Estimator:
     rate = ost.optim.schedules.CosineDecay(
         1e-4, steps - args.warmup, warmup_target=args.learning_rate, warmup_steps=args.warmup
@@ -75,7 +85,8 @@ def make_estimator(args: argparse.Namespace, steps: int) -> Estimator:
 
 
 def train(args: argparse.Namespace) -> int:
-    (x_train, y_train), (x_test, y_test) = fashion_mnist(args.data_dir)
+    with reading():
+        (x_train, y_train), (x_test, y_test) = fashion_mnist(args.data_dir)
     steps = args.epochs * EXAMPLES // args.batch_size
 
     def train_input() -> Dataset:
@@ -135,7 +146,8 @@ def draw(folder: str, estimator: Estimator, report) -> None:
 
 def predict(args: argparse.Namespace) -> int:
     """Prints the three most likely classes of an image file."""
-    pixels = load_image(args.image, size=28, mode="L")
+    with reading():
+        pixels = load_image(args.image, size=28, mode="L")
     # The data set shows bright clothes on black; photographs usually show them on white.
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if border.mean() > 127:
@@ -188,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     except TrainingInterrupted as interruption:
         print(f"\n{interruption}", file=sys.stderr)
         return 128 + interruption.signum
-    except FileNotFoundError as error:
+    except OSError as error:
         print(error, file=sys.stderr)
         return 1
 
