@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,6 +159,21 @@ def tensors_from_nowhere() -> None:
     io.load_tensors("there/is/none")  # <-
 
 
+@mistake(TypeError, "io: 3 (int) is no path; give a str or a pathlib.Path {line}")
+def a_number_as_path() -> None:
+    io.load_checkpoint(3)  # type: ignore[arg-type]  # <-
+
+
+@mistake(
+    TypeError,
+    "EventWriter.scalar: the value of 'loss' is 'x', which is not one number; give a float or a "
+    "tensor of one element, and arrays to histogram() {line}",
+)
+def text_as_scalar() -> None:
+    with io.EventWriter(io_file() + "-events") as events:
+        events.scalar("loss", "x", 1)  # type: ignore[arg-type]  # <-
+
+
 @mistake(
     ValueError,
     "load: bfloat16='half' is unknown; accepted are 'float32' and 'bits' {line}",
@@ -230,7 +246,7 @@ def test_what_a_users_function_raises_stays() -> None:
             list(dataset)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
     """No file may grow beyond 64 bytes, which the system reports much as it does a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -241,8 +257,8 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_checkpoint_that_does_not_fit_names_the_line(tmp_path: Path, full_disk: None) -> None:
-    with pytest.raises(OSError) as caught:
+def test_a_checkpoint_that_does_not_fit_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, full_disk():
         io.save_checkpoint(tmp_path, 1, {"a": np.ones(99)})
     assert str(caught.value).startswith(
         f"checkpoint of step 1 was not saved: cannot write {tmp_path}"

@@ -52,6 +52,18 @@ def native() -> Any:
     return _Edge(importlib.import_module("ostria._native").io)
 
 
+def to_path(path: PathLike) -> str:
+    """``path`` as text.
+
+    Raises:
+      TypeError: it is no path.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        kind = type(path).__name__
+        raise TypeError(at_line(f"io: {path!r} ({kind}) is no path; give a str or a pathlib.Path"))
+    return os.fspath(path)
+
+
 def to_native(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """C-contiguous, native-endian arrays; pairs (uint16 array, "bfloat16") pass through."""
     import numpy as np

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ostria.io._bridge import BFloat16As, PathLike, from_native, native, to_native
+from ostria.io._bridge import BFloat16As, PathLike, from_native, native, to_native, to_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +82,7 @@ def save_checkpoint(
         ValueError, TypeError: as `save_tensors`.
     """
     path, messages = native().save_checkpoint(
-        os.fspath(directory),
+        to_path(directory),
         step,
         to_native(tensors),
         dict(blobs or {}),
@@ -106,7 +105,7 @@ def load_checkpoint(path: PathLike, *, bfloat16: BFloat16As = "float32") -> Chec
         DataCorruptionError: it is damaged; names the file and the byte.
         OSError: it cannot be read.
     """
-    return _wrap(os.fspath(path), native().load_checkpoint(os.fspath(path)), bfloat16)
+    return _wrap(to_path(path), native().load_checkpoint(to_path(path)), bfloat16)
 
 
 def load_latest_checkpoint(
@@ -119,14 +118,14 @@ def load_latest_checkpoint(
     Raises:
         DataCorruptionError: there are checkpoints, and all are damaged.
     """
-    found, messages = native().load_latest(os.fspath(directory))
+    found, messages = native().load_latest(to_path(directory))
     _warn(messages)
     return None if found is None else _wrap(found[0], found[1], bfloat16)
 
 
 def list_checkpoints(directory: PathLike) -> list[tuple[int, str]]:
     """(step, path) of the checkpoints in a directory, oldest first; reads no content."""
-    return [(step, path) for step, path in native().list_checkpoints(os.fspath(directory))]
+    return [(step, path) for step, path in native().list_checkpoints(to_path(directory))]
 
 
 def latest_checkpoint(directory: PathLike) -> str | None:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from ostria.io._bridge import PathLike, native
+from ostria._errors import at_line
+from ostria.io._bridge import PathLike, native, to_path
 
 
 class EventWriter:
@@ -31,7 +31,7 @@ class EventWriter:
     """
 
     def __init__(self, directory: PathLike, suffix: str = "") -> None:
-        self._native = native().EventWriter(os.fspath(directory), suffix)
+        self._native = native().EventWriter(to_path(directory), suffix)
 
     @property
     def path(self) -> str:
@@ -40,7 +40,16 @@ class EventWriter:
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Write one number (stored as float32) for a step."""
-        self._native.scalar(tag, float(value), int(step))
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(
+                at_line(
+                    f"EventWriter.scalar: the value of {tag!r} is {value!r}, which is not one "
+                    "number; give a float or a tensor of one element, and arrays to histogram()"
+                )
+            ) from None
+        self._native.scalar(tag, number, int(step))
 
     def histogram(self, tag: str, values: Any, step: int, buckets: int = 30) -> None:
         """Write how an array of any shape is distributed; non-finite values are left out."""
@@ -70,5 +79,5 @@ def read_events(path: PathLike) -> dict[int, dict[str, float]]:
         DataCorruptionError: a record is damaged; names the file and the byte.
         OSError: the path does not exist or cannot be read.
     """
-    scalars: dict[int, dict[str, float]] = native().read_scalars(os.fspath(path))
+    scalars: dict[int, dict[str, float]] = native().read_scalars(to_path(path))
     return scalars

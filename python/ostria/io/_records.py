@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 from ostria._errors import at_line
-from ostria.io._bridge import PathLike, native
+from ostria.io._bridge import PathLike, native, to_path
 
 
 class RecordWriter:
@@ -31,7 +30,7 @@ class RecordWriter:
     """
 
     def __init__(self, path: PathLike, *, append: bool = False) -> None:
-        self._native = native().RecordWriter(os.fspath(path), append)
+        self._native = native().RecordWriter(to_path(path), append)
 
     def write(self, record: bytes) -> None:
         """Append one record."""
@@ -65,7 +64,7 @@ class RecordReader:
     """
 
     def __init__(self, path: PathLike) -> None:
-        self._native: Any = native().RecordReader(os.fspath(path))
+        self._native: Any = native().RecordReader(to_path(path))
 
     def __iter__(self) -> Iterator[bytes]:
         return self

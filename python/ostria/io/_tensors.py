@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ostria.io._bridge import BFloat16As, PathLike, from_native, native, to_native
+from ostria.io._bridge import BFloat16As, PathLike, from_native, native, to_native, to_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ def save_tensors(
         >>> load_tensors(path)["w"].shape
         (2, 3)
     """
-    target = os.fspath(path)
+    target = to_path(path)
     temporary = f"{target}.tmp-{os.getpid()}"
     try:
         native().write_tensor_file(temporary, to_native(tensors), dict(metadata or {}))
@@ -61,11 +61,11 @@ def load_tensors(path: PathLike, *, bfloat16: BFloat16As = "float32") -> dict[st
         DataCorruptionError: the file is damaged; names the file and the byte.
         OSError: the file cannot be read.
     """
-    tensors, _ = native().read_tensor_file(os.fspath(path))
+    tensors, _ = native().read_tensor_file(to_path(path))
     return from_native(tensors, bfloat16)
 
 
 def read_metadata(path: PathLike) -> dict[str, str]:
     """The header's text of a safetensors file; reads no data. Raises as `load_tensors` does."""
-    _, metadata = native().read_tensor_file_index(os.fspath(path))
+    _, metadata = native().read_tensor_file_index(to_path(path))
     return dict(metadata)

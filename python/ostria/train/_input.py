@@ -172,9 +172,9 @@ def split_batch(batch: Any) -> tuple[Any, Any, Any]:
             return batch[0], batch[1], batch[2]
         raise ValueError(
             at_line(
-                f"a batch is a tuple of {len(batch)} parts; accepted are features, (features, "
-                "labels) and (features, labels, weights); put several arrays of features into a "
-                "dict or a tuple of their own"
+                f"input_fn: a batch is a tuple of {len(batch)} parts; accepted are features, "
+                "(features, labels) and (features, labels, weights); put several arrays of "
+                "features into a dict or a tuple of their own"
             )
         )
     return batch, None, None
