@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -58,16 +59,19 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
 
 
 def getitem(x: Any, index: Any) -> Any:
-    """NumPy-style indexing: ints, slices, `...`, None, one int array; outside traces a bool mask.
+    """NumPy-style indexing: ints, slices, `...`, None and one array, of integers or a bool mask.
+
+    A mask covers as many axes as it has; what it selects lies along one. Its values must be known,
+    so a mask that a traced function computes is an error.
 
     Raises:
-        IndexError: an index is out of range, or too many were given.
+        IndexError: an index is out of range, a mask does not fit, or too many were given.
         TypeError: an index of another type.
     """
     x = astensor(x)
-    items = list(index) if isinstance(index, tuple) else [index]
-    given = builtins.sum(1 for i in items if i is not None and i is not Ellipsis)
-    if given > x.ndim:
+    items = [_item(i) for i in (index if isinstance(index, tuple) else (index,))]
+    given = builtins.sum(_axes_of(i) for i in items)
+    if given > x.ndim and not (len(items) == 1 and _is_mask(items[0])):
         raise IndexError(
             at_line(
                 f"indexing: {given} indices for a tensor of rank {x.ndim} (shape {list(x.shape)})"
@@ -83,19 +87,28 @@ def getitem(x: Any, index: Any) -> Any:
     step: list[int] = []
     drop: list[int] = []
     insert: list[int] = []
-    gathers: list[tuple[int, Any]] = []
-    axis = 0
+    gathers: list[tuple[int, int, Any]] = []  # (axis once `drop` is gone, axes covered, indices)
+    axis = place = 0  # in x and in the result
     for item in items:
         if item is None:
-            insert.append(axis - len(drop) + len(insert))
+            insert.append(place)
+            place += 1
             continue
-        size = x.shape[axis]
-        if isinstance(item, slice):
+        covers = _axes_of(item)
+        if isinstance(item, _native.Tensor):
+            indices = _positions(x, item, axis) if _is_mask(item) else item
+            gathers.append((axis - len(drop), covers, indices))
+            start += [0] * covers
+            stop += [_OPEN_STOP] * covers
+            step += [1] * covers
+            place += indices.ndim
+        elif isinstance(item, slice):
             start.append(_slice_bound(item.start, item.step, is_start=True))
             stop.append(_slice_bound(item.stop, item.step, is_start=False))
             step.append(1 if item.step is None else operator.index(item.step))
+            place += 1
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
-            i = int(item)
+            i, size = int(item), x.shape[axis]
             if isinstance(size, int) and not -size <= i < size:
                 raise IndexError(
                     at_line(
@@ -107,11 +120,6 @@ def getitem(x: Any, index: Any) -> Any:
             stop.append(i + 1 if i != -1 else _OPEN_STOP)
             step.append(1)
             drop.append(axis)
-        elif isinstance(item, (list, np.ndarray, _native.Tensor, _native.Variable)):
-            start.append(0)
-            stop.append(_OPEN_STOP)
-            step.append(1)
-            gathers.append((axis, item))
         else:
             raise TypeError(
                 at_line(
@@ -119,7 +127,7 @@ def getitem(x: Any, index: Any) -> Any:
                     "None, and one integer or boolean array"
                 )
             )
-        axis += 1
+        axis += covers
     if len(gathers) > 1:
         raise TypeError(
             at_line(
@@ -132,13 +140,38 @@ def getitem(x: Any, index: Any) -> Any:
         or any(s != 1 for s in step)
     ):
         x = _ops.slice(x, start, stop, step)
-    for axis, item in gathers:
-        x = _gather_index(x, item, axis)
     if drop:
         x = _ops.squeeze(x, drop)
+    for axis, covers, indices in gathers:
+        if covers > 1:
+            x = _ops.reshape(x, _merged(x.shape, axis, covers))
+        x = _ops.gather(x, indices, axis)
     for place in insert:
         x = _ops.expand_dims(x, (place,))
     return x
+
+
+def _item(item: Any) -> Any:
+    """An index, arrays as tensors."""
+    if isinstance(item, _native.Variable):
+        return item.value()
+    return asarray(item) if isinstance(item, (list, np.ndarray)) else item
+
+
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, _native.Tensor) and item.dtype == _native.bool_
+
+
+def _axes_of(item: Any) -> int:
+    """How many axes of the tensor an index stands for."""
+    if _is_mask(item):
+        return int(item.ndim)
+    return 0 if item is None or item is Ellipsis else 1
+
+
+def _merged(shape: Any, axis: int, count: int) -> list[Any]:
+    """`shape` with `count` axes made one."""
+    return [*shape[:axis], math.prod(shape[axis : axis + count]), *shape[axis + count :]]
 
 
 def _slice_bound(bound: Any, step: Any, *, is_start: bool) -> int:
@@ -150,23 +183,27 @@ def _slice_bound(bound: Any, step: Any, *, is_start: bool) -> int:
     return _OPEN_BEFORE_START if backwards else _OPEN_STOP
 
 
-def _gather_index(x: Any, item: Any, axis: int) -> Any:
-    indices = astensor(item)
-    if indices.dtype == _native.bool_:
-        if indices.is_traced:
-            raise TypeError(
-                at_line(
-                    "indexing with a mask has a result whose size depends on data, which a traced "
-                    "function cannot have; use ost.where"
-                )
+def _positions(x: Any, mask: Any, axis: int) -> Any:
+    """Where `mask` is true, counted along the axes it covers; int64[count]."""
+    if mask.is_traced:
+        raise TypeError(
+            at_line(
+                "indexing with a mask has a result whose size depends on data, which a traced "
+                "function cannot have; keep the size with ost.where(mask, x, 0), or index outside "
+                "the function"
             )
-        if indices.ndim != 1 or indices.shape[0] != x.shape[axis]:
-            raise IndexError(
-                at_line(
-                    f"indexing: a mask of shape {list(indices.shape)} does not fit axis {axis} of "
-                    f"size {x.shape[axis]}; give a vector with one value for each place of the "
-                    "axis, or reshape the tensor"
-                )
+        )
+    covered = tuple(x.shape[axis : axis + mask.ndim])
+    if mask.ndim == 0 or tuple(mask.shape) != covered:
+        axes = (
+            f"axis {axis} of size {x.shape[axis]}"
+            if mask.ndim == 1 and covered
+            else (f"axes {axis}..{axis + mask.ndim - 1} of a tensor of shape {list(x.shape)}")
+        )
+        raise IndexError(
+            at_line(
+                f"indexing: a mask of shape {list(mask.shape)} does not fit {axes}; give one "
+                "value for each place of the axes it covers"
             )
-        indices = asarray(np.nonzero(indices.numpy())[0])
-    return _ops.gather(x, indices, axis)
+        )
+    return asarray(np.flatnonzero(mask.numpy()))

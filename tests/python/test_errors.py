@@ -529,17 +529,8 @@ def number_of_many_elements() -> None:
 
 @mistake(
     IndexError,
-    "indexing: a mask of shape [8, 10] does not fit axis 0 of size 8; give a vector with one value "
-    "for each place of the axis, or reshape the tensor {line}",
-)
-def mask_of_rank_2() -> None:
-    x()[x() > 0]  # <-
-
-
-@mistake(
-    IndexError,
-    "indexing: a mask of shape [3] does not fit axis 1 of size 10; give a vector with one value "
-    "for each place of the axis, or reshape the tensor {line}",
+    "indexing: a mask of shape [3] does not fit axis 1 of size 10; give one value for each "
+    "place of the axes it covers {line}",
 )
 def mask_too_short() -> None:
     x()[:, ints() > 0]  # <-

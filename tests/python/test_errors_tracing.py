@@ -135,7 +135,8 @@ def iteration_over_an_unknown_batch() -> None:
 @mistake(
     TypeError,
     "indexing with a mask has a result whose size depends on data, which a traced "
-    "function cannot have; use ost.where {line}",
+    "function cannot have; keep the size with ost.where(mask, x, 0), or index outside the "
+    "function {line}",
 )
 def mask_of_a_traced_value() -> None:
     def f(x):
