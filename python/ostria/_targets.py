@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ostria import _functions as F
 from ostria import _native
 from ostria._errors import at_line
@@ -109,14 +111,34 @@ def class_labels(name: str, y_true: Any, y_pred: Any) -> Any:
     return F.cast(y_true, _native.int64)
 
 
-def in_range(labels: Any, classes: int) -> Any:
-    """`labels` as they are; when run, one outside 0 … classes - 1 is an IndexError.
+def require_in_range(name: str, labels: Any, classes: Any, what: str = "y_true") -> None:
+    """Raises IndexError if a label is outside 0 … classes - 1, as far as that is known by now."""
+    if labels.is_traced or not isinstance(classes, int):
+        return
+    values = labels.numpy()
+    bad = np.flatnonzero((values < 0) | (values >= classes))
+    if bad.size:
+        place = ", ".join(str(i) for i in np.unravel_index(bad[0], values.shape))
+        raise IndexError(
+            at_line(
+                f"{name}: label {values.flat[bad[0]]} ({what}[{place}]) is out of range for "
+                f"{classes} classes; valid labels are 0..{classes - 1}; count classes from 0, and "
+                "have as many as the labels need"
+            )
+        )
 
-    Looking a label up in 0, 1, 2, … gives the label and leaves the check to `gather`, which would
-    count negative ones from the end; those are moved below its range first.
+
+def in_range(name: str, labels: Any, classes: int, what: str = "y_true") -> Any:
+    """`labels` as they are; one outside 0 … classes - 1 is an IndexError, in a trace when it runs.
+
+    There the cross-entropy of equal scores, which is at least 0, brings the check and adds nothing.
     """
-    table = _ops.iota(length=(classes,), dtype=labels.dtype)
-    return _ops.gather(table, _ops.where(labels < 0, labels - classes, labels))
+    require_in_range(name, labels, classes, what)
+    if not labels.is_traced:
+        return labels
+    scores = _ops.full(shape=(*labels.shape, classes), dtype=_native.float32, value=0.0)
+    cost = _ops.sparse_softmax_cross_entropy(scores, labels)
+    return labels + _ops.cast(_ops.minimum(cost, 0.0), labels.dtype)
 
 
 def weights_like(name: str, sample_weight: Any, values: Any) -> Any:

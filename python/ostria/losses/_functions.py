@@ -7,6 +7,7 @@ sum (classes); a tensor of rank 1 holds one value per example.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ostria import _native, _targets
@@ -14,6 +15,7 @@ from ostria._errors import at_line
 
 _ops = _native.ops
 _EPSILON = 1e-7  # Keras's: probabilities are kept this far from 0 and 1 before their logarithm
+_SMALLEST = 2.0**-126  # of float32's normal numbers: its logarithm and its reciprocal are finite
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
@@ -143,12 +145,13 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
     name = "sparse_categorical_crossentropy"
     y_pred = _targets.predictions(name, y_pred)
     labels = _targets.class_labels(name, y_true, y_pred)
+    _targets.require_in_range(name, labels, y_pred.shape[-1])
     if from_logits:
         return _ops.sparse_softmax_cross_entropy(y_pred, labels)
-    classes = _targets.static_size(name, y_pred, -1)
-    one_hot = _ops.one_hot(_targets.in_range(labels, classes), depth=classes, dtype=y_pred.dtype)
-    own = _ops.sum(y_pred * one_hot, -1, False) / _ops.sum(y_pred, -1, False)
-    return -_ops.log(_ops.clip(own, _EPSILON, 1.0 - _EPSILON))
+    # Logarithms of probabilities are logits, and the op divides by their sum.
+    logits = _ops.log(_ops.maximum(y_pred, _SMALLEST))
+    cost = _ops.sparse_softmax_cross_entropy(logits, labels)
+    return _ops.clip(cost, -math.log1p(-_EPSILON), -math.log(_EPSILON))
 
 
 def _mean_per_example(values: Any) -> Any:

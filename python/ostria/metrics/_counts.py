@@ -286,13 +286,14 @@ class ConfusionMatrix(Metric):
         else:
             y_true = _targets.tensor(y_true)
             _targets.require_same_shape(self.name, y_true, y_pred)
-        rows = _targets.in_range(F.cast(y_true, _native.int64), self.num_classes)
-        columns = _targets.in_range(F.cast(y_pred, _native.int64), self.num_classes)
+            y_pred = F.cast(y_pred, _native.int64)
+            y_pred = _targets.in_range(self.name, y_pred, self.num_classes, "y_pred")
+        rows = _targets.in_range(self.name, F.cast(y_true, _native.int64), self.num_classes)
         weights = example_weights(self.name, sample_weight, rows)
         size = self.num_classes * self.num_classes
         flat = _ops.scatter_add(
             _ops.full(shape=(size,), dtype=_F64, value=0.0),
-            rows * self.num_classes + columns,
+            rows * self.num_classes + y_pred,
             weights,
         )
         self._add(self.matrix, F.reshape(flat, (self.num_classes, self.num_classes)))
