@@ -168,7 +168,7 @@ def class_body(cls: type) -> Iterator[str]:
             if value.fset is not None:
                 yield f"    @{key}.setter"
                 yield f"    def {key}(self, value: {kind}) -> None: ..."
-        elif isinstance(value, types.FunctionType) and (own or special):
+        elif isinstance(value, types.FunctionType) and (own or special) and key != "__init__":
             parameters, result = python_signature(value)
             result = {"reshape": "Tensor", "astype": "Tensor"}.get(key, result)
             yield f"    def {key}({parameters}) -> {result}: ..."

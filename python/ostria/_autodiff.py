@@ -179,6 +179,25 @@ def _zeros_in_trace(x: Any) -> Any:
     return ops.logical_xor(x, x) if x.dtype == _native.bool_ else ops.cast(ops.less(x, x), x.dtype)
 
 
+def _pair(fn: Callable[..., Any], result: Any) -> Any:
+    is_sequence = isinstance(result, (tuple, list))
+    if not is_sequence or len(result) != 2 or not callable(result[1]):
+        got = f"a {type(result).__name__}"
+        if is_sequence:
+            got += " of " + (", ".join(type(item).__name__ for item in result) or "nothing")
+        raise TypeError(
+            at_line(
+                f"custom_gradient: {_name(fn)} returned {got}; return (y, backward), where "
+                "backward(*cotangents) gives one gradient per argument"
+            )
+        )
+    return result
+
+
+def _name(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__name__", "function")
+
+
 def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a function a gradient of your own.
 
@@ -198,7 +217,7 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         outer = _native.current_trace()
         if outer is None:
-            return fn(*args)[0]
+            return _pair(fn, fn(*args))[0]
         operands = [outer.use(a) for a in args]
         forward = _native.Trace("body")
         forward.push()
@@ -206,7 +225,7 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
             inputs = [
                 forward.add_input(f"x{i}", a.dtype, tuple(a.shape)) for i, a in enumerate(operands)
             ]
-            y, _ = fn(*inputs)
+            y, _ = _pair(fn, fn(*inputs))
             ys, structure = _tree.flatten(y)
             ys = [forward.use(v) for v in ys]
         finally:
@@ -223,13 +242,13 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
             cotangents = [
                 backward.add_input(f"g{i}", v.dtype, tuple(v.shape)) for i, v in enumerate(ys)
             ]
-            _, rule = fn(*inputs)
+            _, rule = _pair(fn, fn(*inputs))
             grads = rule(*cotangents)
             grads = list(grads) if isinstance(grads, (list, tuple)) else [grads]
             if len(grads) != len(operands):
                 raise TypeError(
                     at_line(
-                        f"custom_gradient: {fn.__name__}'s backward function returned "
+                        f"custom_gradient: {_name(fn)}'s backward function returned "
                         f"{len(grads)} gradient(s) for {len(operands)} argument(s)"
                     )
                 )
@@ -237,7 +256,7 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
                 if tuple(g.shape) != tuple(a.shape):
                     raise ValueError(
                         at_line(
-                            f"custom_gradient: gradient {i} of {fn.__name__} has shape "
+                            f"custom_gradient: gradient {i} of {_name(fn)} has shape "
                             f"{list(g.shape)}, but its argument has {list(a.shape)}"
                         )
                     )
@@ -248,13 +267,13 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         if len(backward.captures()) != len(captures):
             raise ValueError(
                 at_line(
-                    f"custom_gradient: the backward function of {fn.__name__} uses a tensor that "
+                    f"custom_gradient: the backward function of {_name(fn)} uses a tensor that "
                     "the forward function does not; pass it as an argument"
                 )
             )
         outputs = _native.call_body(forward, ys, backward, grads, operands + list(captures))
         return _tree.unflatten(structure, list(outputs))
 
-    call.__name__ = getattr(fn, "__name__", "function")
+    call.__name__ = _name(fn)
     call.__doc__ = fn.__doc__
     return call

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _native
+from ostria._checks import is_number
 from ostria._errors import at_line
 
 __all__ = [
@@ -84,20 +85,31 @@ def asarray(
         obj = stack([asarray(x) for x in obj])
     if isinstance(obj, _native.Tensor):
         return obj if dtype is None else cast(obj, dtype)
-    if isinstance(obj, bool):
-        return full((), obj, dtype=dtype or _native.bool_)
-    if isinstance(obj, (int, float)) and not isinstance(obj, np.generic):
-        return full((), obj, dtype=dtype)
+    if isinstance(obj, (bool, int, float)) and not isinstance(obj, np.generic):
+        return _filled("asarray", (), obj, dtype)
     if dtype is not None and not isinstance(obj, np.ndarray):
         wanted = _native.dtype(dtype)
         if wanted != _native.bfloat16:
-            return _native.tensor_from_array(np.asarray(obj, dtype=wanted.numpy()), False)
+            return _native.tensor_from_array(_converted(obj, wanted), False)
     tensor = _native.tensor_from_array(obj, bool(copy))
     if copy is False and isinstance(obj, np.ndarray) and not obj.flags.c_contiguous:
         raise ValueError(
             at_line("asarray: copy=False, but the array is not C-contiguous; use copy=None")
         )
     return tensor if dtype is None else cast(tensor, dtype)
+
+
+def _converted(obj: Any, dtype: Any) -> Any:
+    try:
+        require_fit("asarray", np.asarray(obj), dtype)
+        return np.asarray(obj, dtype=dtype.numpy())
+    except (OverflowError, ValueError):
+        raise TypeError(
+            at_line(
+                f"asarray: cannot make a tensor of {dtype} of {obj!r}; nested lists must hold "
+                "numbers in its range only, and as many in each row"
+            )
+        ) from None
 
 
 def check_device(name: str, device: Any) -> None:
@@ -110,6 +122,10 @@ def check_device(name: str, device: Any) -> None:
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Any:
     """A tensor of `shape` with every element `fill_value`; dtype follows the value by default."""
     check_device("full", device)
+    return _filled("full", shape, fill_value, dtype)
+
+
+def _filled(name: str, shape: Any, fill_value: Any, dtype: Any) -> Any:
     if dtype is None:
         dtype = (
             _native.bool_
@@ -119,7 +135,8 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None =
             else _native.float32
         )
     dtype = _native.dtype(dtype)
-    if isinstance(fill_value, int) and abs(fill_value) > 2**53:
+    require_fit(name, fill_value, dtype)
+    if isinstance(fill_value, int) and abs(fill_value) > 2**53 and dtype.kind != "float":
         return broadcast_to(
             _native.tensor_from_array(np.asarray(fill_value, dtype.numpy()), True), shape
         )
@@ -128,6 +145,32 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None =
         dtype=dtype,
         value=float(fill_value),
     )
+
+
+def require_fit(name: str, numbers: Any, dtype: Any) -> None:
+    """Raises TypeError if one of `numbers` (a number, an array) is out of an integer dtype's range.
+
+    Fractions are cut off, as `cast` does.
+    """
+    if dtype.kind not in ("signed", "unsigned"):
+        return
+    bits = 8 * dtype.itemsize
+    low, end = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if dtype.kind == "signed" else (0, 2**bits)
+    if isinstance(numbers, (int, float)):
+        given = [numbers]
+    else:
+        array = np.asarray(numbers)
+        if array.dtype.kind not in "iuf" or not array.size:
+            return
+        given = [array.min().item(), array.max().item()]
+    for number in given:
+        if not low - 1 < number < end:
+            raise TypeError(
+                at_line(
+                    f"{name}: the number {number!r} does not fit {dtype}, which holds "
+                    f"{low}..{end - 1}; give a wider dtype"
+                )
+            )
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: str | None = None) -> Any:
@@ -177,7 +220,12 @@ def arange(
     if dtype is None:
         whole = all(isinstance(v, int) for v in (start, stop, step))
         dtype = _native.int64 if whole else _native.float32
-    return asarray(np.arange(start, stop, step, dtype=_native.dtype(dtype).numpy()))
+    dtype = _native.dtype(dtype)
+    if all(is_number(v) and math.isfinite(v) for v in (start, stop, step)):
+        count = math.ceil((stop - start) / step)
+        for value in (start, start + (count - 1) * step)[: max(count, 0)]:
+            require_fit("arange", value, dtype)
+    return asarray(np.arange(start, stop, step, dtype=dtype.numpy()))
 
 
 def linspace(
@@ -191,8 +239,10 @@ def linspace(
 ) -> Any:
     """`num` evenly spaced values from start to stop, float32 by default."""
     check_device("linspace", device)
+    dtype = _native.dtype(dtype or _native.float32)
     values = np.linspace(start, stop, num, endpoint=endpoint)
-    return asarray(values.astype(_native.dtype(dtype or _native.float32).numpy()))
+    require_fit("linspace", values, dtype)
+    return asarray(values.astype(dtype.numpy()))
 
 
 def eye(
@@ -230,7 +280,12 @@ def _dim(value: Any) -> Any:
     if isinstance(value, _native.SymInt):
         known = value._value()
         return value if known is None else known
-    return operator.index(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            at_line(f"reshape: a size of {value!r} is not accepted; sizes are integers: use int()")
+        ) from None
 
 
 def _ints(value: Any) -> tuple[int, ...]:
@@ -437,9 +492,22 @@ def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = 
 
 
 def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:
-    """`x` limited to [min, max]; None leaves a side open. NaN stays NaN."""
+    """`x` limited to [min, max]; None leaves a side open. NaN stays NaN.
+
+    Raises:
+        TypeError: a bound is no number, or a fraction where `x` holds integers.
+    """
     x = astensor(x)
     low, high = _limit("min", min, -math.inf), _limit("max", max, math.inf)
+    if x.dtype.kind != "float":
+        for name, bound in (("min", low), ("max", high)):
+            if math.isfinite(bound) and bound != int(bound):
+                raise TypeError(
+                    at_line(
+                        f"clip: {name} {bound} is a fraction, but the tensor is {x.dtype}; give an "
+                        "integer, or use ost.cast(x, ost.float32) first"
+                    )
+                )
     return _ops.clip(x, low, high)
 
 

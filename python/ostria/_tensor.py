@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from ostria import _functions as F
 from ostria import _native
 from ostria._array_api import positive
-from ostria._errors import at_line
+from ostria._errors import add_remark, at_line
 from ostria._indexing import getitem
+from ostria._keywords import check_keywords, checked_keywords
+from ostria._ufuncs import array_ufunc
 
 
 def _repr(x: Any) -> str:
@@ -29,7 +32,7 @@ def _repr(x: Any) -> str:
     )
 
 
-def _number(kind: type, act: str) -> Any:
+def _number(kind: Any, act: str) -> Any:
     def convert(x: Any) -> Any:
         if isinstance(x, _native.Variable):
             x = x.value()
@@ -47,6 +50,13 @@ def _number(kind: type, act: str) -> Any:
     return convert
 
 
+def _format(x: Any, spec: str) -> str:
+    if not spec:
+        return str(x)
+    text: str = _number(lambda value: format(value, spec), f"the format {spec!r}")(x)
+    return text
+
+
 def _index(x: Any) -> int:
     if x.dtype.kind not in ("signed", "unsigned"):
         raise TypeError(
@@ -56,6 +66,12 @@ def _index(x: Any) -> int:
 
 
 def _array(x: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+    if isinstance(x, _native.Tensor) and x.is_traced:
+        try:
+            _native.require_data(x, "NumPy")
+        except TypeError as error:
+            add_remark(error, "; instead of NumPy's functions use those of ostria")
+            raise
     a = x.numpy()
     if dtype is None or np.dtype(dtype) == a.dtype:
         return np.array(a) if copy else a
@@ -158,7 +174,8 @@ def install() -> None:
         cls.__setitem__ = _setitem
         cls.__array__ = _array
         cls.__array_priority__ = 1000  # NumPy lets our operators win
-        cls.__array_ufunc__ = None
+        cls.__array_ufunc__ = array_ufunc
+        cls.__format__ = _format
         cls.__array_namespace__ = _namespace
         cls.to_device = _to_device
         cls.__pos__ = lambda x: positive(x)
@@ -166,8 +183,8 @@ def install() -> None:
         cls.__rmatmul__ = lambda a, b: F.matmul(b, a)
         cls.T = property(lambda x: F.transpose(x))
         cls.mT = property(lambda x: F.matrix_transpose(x))
-        cls.reshape = lambda x, *shape: F.reshape(x, shape[0] if len(shape) == 1 else shape)
-        cls.astype = lambda x, dtype: F.cast(x, dtype)
+        cls.reshape = _reshape
+        cls.astype = _astype
         for name in ("sum", "mean", "max", "min", "prod", "any", "all"):
             op = getattr(_native.ops, name, None)
             if op is not None:
@@ -177,6 +194,7 @@ def install() -> None:
     tensor.__repr__ = _repr
     tensor.__reduce__ = _reduce
     variable: Any = _native.Variable
+    variable.__init__ = _variable_init(variable.__init__)
     variable.__dlpack__ = _variable_dlpack
     variable.__dlpack_device__ = lambda v: (1, 0)  # kDLCPU
     sym.__bool__ = _symint_error("bool()")
@@ -188,10 +206,49 @@ def install() -> None:
         setattr(sym, name, lambda a, b: _symint_error("a comparison")(a))
 
 
+def _variable_init(native_init: Any) -> Any:
+    def declared(self: Any, initial: Any, *, name: str = "", trainable: bool = True) -> None: ...
+
+    @functools.wraps(declared)
+    def init(self: Any, *initial: Any, **options: Any) -> None:
+        check_keywords("Variable", options, ("initial", "name", "trainable"))
+        count = len(initial) + ("initial" in options)
+        if count != 1:
+            raise TypeError(
+                at_line(
+                    f"Variable: {count} values were given, but it takes one, its first; use "
+                    "ost.Variable(value, name=..., trainable=...)"
+                )
+            )
+        for name, kind in (("name", str), ("trainable", bool)):
+            if not isinstance(options.get(name, kind()), kind):
+                raise TypeError(
+                    at_line(
+                        f"Variable: {name} {options[name]!r} is not accepted; give a "
+                        f"{kind.__name__}"
+                    )
+                )
+        native_init(self, *initial, **options)
+
+    init.__name__, init.__doc__ = "__init__", native_init.__doc__
+    return init
+
+
+@checked_keywords("reshape")
+def _reshape(x: Any, /, *shape: Any) -> Any:
+    return F.reshape(x, shape[0] if len(shape) == 1 else shape)
+
+
+@checked_keywords("astype")
+def _astype(x: Any, /, dtype: Any) -> Any:
+    return F.cast(x, dtype)
+
+
 def _method(op: Any) -> Any:
     # dtype and out are what np.sum and its like pass on.
+    @checked_keywords(op.__name__)
     def method(
-        x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, out: None = None
+        x: Any, /, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, out: None = None
     ) -> Any:
         if out is not None:
             raise TypeError(at_line(f"{op.__name__}: out= is not possible: tensors are immutable"))

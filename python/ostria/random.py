@@ -15,8 +15,20 @@ from typing import Any
 import numpy as np
 
 from ostria import _native, _scope
+from ostria._checks import is_number
 from ostria._errors import at_line
 from ostria._functions import astensor
+
+__all__ = [
+    "Generator",
+    "default_generator",
+    "dropout",
+    "normal",
+    "permutation",
+    "seed",
+    "truncated_normal",
+    "uniform",
+]
 
 _ops = _native.ops
 
@@ -150,9 +162,11 @@ def permutation(n: int, *, generator: Generator | None = None) -> Any:
 
 def dropout(x: Any, rate: float, *, generator: Generator | None = None, offset: Any = None) -> Any:
     """`x` with a share `rate` of its elements zeroed and the others divided by (1 - rate)."""
-    if not 0.0 <= rate < 1.0:
+    if not is_number(rate) or not 0.0 <= rate < 1.0:
         raise ValueError(
-            at_line(f"dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1")
+            at_line(
+                f"dropout: rate {rate!r} is not accepted; give a number from 0 up to, but not, 1"
+            )
         )
     if rate == 0.0:
         return astensor(x)

@@ -27,3 +27,13 @@ def test_nothing_foreign_is_public() -> None:
     ostria = pytest.importorskip("ostria", reason="the extension is not built")
     for name in ("np", "math", "operator", "builtins", "Any", "Sequence", "annotations"):
         assert name not in dir(ostria), f"ostria.{name} leaks out of an import"
+
+
+def test_helpers_are_not_public() -> None:
+    pytest.importorskip("ostria._native", reason="the extension is not built")
+    from ostria import _checks, _errors, _keywords
+
+    helpers = {n for m in (_checks, _errors, _keywords) for n in vars(m) if not n.startswith("_")}
+    helpers |= {"astensor", "stream_of"}
+    listed = [line.split("(")[0] for line in SNAPSHOT.read_text().splitlines()]
+    assert not [name for name in listed if name.rsplit(".")[-1] in helpers]

@@ -108,9 +108,10 @@ def item_of_a_traced_value() -> None:
 
 @mistake(
     TypeError,
-    "numpy() needs the value of a traced tensor (float32[8, 10], made at {line-1}), "
+    "NumPy needs the value of a traced tensor (float32[8, 10], made at {line-1}), "
     "which is not known while the function is traced; use ost.where or ost.maximum for a "
-    "choice by value, and ost.compile(fn, eager=True) to look at values {line}",
+    "choice by value, and ost.compile(fn, eager=True) to look at values; instead of NumPy's "
+    "functions use those of ostria {line}",
 )
 def numpy_function_of_a_traced_value() -> None:
     def f(x):

@@ -8,9 +8,23 @@ from collections.abc import Callable
 from typing import Any
 
 from ostria import _native, random
+from ostria._checks import is_number
 from ostria._errors import at_line
+from ostria._keywords import closest_keyword
+
+__all__ = [
+    "Constant",
+    "Initializer",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "get",
+]
 
 _ops = _native.ops
+_MODES = ("fan_in", "fan_out", "fan_avg")
+_DISTRIBUTIONS = ("uniform", "truncated_normal")
 
 
 def _key() -> Any:
@@ -102,6 +116,23 @@ class VarianceScaling(Initializer):
     """Keeps the variance of signals: Glorot, Bengio (2010), He et al. (2015), LeCun (1998)."""
 
     def __init__(self, scale: float, mode: str, distribution: str):
+        if not is_number(scale) or not scale > 0:
+            raise ValueError(
+                at_line(f"VarianceScaling: scale {scale!r} is not accepted; give a positive number")
+            )
+        for what, given, accepted in (
+            ("mode", mode, _MODES),
+            ("distribution", distribution, _DISTRIBUTIONS),
+        ):
+            if given not in accepted:
+                guess = closest_keyword(str(given), accepted)
+                raise ValueError(
+                    at_line(
+                        f"VarianceScaling: {what} {given!r} is not known"
+                        + (f"; did you mean {guess!r}?" if guess else ".")
+                        + f" Accepted: {', '.join(accepted)}."
+                    )
+                )
         self.scale, self.mode, self.distribution = scale, mode, distribution
 
     def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _native, random
+from ostria._checks import is_number
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import activations, initializers, regularizers
@@ -367,10 +368,11 @@ class Dropout(Module):
 
     def __init__(self, rate: float, *, generator: Any = None, name: str | None = None):
         super().__init__(name=name)
-        if not 0 <= rate < 1:
+        if not is_number(rate) or not 0 <= rate < 1:
             raise ValueError(
                 at_line(
-                    f"Dropout: rate {rate} is not accepted; give a number from 0 up to, but not, 1"
+                    f"Dropout: rate {rate!r} is not accepted; give a number from 0 up to, but "
+                    "not, 1"
                 )
             )
         self.rate, self.generator = rate, generator

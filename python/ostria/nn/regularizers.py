@@ -8,6 +8,8 @@ from typing import Any
 from ostria import _native
 from ostria._errors import at_line
 
+__all__ = ["L1", "L1L2", "L2", "get"]
+
 _ops = _native.ops
 
 
