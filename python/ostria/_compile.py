@@ -16,14 +16,24 @@ from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 
 _Tensor = _native.Tensor
+_MANY = 3  # more traces than these, and `explain` shows only the latest in full
 _THRASH = 8  # retraces of one function after which a warning explains what changes
 
 
 class _Entry:
     """One traced graph and how to call it."""
 
-    def __init__(self, compiled: Any, structure: Any, static: list[Any], why: str, seconds: float):
+    def __init__(
+        self,
+        compiled: Any,
+        structure: Any,
+        static: list[Any],
+        given: list[str],
+        why: str,
+        seconds: float,
+    ):
         self.compiled = compiled
+        self.given = given  # the arguments as text
         self.structure = structure
         self.static = static  # (position, value) of results that are not tensors
         self.why = why
@@ -107,13 +117,21 @@ class CompiledFunction:
         return entry, arrays
 
     def _static_key(self, leaf: Any) -> Any:
-        if isinstance(leaf, (bool, int, float, str, bytes, _native.DType)):
+        if isinstance(leaf, np.generic):
+            return (type(leaf), leaf.tobytes())
+        if isinstance(leaf, float):
+            return (type(leaf), leaf.hex())  # tells 0.0 from -0.0; NaN is itself
+        if isinstance(leaf, (bool, int, str, bytes, _native.DType)):
             return (type(leaf), leaf)
         self._objects.append(leaf)
         return id(leaf)
 
     def _trace(self, structure: Any, leaves: list[Any], keys: list[Any]) -> _Entry:
-        why = self._why(structure, keys)
+        given = [
+            _shortened(repr(leaf)) if key[0] == "static" else f"{key[0]}{_sizes_text(key[1])}"
+            for leaf, key in zip(leaves, keys, strict=True)
+        ]
+        why = self._why(structure, keys, given)
         begin = time.perf_counter()
         trace = _native.Trace("graph")
         trace.push()
@@ -134,17 +152,19 @@ class CompiledFunction:
             compiled = _native.finish_trace(trace, tensors, self._device, self._memory_limit)
         finally:
             trace.pop()
-        return _Entry(compiled, out_structure, static, why, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        return _Entry(compiled, out_structure, static, given, why, seconds)
 
-    def _why(self, structure: Any, keys: list[Any]) -> str:
+    def _why(self, structure: Any, keys: list[Any], given: list[str]) -> str:
         if not self._entries:
             return "first call"
-        old_structure, old_keys = next(reversed(self._entries))
+        (old_structure, old_keys), last = next(reversed(self._entries.items()))
         if old_structure != structure:
             why = "the arguments have another structure"
         else:
+            places = self._places(structure)
             changes = [
-                f"argument {i}: {new} (was {old})"
+                f"argument {places[i]}: {given[i]} (was {last.given[i]})"
                 for i, (old, new) in enumerate(zip(old_keys, keys, strict=True))
                 if old != new
             ]
@@ -159,6 +179,19 @@ class CompiledFunction:
                 stacklevel=6,
             )
         return why
+
+    def _places(self, structure: Any) -> list[str]:
+        """The name of the argument that each leaf belongs to, and where it is in there."""
+        code = getattr(self._fn, "__code__", None)
+        names = code.co_varnames[: code.co_argcount] if code else ()
+        names = names[1:] if getattr(self._fn, "__self__", None) is not None else names
+        args, kwargs = structure[2]
+        places = []
+        for i, child in enumerate(args[2]):
+            places += _tree.places(child, repr(names[i]) if i < len(names) else str(i))
+        for key, child in zip(kwargs[1], kwargs[2], strict=True):
+            places += _tree.places(child, repr(key))
+        return places
 
     # --- Looking inside ---------------------------------------------------------------------------
 
@@ -193,7 +226,10 @@ class CompiledFunction:
         return {}
 
     def explain(self, runs: int = 20) -> str:
-        """What was traced and why, the graph, the plan, the median cost of each node in `runs`."""
+        """What was traced and why, the graph, the plan, the median cost of each node in `runs`.
+
+        Of more than three traces only the latest is shown in full.
+        """
         lines = [f"{self.name}: {self.num_traces} trace(s), {self.num_specialisations} plan(s)"]
         for number, entry in enumerate(self._entries.values()):
             c = entry.compiled
@@ -201,6 +237,8 @@ class CompiledFunction:
                 f"trace {number}: {entry.why}; {c.num_nodes} nodes, "
                 f"{entry.seconds * 1e3:.1f} ms, {c.calls} call(s)"
             )
+            if _MANY < self.num_traces != number + 1:
+                continue
             for sizes, why, seconds, calls, steps in c.specialisations():
                 lines.append(
                     f"  plan {sizes or 'static'}: {why}; {steps} steps, {seconds * 1e3:.1f} ms, "
@@ -222,6 +260,14 @@ class CompiledFunction:
             lines.append("  plan:")
             lines += ["    " + text for text in c.plan_text(sizes).splitlines()]
         return "\n".join(lines)
+
+
+def _sizes_text(shape: tuple[Any, ...]) -> str:
+    return f"[{', '.join(str(d) for d in shape)}]"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_array(value: Any) -> bool:

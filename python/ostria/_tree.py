@@ -50,6 +50,27 @@ def _flatten_into(tree: Any, leaves: list[Any]) -> _Structure:
     return LEAF
 
 
+def places(structure: _Structure, outer: str = "") -> list[str]:
+    """How Python reaches each leaf: `['a'][0]`, `.field`; in the order of `flatten`."""
+    kind = structure[0]
+    if kind == "leaf":
+        return [outer]
+    if kind == "none":
+        return []
+    if kind == "dict":
+        steps = [f"[{key!r}]" for key in structure[1]]
+    else:
+        fields = getattr(structure[1], "_fields", None)
+        steps = (
+            [f".{f}" for f in fields] if fields else [f"[{i}]" for i in range(len(structure[2]))]
+        )
+    return [
+        place
+        for step, child in zip(steps, structure[2], strict=True)
+        for place in places(child, outer + step)
+    ]
+
+
 def unflatten(structure: _Structure, leaves: list[Any]) -> Any:
     """The inverse of `flatten`."""
     iterator = iter(leaves)

@@ -201,8 +201,8 @@ def test_explain_tells_why_it_was_traced_again() -> None:
     text = f.explain()
     assert text.startswith("doubling: 3 trace(s), 3 plan(s)\n")
     assert "trace 0: first call" in text
-    assert "trace 1: argument 0: ('float32', (3, 3)) (was ('float32', (2, 3)))" in text
-    assert "trace 2: argument 0: ('float64', (3, 3)) (was ('float32', (3, 3)))" in text
+    assert "trace 1: argument 'x': float32[3, 3] (was float32[2, 3])" in text
+    assert "trace 2: argument 'x': float64[3, 3] (was float32[3, 3])" in text
 
 
 def test_explain_shows_graph_plan_and_cost() -> None:
