@@ -68,10 +68,17 @@ def to_native(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """C-contiguous, native-endian arrays; pairs (uint16 array, "bfloat16") pass through."""
     import numpy as np
 
+    from ostria import _native
+
     out: dict[str, Any] = {}
     for name, value in tensors.items():
         if isinstance(value, tuple):
             out[name] = value
+            continue
+        if isinstance(value, (_native.Tensor, _native.Variable)) and (
+            value.dtype == _native.bfloat16
+        ):
+            out[name] = bfloat16_pair(value)
             continue
         array = np.asarray(value, order="C")  # unlike ascontiguousarray, keeps rank 0
         if array.dtype.name == "bfloat16":  # ml_dtypes
@@ -79,6 +86,17 @@ def to_native(tensors: Mapping[str, Any]) -> dict[str, Any]:
         else:
             out[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
     return out
+
+
+def bfloat16_pair(x: Any) -> tuple[np.ndarray, str]:
+    """(bits, "bfloat16") of a bfloat16 Tensor or Variable, NaN payloads included."""
+    import numpy as np
+
+    from ostria import _native
+
+    # Widening to float32 is exact, and its upper half are the bits.
+    wide = _native.ops.cast(x, _native.float32).numpy()
+    return np.asarray(wide.view(np.uint32) >> 16, np.uint16), "bfloat16"
 
 
 def from_native(

@@ -24,7 +24,8 @@ def save_tensors(
     Args:
         path: the file.
         tensors: name to array of bool, integer or float dtype and any shape of rank 0 to 8;
-            bfloat16 as an ml_dtypes array or as a pair (uint16 array, "bfloat16").
+            tensors and Variables too; bfloat16 as a tensor, an ml_dtypes array or a pair
+            (uint16 array, "bfloat16").
         metadata: text for the header.
 
     Raises:

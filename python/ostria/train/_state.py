@@ -17,6 +17,7 @@ import numpy as np
 
 from ostria import _native
 from ostria._errors import at_line
+from ostria.io._bridge import bfloat16_pair
 
 STEP_KEY = "global_step"  # TensorFlow's name; a tensor of the checkpoint like the others
 
@@ -135,9 +136,7 @@ def assign(variables: Mapping[str, Any], checkpoint: Any, *, warn_unused: bool) 
 def _to_host(variable: Any) -> Any:
     if variable.dtype != _native.bfloat16:
         return variable.numpy()
-    # NumPy has no bfloat16; widening to float32 is exact, and its upper half are the bits.
-    wide = _native.ops.cast(variable.value(), _native.float32).numpy()
-    return ((wide.view(np.uint32) >> 16).astype(np.uint16), "bfloat16")
+    return bfloat16_pair(variable)
 
 
 def _from_host(array: Any, dtype: Any) -> Any:
