@@ -7,6 +7,7 @@ threshold are the sums above it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from ostria.metrics._metric import Metric, divide, example_weights
 _ops = _native.ops
 _F64 = _native.float64
 _EPSILON = 1e-7  # Keras's: the outer thresholds lie this far outside [0, 1]
+_ROUNDING = 1e-5  # how far a softmax may miss [0, 1]
 _CURVES = ("ROC", "PR")
 _METHODS = ("interpolation", "minoring", "majoring")
 
@@ -36,10 +38,13 @@ class AUC(Metric):
         thresholds: inner thresholds to use instead; 0 and 1 are added.
         from_logits: y_pred are logits.
 
-    y_true holds 0 or 1, y_pred scores in [0, 1], both of one shape.
+    y_true holds 0 or 1, y_pred scores in [0, 1], both of one shape. A compiled step cannot refuse
+    NaN or a score outside [0, 1]; the result is NaN from then on, until `reset_state`. What weighs
+    0 may have any score.
 
     Raises:
-        ValueError: an unknown curve or method, fewer than two thresholds, or some outside [0, 1].
+        ValueError: an unknown curve or method, fewer than two thresholds, or some outside [0, 1];
+            from `update_state` outside traces, NaN or a score outside [0, 1].
     """
 
     def __init__(
@@ -88,11 +93,16 @@ class AUC(Metric):
         if self.from_logits:
             y_pred = _ops.sigmoid(y_pred)
         weights = example_weights(self.name, sample_weight, truth)
+        fits = _ops.logical_and(y_pred >= -_ROUNDING, y_pred <= 1.0 + _ROUNDING)
+        fits = _ops.logical_or(fits, _ops.equal(weights, 0.0))
+        self._require(fits, y_pred)
         limits = np.asarray(self.thresholds)
-        above = F.expand_dims(F.cast(y_pred, _F64), axis=-1) > limits
+        score = _ops.clip(F.cast(y_pred, _F64), 0.0, 1.0)
+        above = F.expand_dims(score, axis=-1) > limits
         place = _ops.sum(above, -1, False)  # how many thresholds lie below the score
+        positive = _ops.where(fits, weights * truth, math.nan)
         zeros = _ops.full(shape=self.positives.shape, dtype=_F64, value=0.0)
-        self._add(self.positives, _ops.scatter_add(zeros, place, weights * truth))
+        self._add(self.positives, _ops.scatter_add(zeros, place, positive))
         self._add(self.negatives, _ops.scatter_add(zeros, place, weights * (1.0 - truth)))
 
     def result(self) -> Any:
@@ -113,6 +123,24 @@ class AUC(Metric):
         else:
             height = (left + right) * 0.5
         return _ops.sum((x[:-1] - x[1:]) * height)
+
+    def _require(self, fits: Any, y_pred: Any) -> None:
+        if fits.is_traced:
+            return
+        bad = np.argwhere(~fits.numpy())
+        if not bad.size:
+            return
+        place = ", ".join(str(i) for i in bad[0])
+        remedy = "mend the model or the input, or give such examples sample_weight 0"
+        if not self.from_logits:
+            remedy = "for logits use from_logits=True or ost.sigmoid; " + remedy
+        value = y_pred.numpy()[tuple(bad[0])].item()
+        raise ValueError(
+            at_line(
+                f"{self.name}: y_pred[{place}] is {value}, but scores are numbers in [0, 1]; "
+                f"{remedy}"
+            )
+        )
 
     def _above(self, weights: Any) -> Any:
         """Sum of the weights that lie above each threshold."""
