@@ -3,21 +3,32 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
+LIMIT = 0.1  # seconds
 
-def run(code: str) -> tuple[float, str]:
-    begin = time.perf_counter()
+
+def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return time.perf_counter() - begin, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def cpu_seconds(code: str) -> float:
+    """User and system time of a Python that runs `code`."""
+    # NumPy's BLAS starts a thread per core, whose waiting would count as work.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    child = os.posix_spawn(sys.executable, [sys.executable, "-c", code], environment)
+    _, status, usage = os.wait4(child, 0)
+    assert status == 0, f"python -c {code!r} ended with status {status}"
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_import_prints_nothing() -> None:
-    assert run("import ostria")[1] == ""
+    assert run("import ostria") == ""
 
 
 def test_import_brings_no_package_but_numpy() -> None:
@@ -26,21 +37,25 @@ def test_import_brings_no_package_but_numpy() -> None:
         "print(sorted({m.split('.')[0] for m in set(sys.modules) - before} "
         "- set(sys.stdlib_module_names)))"
     )
-    assert run(code)[1].strip() == "['ostria']"
+    assert run(code).strip() == "['ostria']"
 
 
 def test_import_leaves_the_large_parts_for_later() -> None:
     late = ("nn", "optim", "losses", "metrics", "data", "estimator", "train", "diagnose")
     code = f"import sys, ostria; print([m for m in {late} if 'ostria.' + m in sys.modules])"
-    assert run(code)[1].strip() == "[]"
-    assert "Dense" in run("import ostria; print(ostria.nn.Dense)")[1]
+    assert run(code).strip() == "[]"
+    assert "Dense" in run("import ostria; print(ostria.nn.Dense)")
 
 
-def test_import_takes_a_tenth_of_a_second_over_numpy() -> None:
-    # Best of five: 15 ms where nothing else runs. Three times the budget, for a busy machine.
-    bare = min(run("import numpy")[0] for _ in range(5))
-    ours = min(run("import numpy, ostria")[0] for _ in range(5))
-    assert ours - bare < 0.3, f"import ostria takes {ours - bare:.3f} s over NumPy; 0.1 is promised"
+def test_import_takes_a_tenth_of_a_second_over_bare_python() -> None:
+    # Processor time with NumPy's import; the best of several, since a busy neighbour slows all.
+    bare = min(cpu_seconds("pass") for _ in range(5))
+    ours = cpu_seconds("import ostria")
+    for _ in range(20):
+        if ours - bare < LIMIT:
+            break
+        ours = min(ours, cpu_seconds("import ostria"))
+    assert ours - bare < LIMIT, f"import ostria takes {ours - bare:.3f} s of processor time"
 
 
 def test_an_unknown_attribute_is_named() -> None:
