@@ -42,12 +42,36 @@ def test_every_file(texts: dict[str, str]) -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def rooms(texts: dict[str, str]) -> set[str]:
+    """The folders of `csrc` and `python/ostria`, and whatever docs/architecture.md calls a room."""
+    found = {"kernels", "benchmarks", "examples", "cmake", "docs"}
+    for path in texts:
+        if match := re.match(r"((?:csrc|python/ostria)/[^/]+)/", path):
+            found.add(match[1])
+    for line in texts["docs/architecture.md"].splitlines():
+        if line.startswith("| `"):  # | `csrc/io`, `csrc/data` | ... |
+            found |= set(re.findall("`([^`]+)`", line.split("|")[1]))
+        elif match := re.fullmatch(r"  \w+\[([\w/]+)\]", line):  # backend_cpu[backend/cpu]
+            found.add(match[1] if match[1] == "kernels" else f"csrc/{match[1]}")
+    return found
+
+
 def test_every_room_has_a_readme(texts: dict[str, str]) -> None:
-    rooms = {"/".join(p.split("/")[:2]) for p in texts if re.match(r"csrc/[^/]+/", p)}
-    others = ("kernels", "benchmarks", "examples", "cmake")
-    rooms |= {p.split("/")[0] for p in texts if p.split("/")[0] in others}
-    missing = sorted(room for room in rooms if f"{room}/README.md" not in texts)
+    missing = sorted(room for room in rooms(texts) if f"{room}/README.md" not in texts)
     assert not missing, f"these folders lack a README.md of at most 15 lines: {missing}"
+
+
+def test_rooms_are_those_of_the_table_and_of_the_picture(texts: dict[str, str]) -> None:
+    assert rooms(texts) >= {
+        "python/ostria",
+        "python/ostria/nn",
+        "csrc/backend/cpu",
+        "csrc/backend/null",
+        "csrc/passes",
+        "kernels",
+    }
+    page = {"docs/architecture.md": "| `csrc/a`, `b` | `c` |\n  x_y[x/y]\n  x_y --> z\n"}
+    assert rooms(page) - rooms({"docs/architecture.md": ""}) == {"csrc/a", "b", "csrc/x/y"}
 
 
 @pytest.mark.parametrize(
