@@ -70,6 +70,12 @@ def getitem(x: Any, index: Any) -> Any:
     """
     x = astensor(x)
     items = [_item(i) for i in (index if isinstance(index, tuple) else (index,))]
+    if builtins.sum(isinstance(i, _native.Tensor) for i in items) > 1:
+        raise TypeError(
+            at_line(
+                "indexing: several index arrays at once are not supported; use ost.gather per axis"
+            )
+        )
     given = builtins.sum(_axes_of(i) for i in items)
     if given > x.ndim and not (len(items) == 1 and _is_mask(items[0])):
         raise IndexError(
@@ -128,12 +134,6 @@ def getitem(x: Any, index: Any) -> Any:
                 )
             )
         axis += covers
-    if len(gathers) > 1:
-        raise TypeError(
-            at_line(
-                "indexing: several index arrays at once are not supported; use ost.gather per axis"
-            )
-        )
     if (
         any(s != 0 for s in start)
         or any(s != _OPEN_STOP for s in stop)
@@ -152,9 +152,11 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 def _item(item: Any) -> Any:
-    """An index, arrays as tensors."""
+    """An index, arrays as tensors; an empty list selects nothing."""
     if isinstance(item, _native.Variable):
         return item.value()
+    if isinstance(item, list) and not item:
+        return asarray(np.zeros(0, np.int64))
     return asarray(item) if isinstance(item, (list, np.ndarray)) else item
 
 
@@ -195,11 +197,11 @@ def _positions(x: Any, mask: Any, axis: int) -> Any:
         )
     covered = tuple(x.shape[axis : axis + mask.ndim])
     if mask.ndim == 0 or tuple(mask.shape) != covered:
-        axes = (
-            f"axis {axis} of size {x.shape[axis]}"
-            if mask.ndim == 1 and covered
-            else (f"axes {axis}..{axis + mask.ndim - 1} of a tensor of shape {list(x.shape)}")
-        )
+        axes = f"axes {axis}..{axis + mask.ndim - 1} of a tensor of shape {list(x.shape)}"
+        if mask.ndim == 0:
+            axes = f"a tensor of shape {list(x.shape)}"
+        elif mask.ndim == 1 and covered:
+            axes = f"axis {axis} of size {x.shape[axis]}"
         raise IndexError(
             at_line(
                 f"indexing: a mask of shape {list(mask.shape)} does not fit {axes}; give one "

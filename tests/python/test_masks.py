@@ -35,6 +35,7 @@ mistake = Mistakes()
         (PICK % 2, None),
         (slice(None), PICK, None, slice(1, None)),
         [True, False],
+        [],
     ],
     ids=str,
 )
@@ -86,6 +87,23 @@ def mask_of_other_axes() -> None:
 )
 def mask_of_too_many_axes() -> None:
     cube()[DATA[..., None] > 5]  # <-
+
+
+@mistake(
+    IndexError,
+    "indexing: a mask of shape [] does not fit a tensor of shape [2, 3, 4]; give one value for "
+    "each place of the axes it covers {line}",
+)
+def mask_of_rank_0() -> None:
+    cube()[np.array(True)]  # <-
+
+
+@mistake(
+    TypeError,
+    "indexing: several index arrays at once are not supported; use ost.gather per axis {line}",
+)
+def two_masks() -> None:
+    cube()[DATA > 5, DATA > 5]  # <-
 
 
 @mistake(IndexError, "indexing: 4 indices for a tensor of rank 3 (shape [2, 3, 4]) {line}")
