@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The path of the module whose code is running: names variables and random streams.
+"""The modules whose code is running: their path names variables and random streams.
 
 `Sharing` lets a function that makes its modules anew each time it is traced get the same Variables.
 """
@@ -18,15 +18,26 @@ def path() -> str:
     return "/".join(getattr(_local, "parts", ()))
 
 
-class scope:
-    """Context manager that appends a name to the path."""
+def callers() -> tuple[Any, ...]:
+    """The modules whose calls are running, outermost first."""
+    return getattr(_local, "callers", ())
 
-    def __init__(self, name: str):
-        self._name = name
+
+def training() -> bool:
+    """What the running call of a module was told; False outside modules."""
+    return getattr(_local, "training", False)
+
+
+class scope:
+    """Context manager around a call of `module`: appends `name` to the path."""
+
+    def __init__(self, name: str, module: Any, training: bool):
+        self._name, self._module, self._training = name, module, training
 
     def __enter__(self) -> None:
-        self._outer = getattr(_local, "parts", ())
-        _local.parts = (*self._outer, self._name) if self._name else self._outer
+        self._outer = outer = (getattr(_local, "parts", ()), callers(), training())
+        _local.parts = (*outer[0], self._name) if self._name else outer[0]
+        _local.callers, _local.training = (*outer[1], self._module), self._training
 
     def __exit__(
         self,
@@ -34,7 +45,7 @@ class scope:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _local.parts = self._outer
+        _local.parts, _local.callers, _local.training = self._outer
 
 
 class Sharing:

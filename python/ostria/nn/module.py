@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
+from ostria import _functions as F
 from ostria import _native, _scope, _tree
 from ostria._errors import at_line, name_layer
 from ostria.nn import initializers
@@ -17,6 +18,9 @@ def snake_case(name: str) -> str:
     """`Conv2D` is `conv2d`, `LayerNormalization` is `layer_normalization`: Keras's names."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+_CONTAINERS = (list, tuple, dict)
 
 
 class InputType(NamedTuple):
@@ -30,9 +34,10 @@ class Module:
     """Base of layers and models. Subclasses define `call(self, x, …)`, perhaps `build(self,
     shape)`.
 
-    Attributes that are Modules, or lists and tuples of them, are children; Variables are weights.
-    The name of a weight is its path, `encoder/dense_1/kernel`: the attribute names from the root,
-    which is what checkpoints use. `training=` is passed on to every `call` that takes it.
+    Attributes that are Modules are children, Variables are weights; so are those in lists, tuples
+    and dicts, nested ones too. The name of a weight is its path, `encoder/blocks_1/kernel`: the
+    attribute names from the root, with the places in containers, which is what checkpoints use.
+    `training=` holds for all modules called within, and is handed to every `call` that takes it.
     """
 
     _takes_training: ClassVar[bool] = False
@@ -62,10 +67,25 @@ class Module:
     def build(self, *args: Any, **kwargs: Any) -> None:
         """Makes the weights for inputs of these shapes; called once, before the first `call`."""
 
-    def __call__(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """The result of `call`, after `build` the first time.
+
+        Args:
+            args: given to `call`.
+            training: whether this is a step of training; None: as the module that calls this one,
+                False outside modules.
+            kwargs: given to `call`.
+        """
+        if training is None:
+            training = _scope.training()
+        if not self._scope_name:
+            for caller in reversed(_scope.callers()):
+                caller._name_children()
+                if self._scope_name:
+                    break
         sharing = _scope.sharing()
         name = sharing.name_root(self) if sharing and not _scope.path() else self._scope_name
-        with _scope.scope(name):
+        with _scope.scope(name, self, training):
             try:
                 if not self.built:
                     self._path = _scope.path()
@@ -87,22 +107,44 @@ class Module:
     # --- The tree ---------------------------------------------------------------------------------
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if isinstance(value, Module):
-            if not value._scope_name:
-                value._scope_name = key
-        elif isinstance(value, (list, tuple)):
-            for i, item in enumerate(value):
-                if isinstance(item, Module) and not item._scope_name:
-                    item._scope_name = f"{key}_{i}"
         object.__setattr__(self, key, value)
+        if isinstance(value, (Module, *_CONTAINERS)):
+            self._name_children()
+
+    def _leaves(self) -> Iterator[tuple[str, Any]]:
+        """(name, value) of all attributes; of a container's items instead of the container."""
+        seen: set[int] = set()  # a container may hold itself
+
+        def walk(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+            if not isinstance(value, _CONTAINERS):
+                yield name, value
+            elif id(value) not in seen:
+                seen.add(id(value))
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                for key, item in items:
+                    yield from walk(f"{name}_{key}", item)
+
+        for key, value in self.__dict__.items():
+            yield from walk(key, value)
+
+    def _name_children(self) -> None:
+        """Names the children that have no name yet: lists grow after they were assigned."""
+        children = [(name, leaf) for name, leaf in self._leaves() if isinstance(leaf, Module)]
+        taken = {child._scope_name for _, child in children}
+        for name, child in children:
+            if not child._scope_name:
+                base, number = name.replace("/", "_"), 0
+                name = base
+                while name in taken:
+                    number += 1
+                    name = f"{base}_{number}"
+                taken.add(name)
+                child._scope_name = name
 
     def children(self) -> Iterator[Module]:
         """Modules directly below, in the order they were assigned."""
-        for value in self.__dict__.values():
-            if isinstance(value, Module):
-                yield value
-            elif isinstance(value, (list, tuple)):
-                yield from (item for item in value if isinstance(item, Module))
+        self._name_children()
+        return (leaf for _, leaf in self._leaves() if isinstance(leaf, Module))
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it, parents first; a shared module once."""
@@ -123,7 +165,7 @@ class Module:
         """All Variables of the tree, in order of creation."""
         found = {}
         for module in self.modules():
-            for value in module.__dict__.values():
+            for _, value in module._leaves():
                 if isinstance(value, _native.Variable):
                     found[value.id] = value
         return [found[i] for i in sorted(found)]
@@ -155,7 +197,8 @@ class Module:
         """Makes a Variable below this module's path; seed and path alone fix its first value.
 
         Raises:
-            ValueError: a size is not known (a symbolic dimension), or the name is taken.
+            ValueError: a size is not known (a symbolic dimension), or the name is taken: here, or
+                in another module that the function being traced calls for the first time.
         """
         for size in shape:
             if not isinstance(size, int):
@@ -174,10 +217,21 @@ class Module:
         sharing = _scope.sharing()
         if sharing is not None and path in sharing.variables:
             return _same(self.name, sharing.variables[path], shape, dtype)
+        trace = _native.current_trace()
+        if trace is not None and path in trace.scratch.setdefault("weights", set()):
+            raise ValueError(
+                at_line(
+                    f"{self.name}: this function made another weight '{path}', of another module, "
+                    "and with one name both would start alike and be one in checkpoints; make both "
+                    "modules attributes of one parent, so that their paths differ"
+                )
+            )
         init = initializers.get(initializer)
         variable = _native.Variable(init(shape, dtype, path), name=path, trainable=trainable)
         if sharing is not None:
             sharing.variables[path] = variable
+        if trace is not None:
+            trace.scratch["weights"].add(path)
         return variable
 
     def add_loss(self, loss: Callable[[], Any]) -> None:
@@ -207,7 +261,7 @@ class Module:
         return state
 
     def load_state_dict(self, values: dict[str, Any], *, strict: bool = True) -> None:
-        """Copies arrays into the Variables of the same names.
+        """Copies arrays into the Variables of the same names: all of them or, on an error, none.
 
         Raises:
             ValueError: names are missing or left over (with `strict`), or a shape or dtype differs.
@@ -222,8 +276,13 @@ class Module:
                     f"{extra or 'nothing'}; use strict=False to load what fits"
                 )
             )
-        for name in set(state) & set(values):
-            state[name].assign(values[name])
+        fitting = {name: values[name] for name in state if name in values}
+        for name, value in fitting.items():
+            if not hasattr(value, "shape"):
+                fitting[name] = value = F.asarray(value, dtype=state[name].dtype)
+            _check_fits(self.name, state[name], value)
+        for name, value in fitting.items():
+            state[name].assign(value)
 
     def summary(
         self,
@@ -306,6 +365,18 @@ def _types_of(args: Any, kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
         else leaf
         for leaf in leaves
     ], structure
+
+
+def _check_fits(module: str, variable: Any, value: Any) -> None:
+    dtype, shape = _native.dtype(value.dtype), list(value.shape)
+    if dtype != variable.dtype or shape != list(variable.shape):
+        raise ValueError(
+            at_line(
+                f"{module}: '{variable.name}' is {variable.dtype}{list(variable.shape)}, but "
+                f"{dtype}{shape} in the state, so nothing was loaded; give values of the model "
+                "that the state is for"
+            )
+        )
 
 
 def _same(module: str, variable: Any, shape: tuple[int, ...], dtype: Any) -> Any:

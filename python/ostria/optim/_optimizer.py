@@ -200,8 +200,8 @@ class Optimizer:
             still refuse it.
 
         Raises:
-            ValueError: the lengths differ, a variable occurs twice, a gradient is missing or of
-                another shape or dtype.
+            ValueError: the lengths differ, a variable or a name occurs twice, a gradient is missing
+                or of another shape or dtype.
         """
         variables, grads = list(variables), list(grads)
         self._check(grads, variables)
@@ -267,6 +267,16 @@ class Optimizer:
             self._check_variable(v)
         if len({v.id for v in variables}) < len(variables):
             raise ValueError(at_line(f"{kind}: a variable occurs twice; give each once"))
+        names = [v.name for v in variables]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(
+                at_line(
+                    f"{kind}: two variables are named '{twice}', so they would start alike and be "
+                    "one in checkpoints; make their modules attributes of one parent, so that "
+                    "their paths differ"
+                )
+            )
         for i, (g, v) in enumerate(zip(grads, variables, strict=True)):
             if g is None:
                 raise ValueError(at_line(f"{kind}: variable '{v.name}' has no gradient (None)"))
