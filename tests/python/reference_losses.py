@@ -22,7 +22,7 @@ def reduce(losses, weight=None, reduction="sum_over_batch_size"):
     if reduction == "mean_with_sample_weight":
         total = losses.size if weight is None else np.broadcast_to(weight, losses.shape).sum()
     else:
-        assert reduction == "sum_over_batch_size", reduction
+        assert reduction in ("sum_over_batch_size", "mean"), reduction
         total = losses.size
     return weighted.sum() / total if total else 0.0
 

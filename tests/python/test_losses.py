@@ -134,7 +134,7 @@ def test_rank_one_holds_one_value_per_example():
 
 
 @pytest.mark.parametrize(
-    "reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight", "none"]
+    "reduction", ["sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none"]
 )
 @pytest.mark.parametrize("weight", [None, np.float32(2.0), np.arange(N), RNG.random(N)])
 def test_reductions_and_weights_are_keras(reduction, weight):
@@ -261,7 +261,8 @@ ERRORS = [
         lambda: losses.MeanSquaredError(reduction="sum_over_batchsize"),
         ValueError,
         "MeanSquaredError: reduction 'sum_over_batchsize' is not known; did you mean "
-        "'sum_over_batch_size'? Accepted: sum_over_batch_size, sum, mean_with_sample_weight, none.",
+        "'sum_over_batch_size'? Accepted: sum_over_batch_size, sum, mean, mean_with_sample_weight, "
+        "none.",
     ),
     (
         lambda: losses.BinaryCrossentropy(logits=True),

@@ -10,7 +10,7 @@ from ostria._errors import at_line
 from ostria.losses import _functions
 
 _ops = _native.ops
-REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight", "none")
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none")
 
 
 def reduce(
@@ -26,7 +26,8 @@ def reduce(
         losses: floats, [N, …].
         sample_weight: None, a scalar, or the shape of the leading axes of `losses`.
         reduction: 'sum_over_batch_size' divides the weighted sum by the number of losses, whatever
-            the weights; 'mean_with_sample_weight' by the sum of weights; 'sum'; 'none' or None.
+            the weights, and so does 'mean'; 'mean_with_sample_weight' by the sum of weights;
+            'sum'; 'none' or None.
         name: what messages call it.
 
     Returns:

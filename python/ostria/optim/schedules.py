@@ -57,20 +57,42 @@ class ExponentialDecay(Schedule):
 
 
 @_keywords.checked_init
-class PiecewiseConstant(Schedule):
+class InverseTimeDecay(Schedule):
+    """initial_learning_rate / (1 + decay_rate * step / decay_steps); whole with `staircase`."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+    ):
+        _check_steps("InverseTimeDecay", "decay_steps", decay_steps)
+        self.initial_learning_rate, self.decay_rate = initial_learning_rate, decay_rate
+        self.decay_steps, self.staircase = decay_steps, staircase
+
+    def rate(self, step: Any) -> Any:
+        time = step / float(self.decay_steps)
+        if self.staircase:
+            time = _ops.floor(time)
+        return float(self.initial_learning_rate) / (1.0 + float(self.decay_rate) * time)
+
+
+@_keywords.checked_init
+class PiecewiseConstantDecay(Schedule):
     """values[i] up to and including step boundaries[i], the last value afterwards."""
 
     def __init__(self, boundaries: Sequence[int], values: Sequence[float]):
         if len(values) != len(boundaries) + 1:
             raise ValueError(
                 at_line(
-                    f"PiecewiseConstant: {len(boundaries)} boundaries need {len(boundaries) + 1} "
-                    f"values, but {len(values)} were given"
+                    f"PiecewiseConstantDecay: {len(boundaries)} boundaries need "
+                    f"{len(boundaries) + 1} values, but {len(values)} were given"
                 )
             )
         if list(boundaries) != sorted(set(boundaries)):
             raise ValueError(
-                at_line(f"PiecewiseConstant: boundaries {list(boundaries)} must increase")
+                at_line(f"PiecewiseConstantDecay: boundaries {list(boundaries)} must increase")
             )
         self.boundaries, self.values = list(boundaries), list(values)
 
