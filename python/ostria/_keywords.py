@@ -16,6 +16,13 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 
+# Keywords of Keras that nothing here takes, and what holds instead.
+_ABSENT = {
+    "data_format": "images are NHWC, 'channels_last'; bring others there with ost.transpose",
+    "input_shape": "shapes are taken from the first call",
+    "input_dim": "sizes are taken from the first call",
+}
+
 
 def closest_keyword(word: str, accepted: Iterable[str]) -> str | None:
     """Returns the accepted word that ``word`` most likely stands for, or None.
@@ -32,7 +39,7 @@ def closest_keyword(word: str, accepted: Iterable[str]) -> str | None:
     initials = [n for n in names if "_" in n and "".join(p[:1] for p in n.split("_")) == word]
     if len(initials) == 1:
         return initials[0]
-    near = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.7)
     return plain[near[0]] if near else None
 
 
@@ -49,6 +56,9 @@ def check_keywords(fn_name: str, given: Iterable[str], accepted: Iterable[str]) 
         return
     parts = []
     for word in unknown:
+        if word in _ABSENT:
+            parts.append(f"unknown keyword {word!r}: {_ABSENT[word]}.")
+            continue
         guess = closest_keyword(word, names)
         parts.append(f"unknown keyword {word!r}" + (f"; did you mean {guess!r}?" if guess else "."))
     listing = "Accepted: " + ", ".join(names) + "." if names else "It takes no keywords."
@@ -87,6 +97,6 @@ def _plain(word: str) -> str:
 
 def _keyword_names(fn: Callable[..., object]) -> tuple[str, ...]:
     # Not inspect.signature: importing inspect would cost every program milliseconds.
-    code = fn.__code__
+    code = getattr(fn, "__wrapped__", fn).__code__  # a constructor inherited from a checked class
     names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
     return tuple(name for name in names if name not in ("self", "cls"))

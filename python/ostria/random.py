@@ -38,8 +38,15 @@ class Generator:
 
     def __init__(self, seed: int = 0, *, name: str = "generator"):
         self._state = _native.Variable(
-            np.array([_check_seed(seed), 0], np.int64), name=name, trainable=False
+            np.array([check_seed(seed), 0], np.int64), name=name, trainable=False
         )
+
+    @classmethod
+    def around(cls, variable: Any) -> Generator:
+        """The generator whose state is `variable`, int64 [seed, step], made elsewhere."""
+        generator = cls.__new__(cls)
+        generator._state = variable
+        return generator
 
     @property
     def variable(self) -> Any:
@@ -48,7 +55,7 @@ class Generator:
 
     def seed(self, seed: int) -> None:
         """Starts over from `seed`."""
-        self._state.assign(np.array([_check_seed(seed), 0], np.int64))
+        self._state.assign(np.array([check_seed(seed), 0], np.int64))
 
     def _draw(self) -> tuple[Any, int]:
         """(key, stream) of the next draw; books the step that follows."""
@@ -72,7 +79,12 @@ class Generator:
         self._state._assign_always(self._state.value() + np.array([0, 1], np.int64))
 
 
-def _check_seed(seed: int) -> int:
+def check_seed(seed: int) -> int:
+    """`seed` as an int.
+
+    Raises:
+        ValueError: it is none, or out of range.
+    """
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise ValueError(
             at_line(f"seed: {seed!r} is not accepted; give an integer from 0 to 2**63 - 1")

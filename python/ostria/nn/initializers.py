@@ -10,7 +10,7 @@ from typing import Any
 from ostria import _native, random
 from ostria._checks import is_number
 from ostria._errors import at_line
-from ostria._keywords import closest_keyword
+from ostria._keywords import checked_init, closest_keyword
 
 __all__ = [
     "Constant",
@@ -27,8 +27,10 @@ _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = ("uniform", "truncated_normal")
 
 
-def _key() -> Any:
+def _key(seed: int | None) -> Any:
     state = random.default_generator().variable.numpy().copy()
+    if seed is not None:
+        state[0] = seed
     state[1] = 0  # step 0: later draws do not change how a weight starts
     return state
 
@@ -56,6 +58,7 @@ class Initializer:
         raise NotImplementedError
 
 
+@checked_init
 class Constant(Initializer):
     """Every element `value`."""
 
@@ -66,69 +69,112 @@ class Constant(Initializer):
         return _ops.full(shape=shape, dtype=_native.dtype(dtype), value=float(self.value))
 
 
-class RandomUniform(Initializer):
-    """Uniform in [low, high); Keras's defaults."""
+@checked_init
+class Zeros(Constant):
+    """Every element 0."""
 
-    def __init__(self, low: float = -0.05, high: float = 0.05):
-        self.low, self.high = low, high
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
-        return _uniform(shape, dtype, path, self.low, self.high)
+    def __init__(self) -> None:
+        super().__init__(0.0)
 
 
-class RandomNormal(Initializer):
-    """Normal; Keras's defaults."""
+@checked_init
+class Ones(Constant):
+    """Every element 1."""
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05):
-        self.mean, self.stddev = mean, stddev
+    def __init__(self) -> None:
+        super().__init__(1.0)
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
-        return _ops.random_normal(
-            _key(),
-            _zero(),
+
+class _Random(Initializer):
+    """Draws by the weight's path and `seed`; None: the seed of the default generator."""
+
+    def __init__(self, seed: int | None):
+        self.seed = None if seed is None else random.check_seed(seed)
+
+    def _draw(
+        self, op: Any, shape: tuple[int, ...], dtype: Any, path: str, **parameters: float
+    ) -> Any:
+        return op(
+            _key(self.seed),
+            _ops.full(shape=(), dtype=_native.int64, value=0.0),
             shape=shape,
             dtype=_native.dtype(dtype),
-            mean=self.mean,
-            stddev=self.stddev,
             stream=_stream(path),
+            **parameters,
         )
 
 
-class TruncatedNormal(Initializer):
+@checked_init
+class RandomUniform(_Random):
+    """Uniform in [minval, maxval)."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
+        super().__init__(seed)
+        self.minval, self.maxval = minval, maxval
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
+        limits = {"low": float(self.minval), "high": float(self.maxval)}
+        return self._draw(_ops.random_uniform, shape, dtype, path, **limits)
+
+
+@checked_init
+class RandomNormal(_Random):
+    """Normal with the given mean and standard deviation."""
+
+    _op = _ops.random_normal
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+        super().__init__(seed)
+        self.mean, self.stddev = mean, stddev
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
+        spread = {"mean": float(self.mean), "stddev": float(self.stddev)}
+        return self._draw(type(self)._op, shape, dtype, path, **spread)
+
+
+@checked_init
+class TruncatedNormal(RandomNormal):
     """Normal, redrawn outside two standard deviations."""
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05):
-        self.mean, self.stddev = mean, stddev
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
-        return _ops.truncated_normal(
-            _key(),
-            _zero(),
-            shape=shape,
-            dtype=_native.dtype(dtype),
-            mean=self.mean,
-            stddev=self.stddev,
-            stream=_stream(path),
-        )
+    _op = _ops.truncated_normal
 
 
-class VarianceScaling(Initializer):
-    """Keeps the variance of signals: Glorot, Bengio (2010), He et al. (2015), LeCun (1998)."""
+@checked_init
+class VarianceScaling(_Random):
+    """Keeps the variance of signals at scale / fan: uniform, or a normal cut at two deviations.
 
-    def __init__(self, scale: float, mode: str, distribution: str):
+    Args:
+        scale: 1 or, before a relu, 2.
+        mode: 'fan_in', 'fan_out' or 'fan_avg'.
+        distribution: 'truncated_normal' or 'uniform'.
+        seed: of the draw; None: that of the default generator.
+
+    Raises:
+        ValueError: a scale that is not positive, or an unknown mode or distribution.
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ):
+        super().__init__(seed)
+        kind = type(self).__name__
         if not is_number(scale) or not scale > 0:
             raise ValueError(
-                at_line(f"VarianceScaling: scale {scale!r} is not accepted; give a positive number")
+                at_line(f"{kind}: scale {scale!r} is not accepted; give a positive number")
             )
-        for what, given, accepted in (
+        for what, value, accepted in (
             ("mode", mode, _MODES),
             ("distribution", distribution, _DISTRIBUTIONS),
         ):
-            if given not in accepted:
-                guess = closest_keyword(str(given), accepted)
+            if value not in accepted:
+                guess = closest_keyword(str(value), accepted)
                 raise ValueError(
                     at_line(
-                        f"VarianceScaling: {what} {given!r} is not known"
+                        f"{kind}: {what} {value!r} is not known"
                         + (f"; did you mean {guess!r}?" if guess else ".")
                         + f" Accepted: {', '.join(accepted)}."
                     )
@@ -141,46 +187,82 @@ class VarianceScaling(Initializer):
         variance = self.scale / max(fan, 1.0)
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
-            return _uniform(shape, dtype, path, -limit, limit)
+            return RandomUniform(-limit, limit, self.seed)(shape, dtype, path)
         # 0.8796… is the deviation of a unit normal cut at two; dividing restores the variance.
-        return TruncatedNormal(0.0, math.sqrt(variance) / 0.87962566103423978)(shape, dtype, path)
+        stddev = math.sqrt(variance) / 0.87962566103423978
+        return TruncatedNormal(0.0, stddev, self.seed)(shape, dtype, path)
 
 
-def _zero() -> Any:
-    return _ops.full(shape=(), dtype=_native.int64, value=0.0)
+@checked_init
+class GlorotUniform(VarianceScaling):
+    """Uniform, variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
+
+    def __init__(self, seed: int | None = None):
+        super().__init__(1.0, "fan_avg", "uniform", seed)
 
 
-def _uniform(shape: tuple[int, ...], dtype: Any, path: str, low: float, high: float) -> Any:
-    return _ops.random_uniform(
-        _key(),
-        _zero(),
-        shape=shape,
-        dtype=_native.dtype(dtype),
-        low=low,
-        high=high,
-        stream=_stream(path),
-    )
+@checked_init
+class GlorotNormal(VarianceScaling):
+    """Truncated normal, variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
+
+    def __init__(self, seed: int | None = None):
+        super().__init__(1.0, "fan_avg", "truncated_normal", seed)
+
+
+@checked_init
+class HeUniform(VarianceScaling):
+    """Uniform, variance 2 / fan_in (He et al. 2015)."""
+
+    def __init__(self, seed: int | None = None):
+        super().__init__(2.0, "fan_in", "uniform", seed)
+
+
+@checked_init
+class HeNormal(VarianceScaling):
+    """Truncated normal, variance 2 / fan_in (He et al. 2015)."""
+
+    def __init__(self, seed: int | None = None):
+        super().__init__(2.0, "fan_in", "truncated_normal", seed)
+
+
+@checked_init
+class LecunUniform(VarianceScaling):
+    """Uniform, variance 1 / fan_in (LeCun et al. 1998)."""
+
+    def __init__(self, seed: int | None = None):
+        super().__init__(1.0, "fan_in", "uniform", seed)
+
+
+@checked_init
+class LecunNormal(VarianceScaling):
+    """Truncated normal, variance 1 / fan_in (LeCun et al. 1998)."""
+
+    def __init__(self, seed: int | None = None):
+        super().__init__(1.0, "fan_in", "truncated_normal", seed)
 
 
 _NAMED: dict[str, Callable[[], Initializer]] = {
-    "zeros": lambda: Constant(0.0),
-    "ones": lambda: Constant(1.0),
+    "zeros": Zeros,
+    "ones": Ones,
     "uniform": RandomUniform,
     "random_uniform": RandomUniform,
     "normal": RandomNormal,
     "random_normal": RandomNormal,
     "truncated_normal": TruncatedNormal,
-    "glorot_uniform": lambda: VarianceScaling(1.0, "fan_avg", "uniform"),
-    "glorot_normal": lambda: VarianceScaling(1.0, "fan_avg", "truncated_normal"),
-    "he_uniform": lambda: VarianceScaling(2.0, "fan_in", "uniform"),
-    "he_normal": lambda: VarianceScaling(2.0, "fan_in", "truncated_normal"),
-    "lecun_uniform": lambda: VarianceScaling(1.0, "fan_in", "uniform"),
-    "lecun_normal": lambda: VarianceScaling(1.0, "fan_in", "truncated_normal"),
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_uniform": HeUniform,
+    "he_normal": HeNormal,
+    "lecun_uniform": LecunUniform,
+    "lecun_normal": LecunNormal,
 }
 
 
 def get(initializer: Any) -> Callable[..., Any]:
-    """An initializer from a name, an object of this module, or a function (shape, dtype, path)."""
+    """An initializer from a name, a class or object of this module, or a function.
+
+    A function is given (shape, dtype, path) and returns the values.
+    """
     if isinstance(initializer, str):
         if initializer not in _NAMED:
             raise ValueError(
@@ -189,6 +271,8 @@ def get(initializer: Any) -> Callable[..., Any]:
                 )
             )
         return _NAMED[initializer]()
+    if isinstance(initializer, type) and issubclass(initializer, Initializer):
+        return initializer()
     if callable(initializer):
         return initializer
     raise TypeError(

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from ostria import _functions as F
 from ostria import _native, random
-from ostria._checks import is_number
+from ostria._checks import is_int, is_number
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import activations, initializers, regularizers
@@ -62,12 +65,13 @@ def resolve_padding(
     """(top, bottom, left, right) for 'valid', 'same' (as TensorFlow) or given numbers."""
     if isinstance(padding, (list, tuple)):
         return [int(p) for p in padding]
-    if padding == "valid":
+    kind = padding.lower() if isinstance(padding, str) else padding
+    if kind == "valid":
         return [0, 0, 0, 0]
-    if padding != "same":
+    if kind != "same":
         raise ValueError(
             at_line(
-                f"padding '{padding}' is not known; accepted are 'valid', 'same', or four numbers "
+                f"padding {padding!r} is not known; accepted are 'valid', 'same', or four numbers "
                 "(top, bottom, left, right)"
             )
         )
@@ -230,7 +234,6 @@ class Conv2D(Module):
         return self.activation(y)
 
 
-@checked_init
 class _Pool2D(Module):
     def __init__(
         self,
@@ -255,6 +258,7 @@ class _Pool2D(Module):
         }
 
 
+@checked_init
 class MaxPool2D(_Pool2D):
     """Largest value of each window."""
 
@@ -262,6 +266,7 @@ class MaxPool2D(_Pool2D):
         return _ops.max_pool2d(x, **self._attributes(x))[0]
 
 
+@checked_init
 class AvgPool2D(_Pool2D):
     """Mean of each window; padding does not count."""
 
@@ -282,100 +287,194 @@ class GlobalAveragePooling2D(Module):
         return _ops.mean(x, (1, 2), self.keepdims)
 
 
+class _Normalization(Module):
+    """What scale and shift the last axis once it is normalised."""
+
+    def __init__(
+        self,
+        axis: Any,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        dtype: Any,
+        name: str | None,
+    ):
+        super().__init__(name=name)
+        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        if not is_int(self.axis):
+            raise TypeError(
+                at_line(
+                    f"{type(self).__name__}: axis {axis!r} is not accepted; give -1, the last axis"
+                )
+            )
+        self.epsilon, self.center, self.scale, self.dtype = epsilon, center, scale, dtype
+        self.beta: Any = None
+        self.gamma: Any = None
+        self._initializers = {
+            "beta": initializers.get(beta_initializer),
+            "gamma": initializers.get(gamma_initializer),
+        }
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        if self.axis not in (-1, len(shape) - 1):
+            raise ValueError(
+                at_line(
+                    f"{self.name}: axis {self.axis} is not the last one of an input of shape "
+                    f"{list(shape)}; only the last axis, axis=-1, can be that of the features (of "
+                    "images: NHWC); move it there with ost.transpose"
+                )
+            )
+        if self.scale:
+            self.gamma = self._weight("gamma", shape)
+        if self.center:
+            self.beta = self._weight("beta", shape)
+
+    def _weight(self, name: str, shape: tuple[Any, ...], trainable: bool = True) -> Any:
+        return self.add_weight(
+            name,
+            tuple(shape[-1:]),
+            initializer=self._initializers[name],
+            dtype=self.dtype,
+            trainable=trainable,
+        )
+
+    def _scale_and_shift(self, x: Any) -> tuple[Any, Any]:
+        """gamma and beta, or what stands for them where the layer has none."""
+        shape, dtype = tuple(x.shape[-1:]), _native.dtype(self.dtype)
+        one = _ops.full(shape=shape, dtype=dtype, value=1.0) if self.gamma is None else self.gamma
+        zero = _ops.full(shape=shape, dtype=dtype, value=0.0) if self.beta is None else self.beta
+        return one, zero
+
+
 @checked_init
-class BatchNormalization(Module):
+class BatchNormalization(_Normalization):
     """Normalises over all axes but the last (Ioffe, Szegedy 2015); else by moving averages."""
 
     def __init__(
         self,
+        axis: int = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
         *,
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(name=name)
-        self.momentum, self.epsilon, self.center, self.scale, self.dtype = (
-            momentum,
-            epsilon,
-            center,
-            scale,
-            dtype,
+        super().__init__(
+            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
         )
+        self.momentum = momentum
+        self._initializers["moving_mean"] = initializers.get(moving_mean_initializer)
+        self._initializers["moving_variance"] = initializers.get(moving_variance_initializer)
 
     def build(self, shape: tuple[Any, ...]) -> None:
-        channels = (shape[-1],)
-        self.gamma = self.add_weight(
-            "gamma", channels, initializer="ones", dtype=self.dtype, trainable=self.scale
-        )
-        self.beta = self.add_weight(
-            "beta", channels, initializer="zeros", dtype=self.dtype, trainable=self.center
-        )
-        self.moving_mean = self.add_weight(
-            "moving_mean", channels, initializer="zeros", dtype=self.dtype, trainable=False
-        )
-        self.moving_variance = self.add_weight(
-            "moving_variance", channels, initializer="ones", dtype=self.dtype, trainable=False
-        )
+        super().build(shape)
+        self.moving_mean = self._weight("moving_mean", shape, trainable=False)
+        self.moving_variance = self._weight("moving_variance", shape, trainable=False)
 
     def call(self, x: Any, training: bool = False) -> Any:
+        _require_features(self, x, self.moving_mean.shape[0])
         if not training or not self.trainable:
-            factor = self.gamma * _ops.rsqrt(self.moving_variance + self.epsilon)
-            return x * factor + (self.beta - self.moving_mean * factor)
-        y, mean, variance = _ops.batch_norm(x, self.gamma, self.beta, epsilon=self.epsilon)[:3]
-        keep = self.momentum
-        self.moving_mean.assign(self.moving_mean * keep + _ops.stop_gradient(mean) * (1.0 - keep))
-        self.moving_variance.assign(
-            self.moving_variance * keep + _ops.stop_gradient(variance) * (1.0 - keep)
-        )
+            factor = _ops.rsqrt(self.moving_variance + self.epsilon)
+            if self.gamma is not None:
+                factor = self.gamma * factor
+            shift = self.moving_mean * factor
+            return x * factor - shift if self.beta is None else x * factor + (self.beta - shift)
+        y, mean, variance = _ops.batch_norm(x, *self._scale_and_shift(x), epsilon=self.epsilon)[:3]
+        self._move(self.moving_mean, mean, x)
+        self._move(self.moving_variance, variance, x)
         return y
+
+    def _move(self, average: Any, value: Any, x: Any) -> None:
+        """Moves a moving average on, unless there are no rows, which have no statistics."""
+        keep = self.momentum
+        moved = average * keep + _ops.stop_gradient(value) * (1.0 - keep)
+        elements: Any = math.prod(x.shape)
+        if not isinstance(elements, int):
+            moved = _ops.where(F.asarray(0) < elements, moved, average)
+        elif not elements:
+            return
+        average.assign(moved)
 
 
 @checked_init
-class LayerNormalization(Module):
+class LayerNormalization(_Normalization):
     """Normalises each example over its last axis (Ba, Kiros, Hinton 2016)."""
 
     def __init__(
         self,
+        axis: int = -1,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
         *,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(name=name)
-        self.epsilon, self.center, self.scale, self.dtype = epsilon, center, scale, dtype
+        super().__init__(
+            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
+        )
 
     def build(self, shape: tuple[Any, ...]) -> None:
-        features = (shape[-1],)
-        self.gamma = self.add_weight(
-            "gamma", features, initializer="ones", dtype=self.dtype, trainable=self.scale
-        )
-        self.beta = self.add_weight(
-            "beta", features, initializer="zeros", dtype=self.dtype, trainable=self.center
-        )
+        super().build(shape)
+        self._features = shape[-1]
 
     def call(self, x: Any) -> Any:
-        return _ops.layer_norm(x, self.gamma, self.beta, epsilon=self.epsilon)[0]
+        _require_features(self, x, self._features)
+        return _ops.layer_norm(x, *self._scale_and_shift(x), epsilon=self.epsilon)[0]
 
 
 @checked_init
 class Dropout(Module):
-    """Zeroes a share `rate` of the elements in training and scales the others by 1 / (1 - rate)."""
+    """Zeroes a share `rate` of the elements in training and scales the others by 1 / (1 - rate).
 
-    def __init__(self, rate: float, *, generator: Any = None, name: str | None = None):
+    With a `seed` it has a generator of its own, whose state is one of its Variables; else it draws
+    from `generator`, by default the one that `ost.random.seed` seeds.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        *,
+        generator: random.Generator | None = None,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         if not is_number(rate) or not 0 <= rate < 1:
             raise ValueError(
                 at_line(
-                    f"Dropout: rate {rate!r} is not accepted; give a number from 0 up to, but "
-                    "not, 1"
+                    f"Dropout: rate {rate!r} is not accepted; give a number from 0 up to, but not, "
+                    "1"
                 )
             )
+        if seed is not None and generator is not None:
+            raise ValueError(
+                at_line("Dropout: seed and generator exclude each other; give at most one")
+            )
         self.rate, self.generator = rate, generator
+        self.seed = None if seed is None else random.check_seed(seed)
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        if self.seed is not None:
+            first = np.array([self.seed, 0], np.int64)
+            self.generator_state = self.add_weight(
+                "generator",
+                first.shape,
+                initializer=lambda shape, dtype, path: first,
+                dtype="int64",
+                trainable=False,
+            )
+            self.generator = random.Generator.around(self.generator_state)
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training:
