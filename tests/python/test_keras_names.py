@@ -132,6 +132,19 @@ def test_the_state_of_a_seeded_dropout_is_saved_but_not_trained() -> None:
     np.testing.assert_array_equal(masks(model), next_masks)
 
 
+def test_a_seeded_dropout_made_anew_goes_on_where_it_was() -> None:
+    from ostria import _scope
+
+    def run() -> Any:
+        with sharing:  # as a model_fn is called
+            return nn.Dropout(0.5, seed=7)(ONES, training=True).numpy()
+
+    sharing = _scope.Sharing()
+    kept = nn.Sequential([nn.Dropout(0.5, seed=7, name="dropout")]).layers[0]
+    for expected in masks(kept, 3):
+        np.testing.assert_array_equal(run(), expected)
+
+
 # --- Initializers ---------------------------------------------------------------------------------
 
 

@@ -109,6 +109,7 @@ def test_check_keywords():
 def test_closest_keyword_prefers_spelling_variants():
     assert closest_keyword("batchSize", ["batch_size", "batches"]) == "batch_size"
     assert closest_keyword("qqq", ["batch_size"]) is None
+    assert closest_keyword("data_format", ["dilation_rate", "filters"]) is None
 
 
 def test_checked_keywords_keeps_the_signature_and_other_errors():
