@@ -228,14 +228,6 @@ def seed_of_another_type() -> None:
 
 
 @mistake(
-    ValueError,
-    "VarianceScaling: mode 'fan' is not known; accepted are fan_in, fan_out, fan_avg {line}",
-)
-def mode_of_variance_scaling() -> None:
-    inits.VarianceScaling(mode="fan")  # <-
-
-
-@mistake(
     TypeError,
     "RandomUniform: unknown keyword 'min_val'; did you mean 'minval'? Accepted: minval, maxval, "
     "seed. {line}",

@@ -14,11 +14,19 @@ from ostria._keywords import checked_init, closest_keyword
 
 __all__ = [
     "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
     "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
     "RandomNormal",
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
+    "Zeros",
     "get",
 ]
 
