@@ -66,10 +66,10 @@ double CostOfWaiting() {
   return CpuSeconds() - before;
 }
 
-// 20 loops that take 10 ms although they took 1 us once.
+// Loops that take 10 ms although they took 1 us once.
 void Overrun() {
   std::atomic<int64_t> shortest{1000};
-  for (int i = 0; i < 20 && !CoresAreBusy(); ++i) {
+  for (int i = 0; i < 50 && !CoresAreBusy(); ++i) {
     const LoopTimer timer(2, &shortest);
     std::this_thread::sleep_for(10ms);
   }

@@ -8,14 +8,14 @@ namespace {
 
 constexpr int64_t kMs = 1'000'000, kS = 1'000'000'000;
 
-// Four loops that took 20 ms instead of 1, 10 ms apart. Returns the time of the last.
+// Ten loops that took 21 ms instead of 1. Returns the time of the last.
 int64_t Overrun(WaitWatch* watch, int64_t now) {
-  for (int i = 0; i < 3; ++i) EXPECT_FALSE(watch->Note(now += 10 * kMs, 20 * kMs, kMs));
-  EXPECT_TRUE(watch->Note(now += 10 * kMs, 20 * kMs, kMs));
+  for (int i = 0; i < 9; ++i) EXPECT_FALSE(watch->Note(now += 21 * kMs, 21 * kMs, kMs));
+  EXPECT_TRUE(watch->Note(now += 21 * kMs, 21 * kMs, kMs));
   return now;
 }
 
-TEST(WaitWatch, SleepsAfterFourOverrunsAndTriesSpinningAgain) {
+TEST(WaitWatch, SleepsWhereAFifthOfASecondIsWastedAndTriesSpinningAgain) {
   WaitWatch watch;
   const int64_t now = Overrun(&watch, kS);
   EXPECT_TRUE(watch.Sleeping(now + kS));
@@ -41,7 +41,10 @@ TEST(WaitWatch, LongWorkShortWaitsAndRareOverrunsAreFine) {
   for (int64_t i = 1; i < 100; ++i) {
     EXPECT_FALSE(watch.Note(kS + i * kMs, kMs / 2, 1000));        // 0.5 ms is no slice
     EXPECT_FALSE(watch.Note(kS + i * kMs, 100 * kMs, 50 * kMs));  // twice the work
-    EXPECT_FALSE(watch.Note((2 + i) * kS, 20 * kMs, kMs));        // one in a second
+    EXPECT_FALSE(watch.Note((2 + i) * kS, 300 * kMs, kMs));       // one in a second
+  }
+  for (int64_t i = 1; i < 100; ++i) {  // a slice of 4 ms every 50 ms
+    EXPECT_FALSE(watch.Note(200 * kS + i * 50 * kMs, 4 * kMs, kMs / 10));
   }
 }
 
