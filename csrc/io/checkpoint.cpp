@@ -307,25 +307,27 @@ std::optional<LoadedCheckpoint> LoadLatest(const std::string& directory,
   for (int attempt = 0;; ++attempt) {
     const std::vector<CheckpointInfo> all = ListCheckpoints(directory);
     if (all.empty()) return std::nullopt;
-    std::vector<std::string> damaged;
+    std::vector<std::pair<std::string, std::string>> damaged;  // path and why, newest first
     bool vanished = false;
     for (size_t i = all.size(); i-- > 0 && !vanished;) {
       try {
         LoadedCheckpoint loaded{all[i].path, LoadCheckpoint(all[i].path)};
-        if (warnings != nullptr) warnings->insert(warnings->end(), damaged.begin(), damaged.end());
+        for (size_t k = 0; warnings != nullptr && k < damaged.size(); ++k) {
+          warnings->push_back(
+              StrCat("checkpoint ", damaged[k].first,
+                     " cannot be used, the one before it is taken: ", damaged[k].second));
+        }
         return loaded;
       } catch (const Error& e) {
         if (e.code() != ErrorCode::kDataCorruption && e.code() != ErrorCode::kIo) throw;
         std::error_code ignored;
         vanished = attempt < 10 && !fs::exists(all[i].path, ignored);
-        damaged.push_back(
-            StrCat("checkpoint ", all[i].path, " cannot be used, ",
-                   i > 0 ? "the one before it is taken: " : "it is the oldest: ", e.what()));
+        damaged.emplace_back(all[i].path, e.what());
       }
     }
     if (vanished) continue;
     Fail(ErrorCode::kDataCorruption, "no usable checkpoint in ", directory, " (", all.size(),
-         " found): ", damaged.front(),
+         " found): checkpoint ", damaged.front().first, " cannot be used: ", damaged.front().second,
          "; restore one from a copy, or choose an empty directory to start from step 0");
   }
 }
