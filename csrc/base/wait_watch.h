@@ -20,8 +20,8 @@ class WaitWatch {
   int64_t first_ = 0;  // of the overruns that count
   int overruns_ = 0;
   int64_t wasted_ = 0;  // by them
-  int64_t until_ = 0;  // sleeping until then; 0: spinning
-  int64_t left_ = 0;   // when spinning was last tried again
+  int64_t until_ = 0;   // sleeping until then; 0: spinning
+  int64_t left_ = 0;    // when spinning was last tried again
   int64_t hold_ = 0;
 };
 

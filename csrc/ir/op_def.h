@@ -164,10 +164,10 @@ struct Traits {
   bool ordered = false;  // keeps program order among ordered nodes, survives dead code elimination
   bool elementwise = false;  // one output, NumPy broadcasting of all inputs
   bool commutative = false;
-  bool view = false;      // same bytes in the same order: the planner may alias (reshape)
-  bool smooth = true;     // tests check second derivatives
+  bool view = false;         // same bytes in the same order: the planner may alias (reshape)
+  bool smooth = true;        // tests check second derivatives
   bool checks_data = false;  // may refuse its operands' values while it runs: an index out of range
-  bool internal = false;  // made by autodiff or passes: no Python function of its own
+  bool internal = false;     // made by autodiff or passes: no Python function of its own
   /// Variadic inputs of which group `gradient` is laid out like the state in group `state` (B2).
   int8_t mirror_state = -1, mirror_gradient = -1;
   Amp amp = Amp::kFollow;
