@@ -57,9 +57,9 @@ OSTRIA_FN V OverRoot(V m, V v, V epsilon) {
   return m / (Sqrt(v) + epsilon);
 }
 #if OSTRIA_SIMD_ISA == 2
-// Root and quotient of 16 floats keep the one divider busy for some twenty cycles, more than the
-// rest of Adam. Estimates of 14 bits and a step of Newton's method each are within 2 ulp; zero and
-// infinity, where the steps would make NaN, keep their values.
+// Root and quotient share one slow divider. Estimates of 14 bits and a step of Newton's method each
+// are nearly as exact (the tests hold Adam to its formula); zero and infinity, where the steps
+// would make NaN, keep their values.
 OSTRIA_FN PackF32 OverRoot(PackF32 m, PackF32 v, PackF32 epsilon) {
   constexpr int kZero = 0x02 | 0x04, kInfinity = 0x08, kDenormal = 0x20;  // of vfpclassps
   const PackF32 r = _mm512_rsqrt14_ps(v.v);
