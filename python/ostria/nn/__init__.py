@@ -6,21 +6,13 @@ from typing import Any as _Any
 from ostria import _keywords
 from ostria._errors import at_line as _at_line
 from ostria.nn import activations, initializers, regularizers
-from ostria.nn.layers import (
-    Activation,
-    AvgPool2D,
-    BatchNormalization,
-    Conv2D,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAveragePooling2D,
-    LayerNormalization,
-    MaxPool2D,
-    Sequential,
-)
+from ostria.nn.convolution import Conv2D
+from ostria.nn.core import Activation, Dense, Embedding, Sequential
+from ostria.nn.dropout import Dropout
 from ostria.nn.module import Module
+from ostria.nn.normalization import BatchNormalization, LayerNormalization
+from ostria.nn.pooling import AvgPool2D, GlobalAveragePooling2D, MaxPool2D
+from ostria.nn.reshaping import Flatten
 
 __all__ = [
     "Activation",

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dense, Embedding, Activation and Sequential, with Keras's names and defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ostria import _functions as F
+from ostria import _native
+from ostria._errors import at_line
+from ostria._keywords import checked_init
+from ostria.nn import activations, initializers
+from ostria.nn._common import penalize, require_features
+from ostria.nn.module import Module
+
+_ops = _native.ops
+
+
+@checked_init
+class Dense(Module):
+    """activation(x @ kernel + bias): [..., in] to [..., units]; the kernel is [in, units]."""
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        if not isinstance(units, int) or units < 1:
+            raise ValueError(
+                at_line(f"Dense: units {units!r} is not accepted; give a positive integer")
+            )
+        self.units, self.use_bias, self.dtype = units, use_bias, dtype
+        self.activation = activations.get(activation)
+        self._initializers = (
+            initializers.get(kernel_initializer),
+            initializers.get(bias_initializer),
+        )
+        self._regularizers = (kernel_regularizer, bias_regularizer)
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        if len(shape) < 2:
+            raise ValueError(
+                at_line(
+                    f"{self.name}: needs an input of rank 2 or more ([batch, features]), but its "
+                    "shape "
+                    f"is {list(shape)}; add a batch axis with ost.expand_dims"
+                )
+            )
+        self.kernel = self.add_weight(
+            "kernel", (shape[-1], self.units), initializer=self._initializers[0], dtype=self.dtype
+        )
+        penalize(self, self.kernel, self._regularizers[0])
+        if self.use_bias:
+            self.bias = self.add_weight(
+                "bias", (self.units,), initializer=self._initializers[1], dtype=self.dtype
+            )
+            penalize(self, self.bias, self._regularizers[1])
+
+    def call(self, x: Any) -> Any:
+        require_features(self, x, self.kernel.shape[0])
+        y = F.matmul(x, self.kernel)
+        if self.use_bias:
+            y = y + self.bias
+        return self.activation(y)
+
+
+@checked_init
+class Embedding(Module):
+    """Rows of a table: integer input [...], output [..., output_dim]."""
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.input_dim, self.output_dim, self.dtype = input_dim, output_dim, dtype
+        self._initializer, self._regularizer = (
+            initializers.get(embeddings_initializer),
+            embeddings_regularizer,
+        )
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        self.embeddings = self.add_weight(
+            "embeddings",
+            (self.input_dim, self.output_dim),
+            initializer=self._initializer,
+            dtype=self.dtype,
+        )
+        penalize(self, self.embeddings, self._regularizer)
+
+    def call(self, x: Any) -> Any:
+        return _ops.gather(self.embeddings, x, 0)
+
+
+@checked_init
+class Activation(Module):
+    """Applies an activation by name or function."""
+
+    def __init__(self, activation: Any, *, name: str | None = None):
+        super().__init__(name=name)
+        self.activation = activations.get(activation)
+
+    def call(self, x: Any) -> Any:
+        return self.activation(F.astensor(x))
+
+
+@checked_init
+class Sequential(Module):
+    """Layers one after another. Their names are Keras's: dense, dense_1, …"""
+
+    def __init__(self, layers: Any = (), *, name: str | None = None):
+        super().__init__(name=name)
+        self.layers: list[Module] = []
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: Module) -> None:
+        """Appends a layer.
+
+        Raises:
+            TypeError: it is no Module.
+        """
+        if not isinstance(layer, Module):
+            raise TypeError(
+                at_line(f"Sequential: {layer!r} is no layer; wrap functions in nn.Activation")
+            )
+        base = layer.name
+        taken = {other._scope_name for other in self.layers}
+        name, number = base, 0
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        layer._scope_name = layer.name = name
+        self.layers.append(layer)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        for layer in self.layers:
+            x = layer(x, training=training)
+        return x

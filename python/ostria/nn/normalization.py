@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Normalisations with Keras's names and defaults, over the last axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ostria import _functions as F
+from ostria import _native
+from ostria._checks import is_int
+from ostria._errors import at_line
+from ostria._keywords import checked_init
+from ostria.nn import initializers
+from ostria.nn._common import require_features
+from ostria.nn.module import Module
+
+_ops = _native.ops
+
+
+class _Normalization(Module):
+    """What scale and shift the last axis once it is normalised."""
+
+    def __init__(
+        self,
+        axis: Any,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        dtype: Any,
+        name: str | None,
+    ):
+        super().__init__(name=name)
+        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        if not is_int(self.axis):
+            raise TypeError(
+                at_line(
+                    f"{type(self).__name__}: axis {axis!r} is not accepted; give -1, the last axis"
+                )
+            )
+        self.epsilon, self.center, self.scale, self.dtype = epsilon, center, scale, dtype
+        self.beta: Any = None
+        self.gamma: Any = None
+        self._initializers = {
+            "beta": initializers.get(beta_initializer),
+            "gamma": initializers.get(gamma_initializer),
+        }
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        if self.axis not in (-1, len(shape) - 1):
+            raise ValueError(
+                at_line(
+                    f"{self.name}: axis {self.axis} is not the last one of an input of shape "
+                    f"{list(shape)}; only the last axis, axis=-1, can be that of the features (of "
+                    "images: NHWC); move it there with ost.transpose"
+                )
+            )
+        if self.scale:
+            self.gamma = self._weight("gamma", shape)
+        if self.center:
+            self.beta = self._weight("beta", shape)
+
+    def _weight(self, name: str, shape: tuple[Any, ...], trainable: bool = True) -> Any:
+        return self.add_weight(
+            name,
+            tuple(shape[-1:]),
+            initializer=self._initializers[name],
+            dtype=self.dtype,
+            trainable=trainable,
+        )
+
+    def _scale_and_shift(self, x: Any) -> tuple[Any, Any]:
+        """gamma and beta, or what stands for them where the layer has none."""
+        shape, dtype = tuple(x.shape[-1:]), _native.dtype(self.dtype)
+        one = _ops.full(shape=shape, dtype=dtype, value=1.0) if self.gamma is None else self.gamma
+        zero = _ops.full(shape=shape, dtype=dtype, value=0.0) if self.beta is None else self.beta
+        return one, zero
+
+
+@checked_init
+class BatchNormalization(_Normalization):
+    """Normalises over all axes but the last (Ioffe, Szegedy 2015); else by moving averages."""
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(
+            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
+        )
+        self.momentum = momentum
+        self._initializers["moving_mean"] = initializers.get(moving_mean_initializer)
+        self._initializers["moving_variance"] = initializers.get(moving_variance_initializer)
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        super().build(shape)
+        self.moving_mean = self._weight("moving_mean", shape, trainable=False)
+        self.moving_variance = self._weight("moving_variance", shape, trainable=False)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        require_features(self, x, self.moving_mean.shape[0])
+        if not training or not self.trainable:
+            factor = _ops.rsqrt(self.moving_variance + self.epsilon)
+            if self.gamma is not None:
+                factor = self.gamma * factor
+            shift = self.moving_mean * factor
+            return x * factor - shift if self.beta is None else x * factor + (self.beta - shift)
+        y, mean, variance = _ops.batch_norm(x, *self._scale_and_shift(x), epsilon=self.epsilon)[:3]
+        self._move(self.moving_mean, mean, x)
+        self._move(self.moving_variance, variance, x)
+        return y
+
+    def _move(self, average: Any, value: Any, x: Any) -> None:
+        """Moves a moving average on, unless there are no rows, which have no statistics."""
+        keep = self.momentum
+        moved = average * keep + _ops.stop_gradient(value) * (1.0 - keep)
+        elements: Any = math.prod(x.shape)
+        if not isinstance(elements, int):
+            moved = _ops.where(F.asarray(0) < elements, moved, average)
+        elif not elements:
+            return
+        average.assign(moved)
+
+
+@checked_init
+class LayerNormalization(_Normalization):
+    """Normalises each example over its last axis (Ba, Kiros, Hinton 2016)."""
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(
+            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
+        )
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        super().build(shape)
+        self._features = shape[-1]
+
+    def call(self, x: Any) -> Any:
+        require_features(self, x, self._features)
+        return _ops.layer_norm(x, *self._scale_and_shift(x), epsilon=self.epsilon)[0]
