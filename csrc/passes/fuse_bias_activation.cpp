@@ -19,7 +19,8 @@ NodeId OnlyUser(const Graph& g, Value v) {
 }
 
 // matmul -> add(., bias [n]) -> relu  =>  matmul_fused(., ., bias) {activation = "relu"}
-// conv2d likewise; both fused ops take the plain op's attributes, then the activation.
+// conv1d, conv2d and conv3d likewise; both fused ops take the plain op's attributes, then the
+// activation.
 bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
   const ValueType type = g.type(g.result(n));
   if (!IsFloat(type.dtype)) return false;
@@ -52,6 +53,10 @@ bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
   return true;
 }
 
+bool IsConvolution(const OpDef& op) {
+  return &op == &ops::kConv1d || &op == &ops::kConv2d || &op == &ops::kConv3d;
+}
+
 }  // namespace
 
 bool FuseBiasActivation(Graph& graph, const PassContext&) {
@@ -59,7 +64,7 @@ bool FuseBiasActivation(Graph& graph, const PassContext&) {
   for (NodeId n = graph.first(); n.valid();) {
     const NodeId previous = graph.previous(n);
     const bool fused = (graph.is(n, ops::kMatmul) && Fuse(graph, n, ops::kMatmulFused)) ||
-                       (graph.is(n, ops::kConv2d) && Fuse(graph, n, ops::kConv2dFused));
+                       (IsConvolution(graph.op(n)) && Fuse(graph, n, ops::kConvFused));
     changed |= fused;
     // What was fused is gone, and so may be the node after it.
     if (fused)

@@ -75,6 +75,7 @@ def test_every_op_decides() -> None:
 F, N, I = "float32", (2, 3), "int64"  # noqa: E741
 SCALARS = ((F, ()), (F, ()), ("bool", ()))
 POOL = {"window": (2, 2), "strides": (2, 2)}
+UNPOOL = {**POOL, "padding": (0, 0, 0, 0), "size": (4, 4)}
 CONV = {"strides": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
 
 # n = 6 elements in 2 rows of 3, unless the shapes say otherwise. Of a matrix product: 2 m n k.
@@ -94,28 +95,47 @@ COUNTED: tuple[tuple[str, tuple[tuple[str, tuple[int, ...]], ...], dict[str, Any
     ("conv2d", ((F, (1, 4, 4, 2)), (F, (5, 3, 3, 2))), CONV, 2 * 4 * 5 * 18),
     ("conv2d", ((F, (1, 4, 4, 2)), (F, (4, 3, 3, 1))), {**CONV, "groups": 2}, 2 * 4 * 4 * 9),
     (
-        "conv2d_fused", ((F, (1, 4, 4, 2)), (F, (5, 3, 3, 2)), (F, (5,))),
+        "conv_fused", ((F, (1, 4, 4, 2)), (F, (5, 3, 3, 2)), (F, (5,))),
         {**CONV, "activation": "gelu"}, 2 * 4 * 5 * 18 + 20 + 20,
     ),
     (
-        "conv2d_grad_input", ((F, (1, 2, 2, 5)), (F, (5, 3, 3, 2))),
+        "conv_grad_input", ((F, (1, 2, 2, 5)), (F, (5, 3, 3, 2))),
         {**CONV, "size": (4, 4)}, 2 * 4 * 5 * 18,
     ),
     (
-        "conv2d_grad_filter", ((F, (1, 4, 4, 2)), (F, (1, 2, 2, 5))),
+        "conv_grad_filter", ((F, (1, 4, 4, 2)), (F, (1, 2, 2, 5))),
         {**CONV, "size": (3, 3)}, 2 * 4 * 5 * 18,
     ),
     ("max_pool2d", ((F, (1, 4, 4, 3)),), POOL, 4 * 12),
     ("avg_pool2d", ((F, (1, 4, 4, 3)),), POOL, 4 * 12),
     ("avg_pool2d", ((F, (1, 5, 5, 3)),), {"window": (3, 3), "strides": (1, 1)}, 9 * 27),
-    ("max_pool2d_grad", ((F, (1, 2, 2, 3)), ("uint8", (1, 2, 2, 3))), {**POOL, "size": (4, 4)}, 12),
-    ("avg_pool2d_grad", ((F, (1, 2, 2, 3)),), {**POOL, "size": (4, 4)}, 12 + 4 * 12),
+    ("max_pool_grad", ((F, (1, 2, 2, 3)), ("uint8", (1, 2, 2, 3))), UNPOOL, 12),
+    ("avg_pool_grad", ((F, (1, 2, 2, 3)),), UNPOOL, 12 + 4 * 12),
+    ("max_pool1d", ((F, (1, 6, 3)),), {"window": (3,), "strides": (1,)}, 3 * 12),
+    ("avg_pool3d", ((F, (1, 2, 4, 2, 3)),), {"window": (2, 2, 2), "strides": (2, 2, 2)}, 8 * 6),
+    ("conv1d", ((F, (1, 4, 2)), (F, (5, 3, 2))), {}, 2 * 2 * 5 * 6),
+    ("conv3d", ((F, (1, 2, 4, 4, 2)), (F, (5, 1, 3, 3, 2))), {}, 2 * 2 * 4 * 5 * 18),
+    ("conv_transpose1d", ((F, (1, 4, 2)), (F, (2, 3, 5))), {}, 2 * 4 * 2 * 15),
+    ("conv_transpose2d", ((F, (1, 2, 2, 5)), (F, (5, 3, 3, 2))), {}, 2 * 4 * 5 * 18),
+    ("conv_transpose3d", ((F, (1, 1, 2, 2, 5)), (F, (5, 1, 3, 3, 2))), {}, 2 * 4 * 5 * 18),
     # mean, difference, square, mean, product, sum; per channel + epsilon, rsqrt, * scale
     ("batch_norm", ((F, N), (F, (3,)), (F, (3,))), {}, 6 * 6 + 3 * 3),
     ("batch_norm_inference", ((F, N), *[(F, (3,))] * 4), {}, 2 * 6 + 5 * 3),
     ("batch_norm_grad", ((F, N), (F, N), *[(F, (3,))] * 3), {}, 10 * 6 + 3 * 3),
     ("layer_norm", ((F, N), (F, (3,)), (F, (3,))), {}, 7 * 6 + 2 * 2),
     ("layer_norm_grad", ((F, N), (F, N), (F, (3,)), (F, (2,)), (F, (2,))), {}, 13 * 6),
+    # the same, whatever makes a row; without the mean 4 of the 7 and 9 of the 13 are left
+    ("group_norm", ((F, (2, 3, 4)), (F, (4,)), (F, (4,))), {"groups": 2}, 7 * 24 + 2 * 4),
+    (
+        "group_norm_grad", ((F, (2, 3, 4)), (F, (2, 3, 4)), (F, (4,)), (F, (2, 2)), (F, (2, 2))),
+        {"groups": 2}, 13 * 24,
+    ),
+    ("instance_norm", ((F, (2, 3, 4)), (F, (4,)), (F, (4,))), {}, 7 * 24 + 2 * 8),
+    ("rms_norm", ((F, N), (F, (3,))), {}, 4 * 6 + 2 * 2),
+    ("rms_norm_grad", ((F, N), (F, N), (F, (3,)), (F, (2,))), {}, 9 * 6),
+    # products with a matrix per axis; nearest moves data
+    ("resize", ((F, (1, 4, 2)),), {"size": (8,)}, 2 * 8 * 4 * 2),
+    ("resize", ((F, (1, 4, 2)),), {"size": (8,), "method": "nearest"}, 0),
     ("softmax", ((F, N),), {}, 5 * 6),
     ("softmax", (("bfloat16", N),), {}, 5 * 6),
     ("softmax_grad", ((F, N), (F, N)), {}, 4 * 6),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Implementations of the convolutions: oneDNN on NHWC images, the kernel reordered inside the step
-// into the layout that the primitive asks for (with plain OHWI it would fall back to its reference
-// loops), and direct loops of our own for float64 and whatever oneDNN refuses.
+// Implementations of the convolutions: oneDNN on images with channels last, the kernel reordered
+// inside the step into the layout that the primitive asks for (with its own it would fall back to
+// its reference loops), and direct loops of our own for float64 and whatever oneDNN refuses.
 #include <algorithm>
 #include <vector>
 
@@ -19,8 +19,8 @@ using dnnl::memory;
 enum class Kind { kForward, kGradInput, kGradFilter };
 
 Kind KindOf(const NodeDesc& node) {
-  if (node.op == &ops::kConv2dGradInput) return Kind::kGradInput;
-  return node.op == &ops::kConv2dGradFilter ? Kind::kGradFilter : Kind::kForward;
+  if (node.op == &ops::kConvGradInput) return Kind::kGradInput;
+  return node.op == &ops::kConvGradFilter ? Kind::kGradFilter : Kind::kForward;
 }
 
 // --- oneDNN ------------------------------------------------------------------------------------
@@ -34,24 +34,40 @@ struct OnednnConv {
 
 OnednnConv MakeOnednn(const ConvDesc& d, Kind kind, int threads, bool compile) {
   const onednn::ThreadShare share(threads);
-  const auto nhwc = [](int64_t n, int64_t h, int64_t w, int64_t c) {
-    return memory::desc({n, c, h, w}, memory::data_type::f32, memory::format_tag::nhwc);
+  // Channels come second in sizes, last in memory.
+  const auto channels_last = [&](int64_t first, std::span<const int64_t> axes, int64_t channels) {
+    onednn::Dims sizes = {first, channels}, strides = {1, 1};
+    for (int64_t size : axes) sizes.push_back(size);
+    int64_t step = channels;
+    for (size_t i = axes.size(); i-- > 0; step *= axes[i]) {
+      strides.insert(strides.begin() + 2, step);
+    }
+    strides[0] = step;
+    return std::pair(sizes, strides);
+  };
+  const auto image = [&](int64_t channels, const ConvDesc::Sizes& size) {
+    const auto [sizes, strides] = channels_last(d.n, d.Own(size), channels);
+    return onednn::Strided(sizes, strides);
   };
   OnednnConv out;
-  out.image = nhwc(d.n, d.h, d.w, d.c);
-  out.result = nhwc(d.n, d.oh, d.ow, d.o);
+  out.image = image(d.c, d.image);
+  out.result = image(d.o, d.result);
   out.bias = onednn::Dense({d.o});
-  const int64_t ci = d.group_in(), co = d.group_out();
-  onednn::Dims sizes = {co, ci, d.kh, d.kw}, strides = {d.kh * d.kw * ci, 1, d.kw * ci, ci};
+  auto [sizes, strides] = channels_last(d.group_out(), d.Own(d.window.size), d.group_in());
   if (d.groups > 1) {
     sizes.insert(sizes.begin(), d.groups);
-    strides.insert(strides.begin(), co * d.kh * d.kw * ci);
+    strides.insert(strides.begin(), d.group_out() * strides[0]);
   }
   out.kernel = onednn::Strided(sizes, strides);
   const memory::desc any = onednn::Any(sizes);
-  const onednn::Dims stride = {d.stride_h, d.stride_w};
-  const onednn::Dims dilation = {d.dilation_h - 1, d.dilation_w - 1};
-  const onednn::Dims low = {d.top, d.left}, high = {d.bottom, d.right};
+  const auto own = [&](const ConvDesc::Sizes& values) {
+    const auto some = d.Own(values);
+    return onednn::Dims(some.begin(), some.end());
+  };
+  const onednn::Dims stride = own(d.window.stride), low = own(d.window.low),
+                     high = own(d.window.high);
+  onednn::Dims dilation = own(d.window.dilation);
+  for (int64_t& n : dilation) --n;
   const auto algorithm = dnnl::algorithm::convolution_direct;
   const dnnl::engine& engine = onednn::Engine();
 
@@ -197,24 +213,51 @@ Inside RowsInside(int64_t at, int64_t count, int64_t dilation, int64_t size) {
   return r;
 }
 
+// Kernel elements of every axis that lie inside the image for the window at `at`.
+struct Part {
+  ConvDesc::Sizes at;
+  std::array<Inside, 3> in;
+};
+Part PartOf(const ConvDesc& d, const ConvDesc::Sizes& place) {
+  const ops::Window& w = d.window;
+  Part p;
+  for (int i = 0; i < 3; ++i) {
+    p.at[i] = place[i] * w.stride[i] - w.low[i];
+    p.in[i] = RowsInside(p.at[i], w.size[i], w.dilation[i], d.image[i]);
+  }
+  return p;
+}
+
+// The window along axis i that puts its element k on image position `at`, or -1.
+int64_t WindowAt(const ConvDesc& d, int i, int64_t at, int64_t k) {
+  const int64_t from = at + d.window.low[i] - k * d.window.dilation[i];
+  if (from < 0 || from % d.window.stride[i] != 0) return -1;
+  const int64_t place = from / d.window.stride[i];
+  return place < d.result[i] ? place : -1;
+}
+
+// A row of the result: all widths of one depth and height.
 template <class T>
 void ForwardRow(const ConvDesc& d, const T* x, const T* kernel, T* y, int64_t row) {
-  const int64_t n = row / d.oh, oh = row % d.oh, ci = d.group_in(), co = d.group_out();
-  const int64_t h0 = oh * d.stride_h - d.top;
-  const Inside rows = RowsInside(h0, d.kh, d.dilation_h, d.h);
-  for (int64_t ow = 0; ow < d.ow; ++ow) {
-    const int64_t w0 = ow * d.stride_w - d.left;
-    const Inside cols = RowsInside(w0, d.kw, d.dilation_w, d.w);
-    T* out = y + (row * d.ow + ow) * d.o;
+  const ops::Window& w = d.window;
+  const int64_t ci = d.group_in(), co = d.group_out();
+  const int64_t n = row / (d.result[0] * d.result[1]);
+  for (int64_t ow = 0; ow < d.result[2]; ++ow) {
+    const Part p = PartOf(d, {row / d.result[1] % d.result[0], row % d.result[1], ow});
+    T* out = y + (row * d.result[2] + ow) * d.o;
     for (int64_t o = 0; o < d.o; ++o) {
-      const T* k = kernel + o * d.kh * d.kw * ci;
+      const T* k = kernel + o * w.positions() * ci;
       T sum = 0;
-      for (int64_t i = rows.begin; i < rows.end; ++i) {
-        for (int64_t j = cols.begin; j < cols.end; ++j) {
-          const int64_t h = h0 + i * d.dilation_h, w = w0 + j * d.dilation_w;
-          const T* in = x + ((n * d.h + h) * d.w + w) * d.c + o / co * ci;
-          const T* weights = k + (i * d.kw + j) * ci;
-          for (int64_t c = 0; c < ci; ++c) sum += in[c] * weights[c];
+      for (int64_t t = p.in[0].begin; t < p.in[0].end; ++t) {
+        const int64_t plane = n * d.image[0] + p.at[0] + t * w.dilation[0];
+        for (int64_t i = p.in[1].begin; i < p.in[1].end; ++i) {
+          const int64_t line = plane * d.image[1] + p.at[1] + i * w.dilation[1];
+          for (int64_t j = p.in[2].begin; j < p.in[2].end; ++j) {
+            const int64_t at = line * d.image[2] + p.at[2] + j * w.dilation[2];
+            const T* in = x + at * d.c + o / co * ci;
+            const T* weights = k + ((t * w.size[1] + i) * w.size[2] + j) * ci;
+            for (int64_t c = 0; c < ci; ++c) sum += in[c] * weights[c];
+          }
         }
       }
       out[o] = sum;
@@ -225,50 +268,73 @@ void ForwardRow(const ConvDesc& d, const T* x, const T* kernel, T* y, int64_t ro
 // One row of the image, from every result that saw it.
 template <class T>
 void GradInputRow(const ConvDesc& d, const T* g, const T* kernel, T* dx, int64_t row) {
-  const int64_t n = row / d.h, h = row % d.h, ci = d.group_in(), co = d.group_out();
-  T* out = dx + row * d.w * d.c;
-  std::fill_n(out, d.w * d.c, T(0));
-  for (int64_t i = 0; i < d.kh; ++i) {
-    const int64_t from = h + d.top - i * d.dilation_h;
-    if (from < 0 || from % d.stride_h != 0 || from / d.stride_h >= d.oh) continue;
-    for (int64_t w = 0; w < d.w; ++w) {
-      for (int64_t j = 0; j < d.kw; ++j) {
-        const int64_t at = w + d.left - j * d.dilation_w;
-        if (at < 0 || at % d.stride_w != 0 || at / d.stride_w >= d.ow) continue;
-        const T* in = g + ((n * d.oh + from / d.stride_h) * d.ow + at / d.stride_w) * d.o;
-        for (int64_t o = 0; o < d.o; ++o) {
-          const T* weights = kernel + ((o * d.kh + i) * d.kw + j) * ci;
-          T* to = out + w * d.c + o / co * ci;
-          for (int64_t c = 0; c < ci; ++c) to[c] += in[o] * weights[c];
+  const ops::Window& w = d.window;
+  const int64_t ci = d.group_in(), co = d.group_out(), width = d.image[2];
+  const int64_t n = row / (d.image[0] * d.image[1]), depth = row / d.image[1] % d.image[0],
+                height = row % d.image[1];
+  T* out = dx + row * width * d.c;
+  std::fill_n(out, width * d.c, T(0));
+  for (int64_t t = 0; t < w.size[0]; ++t) {
+    const int64_t od = WindowAt(d, 0, depth, t);
+    if (od < 0) continue;
+    for (int64_t i = 0; i < w.size[1]; ++i) {
+      const int64_t oh = WindowAt(d, 1, height, i);
+      if (oh < 0) continue;
+      const int64_t line = ((n * d.result[0] + od) * d.result[1] + oh) * d.result[2];
+      for (int64_t at = 0; at < width; ++at) {
+        for (int64_t j = 0; j < w.size[2]; ++j) {
+          const int64_t ow = WindowAt(d, 2, at, j);
+          if (ow < 0) continue;
+          const T* in = g + (line + ow) * d.o;
+          const int64_t p = (t * w.size[1] + i) * w.size[2] + j;
+          for (int64_t o = 0; o < d.o; ++o) {
+            const T* weights = kernel + (o * w.positions() + p) * ci;
+            T* to = out + at * d.c + o / co * ci;
+            for (int64_t c = 0; c < ci; ++c) to[c] += in[o] * weights[c];
+          }
         }
       }
     }
   }
 }
 
-// One row (o, i) of the kernel.
+// One row (o, t, i) of the kernel.
 template <class T>
 void GradFilterRow(const ConvDesc& d, const T* x, const T* g, T* dk, int64_t row) {
-  const int64_t o = row / d.kh, i = row % d.kh, ci = d.group_in();
-  const int64_t first_channel = o / d.group_out() * ci;
-  T* out = dk + row * d.kw * ci;
-  std::fill_n(out, d.kw * ci, T(0));
-  for (int64_t n = 0; n < d.n; ++n) {
-    for (int64_t oh = 0; oh < d.oh; ++oh) {
-      const int64_t h = oh * d.stride_h - d.top + i * d.dilation_h;
-      if (h < 0 || h >= d.h) continue;
-      for (int64_t ow = 0; ow < d.ow; ++ow) {
-        const int64_t w0 = ow * d.stride_w - d.left;
-        const Inside cols = RowsInside(w0, d.kw, d.dilation_w, d.w);
-        const T weight = g[((n * d.oh + oh) * d.ow + ow) * d.o + o];
-        for (int64_t j = cols.begin; j < cols.end; ++j) {
-          const T* in = x + ((n * d.h + h) * d.w + w0 + j * d.dilation_w) * d.c + first_channel;
-          T* to = out + j * ci;
-          for (int64_t c = 0; c < ci; ++c) to[c] += in[c] * weight;
-        }
+  const ops::Window& w = d.window;
+  const int64_t ci = d.group_in(), i = row % w.size[1], t = row / w.size[1] % w.size[0];
+  const int64_t o = row / (w.size[0] * w.size[1]), first_channel = o / d.group_out() * ci;
+  T* out = dk + row * w.size[2] * ci;
+  std::fill_n(out, w.size[2] * ci, T(0));
+  const int64_t lines = d.n * d.result[0] * d.result[1];
+  for (int64_t line = 0; line < lines; ++line) {
+    const int64_t n = line / (d.result[0] * d.result[1]);
+    const int64_t depth =
+                      line / d.result[1] % d.result[0] * w.stride[0] - w.low[0] + t * w.dilation[0],
+                  height = line % d.result[1] * w.stride[1] - w.low[1] + i * w.dilation[1];
+    if (depth < 0 || depth >= d.image[0] || height < 0 || height >= d.image[1]) continue;
+    const T* from = x + ((n * d.image[0] + depth) * d.image[1] + height) * d.image[2] * d.c;
+    for (int64_t ow = 0; ow < d.result[2]; ++ow) {
+      const int64_t w0 = ow * w.stride[2] - w.low[2];
+      const Inside cols = RowsInside(w0, w.size[2], w.dilation[2], d.image[2]);
+      const T weight = g[(line * d.result[2] + ow) * d.o + o];
+      for (int64_t j = cols.begin; j < cols.end; ++j) {
+        const T* in = from + (w0 + j * w.dilation[2]) * d.c + first_channel;
+        T* to = out + j * ci;
+        for (int64_t c = 0; c < ci; ++c) to[c] += in[c] * weight;
       }
     }
   }
+}
+
+// Rows of what the node computes.
+int64_t RowsOf(const ConvDesc& d, Kind kind) {
+  switch (kind) {
+    case Kind::kForward: return d.n * d.result[0] * d.result[1];
+    case Kind::kGradInput: return d.n * d.image[0] * d.image[1];
+    case Kind::kGradFilter: break;
+  }
+  return d.o * d.window.size[0] * d.window.size[1];
 }
 
 Support SupportsDirect(const NodeDesc& node) {
@@ -282,9 +348,7 @@ std::unique_ptr<KernelState> PrepareDirect(const NodeDesc& node) {
   auto state = std::make_unique<DirectState>();
   state->d = DescribeConv(node);
   const ConvDesc& d = state->d;
-  const int64_t rows = KindOf(node) == Kind::kForward     ? d.n * d.oh
-                       : KindOf(node) == Kind::kGradInput ? d.n * d.h
-                                                          : d.o * d.kh;
+  const int64_t rows = RowsOf(d, KindOf(node));
   const double per_row = d.flops() / static_cast<double>(std::max<int64_t>(1, rows));
   state->grain = static_cast<int64_t>(1e5 / std::max(1.0, per_row)) + 1;
   return state;
@@ -295,9 +359,7 @@ void RunDirect(const DirectState& s, void* const* ptrs) {
   const ConvDesc& d = s.d;
   const T *a = static_cast<const T*>(ptrs[0]), *b = static_cast<const T*>(ptrs[1]);
   T* y = static_cast<T*>(ptrs[2]);
-  const int64_t rows = kind == Kind::kForward     ? d.n * d.oh
-                       : kind == Kind::kGradInput ? d.n * d.h
-                                                  : d.o * d.kh;
+  const int64_t rows = RowsOf(d, kind);
   ParallelFor(rows, s.grain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       if constexpr (kind == Kind::kForward) {
@@ -322,14 +384,17 @@ void LaunchDirect(const KernelState& state, void* const* ptrs) {
 }
 
 constexpr KernelDef kKernels[] = {
+    {&ops::kConv1d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConv1d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
     {&ops::kConv2d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
     {&ops::kConv2d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
-    {&ops::kConv2dFused, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
-    {&ops::kConv2dGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
-    {&ops::kConv2dGradInput, "direct", SupportsDirect, PrepareDirect,
-     LaunchDirect<Kind::kGradInput>},
-    {&ops::kConv2dGradFilter, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
-    {&ops::kConv2dGradFilter, "direct", SupportsDirect, PrepareDirect,
+    {&ops::kConv3d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConv3d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
+    {&ops::kConvFused, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConvGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConvGradInput, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kGradInput>},
+    {&ops::kConvGradFilter, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConvGradFilter, "direct", SupportsDirect, PrepareDirect,
      LaunchDirect<Kind::kGradFilter>},
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Row-wise ops over the last axis (softmax, cross-entropy, layer normalisation): adapters to
-// simd/rows.h for float32 and float64. Other axes and dtypes decompose.
+// Row-wise ops over the last axis (softmax, cross-entropy, layer and RMS normalisation): adapters
+// to simd/rows.h for float32 and float64. Other axes and dtypes decompose.
 #include <string>
 
 #include "backend/cpu/kernels.h"
@@ -123,7 +123,7 @@ void LaunchCrossEntropyGrad(const KernelState& state, void* const* ptrs) {
 
 bool AliasLogits(const NodeDesc&, int, int in) { return in == 0; }
 
-// --- layer normalisation -----------------------------------------------------------------------
+// --- layer and RMS normalisation -----------------------------------------------------------------
 
 std::unique_ptr<KernelState> PrepareLayerNorm(const NodeDesc& node) {
   auto state = MakeRows(node.inputs[0], static_cast<int>(node.attr<int64_t>(ops::NormAttr::kAxes)));
@@ -154,6 +154,23 @@ void LaunchLayerNormGrad(const KernelState& state, void* const* ptrs) {
   });
 }
 
+void LaunchRmsNorm(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const RowsState&>(state);
+  ForType(s, [&]<class T>(T*) {
+    RmsNorm<T>(static_cast<const T*>(ptrs[0]), static_cast<const T*>(ptrs[1]), s.epsilon,
+               static_cast<T*>(ptrs[2]), static_cast<T*>(ptrs[3]), s.rows, s.cols);
+  });
+}
+
+void LaunchRmsNormGrad(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const RowsState&>(state);
+  ForType(s, [&]<class T>(T*) {
+    RmsNormGrad<T>(static_cast<const T*>(ptrs[1]), static_cast<const T*>(ptrs[2]),
+                   static_cast<const T*>(ptrs[3]), static_cast<const T*>(ptrs[0]),
+                   static_cast<T*>(ptrs[4]), static_cast<T*>(ptrs[5]), s.rows, s.cols);
+  });
+}
+
 constexpr KernelDef kKernels[] = {
     {&ops::kSoftmax, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmax<false>, AliasAny},
     {&ops::kLogSoftmax, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmax<true>, AliasAny},
@@ -167,6 +184,8 @@ constexpr KernelDef kKernels[] = {
      LaunchCrossEntropyGrad, AliasLogits},
     {&ops::kLayerNorm, "rows", SupportsDenseFloat, PrepareLayerNorm, LaunchLayerNorm},
     {&ops::kLayerNormGrad, "rows", SupportsDenseFloat, PrepareLayerNormGrad, LaunchLayerNormGrad},
+    {&ops::kRmsNorm, "rows", SupportsDenseFloat, PrepareLayerNorm, LaunchRmsNorm},
+    {&ops::kRmsNormGrad, "rows", SupportsDenseFloat, PrepareLayerNormGrad, LaunchRmsNormGrad},
 };
 
 }  // namespace

@@ -31,26 +31,39 @@ Support SupportsPool(const NodeDesc& node) {
 std::unique_ptr<KernelState> Prepare(const NodeDesc& node, const MemDesc& image, const MemDesc& y,
                                      DType index) {
   auto state = std::make_unique<PoolState>();
-  const ops::Window w = ops::PoolWindow(node.attrs);
+  const ops::Window w = ops::PoolWindow(node.attrs).Widened();
+  // Depth, height and width; axes that are missing have size 1.
+  const auto spatial = [](const MemDesc& m) {
+    ops::Window::Sizes sizes{1, 1, 1};
+    std::copy_n(&m.sizes[1], m.rank - 2, sizes.end() - (m.rank - 2));
+    return sizes;
+  };
+  const auto [d, h, width] = spatial(image);
+  const auto [od, oh, ow] = spatial(y);
   state->shape = {image.sizes[0],
-                  image.sizes[1],
-                  image.sizes[2],
-                  image.sizes[3],
-                  y.sizes[1],
-                  y.sizes[2],
+                  d,
+                  h,
+                  width,
+                  image.sizes[image.rank - 1],
+                  od,
+                  oh,
+                  ow,
                   w.size[0],
                   w.size[1],
+                  w.size[2],
                   w.stride[0],
                   w.stride[1],
+                  w.stride[2],
                   w.low[0],
                   w.low[1],
+                  w.low[2],
                   index != DType::kUInt8};
   state->dtype = image.dtype;
   state->table = CurrentIsa() == Isa::kAvx512 ? &kPoolAvx512
                  : CurrentIsa() == Isa::kAvx2 ? &kPoolAvx2
                                               : &kPoolBaseline;
-  const MemDesc& out = node.outputs[0];
-  state->rows = out.sizes[0] * out.sizes[1];
+  const auto out = spatial(node.outputs[0]);
+  state->rows = node.outputs[0].sizes[0] * out[0] * out[1];
   const int64_t per_row = std::max<int64_t>(1, image.numel() / std::max<int64_t>(1, state->rows));
   state->grain = std::max<int64_t>(1, 8192 / per_row);
   state->detail = Name(CurrentIsa());
@@ -111,10 +124,14 @@ void LaunchAverageGrad(const KernelState& state, void* const* ptrs) {
 }
 
 constexpr KernelDef kKernels[] = {
+    {&ops::kMaxPool1d, "channels", SupportsPool, PrepareMax, LaunchMax},
     {&ops::kMaxPool2d, "channels", SupportsPool, PrepareMax, LaunchMax},
-    {&ops::kMaxPool2dGrad, "channels", SupportsPool, PrepareMaxGrad, LaunchMaxGrad},
+    {&ops::kMaxPool3d, "channels", SupportsPool, PrepareMax, LaunchMax},
+    {&ops::kAvgPool1d, "channels", SupportsPool, PrepareAverage, LaunchAverage},
     {&ops::kAvgPool2d, "channels", SupportsPool, PrepareAverage, LaunchAverage},
-    {&ops::kAvgPool2dGrad, "channels", SupportsPool, PrepareAverageGrad, LaunchAverageGrad},
+    {&ops::kAvgPool3d, "channels", SupportsPool, PrepareAverage, LaunchAverage},
+    {&ops::kMaxPoolGrad, "channels", SupportsPool, PrepareMaxGrad, LaunchMaxGrad},
+    {&ops::kAvgPoolGrad, "channels", SupportsPool, PrepareAverageGrad, LaunchAverageGrad},
 };
 
 }  // namespace

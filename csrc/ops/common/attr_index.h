@@ -10,13 +10,21 @@ struct MatmulAttr {
   enum : int { kTransposeA, kTransposeB, kActivation /* matmul_fused only */ };
 };
 
-/// conv2d, conv2d_fused (kActivation), conv2d_grad_input (kSize: input height and width as a
-/// shape), conv2d_grad_filter (kSize: kernel height and width as a shape).
+/// conv1d to conv3d, conv_fused (kActivation), conv_grad_input (kSize: the image's spatial sizes as
+/// a shape), conv_grad_filter (kSize: the kernel's), conv_transpose1d to 3d (kOutputPadding).
 struct ConvAttr {
-  enum : int { kStrides, kPadding, kDilation, kGroups, kActivation, kSize = kActivation };
+  enum : int {
+    kStrides,
+    kPadding,
+    kDilation,
+    kGroups,
+    kActivation,
+    kSize = kActivation,
+    kOutputPadding = kActivation
+  };
 };
 
-/// max_pool2d, avg_pool2d and their gradients (kSize: input height and width as a shape).
+/// The pools and their gradients (kSize: the image's spatial sizes as a shape).
 struct PoolAttr {
   enum : int { kWindow, kStrides, kPadding, kSize };
 };
@@ -26,7 +34,8 @@ struct SoftmaxAttr {
 };
 
 struct NormAttr {
-  enum : int { kEpsilon, kAxes /* layer_norm: how many last axes */ };
+  // layer_norm, rms_norm: how many last axes; group_norm: how many groups of channels
+  enum : int { kEpsilon, kAxes, kGroups = kAxes };
 };
 
 }  // namespace ostria::ops

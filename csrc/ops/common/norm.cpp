@@ -24,6 +24,29 @@ void RequireEpsilon(const InferContext& c, int attr) {
   if (!(epsilon >= 0)) c.Fail("epsilon is ", epsilon, "; it must be 0 or a small positive number");
 }
 
+int RequireRowAxes(const InferContext& c, int64_t axes, const Shape& x) {
+  if (axes < 1 || axes > x.rank()) {
+    c.Fail("axes is ", axes, "; it counts the last axes of x ", x, " that are normalised: 1..",
+           x.rank());
+  }
+  return static_cast<int>(axes);
+}
+
+void RequireGroups(const InferContext& c, int64_t groups, const Shape& x) {
+  const Dim channels = x[x.rank() - 1];
+  if (!channels.is_static()) c.Fail("the number of channels of x ", x, " must be fixed");
+  if (groups < 1 || channels.value() % groups != 0) {
+    c.Fail("groups is ", groups, "; it must be positive and divide the ", channels,
+           " channels of x ", x);
+  }
+}
+
+Shape GroupsOf(const Shape& x, int64_t groups) {
+  Dim between = 1;
+  for (int i = 1; i + 1 < x.rank(); ++i) between = between * x[i];
+  return {x[0], between, groups, FloorDiv(x[x.rank() - 1], groups)};
+}
+
 std::pair<std::vector<int64_t>, Shape> LeadingAxes(const Builder& b, Value x) {
   const Shape& shape = b.shape(x);
   return {AxisRange(0, shape.rank() - 1), FirstDims(shape, shape.rank() - 1)};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the normalisations share: channels are the last axis (batch_norm) or the last k
-// (layer_norm).
+// What the normalisations share: channels are the last axis (batch_norm, group_norm) or the last k
+// (layer_norm, rms_norm).
 #pragma once
 
 #include <utility>
@@ -17,6 +17,13 @@ Shape InferChannels(const InferContext& c, int i);
 void RequireChannels(const InferContext& c, int i, const Shape& channels);
 /// Attribute `attr` must be a number of at least 0.
 void RequireEpsilon(const InferContext& c, int attr);
+
+/// How many last axes make a row of `x`: must be 1..rank.
+int RequireRowAxes(const InferContext& c, int64_t axes, const Shape& x);
+/// `groups` must divide the channels of `x`, which must be fixed.
+void RequireGroups(const InferContext& c, int64_t groups, const Shape& x);
+/// x [n, ..., c] as [n, ..., groups, c / groups] with one axis in place of those between.
+Shape GroupsOf(const Shape& x, int64_t groups);
 
 /// All axes but the last, and their sizes.
 std::pair<std::vector<int64_t>, Shape> LeadingAxes(const Builder& b, Value x);

@@ -21,12 +21,7 @@ constexpr OutputDef kOutputs[] = {{"y"}, {"mean"}, {"rstd"}};
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
   const Shape& x = c.shape(0);
-  const int64_t axes = c.attr<int64_t>(NormAttr::kAxes);
-  if (axes < 1 || axes > x.rank()) {
-    c.Fail("axes is ", axes, "; it counts the last axes of x ", x, " that are normalised: 1..",
-           x.rank());
-  }
-  const int last = static_cast<int>(axes);
+  const int last = RequireRowAxes(c, c.attr<int64_t>(NormAttr::kAxes), x);
   for (int i : {1, 2}) RequireChannels(c, i, LastDims(x, last));
   RequireEpsilon(c, NormAttr::kEpsilon);
   const Shape rows = FirstDims(x, x.rank() - last);

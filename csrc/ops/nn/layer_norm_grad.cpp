@@ -21,10 +21,8 @@ void Infer(InferContext& c) {
   RequireSameDType(c, 0, 1);
   const Shape& x = c.shape(1);
   if (!(c.shape(0) == x)) c.Fail("'g' ", c.shape(0), " and 'x' ", x, " differ");
-  const int64_t axes = c.attr<int64_t>(kAxes);
-  if (axes < 1 || axes > x.rank()) c.Fail("axes is ", axes, "; it must be in 1..", x.rank());
-  const Shape scale = LastDims(x, static_cast<int>(axes));
-  const Shape rows = FirstDims(x, x.rank() - static_cast<int>(axes));
+  const int last = RequireRowAxes(c, c.attr<int64_t>(kAxes), x);
+  const Shape scale = LastDims(x, last), rows = FirstDims(x, x.rank() - last);
   RequireChannels(c, 2, scale);
   for (int i : {3, 4}) RequireChannels(c, i, rows);
   c.Out(c.input(1));

@@ -104,7 +104,7 @@ output "y" %3
             R"(input %0 "x": float32[2, 8, 8, 3]
 state %1 "w": float32[4, 3, 3, 3]
 state %2 "b": float32[4]
-%3: float32[2, 6, 6, 4] = conv2d_fused@1(%0, %1, %2) {strides = ints[1, 1], padding = ints[0, 0, 0, 0], dilation = ints[1, 1], groups = 1, activation = "relu"}
+%3: float32[2, 6, 6, 4] = conv_fused@1(%0, %1, %2) {strides = ints[1, 1], padding = ints[0, 0, 0, 0], dilation = ints[1, 1], groups = 1, activation = "relu"}
 output "y" %3
 )");
 }

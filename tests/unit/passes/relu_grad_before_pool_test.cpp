@@ -11,7 +11,7 @@ namespace {
 const char* const kHead = R"(input %y "y": float32[2, 4, 4, 3]
 input %g "g": float32[2, 2, 2, 3]
 %p: float32[2, 2, 2, 3], %i: uint8[2, 2, 2, 3] = max_pool2d@1(%y) {window = [2, 2], strides = [2, 2], padding = [0, 0, 0, 0]}
-%d: float32[2, 4, 4, 3] = max_pool2d_grad@1(%g, %i) {window = [2, 2], strides = [2, 2], padding = [0, 0, 0, 0], size = [4, 4]}
+%d: float32[2, 4, 4, 3] = max_pool_grad@1(%g, %i) {window = [2, 2], strides = [2, 2], padding = [0, 0, 0, 0], size = [4, 4]}
 )";
 
 TEST(ReluGradBeforePool, MasksTheSmallerTensor) {
@@ -23,7 +23,7 @@ output "r" %r
 input %1 "g": float32[2, 2, 2, 3]
 %2: float32[2, 2, 2, 3], %3: uint8[2, 2, 2, 3] = max_pool2d@1(%0) {window = ints[2, 2], strides = ints[2, 2], padding = ints[0, 0, 0, 0]}
 %4: float32[2, 2, 2, 3] = relu_grad@1(%1, %2)
-%5: float32[2, 4, 4, 3] = max_pool2d_grad@1(%4, %3) {window = ints[2, 2], strides = ints[2, 2], padding = ints[0, 0, 0, 0], size = shape[4, 4]}
+%5: float32[2, 4, 4, 3] = max_pool_grad@1(%4, %3) {window = ints[2, 2], strides = ints[2, 2], padding = ints[0, 0, 0, 0], size = shape[4, 4]}
 output "r" %5
 )");
 }
@@ -34,7 +34,7 @@ TEST(ReluGradBeforePool, LeavesOtherMasksAndGradientsThatOthersRead) {
                            "%r: float32[2, 4, 4, 3] = relu_grad@1(%d, %y)\noutput \"r\" %r\n"
                            "output \"d\" %d\n"}) {
     const std::string after = After(ReluGradBeforePool, std::string(kHead) + rest);
-    EXPECT_NE(after.find("max_pool2d_grad@1(%1, %3)"), std::string::npos) << after;
+    EXPECT_NE(after.find("max_pool_grad@1(%1, %3)"), std::string::npos) << after;
   }
 }
 
@@ -57,10 +57,10 @@ TEST(ReluGradBeforePool, ChangesNoValue) {
   const Tensor g = draw(pooled[0].shape());
   std::vector<Attr> back = attrs;
   back.push_back(Shape{7, 7});
-  RunEager(ops::kMaxPool2dGrad, std::vector{g, pooled[1]}, back, &spread);
+  RunEager(ops::kMaxPoolGrad, std::vector{g, pooled[1]}, back, &spread);
   RunEager(ops::kReluGrad, std::vector{spread[0], y}, {}, &before);
   RunEager(ops::kReluGrad, std::vector{g, pooled[0]}, {}, &masked);
-  RunEager(ops::kMaxPool2dGrad, std::vector{masked[0], pooled[1]}, back, &after);
+  RunEager(ops::kMaxPoolGrad, std::vector{masked[0], pooled[1]}, back, &after);
   for (int64_t i = 0; i < y.numel(); ++i) {
     EXPECT_EQ(before[0].data<float>()[i], after[0].data<float>()[i]) << i;
   }

@@ -57,6 +57,10 @@ struct DenseKernels {
                                 const T* dy, T* dx, int64_t rows, int64_t cols);
   void (*layer_norm_grad_params)(const T* x, const T* mean, const T* rstd, const T* dy,
                                  int64_t rows, int64_t cols, int64_t stride, T* dgamma, T* dbeta);
+  // The same without centering: mean, beta and dbeta must be null.
+  decltype(layer_norm) rms_norm;
+  decltype(layer_norm_grad_input) rms_norm_grad_input;
+  decltype(layer_norm_grad_params) rms_norm_grad_params;
 
   void (*sgd)(const SgdParams&, T* w, const Gradients<T>& g, T* velocity, int64_t n);
   void (*adam)(const AdamParams&, T* w, const Gradients<T>& g, T* m, T* v, int64_t n);

@@ -94,10 +94,19 @@ struct Pool {
     return LoadAs(in, n);
   }
 
+  // Where row `row` of the result (or of the image) lies: of which image, at what depth and height.
+  struct Row {
+    int64_t image, depth, height;
+  };
+  static OSTRIA_FN Row RowAt(int64_t row, int64_t depths, int64_t heights) {
+    return {row / (depths * heights), row / heights % depths, row % heights};
+  }
+
   static void Max(const PoolShape& p, const T* x, T* y, void* index, int64_t row) {
-    const int64_t h0 = row % p.oh * p.stride_h - p.top;
-    const Part rows = Clip(h0, p.kh, p.h);
-    const T* image = x + row / p.oh * p.h * p.w * p.c;
+    const Row at = RowAt(row, p.od, p.oh);
+    const int64_t d0 = at.depth * p.stride_d - p.front, h0 = at.height * p.stride_h - p.top;
+    const Part planes = Clip(d0, p.kd, p.d), rows = Clip(h0, p.kh, p.h);
+    const T* image = x + at.image * p.d * p.h * p.w * p.c;
     for (int64_t ow = 0; ow < p.ow; ++ow) {
       const int64_t w0 = ow * p.stride_w - p.left, out = (row * p.ow + ow) * p.c;
       const Part cols = Clip(w0, p.kw, p.w);
@@ -105,18 +114,21 @@ struct Pool {
         const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
         V best = V(T(0)), where = V(T(0));
         bool first = true;
-        for (int64_t i = rows.begin; i < rows.end; ++i) {
-          for (int64_t j = cols.begin; j < cols.end; ++j) {
-            const V v = LoadSome(image + ((h0 + i) * p.w + w0 + j) * p.c + c, n);
-            const V here = V(static_cast<T>(i * p.kw + j));
-            if (first) {
-              best = v;
-              where = here;
-              first = false;
-            } else {
-              const auto better = (v > best) | (v != v);
-              best = Select(better, v, best);
-              where = Select(better, here, where);
+        for (int64_t t = planes.begin; t < planes.end; ++t) {
+          for (int64_t i = rows.begin; i < rows.end; ++i) {
+            const T* line = image + ((d0 + t) * p.h + h0 + i) * p.w * p.c + c;
+            for (int64_t j = cols.begin; j < cols.end; ++j) {
+              const V v = LoadSome(line + (w0 + j) * p.c, n);
+              const V here = V(static_cast<T>((t * p.kh + i) * p.kw + j));
+              if (first) {
+                best = v;
+                where = here;
+                first = false;
+              } else {
+                const auto better = (v > best) | (v != v);
+                best = Select(better, v, best);
+                where = Select(better, here, where);
+              }
             }
           }
         }
@@ -127,7 +139,7 @@ struct Pool {
   }
 
   static void MaxGrad(const PoolShape& p, const T* g, const void* index, T* dx, int64_t row) {
-    if (p.stride_h >= p.kh && p.stride_w >= p.kw) {
+    if (p.stride_d >= p.kd && p.stride_h >= p.kh && p.stride_w >= p.kw) {
       MaxGradApart(p, g, index, dx, row);
     } else {
       MaxGradOverlapping(p, g, index, dx, row);
@@ -136,21 +148,24 @@ struct Pool {
 
   // No element lies in two windows: each window is read once and writes its part of the row.
   static void MaxGradApart(const PoolShape& p, const T* g, const void* index, T* dx, int64_t row) {
-    const int64_t image = row / p.h, h = row % p.h;
-    const int64_t oh = (h + p.top) / p.stride_h, i = h + p.top - oh * p.stride_h;
+    const Row at = RowAt(row, p.d, p.h);
+    const int64_t od = (at.depth + p.front) / p.stride_d, t = at.depth + p.front - od * p.stride_d;
+    const int64_t oh = (at.height + p.top) / p.stride_h, i = at.height + p.top - oh * p.stride_h;
+    const bool seen = od < p.od && t < p.kd && oh < p.oh && i < p.kh;
+    const int64_t line = ((at.image * p.od + od) * p.oh + oh) * p.ow;
     T* out = dx + row * p.w * p.c;
     int64_t done = 0;  // columns written
-    for (int64_t ow = 0; oh < p.oh && i < p.kh && ow < p.ow; ++ow) {
+    for (int64_t ow = 0; seen && ow < p.ow; ++ow) {
       const int64_t w0 = ow * p.stride_w - p.left;
       const Part cols = Clip(w0, p.kw, p.w);
       Zero(out + done * p.c, (w0 + cols.begin - done) * p.c);
       done = w0 + cols.end;
       for (int64_t c = 0; c < p.c; c += kLanes) {
         const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
-        const int64_t at = ((image * p.oh + oh) * p.ow + ow) * p.c + c;
-        const V won = LoadIndex(p, index, at, n), value = LoadSome(g + at, n);
+        const int64_t from = (line + ow) * p.c + c;
+        const V won = LoadIndex(p, index, from, n), value = LoadSome(g + from, n);
         for (int64_t j = cols.begin; j < cols.end; ++j) {
-          const V here = V(static_cast<T>(i * p.kw + j));
+          const V here = V(static_cast<T>((t * p.kh + i) * p.kw + j));
           StoreSome(out + (w0 + j) * p.c + c, n, Select(won == here, value, V(T(0))));
         }
       }
@@ -163,19 +178,25 @@ struct Pool {
 
   static void MaxGradOverlapping(const PoolShape& p, const T* g, const void* index, T* dx,
                                  int64_t row) {
-    const int64_t image = row / p.h, h = row % p.h;
-    const Part rows = Covering(h, p.top, p.kh, p.stride_h, p.oh);
+    const Row at = RowAt(row, p.d, p.h);
+    const Part planes = Covering(at.depth, p.front, p.kd, p.stride_d, p.od);
+    const Part rows = Covering(at.height, p.top, p.kh, p.stride_h, p.oh);
     for (int64_t w = 0; w < p.w; ++w) {
       const Part cols = Covering(w, p.left, p.kw, p.stride_w, p.ow);
       for (int64_t c = 0; c < p.c; c += kLanes) {
         const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
         V sum = V(T(0));
-        for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
-          for (int64_t ow = cols.begin; ow < cols.end; ++ow) {
-            const int64_t i = h + p.top - oh * p.stride_h, j = w + p.left - ow * p.stride_w;
-            const int64_t at = ((image * p.oh + oh) * p.ow + ow) * p.c + c;
-            const V here = V(static_cast<T>(i * p.kw + j));
-            sum = sum + Select(LoadIndex(p, index, at, n) == here, LoadSome(g + at, n), V(T(0)));
+        for (int64_t od = planes.begin; od < planes.end; ++od) {
+          const int64_t t = at.depth + p.front - od * p.stride_d;
+          for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
+            const int64_t i = at.height + p.top - oh * p.stride_h;
+            const int64_t line = ((at.image * p.od + od) * p.oh + oh) * p.ow;
+            for (int64_t ow = cols.begin; ow < cols.end; ++ow) {
+              const int64_t j = w + p.left - ow * p.stride_w, from = (line + ow) * p.c + c;
+              const V here = V(static_cast<T>((t * p.kh + i) * p.kw + j));
+              const auto won = LoadIndex(p, index, from, n) == here;
+              sum = sum + Select(won, LoadSome(g + from, n), V(T(0)));
+            }
           }
         }
         StoreSome(dx + (row * p.w + w) * p.c + c, n, sum);
@@ -183,20 +204,26 @@ struct Pool {
     }
   }
 
+  static OSTRIA_FN int64_t Length(Part part) { return part.end - part.begin; }
+
   static void Average(const PoolShape& p, const T* x, T* y, int64_t row) {
-    const int64_t h0 = row % p.oh * p.stride_h - p.top;
-    const Part rows = Clip(h0, p.kh, p.h);
-    const T* image = x + row / p.oh * p.h * p.w * p.c;
+    const Row at = RowAt(row, p.od, p.oh);
+    const int64_t d0 = at.depth * p.stride_d - p.front, h0 = at.height * p.stride_h - p.top;
+    const Part planes = Clip(d0, p.kd, p.d), rows = Clip(h0, p.kh, p.h);
+    const T* image = x + at.image * p.d * p.h * p.w * p.c;
     for (int64_t ow = 0; ow < p.ow; ++ow) {
       const int64_t w0 = ow * p.stride_w - p.left;
       const Part cols = Clip(w0, p.kw, p.w);
-      const V count = V(static_cast<T>((rows.end - rows.begin) * (cols.end - cols.begin)));
+      const V count = V(static_cast<T>(Length(planes) * Length(rows) * Length(cols)));
       for (int64_t c = 0; c < p.c; c += kLanes) {
         const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
         V sum = V(T(0));
-        for (int64_t i = rows.begin; i < rows.end; ++i) {
-          for (int64_t j = cols.begin; j < cols.end; ++j) {
-            sum = sum + LoadSome(image + ((h0 + i) * p.w + w0 + j) * p.c + c, n);
+        for (int64_t t = planes.begin; t < planes.end; ++t) {
+          for (int64_t i = rows.begin; i < rows.end; ++i) {
+            const T* line = image + ((d0 + t) * p.h + h0 + i) * p.w * p.c + c;
+            for (int64_t j = cols.begin; j < cols.end; ++j) {
+              sum = sum + LoadSome(line + (w0 + j) * p.c, n);
+            }
           }
         }
         StoreSome(y + (row * p.ow + ow) * p.c + c, n, sum / count);
@@ -205,19 +232,24 @@ struct Pool {
   }
 
   static void AverageGrad(const PoolShape& p, const T* g, T* dx, int64_t row) {
-    const int64_t image = row / p.h, h = row % p.h;
-    const Part rows = Covering(h, p.top, p.kh, p.stride_h, p.oh);
+    const Row at = RowAt(row, p.d, p.h);
+    const Part planes = Covering(at.depth, p.front, p.kd, p.stride_d, p.od);
+    const Part rows = Covering(at.height, p.top, p.kh, p.stride_h, p.oh);
     for (int64_t w = 0; w < p.w; ++w) {
       const Part cols = Covering(w, p.left, p.kw, p.stride_w, p.ow);
       for (int64_t c = 0; c < p.c; c += kLanes) {
         const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
         V sum = V(T(0));
-        for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
-          const Part high = Clip(oh * p.stride_h - p.top, p.kh, p.h);
-          for (int64_t ow = cols.begin; ow < cols.end; ++ow) {
-            const Part wide = Clip(ow * p.stride_w - p.left, p.kw, p.w);
-            const V count = V(static_cast<T>((high.end - high.begin) * (wide.end - wide.begin)));
-            sum = sum + LoadSome(g + ((image * p.oh + oh) * p.ow + ow) * p.c + c, n) / count;
+        for (int64_t od = planes.begin; od < planes.end; ++od) {
+          const int64_t deep = Length(Clip(od * p.stride_d - p.front, p.kd, p.d));
+          for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
+            const int64_t high = deep * Length(Clip(oh * p.stride_h - p.top, p.kh, p.h));
+            const int64_t line = ((at.image * p.od + od) * p.oh + oh) * p.ow;
+            for (int64_t ow = cols.begin; ow < cols.end; ++ow) {
+              const int64_t wide = Length(Clip(ow * p.stride_w - p.left, p.kw, p.w));
+              const V count = V(static_cast<T>(high * wide));
+              sum = sum + LoadSome(g + (line + ow) * p.c + c, n) / count;
+            }
           }
         }
         StoreSome(dx + (row * p.w + w) * p.c + c, n, sum);

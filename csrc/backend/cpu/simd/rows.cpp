@@ -18,6 +18,15 @@ void ForRows(int64_t rows, int64_t cols, Fn fn) {
   ParallelFor(rows, RowGrain(cols), fn);
 }
 
+// Calls fn(first column, columns) for blocks of what sums over the rows of each column.
+template <class Fn>
+void ForColumns(int64_t rows, int64_t cols, Fn fn) {
+  const int64_t grain = std::max<int64_t>(1, 8192 / (16 * std::max<int64_t>(1, rows)));
+  ParallelFor((cols + 15) / 16, grain, [&](int64_t begin, int64_t end) {
+    fn(begin * 16, std::min(end * 16, cols) - begin * 16);
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -82,10 +91,7 @@ template <class T>
 void LayerNormGrad(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy, T* dx,
                    T* dgamma, T* dbeta, int64_t rows, int64_t cols) {
   if (dgamma != nullptr) {
-    const int64_t blocks = (cols + 15) / 16;
-    const int64_t grain = std::max<int64_t>(1, 8192 / (16 * std::max<int64_t>(1, rows)));
-    ParallelFor(blocks, grain, [&](int64_t begin, int64_t end) {
-      const int64_t c = begin * 16, n = std::min(end * 16, cols) - c;
+    ForColumns(rows, cols, [&](int64_t c, int64_t n) {
       DenseOf<T>().layer_norm_grad_params(x + c, mean, rstd, dy + c, rows, n, cols, dgamma + c,
                                           dbeta + c);
     });
@@ -94,6 +100,28 @@ void LayerNormGrad(const T* x, const T* gamma, const T* mean, const T* rstd, con
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
     DenseOf<T>().layer_norm_grad_input(x + b * cols, gamma, mean + b, rstd + b, dy + b * cols,
                                        dx + b * cols, e - b, cols);
+  });
+}
+
+template <class T>
+void RmsNorm(const T* x, const T* gamma, double epsilon, T* y, T* rstd, int64_t rows,
+             int64_t cols) {
+  ForRows(rows, cols, [&](int64_t b, int64_t e) {
+    DenseOf<T>().rms_norm(x + b * cols, gamma, nullptr, epsilon, y + b * cols, nullptr, rstd + b,
+                          e - b, cols);
+  });
+}
+
+template <class T>
+void RmsNormGrad(const T* x, const T* gamma, const T* rstd, const T* dy, T* dx, T* dgamma,
+                 int64_t rows, int64_t cols) {
+  ForColumns(rows, cols, [&](int64_t c, int64_t n) {
+    DenseOf<T>().rms_norm_grad_params(x + c, nullptr, rstd, dy + c, rows, n, cols, dgamma + c,
+                                      nullptr);
+  });
+  ForRows(rows, cols, [&](int64_t b, int64_t e) {
+    DenseOf<T>().rms_norm_grad_input(x + b * cols, gamma, nullptr, rstd + b, dy + b * cols,
+                                     dx + b * cols, e - b, cols);
   });
 }
 
@@ -126,6 +154,8 @@ bool AllFinite(const T* x, int64_t n) {
   template void LayerNorm<T>(const T*, const T*, const T*, double, T*, T*, T*, int64_t, int64_t); \
   template void LayerNormGrad<T>(const T*, const T*, const T*, const T*, const T*, T*, T*, T*,    \
                                  int64_t, int64_t);                                               \
+  template void RmsNorm<T>(const T*, const T*, double, T*, T*, int64_t, int64_t);                 \
+  template void RmsNormGrad<T>(const T*, const T*, const T*, const T*, T*, T*, int64_t, int64_t); \
   template void ColumnSums<T>(const T*, int64_t, int64_t, T*);                                    \
   template T SumOfSquares<T>(const T*, int64_t);                                                  \
   template bool AllFinite<T>(const T*, int64_t);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax, cross-entropy, layer normalisation over the last axis of dense [rows, cols], and sums
-// over the rows. T is float or double. Threads split rows or columns; results never depend on how
-// many.
+// Softmax, cross-entropy, layer and RMS normalisation over the last axis of dense [rows, cols], and
+// sums over the rows. T is float or double. Threads split rows or columns; results never depend on
+// how many.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,15 @@ void LayerNorm(const T* x, const T* gamma, const T* beta, double epsilon, T* y, 
 template <class T>
 void LayerNormGrad(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy, T* dx,
                    T* dgamma, T* dbeta, int64_t rows, int64_t cols);
+
+/// y = x * rstd * gamma, rstd = 1 / sqrt(mean(x^2) + epsilon); all of them [rows, cols], [cols] or
+/// [rows].
+template <class T>
+void RmsNorm(const T* x, const T* gamma, double epsilon, T* y, T* rstd, int64_t rows, int64_t cols);
+/// dx and dgamma; none may be an input.
+template <class T>
+void RmsNormGrad(const T* x, const T* gamma, const T* rstd, const T* dy, T* dx, T* dgamma,
+                 int64_t rows, int64_t cols);
 
 /// out[c] = sum over r of x[r, c]: the gradient of a bias.
 template <class T>

@@ -116,14 +116,15 @@ int64_t SparseSoftmaxXent(const ScalarOf<V>* logits, const void* labels, bool wi
   return first_bad;
 }
 
-template <class V>
+// Without centering it is RMS normalisation: the mean counts as 0.
+template <bool kCenter, class V>
 void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarOf<V>* beta,
                    double epsilon, ScalarOf<V>* y, ScalarOf<V>* mean, ScalarOf<V>* rstd,
                    int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
   const T inverse = T(1) / static_cast<T>(cols);
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
-    const T mu = FoldRange<FoldOp::kSum, V>(x, cols) * inverse;
+    const T mu = kCenter ? FoldRange<FoldOp::kSum, V>(x, cols) * inverse : T(0);
     V square = V(0);
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
@@ -144,15 +145,16 @@ void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarO
   }
 }
 
-// dx = rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = dy * gamma.
-template <class V>
+// dx = rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = dy * gamma; without centering, mean(h)
+// counts as 0.
+template <bool kCenter, class V>
 void LayerNormGradInput(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarOf<V>* mean,
                         const ScalarOf<V>* rstd, const ScalarOf<V>* dy, ScalarOf<V>* dx,
                         int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
   const T inverse = T(1) / static_cast<T>(cols);
   for (int64_t r = 0; r < rows; ++r, x += cols, dy += cols, dx += cols) {
-    const V mu = V(mean[r]), s = V(rstd[r]);
+    const V mu = V(kCenter ? mean[r] : T(0)), s = V(rstd[r]);
     V sum = V(0), dot = V(0);
     const auto h_at = [&](int64_t i, int64_t n) __attribute__((always_inline)) {
       const V d = LoadVecUpTo<V>(dy + i, n);
@@ -164,7 +166,8 @@ void LayerNormGradInput(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const Sc
           sum = sum + h;
           dot = Fma(h, (LoadVecUpTo<V>(x + i, n) - mu) * s, dot);
         });
-    const V mean_h = V(ReduceAdd(sum) * inverse), mean_dot = V(ReduceAdd(dot) * inverse);
+    const V mean_h = V(kCenter ? ReduceAdd(sum) * inverse : T(0)),
+            mean_dot = V(ReduceAdd(dot) * inverse);
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
           const V xhat = (LoadVecUpTo<V>(x + i, n) - mu) * s;
@@ -174,7 +177,8 @@ void LayerNormGradInput(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const Sc
 }
 
 // Columns [0, cols) of dgamma = sum(dy * xhat) and dbeta = sum(dy); at most kFoldColumns of them.
-template <class V>
+// Without centering there is no mean and no dbeta.
+template <bool kCenter, class V>
 void LayerNormGradBlock(const ScalarOf<V>* x, const ScalarOf<V>* mean, const ScalarOf<V>* rstd,
                         const ScalarOf<V>* dy, int64_t rows, int64_t cols, int64_t stride,
                         ScalarOf<V>* dgamma, ScalarOf<V>* dbeta) {
@@ -182,13 +186,15 @@ void LayerNormGradBlock(const ScalarOf<V>* x, const ScalarOf<V>* mean, const Sca
   if (rows > kFoldRows) {
     const int64_t half = (rows / 2 + kFoldRows - 1) / kFoldRows * kFoldRows, skip = half * stride;
     alignas(64) T g[kFoldColumns], b[kFoldColumns];
-    LayerNormGradBlock<V>(x, mean, rstd, dy, half, cols, stride, dgamma, dbeta);
-    LayerNormGradBlock<V>(x + skip, mean + half, rstd + half, dy + skip, rows - half, cols, stride,
-                          g, b);
+    LayerNormGradBlock<kCenter, V>(x, mean, rstd, dy, half, cols, stride, dgamma, dbeta);
+    LayerNormGradBlock<kCenter, V>(x + skip, kCenter ? mean + half : mean, rstd + half, dy + skip,
+                                   rows - half, cols, stride, g, b);
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
           StoreVec(dgamma + i, n, LoadVecUpTo<V>(dgamma + i, n) + LoadVecUpTo<V>(g + i, n));
-          StoreVec(dbeta + i, n, LoadVecUpTo<V>(dbeta + i, n) + LoadVecUpTo<V>(b + i, n));
+          if constexpr (kCenter) {
+            StoreVec(dbeta + i, n, LoadVecUpTo<V>(dbeta + i, n) + LoadVecUpTo<V>(b + i, n));
+          }
         });
     return;
   }
@@ -197,21 +203,24 @@ void LayerNormGradBlock(const ScalarOf<V>* x, const ScalarOf<V>* mean, const Sca
         V g = V(0), b = V(0);
         for (int64_t r = 0; r < rows; ++r) {
           const V d = LoadVecUpTo<V>(dy + r * stride + i, n);
-          g = Fma(d, (LoadVecUpTo<V>(x + r * stride + i, n) - V(mean[r])) * V(rstd[r]), g);
+          V centered = LoadVecUpTo<V>(x + r * stride + i, n);
+          if constexpr (kCenter) centered = centered - V(mean[r]);
+          g = Fma(d, centered * V(rstd[r]), g);
           b = b + d;
         }
         StoreVec(dgamma + i, n, g);
-        StoreVec(dbeta + i, n, b);
+        if constexpr (kCenter) StoreVec(dbeta + i, n, b);
       });
 }
 
-template <class V>
+template <bool kCenter, class V>
 void LayerNormGradParams(const ScalarOf<V>* x, const ScalarOf<V>* mean, const ScalarOf<V>* rstd,
                          const ScalarOf<V>* dy, int64_t rows, int64_t cols, int64_t stride,
                          ScalarOf<V>* dgamma, ScalarOf<V>* dbeta) {
   for (int64_t c = 0; c < cols; c += kFoldColumns) {
     const int64_t n = cols - c < kFoldColumns ? cols - c : kFoldColumns;
-    LayerNormGradBlock<V>(x + c, mean, rstd, dy + c, rows, n, stride, dgamma + c, dbeta + c);
+    LayerNormGradBlock<kCenter, V>(x + c, mean, rstd, dy + c, rows, n, stride, dgamma + c,
+                                   kCenter ? dbeta + c : dbeta);
   }
 }
 
@@ -222,9 +231,12 @@ constexpr void FillRows(DenseKernels<ScalarOf<V>>* k) {
   k->softmax_grad = &SoftmaxGradRows<false, V>;
   k->log_softmax_grad = &SoftmaxGradRows<true, V>;
   k->sparse_softmax_xent = &SparseSoftmaxXent<V>;
-  k->layer_norm = &LayerNormRows<V>;
-  k->layer_norm_grad_input = &LayerNormGradInput<V>;
-  k->layer_norm_grad_params = &LayerNormGradParams<V>;
+  k->layer_norm = &LayerNormRows<true, V>;
+  k->layer_norm_grad_input = &LayerNormGradInput<true, V>;
+  k->layer_norm_grad_params = &LayerNormGradParams<true, V>;
+  k->rms_norm = &LayerNormRows<false, V>;
+  k->rms_norm_grad_input = &LayerNormGradInput<false, V>;
+  k->rms_norm_grad_params = &LayerNormGradParams<false, V>;
 }
 
 }  // namespace OSTRIA_ISA_NS

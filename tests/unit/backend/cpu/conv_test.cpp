@@ -40,10 +40,10 @@ NodeCase Make(const Geometry& s, const OpDef& op, DType dtype) {
       s.n, Count(s.h, s.padding[0], s.padding[1], s.kh, s.dilation[0], s.strides[0]),
       Count(s.w, s.padding[2], s.padding[3], s.kw, s.dilation[1], s.strides[1]), s.o};
   NodeCase node{&op, {}, {s.strides, s.padding, s.dilation, s.groups}};
-  if (&op == &ops::kConv2dGradInput) {
+  if (&op == &ops::kConvGradInput) {
     node.inputs = {{dtype, result}, {dtype, kernel}};
     node.attrs.push_back(Shape{s.h, s.w});
-  } else if (&op == &ops::kConv2dGradFilter) {
+  } else if (&op == &ops::kConvGradFilter) {
     node.inputs = {{dtype, image}, {dtype, result}};
     node.attrs.push_back(Shape{s.kh, s.kw});
   } else {
@@ -78,15 +78,15 @@ Reference ReferenceOf(const Geometry& s) {
   return [s](const NodeCase& node, const Values& in) -> Values {
     std::vector<double> out(node.outputs()[0].shape.numel());
     ForProducts(s, [&](int64_t image, int64_t kernel, int64_t result) {
-      if (node.op == &ops::kConv2dGradInput) {
+      if (node.op == &ops::kConvGradInput) {
         out[image] += in[0][result] * in[1][kernel];
-      } else if (node.op == &ops::kConv2dGradFilter) {
+      } else if (node.op == &ops::kConvGradFilter) {
         out[kernel] += in[0][image] * in[1][result];
       } else {
         out[result] += in[0][image] * in[1][kernel];
       }
     });
-    if (node.op == &ops::kConv2dFused) {
+    if (node.op == &ops::kConvFused) {
       for (size_t i = 0; i < out.size(); ++i) {
         if (in.size() == 3) out[i] += in[2][i % in[2].size()];
         const auto& activation = std::get<std::string>(node.attrs[4]);
@@ -99,7 +99,7 @@ Reference ReferenceOf(const Geometry& s) {
 }
 
 TEST(Conv2d, EveryImplementation) {
-  for (const OpDef* op : {&ops::kConv2d, &ops::kConv2dGradInput, &ops::kConv2dGradFilter}) {
+  for (const OpDef* op : {&ops::kConv2d, &ops::kConvGradInput, &ops::kConvGradFilter}) {
     for (size_t i = 0; i < std::size(kGrid); ++i) {
       SCOPED_TRACE(StrCat(op->name, " of grid row ", i));
       const NodeCase node = Make(kGrid[i], *op, DType::kFloat32);
@@ -116,7 +116,7 @@ TEST(Conv2d, EveryImplementation) {
 TEST(Conv2d, FusedBiasAndActivation) {
   for (const char* activation : {"none", "relu", "tanh"}) {
     for (bool bias : {false, true}) {
-      NodeCase node = Make(kGrid[2], ops::kConv2dFused, DType::kFloat32);
+      NodeCase node = Make(kGrid[2], ops::kConvFused, DType::kFloat32);
       node.attrs.push_back(std::string(activation));
       if (bias) node.inputs.push_back({DType::kFloat32, {kGrid[2].o}});
       Conform(ConvKernels(), node, RandomInputs(node, 3), ReferenceOf(kGrid[2]), 2e-4);
@@ -126,7 +126,7 @@ TEST(Conv2d, FusedBiasAndActivation) {
 }
 
 TEST(Conv2d, Decompositions) {
-  for (const OpDef* op : {&ops::kConv2d, &ops::kConv2dGradInput, &ops::kConv2dGradFilter}) {
+  for (const OpDef* op : {&ops::kConv2d, &ops::kConvGradInput, &ops::kConvGradFilter}) {
     for (const Geometry& s : {kGrid[0], kGrid[4], kGrid[5], kGrid[6], kGrid[9]}) {
       const NodeCase node = Make(s, *op, DType::kFloat64);
       ExpectDecomposes(node, RandomInputs(node, 4), 1e-11);
@@ -140,7 +140,7 @@ TEST(Conv2d, Decompositions) {
 
 TEST(Conv2d, Gradients) {
   const Geometry small = {2, 6, 5, 4, 6, 3, 2, {2, 1}, {1, 0, 1, 1}, {1, 2}, 2};
-  for (const OpDef* op : {&ops::kConv2d, &ops::kConv2dGradInput, &ops::kConv2dGradFilter}) {
+  for (const OpDef* op : {&ops::kConv2d, &ops::kConvGradInput, &ops::kConvGradFilter}) {
     const NodeCase node = Make(small, *op, DType::kFloat64);
     for (int order : {1, 2}) ExpectGradients(node, RandomInputs(node, 8), order);
   }

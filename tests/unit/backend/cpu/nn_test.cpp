@@ -98,7 +98,7 @@ TEST(Pool2d, Backward) {
       ForWindows(s, y, [&](int64_t image, int64_t at, int64_t p) {
         if (image % 3 == at % 3 || index[at] == 0) index[at] = static_cast<double>(p);
       });
-      NodeCase node{&ops::kMaxPool2dGrad, {results[0], results[1]}, forward.attrs};
+      NodeCase node{&ops::kMaxPoolGrad, {results[0], results[1]}, forward.attrs};
       node.attrs.push_back(Shape{s.h, s.w});
       Values in = {RandomInputs({&ops::kAvgPool2d, {results[0]}, {}}, 4)[0], index};
       const Reference max = [&](const NodeCase&, const Values& x) {
@@ -110,7 +110,7 @@ TEST(Pool2d, Backward) {
       };
       Conform(PoolingKernels(), node, in, max, dtype == kF32 ? 1e-5 : 1e-12);
       if (s.window[0] < 16) ExpectDecomposes(node, in, dtype == kF32 ? 1e-5 : 1e-12);
-      node = {&ops::kAvgPool2dGrad, {results[0]}, node.attrs};
+      node = {&ops::kAvgPoolGrad, {results[0]}, node.attrs};
       in.pop_back();
       const Reference average = [&](const NodeCase&, const Values& x) {
         std::vector<double> dx(s.n * s.h * s.w * s.c), count(y.numel());

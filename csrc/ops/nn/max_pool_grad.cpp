@@ -14,14 +14,17 @@ using namespace ops;
 namespace {
 
 constexpr InputDef kInputs[] = {{"g"}, {"index", Arity::kOne, false}};
-constexpr AttrDef kAttrs[] = {kPoolWindow, kPoolStrides, kPoolPadding, {"size", AttrType::kShape}};
+constexpr AttrDef kAttrs[] = {{"window", AttrType::kInts},
+                              {"strides", AttrType::kInts},
+                              {"padding", AttrType::kInts},
+                              {"size", AttrType::kShape}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
   RequireInteger(c, 1);
-  RequireRank(c, 0, 4, "batch, height, width, channels");
+  const int dims = SpatialDims(c, 0);
   const Shape image = PooledImage(c.shape(0), c.attrs());
-  const Shape y = InferPool(c, image);
+  const Shape y = InferPool(c, dims, image);
   if (!(y == c.shape(0)) || !(y == c.shape(1))) {
     c.Fail("'g' ", c.shape(0), " and 'index' ", c.shape(1), " must have the pool's shape ", y);
   }
@@ -40,9 +43,8 @@ void Grad(GradContext& c) {
   const Shape y = b.shape(c.input(0));
   const Value padded = PadImage(b, window, c.cotangent(), 0);
   Value sum;
-  for (int64_t p = 0; p < window.size[0] * window.size[1]; ++p) {
-    const Value seen =
-        TakePosition(b, window, padded, {y[1], y[2]}, p / window.size[1], p % window.size[1]);
+  for (int64_t p = 0; p < window.positions(); ++p) {
+    const Value seen = TakePosition(b, window, padded, y, p);
     const Value part = WhereWon(b, c.input(1), p, seen);
     sum = sum.valid() ? b(kAdd, {sum, part}) : part;
   }
@@ -50,13 +52,12 @@ void Grad(GradContext& c) {
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
-  if (HasHalf(b, in)) return ViaFloat32(b, kMaxPool2dGrad, in, attrs);
+  if (HasHalf(b, in)) return ViaFloat32(b, kMaxPoolGrad, in, attrs);
   const Window window = PoolWindow(attrs);
   const Shape image = PooledImage(b.shape(in[0]), attrs), padded = PaddedShape(window, image);
   Value sum;
-  for (int64_t p = 0; p < window.size[0] * window.size[1]; ++p) {
-    const Value placed = PlacePosition(b, window, WhereWon(b, in[1], p, in[0]), padded,
-                                       p / window.size[1], p % window.size[1]);
+  for (int64_t p = 0; p < window.positions(); ++p) {
+    const Value placed = PlacePosition(b, window, WhereWon(b, in[1], p, in[0]), padded, p);
     sum = sum.valid() ? b(kAdd, {sum, placed}) : placed;
   }
   return {CropImage(b, window, sum, image)};
@@ -69,14 +70,15 @@ double Flops(std::span<const ValueType> in, std::span<const ValueType>, std::spa
 
 }  // namespace
 
-constinit const OpDef ops::kMaxPool2dGrad = {
-    .name = "max_pool2d_grad",
+constinit const OpDef ops::kMaxPoolGrad = {
+    .name = "max_pool_grad",
     .doc =
-        "The gradient of max_pool2d: g at the places of the maxima, zeros elsewhere.\n"
-        "window: as for max_pool2d.\n"
-        "strides: as for max_pool2d.\n"
-        "padding: as for max_pool2d.\n"
-        "size: the image's height and width.",
+        "The gradient of max_pool1d to max_pool3d: g at the places of the maxima, zeros "
+        "elsewhere.\n"
+        "window: as for the pool.\n"
+        "strides: as for the pool.\n"
+        "padding: as for the pool.\n"
+        "size: the image's spatial sizes.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// conv2d_fused: activation(conv2d(x, kernel) + bias) in one pass over the result. A pass makes it
-// after differentiation.
+// conv_fused: activation(convolution + bias) in one pass over the result. A pass makes it after
+// differentiation.
 #include "ops/common/activation.h"
 #include "ops/common/conv.h"
 #include "ops/common/via_float32.h"
@@ -13,20 +13,22 @@ using namespace ops;
 namespace {
 
 constexpr InputDef kInputs[] = {{"x"}, {"kernel"}, {"bias", Arity::kOptional}};
-constexpr AttrDef kAttrs[] = {kConvStrides,
-                              kConvPadding,
-                              kConvDilation,
-                              kConvGroups,
+constexpr AttrDef kAttrs[] = {{"strides", AttrType::kInts},
+                              {"padding", AttrType::kInts},
+                              {"dilation", AttrType::kInts},
+                              {"groups", AttrType::kInt},
                               {"activation", AttrType::kString, "\"none\""}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
   RequireSameDType(c, 0, 1);
-  const Shape y = InferConv(c, c.shape(0), c.shape(1));
+  const int dims = SpatialDims(c, 0);
+  const Shape y = InferConv(c, dims, c.shape(0), c.shape(1));
+  const Dim channels = y[dims + 1];
   if (c.size() == 3) {
     RequireSameDType(c, 0, 2);
-    if (c.shape(2).rank() != 1 || !(c.shape(2)[0] == y[3])) {
-      c.Fail("'bias' must have shape [", y[3], "], one value per channel of the result ", y,
+    if (c.shape(2).rank() != 1 || !(c.shape(2)[0] == channels)) {
+      c.Fail("'bias' must have shape [", channels, "], one value per channel of the result ", y,
              ", but has shape ", c.shape(2));
     }
   }
@@ -35,8 +37,8 @@ void Infer(InferContext& c) {
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
-  if (HasHalf(b, in)) return ViaFloat32(b, kConv2dFused, in, attrs);
-  Value y = b(kConv2d, in.first(2), WithoutSize(attrs));
+  if (HasHalf(b, in)) return ViaFloat32(b, kConvFused, in, attrs);
+  Value y = b(ConvOp(b.shape(in[0]).rank() - 2), in.first(2), WithoutSize(attrs));
   if (in.size() == 3) y = b(kAdd, {y, in[2]});
   Activation activation = Activation::kNone;
   ParseActivation(std::get<std::string>(attrs[ConvAttr::kActivation]), &activation);
@@ -45,14 +47,15 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 
 }  // namespace
 
-constinit const OpDef ops::kConv2dFused = {
-    .name = "conv2d_fused",
+constinit const OpDef ops::kConvFused = {
+    .name = "conv_fused",
     .doc =
-        "activation(conv2d(x, kernel) + bias) with bias [out] optional; made by the fusion pass.\n"
-        "strides: as for conv2d.\n"
-        "padding: as for conv2d.\n"
-        "dilation: as for conv2d.\n"
-        "groups: as for conv2d.\n"
+        "activation(convolution of x with kernel + bias), bias [out] optional; made by the fusion\n"
+        "pass.\n"
+        "strides: as for the convolution.\n"
+        "padding: as for the convolution.\n"
+        "dilation: as for the convolution.\n"
+        "groups: as for the convolution.\n"
         "activation: none, relu, tanh, sigmoid, gelu, gelu_tanh or silu.",
     .inputs = kInputs,
     .attrs = kAttrs,

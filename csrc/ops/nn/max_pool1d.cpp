@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The index output is what the gradient needs: where in its window each maximum lay. First of
+// equals.
+#include "ops/common/pool.h"
+#include "ops/ops.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+constexpr AttrDef kAttrs[] = {{"window", AttrType::kInts},
+                              {"strides", AttrType::kInts},
+                              {"padding", AttrType::kInts, "[0, 0]"}};
+
+}  // namespace
+
+constinit const OpDef ops::kMaxPool1d = {
+    .name = "max_pool1d",
+    .doc =
+        "The largest element of every window of sequences [n, length, c], and its position in\n"
+        "the window.\n"
+        "window: length.\n"
+        "strides: steps of the window in length.\n"
+        "padding: how far windows reach beyond first and last element; what lies there\n"
+        "never wins.",
+    .inputs = kPoolInputs,
+    .attrs = kAttrs,
+    .outputs = kMaxPoolOutputs,
+    .traits = {.smooth = false},
+    .infer = InferMaxPool<1>,
+    .grad = GradMaxPool,
+    .decompose = DecomposeMaxPool,
+    .flops = PoolFlops,
+};
+
+}  // namespace ostria

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import images
+from row import A, Row, S
+from rows.matmul_fused import ACTIVATIONS
+
+
+def ref(x, kernel, bias=None, activation="none", **attrs):
+    return ACTIVATIONS[activation](images.conv(x, kernel, **attrs) + (0 if bias is None else bias))
+
+
+X, KERNEL, ATTRS = images.CONVOLUTIONS[2][0]
+ROW = Row(
+    op="conv_fused",
+    ref=ref,
+    samples=(
+        *(
+            S(A(*X), A(*KERNEL), A(KERNEL[0]), **images.filled(KERNEL, ATTRS), activation=name)
+            for name in ACTIVATIONS
+        ),
+        *(
+            S(A(*x), A(*k), **images.filled(k, attrs), activation="relu")
+            for geometries in images.CONVOLUTIONS.values()
+            for x, k, attrs in geometries
+        ),
+    ),
+    gradients=(),
+    slack=50,  # sums of up to 32 products; the library's activations are polynomials
+)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import images
+from row import A, Row, S
+
+ROW = Row(
+    op="conv_grad_input",
+    ref=images.conv_grad_input,
+    samples=tuple(
+        S(A(*images.conv_result(x, k, attrs)), A(*k), **images.filled(k, attrs), size=x[1:-1])
+        for geometries in images.CONVOLUTIONS.values()
+        for x, k, attrs in geometries
+    ),
+    slack=20,  # sums of up to 54 products
+)
