@@ -266,10 +266,11 @@ def keyword_of_an_inherited_constructor() -> None:
 
 @mistake(
     AttributeError,
-    "module 'ostria.nn' has no attribute 'MaxPooling2D'; did you mean `nn.MaxPool2D`? {line}",
+    "module 'ostria.nn' has no attribute 'GlobalMaxPool2D'; did you mean `nn.GlobalMaxPooling2D`? "
+    "{line}",
 )
 def second_name_of_a_layer() -> None:
-    nn.MaxPooling2D(2)  # <-
+    nn.GlobalMaxPool2D()  # <-
 
 
 @mistake(

@@ -81,11 +81,25 @@ class Training(nn.Module):
             (1, 12, 12, 4),
             6 * 6 * 8 * 2 * 3 * 5 * 2,
         ),
+        (lambda: nn.Conv1D(8, 3), (2, 12, 3), 2 * 10 * 8 * (2 * 9 + 1)),
+        (lambda: nn.Conv3D(8, 2), (1, 3, 4, 5, 3), 2 * 3 * 4 * 8 * (2 * 24 + 1)),
+        # a transpose multiplies as often as its convolution
+        (
+            lambda: nn.Conv2DTranspose(5, 3, 2, padding="same"),
+            (1, 4, 4, 3),
+            2 * 16 * 3 * 9 * 5 + 8 * 8 * 5,
+        ),
+        (lambda: nn.DepthwiseConv2D(3), (1, 6, 6, 4), 16 * 4 * (2 * 9 + 1)),
+        (lambda: nn.SeparableConv2D(5, 3), (1, 6, 6, 4), 16 * (4 * 18 + 5 * (2 * 4 + 1))),
         # every window reads its elements: comparisons, or additions and a division
         (lambda: nn.MaxPool2D(2), (1, 6, 6, 4), 3 * 3 * 4 * 4),
         (lambda: nn.MaxPool2D(3, strides=1), (2, 6, 6, 4), 2 * 4 * 4 * 4 * 9),
         (lambda: nn.AvgPool2D(2), (1, 6, 6, 4), 3 * 3 * 4 * 4),
         (nn.GlobalAveragePooling2D, (2, 6, 6, 4), 2 * 6 * 6 * 4),
+        (lambda: nn.MaxPool3D(2), (1, 4, 4, 6, 3), 2 * 2 * 3 * 3 * 8),
+        (nn.GlobalMaxPooling1D, (2, 6, 4), 2 * 6 * 4),
+        (nn.UpSampling2D, (1, 3, 3, 2), 0),
+        (lambda: nn.ZeroPadding2D(1), (1, 3, 3, 2), 0),
         # x * factor + shift; per channel + epsilon, rsqrt, * gamma, mean * factor, beta - that
         (nn.BatchNormalization, (2, 6, 6, 4), 2 * 288 + 5 * 4),
         # mean, difference, square, mean, product, sum; per channel + epsilon, rsqrt, * gamma, and
@@ -93,6 +107,9 @@ class Training(nn.Module):
         (lambda: Training(nn.BatchNormalization()), (2, 6, 6, 4), 6 * 288 + 3 * 4 + 2 * 3 * 4),
         # mean, difference, square, mean, * rstd, * gamma, + beta; per row + epsilon and rsqrt
         (nn.LayerNormalization, (2, 5, 8), 7 * 80 + 2 * 10),
+        (lambda: nn.GroupNormalization(2), (2, 5, 8), 7 * 80 + 2 * 4),
+        # square, mean, * rstd, * gamma; per row + epsilon and rsqrt
+        (nn.RMSNormalization, (2, 5, 8), 4 * 80 + 2 * 10),
         # maximum, difference, exponential, sum, quotient
         (lambda: nn.Activation("softmax"), (3, 10), 5 * 30),
         (lambda: nn.Activation("relu"), (3, 10), 30),

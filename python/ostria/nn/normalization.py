@@ -62,10 +62,14 @@ class _Normalization(Module):
         if self.center:
             self.beta = self._weight("beta", shape)
 
+    def _shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The shape of gamma and beta for an input of this shape."""
+        return tuple(shape[-1:])
+
     def _weight(self, name: str, shape: tuple[Any, ...], trainable: bool = True) -> Any:
         return self.add_weight(
             name,
-            tuple(shape[-1:]),
+            self._shape(shape),
             initializer=self._initializers[name],
             dtype=self.dtype,
             trainable=trainable,
@@ -73,7 +77,7 @@ class _Normalization(Module):
 
     def _scale_and_shift(self, x: Any) -> tuple[Any, Any]:
         """gamma and beta, or what stands for them where the layer has none."""
-        shape, dtype = tuple(x.shape[-1:]), _native.dtype(self.dtype)
+        shape, dtype = self._shape(x.shape), _native.dtype(self.dtype)
         one = _ops.full(shape=shape, dtype=dtype, value=1.0) if self.gamma is None else self.gamma
         zero = _ops.full(shape=shape, dtype=dtype, value=0.0) if self.beta is None else self.beta
         return one, zero
@@ -135,13 +139,69 @@ class BatchNormalization(_Normalization):
         average.assign(moved)
 
 
-@checked_init
-class LayerNormalization(_Normalization):
-    """Normalises each example over its last axis (Ba, Kiros, Hinton 2016)."""
+class _RowNormalization(_Normalization):
+    """What normalises the last axes: axis -1, or several that end with it."""
 
     def __init__(
         self,
-        axis: int = -1,
+        axis: Any,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        dtype: Any,
+        name: str | None,
+    ):
+        axes = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+        super().__init__(
+            axes[-1:] or axis,
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            dtype,
+            name,
+        )
+        self._axes = axes
+
+    def build(self, shape: tuple[Any, ...]) -> None:
+        rank = len(shape)
+        count = len(self._axes)
+        given = [a + rank if is_int(a) and a < 0 else a for a in self._axes]
+        if given != list(range(rank - count, rank)):
+            raise ValueError(
+                at_line(
+                    f"{self.name}: axis {list(self._axes)} does not name the last axes of an input "
+                    f"of shape {list(shape)}, in order; give -1, or such as [-2, -1]"
+                )
+            )
+        self._features = tuple(shape[rank - count :])
+        super().build(shape)
+
+    def _shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(shape[len(shape) - len(self._axes) :])
+
+    def _require(self, x: Any) -> None:
+        if len(self._features) == 1:
+            require_features(self, x, self._features[0])
+        elif tuple(x.shape[x.ndim - len(self._axes) :]) != self._features:
+            raise ValueError(
+                at_line(
+                    f"{self.name}: its weights are for features {list(self._features)}, but the "
+                    f"last sizes of {list(x.shape)} are others; build another layer for it"
+                )
+            )
+
+
+@checked_init
+class LayerNormalization(_RowNormalization):
+    """Normalises each example over its last axis, or axes (Ba, Kiros, Hinton 2016)."""
+
+    def __init__(
+        self,
+        axis: Any = -1,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
@@ -155,10 +215,93 @@ class LayerNormalization(_Normalization):
             axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
         )
 
+    def call(self, x: Any) -> Any:
+        self._require(x)
+        scale_and_shift = self._scale_and_shift(x)
+        return _ops.layer_norm(x, *scale_and_shift, epsilon=self.epsilon, axes=len(self._axes))[0]
+
+
+@checked_init
+class RMSNormalization(_RowNormalization):
+    """Divides each example by the root of its mean square (Zhang, Sennrich 2019)."""
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 1e-6,
+        *,
+        gamma_initializer: Any = "ones",
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(axis, epsilon, False, True, "zeros", gamma_initializer, dtype, name)
+
+    def call(self, x: Any) -> Any:
+        self._require(x)
+        return _ops.rms_norm(x, self.gamma, epsilon=self.epsilon, axes=len(self._axes))[0]
+
+
+@checked_init
+class GroupNormalization(_Normalization):
+    """Normalises groups of channels of each example (Wu, He 2018); groups=-1: each by itself."""
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(
+            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
+        )
+        if not is_int(groups) or (groups < 1 and groups != -1):
+            raise ValueError(
+                at_line(
+                    f"GroupNormalization: groups {groups!r} is not accepted; give a positive "
+                    "integer, or -1 for as many as channels"
+                )
+            )
+        self.groups = groups
+
     def build(self, shape: tuple[Any, ...]) -> None:
         super().build(shape)
         self._features = shape[-1]
+        if isinstance(self._features, int) and self.groups > 0 and self._features % self.groups:
+            raise ValueError(
+                at_line(
+                    f"{self.name}: groups {self.groups} does not divide the {self._features} "
+                    f"channels of an input of shape {list(shape)}"
+                )
+            )
 
     def call(self, x: Any) -> Any:
         require_features(self, x, self._features)
-        return _ops.layer_norm(x, *self._scale_and_shift(x), epsilon=self.epsilon)[0]
+        groups = self._features if self.groups == -1 else self.groups
+        return _ops.group_norm(x, *self._scale_and_shift(x), epsilon=self.epsilon, groups=groups)[0]
+
+
+@checked_init
+class UnitNormalization(Module):
+    """Divides by the Euclidean norm over `axis`, one or several."""
+
+    def __init__(self, axis: Any = -1, *, name: str | None = None):
+        super().__init__(name=name)
+        self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+        if not all(is_int(a) for a in self.axis):
+            raise TypeError(
+                at_line(
+                    f"UnitNormalization: axis {axis!r} is not accepted; give an integer or several"
+                )
+            )
+
+    def call(self, x: Any) -> Any:
+        # The least square that counts is Keras's; it keeps zeros finite.
+        square = _ops.sum(_ops.square(x), self.axis, True)
+        return x * _ops.rsqrt(_ops.maximum(square, 1e-12))
