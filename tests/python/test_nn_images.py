@@ -158,6 +158,32 @@ def test_depthwise_convolutions_train(multiplier: int) -> None:
     np.testing.assert_allclose((slope * step).sum(), (ends[0] - ends[1]) / 2e-2, rtol=2e-3)
 
 
+def implementations(fn: Any, *args: Any) -> list[str]:
+    """The lines of `explain` that name a convolution and how it is computed."""
+    fn(*args)
+    return [line for line in str(fn.explain(runs=1)).splitlines() if "conv" in line and "<" in line]
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_depthwise_convolutions_have_implementations_of_their_own(dims: int) -> None:
+    """General ones fill every channel up to a vector, which is many times slower."""
+    layer = (None, nn.DepthwiseConv1D, nn.DepthwiseConv2D)[dims](3, padding="same")
+    x = data(2, *(8, 8)[:dims], 32)
+    layer(x)
+    loss = ost.compile(lambda x: ost.grad(lambda x: ost.sum(ost.square(layer(x))))(x))
+    lines = implementations(loss, x)
+    assert lines and all("dw:" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_bias_and_activation_are_part_of_the_convolution(dims: int) -> None:
+    layer = (None, nn.Conv1D, nn.Conv2D, nn.Conv3D)[dims](8, 3, activation="relu")
+    x = data(2, *(5, 6, 7)[:dims], 4)
+    layer(x)
+    lines = implementations(ost.compile(lambda x: layer(x)), x)
+    assert lines and all("conv_fused <" in line for line in lines), lines
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_pools(dims: int) -> None:
     x = data(2, *(6, 4, 8)[:dims], 3)
