@@ -133,8 +133,9 @@ COUNTED: tuple[tuple[str, tuple[tuple[str, tuple[int, ...]], ...], dict[str, Any
     ("instance_norm", ((F, (2, 3, 4)), (F, (4,)), (F, (4,))), {}, 7 * 24 + 2 * 8),
     ("rms_norm", ((F, N), (F, (3,))), {}, 4 * 6 + 2 * 2),
     ("rms_norm_grad", ((F, N), (F, N), (F, (3,)), (F, (2,))), {}, 9 * 6),
-    # products with a matrix per axis; nearest moves data
-    ("resize", ((F, (1, 4, 2)),), {"size": (8,)}, 2 * 8 * 4 * 2),
+    # two neighbours for every new element, one at both ends; nearest moves data
+    ("resize", ((F, (1, 4, 2)),), {"size": (8,)}, 2 * (6 * 2 + 2) * 2),
+    ("resample", ((F, (4, 2)),), {"axis": 0, "size": 8, "method": "bilinear"}, 2 * 14 * 2),
     ("resize", ((F, (1, 4, 2)),), {"size": (8,), "method": "nearest"}, 0),
     ("softmax", ((F, N),), {}, 5 * 6),
     ("softmax", (("bfloat16", N),), {}, 5 * 6),

@@ -21,7 +21,7 @@ class CpuBackendImpl final : public Backend {
     for (auto list :
          {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
           cpu::LinalgKernels(), cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(),
-          cpu::NormKernels(), cpu::RandomKernels(), cpu::OptimKernels()}) {
+          cpu::NormKernels(), cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

@@ -19,6 +19,7 @@ std::span<const KernelDef> ConvKernels();
 std::span<const KernelDef> PoolingKernels();
 std::span<const KernelDef> NnKernels();
 std::span<const KernelDef> NormKernels();
+std::span<const KernelDef> ResampleKernels();
 std::span<const KernelDef> RandomKernels();
 std::span<const KernelDef> OptimKernels();
 

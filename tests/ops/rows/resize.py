@@ -18,7 +18,7 @@ def _weight(method, t):
     return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0.0
 
 
-def _matrix(method, before, after):
+def interpolation(method, before, after):
     """Row i holds the weights of the old elements in new element i."""
     out = np.zeros((after, before))
     for i in range(after):
@@ -33,7 +33,7 @@ def _matrix(method, before, after):
 def ref(x, size, method="bilinear"):
     for axis, after in enumerate(size, 1):
         moved = np.moveaxis(x, axis, -1)
-        x = np.moveaxis(moved @ _matrix(method, x.shape[axis], after).T, -1, axis)
+        x = np.moveaxis(moved @ interpolation(method, x.shape[axis], after).T, -1, axis)
     return x
 
 

@@ -61,6 +61,8 @@ struct DenseKernels {
   decltype(layer_norm) rms_norm;
   decltype(layer_norm_grad_input) rms_norm_grad_input;
   decltype(layer_norm_grad_params) rms_norm_grad_params;
+  // y = the sum of `count` neighbouring rows of x, each times its weight.
+  void (*weighted_rows)(const T* x, const T* weights, int64_t count, int64_t cols, T* y);
 
   void (*sgd)(const SgdParams&, T* w, const Gradients<T>& g, T* velocity, int64_t n);
   void (*adam)(const AdamParams&, T* w, const Gradients<T>& g, T* m, T* v, int64_t n);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax, cross-entropy and layer normalisation over the last axis, once per instruction set.
-// Every row is computed by itself, so that threads may split rows anywhere.
+// Softmax, cross-entropy, layer and RMS normalisation over the last axis, and weighted sums of
+// rows, once per instruction set. Every row is computed by itself, so that threads may split rows
+// anywhere.
 #pragma once
 
 #include "backend/cpu/simd/fold_impl.h"
@@ -225,6 +226,19 @@ void LayerNormGradParams(const ScalarOf<V>* x, const ScalarOf<V>* mean, const Sc
 }
 
 template <class V>
+void WeightedRows(const ScalarOf<V>* x, const ScalarOf<V>* weights, int64_t count, int64_t cols,
+                  ScalarOf<V>* y) {
+  ForVectors<V>(
+      cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+        V sum = V(0);
+        for (int64_t r = 0; r < count; ++r) {
+          sum = Fma(V(weights[r]), LoadVecUpTo<V>(x + r * cols + i, n), sum);
+        }
+        StoreVec(y + i, n, sum);
+      });
+}
+
+template <class V>
 constexpr void FillRows(DenseKernels<ScalarOf<V>>* k) {
   k->softmax = &SoftmaxRows<V>;
   k->log_softmax = &LogSoftmaxRows<V>;
@@ -234,6 +248,7 @@ constexpr void FillRows(DenseKernels<ScalarOf<V>>* k) {
   k->layer_norm = &LayerNormRows<true, V>;
   k->layer_norm_grad_input = &LayerNormGradInput<true, V>;
   k->layer_norm_grad_params = &LayerNormGradParams<true, V>;
+  k->weighted_rows = &WeightedRows<V>;
   k->rms_norm = &LayerNormRows<false, V>;
   k->rms_norm_grad_input = &LayerNormGradInput<false, V>;
   k->rms_norm_grad_params = &LayerNormGradParams<false, V>;
