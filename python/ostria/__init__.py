@@ -35,6 +35,8 @@ from ostria._native import (
     dtypes,
     from_dlpack,
 )
+from ostria._reductions import *
+from ostria._sorting import *
 from ostria._tensor import install as _install
 
 bool = bool_ = _native.bool_

@@ -8,7 +8,6 @@ this package has not, and why, is listed in tests/python/test_array_api.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +19,7 @@ from ostria._checks import is_int
 from ostria._errors import at_line
 from ostria._functions import astensor, valid_axis
 from ostria._indexing import getitem
+from ostria._reductions import accumulated
 
 __all__ = [
     "__array_api_version__",
@@ -38,12 +38,8 @@ __all__ = [
     "positive",
     "repeat",
     "result_type",
-    "roll",
     "take_along_axis",
     "tensordot",
-    "tile",
-    "tril",
-    "triu",
     "unstack",
     "vecdot",
 ]
@@ -226,42 +222,6 @@ def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def roll(x: Any, /, shift: Any, *, axis: Any = None) -> Any:
-    """`x` with its elements moved on along axes, the last ones coming in at the front.
-
-    Without an axis the elements move on in row-major order, whatever the shape.
-    """
-    x = astensor(x)
-    if axis is None:
-        return F.reshape(roll(F.reshape(x, -1), shift, axis=0), x.shape)
-    axes, shifts = _several(axis), _several(shift)
-    if len(shifts) == 1:
-        shifts *= len(axes)
-    if len(shifts) != len(axes):
-        raise ValueError(
-            at_line(
-                f"roll: {len(shifts)} shifts {shifts} for {len(axes)} axes {axes}; give one number "
-                "for all, or one for each axis"
-            )
-        )
-    for by, a in zip(shifts, axes, strict=True):
-        a = valid_axis("roll", a, x)
-        size = x.shape[a]
-        x = _ops.gather(x, _ops.remainder(_ops.iota((size,)) - by, size), a)
-    return x
-
-
-def tile(x: Any, repetitions: Sequence[int], /) -> Any:
-    """Copies of `x` side by side: `repetitions` of them along each axis, the last ones first."""
-    x = astensor(x)
-    times = _several(repetitions)
-    times = (1,) * (x.ndim - len(times)) + times
-    x = F.reshape(x, (1,) * (len(times) - x.ndim) + tuple(x.shape))
-    for axis, n in enumerate(times):
-        x = _repeat_blocks("tile", x, axis, axis, n)
-    return x
-
-
 def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
     """`x` with each element repeated along an axis, all as often or each as often as a list says.
 
@@ -273,7 +233,7 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
         x, axis = F.reshape(x, -1), 0
     axis = valid_axis("repeat", axis, x)
     if is_int(repeats):
-        return _repeat_blocks("repeat", x, axis, axis + 1, repeats)
+        return _ops.repeat(x, repeats, axis)
     if isinstance(repeats, _native.Tensor) and repeats.is_traced:
         _native.require_data(repeats, "repeat")
     counts, size = np.asarray(repeats), _known("repeat", x, axis)
@@ -285,21 +245,6 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
             )
         )
     return _ops.gather(x, np.repeat(np.arange(size), counts), axis)
-
-
-def _repeat_blocks(name: str, x: Any, axis: int, split: int, times: Any) -> Any:
-    # The axes from `split` on are one block, which is repeated: rank 3 serves every rank.
-    if not is_int(times) or times < 0:
-        raise ValueError(
-            at_line(f"{name}: {times!r} repetitions are not possible; give an integer, 0 or more")
-        )
-    if times == 1:
-        return x
-    shape = list(x.shape)
-    outer, block = math.prod(shape[:split]), math.prod(shape[split:])
-    x = F.broadcast_to(F.reshape(x, (outer, 1, block)), (outer, times, block))
-    shape[axis] = shape[axis] * times
-    return F.reshape(x, shape)
 
 
 def _known(name: str, x: Any, axis: int) -> int:
@@ -345,70 +290,15 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
     return grids
 
 
-def tril(x: Any, /, *, k: int = 0) -> Any:
-    """`x` with zeros above diagonal `k` of the last two axes."""
-    x, ahead = _diagonals("tril", x)
-    return _ops.where(ahead <= k, x, F.zeros((), dtype=x.dtype))
-
-
-def triu(x: Any, /, *, k: int = 0) -> Any:
-    """`x` with zeros below diagonal `k` of the last two axes."""
-    x, ahead = _diagonals("triu", x)
-    return _ops.where(ahead >= k, x, F.zeros((), dtype=x.dtype))
-
-
-def _diagonals(name: str, x: Any) -> tuple[Any, Any]:
-    # The number of the diagonal that each element lies on: column - row.
-    x = astensor(x)
-    if x.ndim < 2:
-        raise ValueError(
-            at_line(
-                f"{name}: needs a tensor of rank 2 or more, but 'x' has shape {list(x.shape)}; "
-                "reshape it"
-            )
-        )
-    rows, columns = x.shape[-2:]
-    return x, _ops.iota((columns,)) - F.expand_dims(_ops.iota((rows,)), axis=1)
-
-
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     """The elements of `x` at `indices`, which count along `axis`; the other axes broadcast.
 
     Negative indices count from the end; others outside are an IndexError at run time.
     """
     x, indices = astensor(x), astensor(indices)
-    if x.ndim != indices.ndim:
-        raise ValueError(
-            at_line(
-                f"take_along_axis: 'x' has shape {list(x.shape)} and 'indices' has shape "
-                f"{list(indices.shape)}; both must have one rank"
-            )
-        )
-    if indices.dtype.kind not in ("signed", "unsigned"):
-        raise TypeError(
-            at_line(
-                f"take_along_axis: indices must be integers, but 'indices' is {indices.dtype}"
-                f'{list(indices.shape)}; cast them first, as in cast(indices, "int64")'
-            )
-        )
-    axis = valid_axis("take_along_axis", axis, x)
-    size, count = x.shape[axis], indices.shape[axis]
-
-    def with_size(shape: Any, n: Any) -> list[Any]:
-        return [*shape[:axis], n, *shape[axis + 1 :]]
-
-    common = broadcast_shapes(with_size(x.shape, 1), with_size(indices.shape, 1))
-    x = F.broadcast_to(x, with_size(common, size))
-    indices = F.broadcast_to(F.cast(indices, _native.int64), with_size(common, count))
-    outer, inner = math.prod(common[:axis]), math.prod(common[axis + 1 :])
-    i = F.reshape(indices, (outer, count, inner))
-    i = _ops.where(i < 0, i + size, i)
-    rows = F.reshape(_ops.iota((outer,)), (outer, 1, 1)) * (size * inner)
-    flat = rows + i * inner + _ops.iota((inner,))
-    # An index outside would meet a neighbour's row: it becomes one that gather refuses.
-    inside = _ops.logical_and(i >= 0, i < size)
-    flat = _ops.where(inside, flat, outer * size * inner)
-    return F.reshape(_ops.gather(F.reshape(x, -1), flat, 0), with_size(common, count))
+    if indices.dtype.kind in ("signed", "unsigned"):  # the op takes two of them
+        indices = F.cast(indices, _native.int64)
+    return _ops.take_along_axis(x, indices, axis)
 
 
 # --- Arithmetic -----------------------------------------------------------------------------------
@@ -508,9 +398,13 @@ def cumulative_sum(
 ) -> Any:
     """The sums of the first 1, 2, … elements along an axis, 0 before them if `include_initial`.
 
-    Takes about 3 log2(n) ops of the size of `x`. Integers come as int64 or uint64 by default.
+    Array API spelling of `cumsum`. Integers come as int64 or uint64 by default.
+
+    >>> import ostria as ost
+    >>> ost.cumulative_sum(ost.asarray([1, 2, 3]), include_initial=True).numpy().tolist()
+    [0, 1, 3, 6]
     """
-    return _cumulative("cumulative_sum", _ops.add, 0.0, x, axis, dtype, include_initial)
+    return _cumulative("cumulative_sum", _ops.cumsum, 0.0, x, axis, dtype, include_initial)
 
 
 def cumulative_prod(
@@ -518,9 +412,13 @@ def cumulative_prod(
 ) -> Any:
     """The products of the first 1, 2, … elements along an axis, 1 before them if `include_initial`.
 
-    Takes about 3 log2(n) ops of the size of `x`. Integers come as int64 or uint64 by default.
+    Array API spelling of `cumprod`. Integers come as int64 or uint64 by default.
+
+    >>> import ostria as ost
+    >>> ost.cumulative_prod(ost.asarray([1, 2, 3])).numpy().tolist()
+    [1, 2, 6]
     """
-    return _cumulative("cumulative_prod", _ops.multiply, 1.0, x, axis, dtype, include_initial)
+    return _cumulative("cumulative_prod", _ops.cumprod, 1.0, x, axis, dtype, include_initial)
 
 
 def _cumulative(
@@ -532,19 +430,8 @@ def _cumulative(
             at_line(f"{name}: give the axis; only a tensor of rank 1 needs none, not {x.ndim}")
         )
     axis = valid_axis(name, 0 if axis is None else axis, x)
-    size = _known(name, x, axis)
-    if dtype is None and x.dtype.kind != "float":
-        dtype = _native.uint64 if x.dtype.kind == "unsigned" else _native.int64
-    if dtype is not None:
-        x = F.cast(x, dtype)
-    before = (slice(None),) * axis
-    # Hillis and Steele: after the step with distance d, each element covers the 2 d up to it.
-    distance = 1
-    while distance < size:
-        earlier = getitem(x, (*before, slice(None, size - distance)))
-        x = op(x, _ops.pad(earlier, *_in_front(x, axis, distance), neutral))
-        distance *= 2
-    return _ops.pad(x, *_in_front(x, axis, 1), neutral) if include_initial else x
+    y = accumulated(op, x, dtype, axis)
+    return _ops.pad(y, *_in_front(y, axis, 1), neutral) if include_initial else y
 
 
 def _in_front(x: Any, axis: int, count: int) -> tuple[list[int], list[int]]:

@@ -37,6 +37,7 @@ __all__ = [
     "inf",
     "isdtype",
     "linspace",
+    "logspace",
     "matmul",
     "matrix_transpose",
     "nan",
@@ -242,6 +243,29 @@ def linspace(
     dtype = _native.dtype(dtype or _native.float32)
     values = np.linspace(start, stop, num, endpoint=endpoint)
     require_fit("linspace", values, dtype)
+    return asarray(values.astype(dtype.numpy()))
+
+
+def logspace(
+    start: float,
+    stop: float,
+    num: int,
+    *,
+    base: float = 10.0,
+    dtype: Any = None,
+    endpoint: bool = True,
+    device: str | None = None,
+) -> Any:
+    """`num` values from base^start to base^stop, each as far from the next by a factor.
+
+    >>> import ostria as ost
+    >>> ost.logspace(0, 2, 3).numpy().tolist()
+    [1.0, 10.0, 100.0]
+    """
+    check_device("logspace", device)
+    dtype = _native.dtype(dtype or _native.float32)
+    values = np.logspace(start, stop, num, endpoint=endpoint, base=base)
+    require_fit("logspace", values, dtype)
     return asarray(values.astype(dtype.numpy()))
 
 
@@ -491,13 +515,25 @@ def matmul(a: Any, b: Any, /, *, transpose_a: bool = False, transpose_b: bool = 
     return squeeze(y, y.ndim - 1 if column or y.ndim == 1 else y.ndim - 2) if row else y
 
 
-def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     """`x` limited to [min, max]; None leaves a side open. NaN stays NaN.
 
+    Bounds that are tensors broadcast, and share the gradient of elements that equal them.
+
     Raises:
-        TypeError: a bound is no number, or a fraction where `x` holds integers.
+        TypeError: a bound is no number or tensor, or a fraction where `x` holds integers.
+
+    >>> import ostria as ost
+    >>> ost.clip(ost.asarray([-1.0, 5.0]), 0.0, ost.asarray([3.0, 9.0])).numpy().tolist()
+    [0.0, 5.0]
     """
     x = astensor(x)
+    if isinstance(min, _BOUNDS):
+        x, min = _ops.maximum(x, _like(x, min)), None
+    if isinstance(max, _BOUNDS):
+        x, max = _ops.minimum(x, _like(x, max)), None
+    if min is None and max is None:
+        return x
     low, high = _limit("min", min, -math.inf), _limit("max", max, math.inf)
     if x.dtype.kind != "float":
         for name, bound in (("min", low), ("max", high)):
@@ -509,6 +545,15 @@ def clip(x: Any, /, min: float | None = None, max: float | None = None) -> Any:
                     )
                 )
     return _ops.clip(x, low, high)
+
+
+_BOUNDS = (_native.Tensor, _native.Variable, np.ndarray)
+
+
+def _like(x: Any, bound: Any) -> Any:
+    """A tensor of `x`'s dtype if the bound is of its kind; ops refuse the others."""
+    bound = astensor(bound)
+    return cast(bound, x.dtype) if bound.dtype.kind == x.dtype.kind else bound
 
 
 def _limit(name: str, value: Any, open_side: float) -> float:

@@ -14,6 +14,7 @@ from ostria._array_api import positive
 from ostria._errors import add_remark, at_line
 from ostria._indexing import getitem
 from ostria._keywords import check_keywords, checked_keywords
+from ostria._reductions import accumulated
 from ostria._ufuncs import array_ufunc
 
 
@@ -131,8 +132,8 @@ def _symint_error(act: str) -> Any:
 def _setitem(x: Any, index: Any, value: Any) -> None:
     raise TypeError(
         at_line(
-            "tensors are immutable: x[i] = v is not possible; use ost.where or ost.scatter_add, or "
-            "assign a whole new value to an ost.Variable"
+            "tensors are immutable: x[i] = v is not possible; use ost.where or ost.scatter_update, "
+            "or assign a whole new value to an ost.Variable"
         )
     )
 
@@ -252,7 +253,7 @@ def _method(op: Any) -> Any:
     ) -> Any:
         if out is not None:
             raise TypeError(at_line(f"{op.__name__}: out= is not possible: tensors are immutable"))
-        return op(x if dtype is None else F.cast(x, dtype), axis, keepdims)
+        return accumulated(op, x, dtype, axis, keepdims)
 
     method.__name__ = op.__name__
     method.__doc__ = op.__doc__

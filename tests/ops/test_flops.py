@@ -18,8 +18,9 @@ native = ost._native
 # These move, convert or fill, and count nothing. Every other op must count something.
 MOVES = {
     "broadcast_to", "cast", "concat", "constant", "dim_product", "expand_dims", "flip", "full",
-    "gather", "iota", "one_hot", "pad", "reshape", "slice", "slice_at", "slice_grad", "squeeze",
-    "stop_gradient", "transpose",
+    "gather", "iota", "one_hot", "pad", "repeat", "reshape", "roll", "scatter_update", "slice",
+    "slice_at", "slice_grad", "squeeze", "stop_gradient", "take_along_axis", "tile", "transpose",
+    "tril", "triu",
 }  # fmt: skip
 
 
@@ -145,6 +146,18 @@ COUNTED: tuple[tuple[str, tuple[tuple[str, tuple[int, ...]], ...], dict[str, Any
     ("sparse_softmax_cross_entropy", ((F, N), (I, (2,))), {}, 4 * 6 + 2 * 2),
     ("sparse_softmax_cross_entropy_grad", ((F, N), (I, (2,)), (F, (2,))), {}, 5 * 6 + 2 * 6),
     ("scatter_add", ((F, (9, 3)), (I, (2,)), (F, N)), {}, 6),
+    ("scatter_max", ((F, (9, 3)), (I, (2,)), (F, N)), {}, 6),
+    ("put_along_axis", ((F, (9, 3)), (I, (2, 3)), (F, ())), {"axis": 0, "reduce": "add"}, 6),
+    ("put_along_axis", ((F, (9, 3)), (I, (2, 3)), (F, ())), {"axis": 0}, 0),
+    ("segment_sum", ((F, N), (I, (2,))), {"num_segments": 9}, 6),
+    ("segment_mean", ((F, N), (I, (2,))), {"num_segments": 9}, 6),
+    ("cumsum", ((F, N),), {}, 6),
+    ("cumprod", (("int8", N),), {}, 6),
+    ("linear_scan", ((F, N), (F, N)), {}, 2 * 6),
+    ("sort", ((F, N),), {}, 2 * 6),  # 2 comparisons tell 3 elements apart
+    ("argsort", ((F, N),), {"axis": 0}, 6),
+    ("top_k", ((F, (2, 9)),), {"k": 2}, (1 + 1) * 18),  # against the last taken, and to place it
+    ("searchsorted", ((F, (7,)), (F, N)), {}, 3 * 6),
     ("dropout", ((F, N), (I, (2,)), (I, ())), {"rate": 0.5}, 3 * 6),
     ("random_normal", ((I, (2,)), (I, ())), {"shape": N}, 6),
     ("random_uniform", ((I, (2,)), (I, ())), {"shape": N, "dtype": "float16"}, 6),

@@ -278,7 +278,8 @@ def attribute_missing() -> None:
 
 @mistake(
     TypeError,
-    "sum: unknown keyword 'keepdim'; did you mean 'keepdims'? Accepted: x, axis, keepdims. {line}",
+    "sum: unknown keyword 'keepdim'; did you mean 'keepdims'? Accepted: x, axis, keepdims, dtype. "
+    "{line}",
 )
 def keyword_of_an_op() -> None:
     ost.sum(x(), keepdim=True)  # <-
@@ -502,7 +503,7 @@ def embedding_out_of_range() -> None:
 
 @mistake(
     TypeError,
-    "tensors are immutable: x[i] = v is not possible; use ost.where or ost.scatter_add, "
+    "tensors are immutable: x[i] = v is not possible; use ost.where or ost.scatter_update, "
     "or assign a whole new value to an ost.Variable {line}",
 )
 def element_assignment() -> None:

@@ -94,7 +94,7 @@ def moveaxis_without_a_partner() -> None:
 
 @mistake(
     ValueError,
-    "roll: 2 shifts (1, 2) for 1 axes (0,); give one number for all, or one for each axis {line}",
+    "roll: 2 shifts (1, 2) for 1 axes (0); give one number for all, or one for each axis {line}",
 )
 def roll_with_a_shift_too_many() -> None:
     ost.roll(x(), (1, 2), axis=0)  # <-
@@ -150,8 +150,8 @@ def take_along_axis_of_another_rank() -> None:
 
 @mistake(
     TypeError,
-    "take_along_axis: indices must be integers, but 'indices' is float32[8, 10]; cast them first, "
-    'as in cast(indices, "int64") {line}',
+    "take_along_axis: indices must be int32 or int64, but 'indices' is float32[8, 10]; cast them "
+    'first, as in cast(indices, "int64") {line}',
 )
 def take_along_axis_by_floats() -> None:
     ost.take_along_axis(x(), x())  # <-
@@ -208,14 +208,56 @@ def cumulative_sum_without_an_axis() -> None:
 
 @mistake(
     ValueError,
-    "cumulative_prod: axis 0 has size `batch`, which is not known while the function is traced; "
-    "use another axis, or compile without dynamic_batch {line}",
+    "cumulative_prod: axis 2 is out of range for a tensor of rank 2 (shape [8, 10]); valid axes "
+    "are -2..1 {line}",
 )
-def cumulative_prod_of_the_batch() -> None:
-    def f(x: Any) -> Any:
-        return ost.cumulative_prod(x, axis=0)  # <-
+def cumulative_prod_of_no_axis() -> None:
+    ost.cumulative_prod(x(), axis=2)  # <-
 
-    ost.compile(f, dynamic_batch=True)(x())
+
+@mistake(
+    ValueError,
+    "sort: axis 2 is out of range for a tensor of rank 2 (shape [8, 10]); valid axes are -2..1 "
+    "{line}",
+)
+def sort_along_no_axis() -> None:
+    ost.sort(x(), axis=2)  # <-
+
+
+@mistake(ValueError, "searchsorted: side is 'middle'; accepted are 'left' and 'right' {line}")
+def searchsorted_on_no_side() -> None:
+    ost.searchsorted(ints(), ints(), side="middle")  # <-
+
+
+@mistake(
+    ValueError,
+    "top_k: k is 11, but axis 1 of shape [8, 10] has 10 elements; give 0..10 {line}",
+)
+def top_k_of_more_than_there_are() -> None:
+    ost.top_k(x(), 11)  # <-
+
+
+@mistake(
+    IndexError,
+    "segment_sum: index 1 (number 0 of 3) is out of range for an axis of size 1; valid indices are "
+    "0..0 {line}",
+)
+def segment_sum_of_an_id_outside() -> None:
+    ost.segment_sum(ints(), ints(), 1)  # <-
+
+
+@mistake(
+    TypeError,
+    "norm: needs a tensor of floating-point dtype, but 'x' is int32[3]; cast it first, as in "
+    'cast(x, "float32") {line}',
+)
+def norm_of_integers() -> None:
+    ost.norm(ints())  # <-
+
+
+@mistake(ValueError, "norm: ord 'nuc' is not accepted; give a number, inf, -inf or 'fro' {line}")
+def norm_of_an_unknown_kind() -> None:
+    ost.norm(x(), ord="nuc")  # <-
 
 
 @pytest.mark.parametrize(("fn", "error", "expected"), mistake.cases)

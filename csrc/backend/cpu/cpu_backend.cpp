@@ -20,8 +20,9 @@ class CpuBackendImpl final : public Backend {
   CpuBackendImpl() {
     for (auto list :
          {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
-          cpu::LinalgKernels(), cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(),
-          cpu::NormKernels(), cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels()}) {
+          cpu::AlongAxisKernels(), cpu::ScanKernels(), cpu::SortKernels(), cpu::LinalgKernels(),
+          cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(), cpu::NormKernels(),
+          cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gather, scatter_add and one_hot over x seen as [outer, axis, inner]. A bad index throws before
-// anything is written: indices are checked first, in one pass.
-#include <algorithm>
+// Gather, the scatters, the segments and one_hot: whole slices of x, seen as [outer, axis, inner],
+// picked by indices along the axis.
 #include <cstring>
-#include <type_traits>
 
+#include "backend/cpu/columns.h"
+#include "backend/cpu/combine.h"
+#include "backend/cpu/indices.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/copy.h"
 #include "base/parallel.h"
-#include "ops/common/infer.h"
-#include "ops/ops.h"
+#include "ops/common/scatter.h"
 
 namespace ostria::cpu {
 namespace {
@@ -16,39 +17,17 @@ namespace {
 constexpr int64_t kGrainBytes = 1 << 18;
 
 struct IndexState final : KernelState {
-  const OpDef* op = nullptr;
-  DType dtype, index_dtype;
-  int64_t outer = 1, axis = 0, inner = 1;
-  int64_t count = 0;  // indices
+  DType dtype;
+  Columns columns;  // of x
+  Indices indices;
 };
-
-int64_t IndexAt(const IndexState& s, const void* indices, int64_t i) {
-  return s.index_dtype == DType::kInt32 ? static_cast<const int32_t*>(indices)[i]
-                                        : static_cast<const int64_t*>(indices)[i];
-}
-
-void CheckIndices(const IndexState& s, const void* indices) {
-  for (int64_t i = 0; i < s.count; ++i) {
-    const int64_t at = IndexAt(s, indices, i);
-    if (at >= -s.axis && at < s.axis) continue;
-    throw Error(ErrorCode::kIndexError, std::string(s.op->name),
-                StrCat("index ", at, " (number ", i, " of ", s.count,
-                       ") is out of range for an axis of size ", s.axis, "; valid indices are ",
-                       -s.axis, "..", s.axis - 1));
-  }
-}
 
 std::unique_ptr<IndexState> PrepareIndices(const NodeDesc& d) {
   auto state = std::make_unique<IndexState>();
-  const MemDesc &x = d.inputs[0], &indices = d.inputs[1];
-  const int axis = ops::Axis(d.attr<int64_t>(0), x.rank);
-  state->op = d.op;
+  const MemDesc& x = d.inputs[0];
   state->dtype = x.dtype;
-  state->index_dtype = indices.dtype;
-  state->axis = x.sizes[axis];
-  state->count = indices.numel();
-  for (int i = 0; i < axis; ++i) state->outer *= x.sizes[i];
-  for (int i = axis + 1; i < x.rank; ++i) state->inner *= x.sizes[i];
+  state->columns = Columns::Of(x, ops::Axis(d.attr<int64_t>(ops::kScatterAxis), x.rank));
+  state->indices = Indices::Of(d, 1, state->columns.size);
   return state;
 }
 
@@ -57,10 +36,10 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& d) { return PrepareIndices(
 template <class T>
 void GatherElements(const IndexState& s, const T* x, const void* indices, T* y) {
   const int64_t grain = kGrainBytes / static_cast<int64_t>(sizeof(T));
-  ParallelFor(s.outer * s.count, grain, [&](int64_t begin, int64_t end) {
+  const int64_t count = s.indices.count, size = s.columns.size;
+  ParallelFor(s.columns.outer * count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t at = IndexAt(s, indices, i % s.count);
-      y[i] = x[i / s.count * s.axis + (at < 0 ? at + s.axis : at)];
+      y[i] = x[i / count * size + s.indices.Place(indices, i % count)];
     }
   });
 }
@@ -68,8 +47,8 @@ void GatherElements(const IndexState& s, const T* x, const void* indices, T* y) 
 void LaunchGather(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const IndexState&>(state);
   const void* indices = ptrs[1];
-  CheckIndices(s, indices);
-  const int64_t row = s.inner * SizeOf(s.dtype);
+  s.indices.Check(indices);
+  const int64_t row = s.columns.inner * SizeOf(s.dtype);
   switch (row) {  // one element per index: a copy of a known size
     case 1:
       return GatherElements(s, static_cast<const uint8_t*>(ptrs[0]), indices,
@@ -87,99 +66,144 @@ void LaunchGather(const KernelState& state, void* const* ptrs) {
   }
   const auto* x = static_cast<const std::byte*>(ptrs[0]);
   auto* y = static_cast<std::byte*>(ptrs[2]);
-  ParallelFor(s.outer * s.count, kGrainBytes / row + 1, [&](int64_t begin, int64_t end) {
+  const int64_t count = s.indices.count, size = s.columns.size;
+  ParallelFor(s.columns.outer * count, kGrainBytes / row + 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t at = IndexAt(s, indices, i % s.count);
-      const int64_t from = i / s.count * s.axis + (at < 0 ? at + s.axis : at);
+      const int64_t from = i / count * size + s.indices.Place(indices, i % count);
       std::memcpy(y + i * row, x + from * row, static_cast<size_t>(row));
     }
   });
 }
 
+// Scatters and segments: updates [outer, indices, inner] go into y [outer, size, inner], which
+// holds x, or one value everywhere.
 struct ScatterState final : KernelState {
-  std::unique_ptr<IndexState> index;
-  int64_t bytes = 0;
+  DType dtype;
+  Columns columns;  // of y
+  Indices indices;
+  int64_t bytes = 0;                     // of y
+  alignas(8) std::byte initial[8] = {};  // of a segment
 };
 
 std::unique_ptr<KernelState> PrepareScatter(const NodeDesc& d) {
   auto state = std::make_unique<ScatterState>();
-  state->index = PrepareIndices(d);
-  state->bytes = d.outputs[0].bytes();
+  const MemDesc& y = d.outputs[0];
+  state->dtype = y.dtype;
+  state->columns = Columns::Of(y, ops::Axis(d.attr<int64_t>(ops::kScatterAxis), y.rank));
+  state->indices = Indices::Of(d, 1, state->columns.size);
+  state->bytes = y.bytes();
   return state;
 }
 
-template <class T>
-T Sum(T a, T b) {
-  if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
-    return T(static_cast<float>(a) + static_cast<float>(b));
-  } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-    using U = std::make_unsigned_t<T>;  // wraps around instead of being undefined
-    return static_cast<T>(static_cast<U>(a) + static_cast<U>(b));
-  } else {
-    return static_cast<T>(a + b);
-  }
-}
-
-// Threads share the columns, never the indices: each element is summed by one thread, in the order
-// of the indices, so results do not depend on how many threads there are.
-template <class T>
-void Scatter(const IndexState& s, const void* indices, const T* updates, T* y) {
-  const int64_t work = s.outer * s.count * static_cast<int64_t>(sizeof(T));
-  const int64_t grain = std::max<int64_t>(1, kGrainBytes / std::max<int64_t>(1, work));
-  ParallelFor(s.inner, std::max<int64_t>(grain, 64 / static_cast<int64_t>(sizeof(T))),
-              [&](int64_t begin, int64_t end) {
-                for (int64_t o = 0; o < s.outer; ++o) {
-                  for (int64_t i = 0; i < s.count; ++i) {
-                    const int64_t at = IndexAt(s, indices, i);
-                    const T* u = updates + (o * s.count + i) * s.inner;
-                    T* to = y + (o * s.axis + (at < 0 ? at + s.axis : at)) * s.inner;
-                    for (int64_t k = begin; k < end; ++k) to[k] = Sum(to[k], u[k]);
-                  }
-                }
-              });
-}
-
-void LaunchScatter(const KernelState& state, void* const* ptrs) {
-  const auto& s = static_cast<const ScatterState&>(state);
-  CheckIndices(*s.index, ptrs[1]);
-  if (ptrs[3] != ptrs[0]) std::memcpy(ptrs[3], ptrs[0], static_cast<size_t>(s.bytes));
-  DispatchDType(s.index->dtype, [&]<class T>(T*) {
-    Scatter(*s.index, ptrs[1], static_cast<const T*>(ptrs[2]), static_cast<T*>(ptrs[3]));
+// Threads share the columns, never the indices: each element is made by one thread, in the order of
+// the indices, so results do not depend on how many threads there are.
+template <class T, class Rule>
+void Scatter(const ScatterState& s, const void* indices, const T* updates, T* y, Rule rule) {
+  const Columns& c = s.columns;
+  const int64_t count = s.indices.count;
+  ForColumns(c, count, [&](int64_t o, int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < count; ++i) {
+      const T* u = updates + (o * count + i) * c.inner;
+      T* to = y + (o * c.size + s.indices.Place(indices, i)) * c.inner;
+      for (int64_t k = begin; k < end; ++k) to[k] = rule(to[k], u[k]);
+    }
   });
 }
 
+template <class Rule>
+void ScatterInto(const ScatterState& s, const void* indices, const void* updates, void* y) {
+  DispatchDType(s.dtype, [&]<class T>(T*) {
+    Scatter(s, indices, static_cast<const T*>(updates), static_cast<T*>(y), Rule());
+  });
+}
+
+template <class Rule>
+void LaunchScatter(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const ScatterState&>(state);
+  s.indices.Check(ptrs[1]);
+  if (ptrs[3] != ptrs[0]) std::memcpy(ptrs[3], ptrs[0], static_cast<size_t>(s.bytes));
+  ScatterInto<Rule>(s, ptrs[1], ptrs[2], ptrs[3]);
+}
+
+template <class Rule>
+std::unique_ptr<KernelState> PrepareSegments(const NodeDesc& d) {
+  auto state = std::make_unique<ScatterState>();
+  const MemDesc& y = d.outputs[0];
+  state->dtype = y.dtype;
+  state->columns = Columns::Of(y, 0);
+  state->indices = Indices::Of(d, 1, state->columns.size);
+  state->indices.from_the_end = false;
+  state->bytes = y.bytes();
+  DispatchDType(y.dtype, [&]<class T>(T*) {
+    const T initial = Rule::template Initial<T>();
+    std::memcpy(state->initial, &initial, sizeof initial);
+  });
+  return state;
+}
+
+template <class Rule>
+void LaunchSegments(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const ScatterState&>(state);
+  s.indices.Check(ptrs[1]);
+  const int size = static_cast<int>(SizeOf(s.dtype));
+  Fill(ptrs[2], s.initial, size, s.bytes / size);
+  ScatterInto<Rule>(s, ptrs[1], ptrs[0], ptrs[2]);
+}
+
 struct OneHotState final : KernelState {
-  IndexState index;
+  DType dtype;
+  Indices indices;
   int64_t depth = 0;
 };
 
 std::unique_ptr<KernelState> PrepareOneHot(const NodeDesc& d) {
   auto state = std::make_unique<OneHotState>();
-  state->index.dtype = d.outputs[0].dtype;
-  state->index.index_dtype = d.inputs[0].dtype;
-  state->index.count = d.inputs[0].numel();
+  state->dtype = d.outputs[0].dtype;
   state->depth = d.attr<int64_t>(0);
+  state->indices = Indices::Of(d, 0, state->depth);
   return state;
 }
 
 void LaunchOneHot(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const OneHotState&>(state);
-  const int64_t row = s.depth * SizeOf(s.index.dtype);
+  const int64_t row = s.depth * SizeOf(s.dtype);
   std::memset(ptrs[1], 0,
-              static_cast<size_t>(s.index.count * row));  // zero is all bits 0 in any dtype
-  DispatchDType(s.index.dtype, [&]<class T>(T*) {
-    T one;
-    if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>) {
-      one = T(1.0f);
-    } else {
-      one = T(1);
-    }
+              static_cast<size_t>(s.indices.count * row));  // zero is all bits 0 in any dtype
+  DispatchDType(s.dtype, [&]<class T>(T*) {
+    const T one = OfNumber<T>(1);
     T* y = static_cast<T*>(ptrs[1]);
-    for (int64_t i = 0; i < s.index.count; ++i) {
-      const int64_t at = IndexAt(s.index, ptrs[0], i);
+    for (int64_t i = 0; i < s.indices.count; ++i) {
+      const int64_t at = s.indices.At(ptrs[0], i);
       if (at >= 0 && at < s.depth) y[i * s.depth + at] = one;
     }
   });
+}
+
+Support SupportsSegmentSum(const NodeDesc& d) {
+  const DType t = d.inputs[0].dtype;
+  if (t == DType::kFloat16 || t == DType::kBFloat16) {
+    return Support::No("would round ", t, " after every addition");
+  }
+  return NeedsDense(d);
+}
+
+template <class Rule>
+constexpr KernelDef Scattering(const OpDef& op) {
+  return {.op = &op,
+          .impl = "rows",
+          .supports = NeedsDense,
+          .prepare = PrepareScatter,
+          .launch = LaunchScatter<Rule>,
+          .alias_ok = [](const NodeDesc&, int, int in) { return in == 0; }};
+}
+
+template <class Rule>
+constexpr KernelDef Segments(const OpDef& op, Support (*supports)(const NodeDesc&)) {
+  return {.op = &op,
+          .impl = "rows",
+          .supports = supports,
+          .prepare = PrepareSegments<Rule>,
+          .launch = LaunchSegments<Rule>};
 }
 
 constexpr KernelDef kKernels[] = {
@@ -188,12 +212,13 @@ constexpr KernelDef kKernels[] = {
      .supports = NeedsDense,
      .prepare = Prepare,
      .launch = LaunchGather},
-    {.op = &ops::kScatterAdd,
-     .impl = "rows",
-     .supports = NeedsDense,
-     .prepare = PrepareScatter,
-     .launch = LaunchScatter,
-     .alias_ok = [](const NodeDesc&, int, int in) { return in == 0; }},
+    Scattering<Sum>(ops::kScatterAdd),
+    Scattering<Larger>(ops::kScatterMax),
+    Scattering<Smaller>(ops::kScatterMin),
+    Scattering<Replace>(ops::kScatterUpdate),
+    Segments<Sum>(ops::kSegmentSum, SupportsSegmentSum),
+    Segments<Larger>(ops::kSegmentMax, NeedsDense),
+    Segments<Smaller>(ops::kSegmentMin, NeedsDense),
     {.op = &ops::kOneHot,
      .impl = "rows",
      .supports = NeedsDense,

@@ -115,7 +115,7 @@ std::unique_ptr<KernelState> PreparePad(const NodeDesc& d) {
 struct ConcatState final : KernelState {
   struct Part {
     StridedCopyProgram copy;
-    int64_t dst_offset;
+    int64_t dst_offset, src_offset = 0;  // bytes
   };
   std::vector<Part> parts;
 };
@@ -137,6 +137,37 @@ void LaunchConcat(const KernelState& state, void* const* ptrs) {
   auto* y = static_cast<std::byte*>(ptrs[parts.size()]);
   for (size_t i = 0; i < parts.size(); ++i)
     RunStridedCopy(parts[i].copy, ptrs[i], y + parts[i].dst_offset);
+}
+
+// Along one axis, or all as one: what comes to the front, then the rest.
+Support SupportsRoll(const NodeDesc& d) {
+  if (d.attr<Ints>(1).size() > 1) return Support::No("rolls along several axes");
+  return NeedsDense(d);
+}
+
+std::unique_ptr<KernelState> PrepareRoll(const NodeDesc& d) {
+  MemDesc x = d.inputs[0];
+  const Ints& axes = d.attr<Ints>(1);
+  if (axes.empty()) x = MemDesc::Dense(x.dtype, {x.numel()});
+  const int axis = axes.empty() ? 0 : ops::Axis(axes[0], x.rank);
+  const int64_t n = x.sizes[axis], row = x.strides[axis] * SizeOf(x.dtype);
+  const int64_t by = (d.attr<Ints>(0)[0] % n + n) % n;
+  auto state = std::make_unique<ConcatState>();
+  const auto add = [&](int64_t from, int64_t to, int64_t count) {
+    MemDesc part = x;
+    part.sizes[axis] = count;
+    state->parts.push_back({Copy(part, x.strides, x.strides), to * row, from * row});
+  };
+  if (by > 0) add(n - by, 0, by);
+  add(0, by, n - by);
+  return state;
+}
+
+void LaunchRoll(const KernelState& state, void* const* ptrs) {
+  for (const auto& part : static_cast<const ConcatState&>(state).parts) {
+    RunStridedCopy(part.copy, static_cast<const std::byte*>(ptrs[0]) + part.src_offset,
+                   static_cast<std::byte*>(ptrs[1]) + part.dst_offset);
+  }
 }
 
 struct SourceState final : KernelState {
@@ -205,6 +236,11 @@ constexpr KernelDef kKernels[] = {
      .supports = [](const NodeDesc&) { return Support::Yes(); },
      .prepare = PrepareConcat,
      .launch = LaunchConcat},
+    {.op = &ops::kRoll,
+     .impl = "copy",
+     .supports = SupportsRoll,
+     .prepare = PrepareRoll,
+     .launch = LaunchRoll},
     {.op = &ops::kFull,
      .impl = "fill",
      .supports = NeedsDense,
