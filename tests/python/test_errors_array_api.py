@@ -260,6 +260,15 @@ def norm_of_an_unknown_kind() -> None:
     ost.norm(x(), ord="nuc")  # <-
 
 
+@mistake(
+    ValueError,
+    "inner: shapes [8, 10] and [3] are summed over together along their last axes, but one has 10 "
+    "and the other 3; they must be equal {line}",
+)
+def inner_of_what_does_not_fit() -> None:
+    ost.inner(x(), ints())  # <-
+
+
 @pytest.mark.parametrize(("fn", "error", "expected"), mistake.cases)
 def test_message(fn: Any, error: type[Exception], expected: str) -> None:
     check(fn, error, expected)
