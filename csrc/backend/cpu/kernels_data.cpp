@@ -150,6 +150,34 @@ void LaunchSegments(const KernelState& state, void* const* ptrs) {
   ScatterInto<Rule>(s, ptrs[1], ptrs[0], ptrs[2]);
 }
 
+// The sums, divided by how many elements went into them, which the workspace counts.
+std::unique_ptr<KernelState> PrepareSegmentMean(const NodeDesc& d) {
+  auto state = PrepareSegments<Sum>(d);
+  state->workspace_bytes = d.outputs[0].sizes[0] * static_cast<int64_t>(sizeof(int64_t));
+  return state;
+}
+
+template <class T>
+void DivideSegments(const ScatterState& s, const int64_t* counts, T* y) {
+  const Columns& c = s.columns;
+  ParallelFor(c.size, std::max<int64_t>(1, 4096 / c.inner), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T count = static_cast<T>(std::max<int64_t>(counts[i], 1));
+      for (int64_t k = i * c.inner; k < (i + 1) * c.inner; ++k) y[k] /= count;
+    }
+  });
+}
+
+void LaunchSegmentMean(const KernelState& state, void* const* ptrs) {
+  LaunchSegments<Sum>(state, ptrs);
+  const auto& s = static_cast<const ScatterState&>(state);
+  auto* counts = static_cast<int64_t*>(ptrs[3]);
+  std::fill(counts, counts + s.columns.size, 0);
+  for (int64_t i = 0; i < s.indices.count; ++i) ++counts[s.indices.At(ptrs[1], i)];
+  if (s.dtype == DType::kFloat32) return DivideSegments(s, counts, static_cast<float*>(ptrs[2]));
+  DivideSegments(s, counts, static_cast<double*>(ptrs[2]));
+}
+
 struct OneHotState final : KernelState {
   DType dtype;
   Indices indices;
@@ -179,7 +207,7 @@ void LaunchOneHot(const KernelState& state, void* const* ptrs) {
   });
 }
 
-Support SupportsSegmentSum(const NodeDesc& d) {
+Support SupportsSums(const NodeDesc& d) {
   const DType t = d.inputs[0].dtype;
   if (t == DType::kFloat16 || t == DType::kBFloat16) {
     return Support::No("would round ", t, " after every addition");
@@ -216,7 +244,12 @@ constexpr KernelDef kKernels[] = {
     Scattering<Larger>(ops::kScatterMax),
     Scattering<Smaller>(ops::kScatterMin),
     Scattering<Replace>(ops::kScatterUpdate),
-    Segments<Sum>(ops::kSegmentSum, SupportsSegmentSum),
+    Segments<Sum>(ops::kSegmentSum, SupportsSums),
+    {.op = &ops::kSegmentMean,
+     .impl = "rows",
+     .supports = SupportsSums,
+     .prepare = PrepareSegmentMean,
+     .launch = LaunchSegmentMean},
     Segments<Larger>(ops::kSegmentMax, NeedsDense),
     Segments<Smaller>(ops::kSegmentMin, NeedsDense),
     {.op = &ops::kOneHot,

@@ -42,13 +42,13 @@ ROW = Row(
         Mistake(
             lambda: ops.segment_mean(tensor(np.ones(2)), tensor(np.int64([0, 3])), 3),
             IndexError,
-            "segment_sum: index 3 (number 1 of 2) is out of range for an axis of size 3; valid "
+            "segment_mean: index 3 (number 1 of 2) is out of range for an axis of size 3; valid "
             "indices are 0..2",
         ),
         Mistake(
             lambda: ops.segment_mean(tensor(np.ones(2)), tensor(np.int64([0, -1])), 3),
             IndexError,
-            "segment_sum: index -1 (number 1 of 2) is out of range for an axis of size 3; valid "
+            "segment_mean: index -1 (number 1 of 2) is out of range for an axis of size 3; valid "
             "indices are 0..2",
         ),
         Mistake(
