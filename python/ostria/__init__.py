@@ -17,6 +17,7 @@ from ostria._version import __version__
 _native.set_package_folder(_os.path.dirname(_os.path.abspath(__file__)))
 
 from ostria._array_api import *
+from ostria._attention import attention
 from ostria._autodiff import GradientTape, custom_gradient, grad, gradients, value_and_grad
 from ostria._compile import CompiledFunction, compile, debug
 from ostria._einsum import *

@@ -22,7 +22,8 @@ class CpuBackendImpl final : public Backend {
          {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
           cpu::AlongAxisKernels(), cpu::ScanKernels(), cpu::SortKernels(), cpu::LinalgKernels(),
           cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(), cpu::NormKernels(),
-          cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels()}) {
+          cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels(),
+          cpu::AttentionKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

@@ -23,6 +23,7 @@ std::span<const KernelDef> PoolingKernels();
 std::span<const KernelDef> NnKernels();
 std::span<const KernelDef> NormKernels();
 std::span<const KernelDef> ResampleKernels();
+std::span<const KernelDef> AttentionKernels();
 std::span<const KernelDef> RandomKernels();
 std::span<const KernelDef> OptimKernels();
 

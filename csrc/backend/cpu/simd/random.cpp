@@ -115,6 +115,13 @@ void FillBernoulli(const RandomKey& key, uint64_t first, bool* out, int64_t n, d
   });
 }
 
+DropoutLaw DropoutLawOf(const RandomKey& key, double rate) {
+  const Words w = WordsOf(key);
+  const uint64_t threshold = Threshold(1 - rate);
+  if (threshold == 0) return {{w.key[0], w.key[1]}, 0, w.step, 0};
+  return {{w.key[0], w.key[1]}, static_cast<uint32_t>(threshold - 1), w.step, 1 / (1 - rate)};
+}
+
 template <class T>
 void Dropout(const RandomKey& key, uint64_t first, const T* x, T* y, int64_t n, double rate) {
   const uint64_t threshold = Threshold(1 - rate);

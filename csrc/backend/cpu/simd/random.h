@@ -31,6 +31,14 @@ void FillTruncatedNormal(const RandomKey& key, uint64_t first, double* out, int6
                          double stddev);
 /// True with probability p, one 32-bit word per element.
 void FillBernoulli(const RandomKey& key, uint64_t first, bool* out, int64_t n, double p);
+/// What Dropout does to element i: keeps it, times `factor`, where the word of element i is at most
+/// `last`. For loops that draw the words themselves.
+struct DropoutLaw {
+  uint32_t key[2], last;
+  uint64_t step;
+  double factor;
+};
+DropoutLaw DropoutLawOf(const RandomKey& key, double rate);
 /// y = x / (1 - rate) where FillBernoulli(key, first, .., 1 - rate) is true, else 0; y may be x.
 /// The same call on the gradient is the backward pass.
 template <class T>

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention in blocks, compiled for one instruction set (flags: csrc/backend/CMakeLists.txt).
+#define OSTRIA_SIMD_ISA 0
+#include "backend/cpu/simd/attention_impl.h"
+
+namespace ostria {
+
+constinit const AttentionTable kAttentionBaseline = simd::MakeAttentionTable();
+
+}  // namespace ostria
