@@ -6,6 +6,12 @@ from typing import Any as _Any
 from ostria import _keywords
 from ostria._errors import at_line as _at_line
 from ostria.nn import activations, initializers, regularizers
+from ostria.nn.attention import (
+    GroupedQueryAttention,
+    MultiHeadAttention,
+    rotary_embedding,
+    sinusoidal_positions,
+)
 from ostria.nn.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -115,6 +121,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupedQueryAttention",
     "LayerNormalization",
     "MaxPool1D",
     "MaxPool2D",
@@ -123,6 +130,7 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling3D",
     "Module",
+    "MultiHeadAttention",
     "Permute",
     "RMSNormalization",
     "RepeatVector",
@@ -145,6 +153,8 @@ __all__ = [
     "activations",
     "initializers",
     "regularizers",
+    "rotary_embedding",
+    "sinusoidal_positions",
 ]
 
 # Second names that Keras has for others.
@@ -159,6 +169,7 @@ _OTHER_NAMES = {
     "GlobalMaxPool3D": "GlobalMaxPooling3D",
     "Convolution3D": "Conv3D",
     "SeparableConvolution2D": "SeparableConv2D",
+    "GroupQueryAttention": "GroupedQueryAttention",
     "Model": "Module",
     "Layer": "Module",
 }
