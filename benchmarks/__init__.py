@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ostria beside PyTorch and JAX: `make bench`. See README.md in this folder."""
+"""Ostria beside its peers: `make bench`. See README.md in this folder."""

@@ -16,9 +16,7 @@ RESULTS = machine.ROOT / "benchmarks" / "results"
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks", description="Ostria beside PyTorch and JAX."
-    )
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Ostria beside its peers.")
     parser.add_argument(
         "--quick", action="store_true", help="short windows: a first look, not a result"
     )
@@ -26,7 +24,7 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", metavar="NAME", help="a workload or module; repeatable"
     )
     parser.add_argument(
-        "--frameworks", default="ostria,torch,jax", help="which to run, with commas"
+        "--frameworks", default=",".join([stats.OURS, *peers.PEERS]), help="which, with commas"
     )
     parser.add_argument(
         "--batch", action="append", type=int, help="only these batch sizes; repeatable"

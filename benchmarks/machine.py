@@ -13,26 +13,44 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = 2
-_PACKAGES = ("ostria", "torch", "jax", "jaxlib", "numpy")
+_ALLOCATOR = "libjemalloc.so.2"
+_PACKAGES = ("ostria", "torch", "jax", "jaxlib", "tensorflow-cpu", "onnxruntime", "numpy")
+
+
+def _allocator() -> Path | None:
+    places = [
+        Path("/usr/lib", f"{platform.machine()}-linux-gnu"),
+        Path("/usr/lib64"),
+        Path("/usr/lib"),
+    ]
+    return next((p for p in (place / _ALLOCATOR for place in places) if p.exists()), None)
 
 
 def environment() -> dict[str, str]:
     """What every worker runs under: the same threads, and a heap that keeps what was freed.
 
     glibc gives freed memory back to the system by default; a step then pays for page faults again.
+    Its own settings do not reach blocks above 32 MB, so jemalloc takes its place where it is there.
     """
     threads = str(THREADS)
     keep = str(1 << 30)
-    return {
+    common = {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OSTRIA_NUM_THREADS": threads,
+        "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONHASHSEED": "0",
+    }
+    if library := _allocator():
+        settings = "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0"
+        return {**common, "LD_PRELOAD": str(library), "MALLOC_CONF": settings}
+    return {
+        **common,
         "MALLOC_TRIM_THRESHOLD_": keep,
         "MALLOC_MMAP_THRESHOLD_": keep,
         "MALLOC_TOP_PAD_": str(64 << 20),
-        "JAX_PLATFORMS": "cpu",
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONHASHSEED": "0",
     }
 
 

@@ -14,12 +14,13 @@ import json
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import stubs
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("torch", "jax")
+PEERS = ("torch", "jax", "tensorflow", "onnxruntime")
 _STATE = Path(sys.prefix) / ".peers.json"
 
 
@@ -74,10 +75,10 @@ def _install(name: str) -> None:
     subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
 
 
-def install() -> None:
-    """Installs every peer that is not there at its pinned versions."""
+def install(names: Sequence[str] = PEERS) -> None:
+    """Installs those of `names` that are not there at their pinned versions."""
     state = _state()
-    for name in PEERS:
+    for name in names:
         stamp = _stamp(name)
         if state.get(name, {}).get("stamp") == stamp:
             continue
@@ -95,4 +96,4 @@ def install() -> None:
 
 
 if __name__ == "__main__":
-    install()
+    install(sys.argv[1:] or PEERS)

@@ -49,6 +49,8 @@ check_packages() {
   need python3-dev "headers to build the Python extension" "$python" -c \
     'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")'
   need python3-venv "makes .venv, where ostria is installed" "$python" -c 'import ensurepip, venv'
+  [ "$mode" != bench ] || need libjemalloc2 "the heap that every framework is measured with" any_file \
+    /usr/lib/*-linux-gnu/libjemalloc.so.2 /usr/lib{64,}/libjemalloc.so.2
   if [ "$mode" = tools ]; then
     need clang-format "checks the layout of the C++ code" has clang-format
   else
@@ -129,7 +131,9 @@ install_into .venv
 if [ "$mode" = bench ] || [ "$mode" = interop ]; then
   environment .venv-bench requirements/bench.txt "NumPy, and Matplotlib for the chart"
   install_into .venv-bench
-  .venv-bench/bin/python -m benchmarks.peers
+  peers=()
+  [ "$mode" != interop ] || peers=(torch jax)  # the others are only measured
+  .venv-bench/bin/python -m benchmarks.peers "${peers[@]}"
 fi
 [ "$mode" != interop ] || environment .venv-bench requirements/interop.txt "pytest, TensorBoard, safetensors"
 ln -sfn "$tag" build/current

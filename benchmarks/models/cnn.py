@@ -18,6 +18,7 @@ MODES = {
         "compile_step_channels_last",
     ],
     "jax": ["jit", "scan"],
+    "tensorflow": ["function", "xla"],
 }
 
 
@@ -29,6 +30,8 @@ def make(framework: str, mode: str, batch: int, pool: int = data.POOL) -> Any:
         return _torch(weights, x, y, mode)
     if framework == "jax":
         return _jax(weights, x, y, mode)
+    if framework == "tensorflow":
+        return _tensorflow(weights, x, y, mode)
     return _ostria(weights, x, y, mode)
 
 
@@ -62,7 +65,7 @@ def _torch(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
     parameters += [torch.tensor(weights[3][0].T.copy()), torch.tensor(weights[3][1])]
     images = torch.from_numpy(x).permute(0, 1, 4, 2, 3).unbind()
     batches = [image.contiguous(memory_format=layout) for image in images]
-    return train_torch.TrainJob(forward, parameters, batches, y, mode)
+    return train_torch.classify(forward, parameters, batches, y, mode)
 
 
 def _jax(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
@@ -83,7 +86,23 @@ def _jax(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
         x = jax.nn.relu(x @ p[2][0] + p[2][1])
         return x @ p[3][0] + p[3][1]
 
-    return train_jax.TrainJob(forward, weights, x, y, mode)
+    return train_jax.classify(forward, weights, x, y, mode)
+
+
+def _tensorflow(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
+    import tensorflow as tf
+
+    from benchmarks.models import train_tensorflow
+
+    def forward(p: Any, x: Any) -> Any:
+        for w, b in (p[:2], p[2:4]):
+            x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, w, 1, "VALID"), b))
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+        x = tf.reshape(x, (x.shape[0], -1))
+        x = tf.nn.relu(tf.matmul(x, p[4]) + p[5])
+        return tf.matmul(x, p[6]) + p[7]
+
+    return train_tensorflow.classify(forward, [a for layer in weights for a in layer], x, y, mode)
 
 
 def model() -> Any:
@@ -102,7 +121,7 @@ def _ostria(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
     arrays = []
     for w, b in weights:
         arrays += [w.transpose(3, 0, 1, 2).copy() if w.ndim == 4 else w, b]  # kernels are OHWI
-    return train_ostria.TrainJob(model(), arrays, x, y, mode)
+    return train_ostria.classify(model(), arrays, x, y, mode)
 
 
 SUITES = [Suite("cnn", "images/s", MODES, make, [32, 128], images=True)]

@@ -31,21 +31,22 @@ def _kernel(rng: np.random.Generator, *shape: int) -> Array:
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
-def _layer(rng: np.random.Generator, *shape: int) -> tuple[Array, Array]:
+def layer(rng: np.random.Generator, *shape: int) -> tuple[Array, Array]:
+    """(kernel, bias) of a dense or convolution layer; the last two sizes are in and out."""
     return _kernel(rng, *shape), rng.uniform(-0.01, 0.01, shape[-1]).astype(np.float32)
 
 
 def mlp_weights() -> Layers:
     """(kernel, bias) of 784-256-256-10."""
     rng = np.random.default_rng(SEED)
-    return [_layer(rng, 784, 256), _layer(rng, 256, 256), _layer(rng, 256, 10)]
+    return [layer(rng, 784, 256), layer(rng, 256, 256), layer(rng, 256, 10)]
 
 
 def cnn_weights() -> Layers:
     """(kernel, bias) of conv 3x3x32, conv 3x3x64, (max-pool 2), dense 128, dense 10 on 28x28x1."""
     rng = np.random.default_rng(SEED)
-    convolutions = [_layer(rng, 3, 3, 1, 32), _layer(rng, 3, 3, 32, 64)]
-    return [*convolutions, _layer(rng, 12 * 12 * 64, 128), _layer(rng, 128, 10)]
+    convolutions = [layer(rng, 3, 3, 1, 32), layer(rng, 3, 3, 32, 64)]
+    return [*convolutions, layer(rng, 12 * 12 * 64, 128), layer(rng, 128, 10)]
 
 
 def examples(batch: int, shape: tuple[int, ...], pool: int = POOL) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ MODES = {
     "ostria": ["compile"],
     "torch": ["eager", "compile", "compile_step"],
     "jax": ["jit", "scan"],
+    "tensorflow": ["function", "xla"],
 }
 
 
@@ -23,6 +24,8 @@ def make(framework: str, mode: str, batch: int, pool: int = data.POOL) -> Any:
         return _torch(weights, x, y, mode)
     if framework == "jax":
         return _jax(weights, x, y, mode)
+    if framework == "tensorflow":
+        return _tensorflow(weights, x, y, mode)
     return _ostria(weights, x, y, mode)
 
 
@@ -40,7 +43,7 @@ def _torch(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
         return F.linear(x, p[4], p[5])
 
     parameters = [torch.tensor(a) for w, b in weights for a in (w.T.copy(), b)]
-    return train_torch.TrainJob(forward, parameters, list(torch.from_numpy(x).unbind()), y, mode)
+    return train_torch.classify(forward, parameters, list(torch.from_numpy(x).unbind()), y, mode)
 
 
 def _jax(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
@@ -53,7 +56,20 @@ def _jax(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
             x = jax.nn.relu(x @ w + b)
         return x @ p[-1][0] + p[-1][1]
 
-    return train_jax.TrainJob(forward, weights, x, y, mode)
+    return train_jax.classify(forward, weights, x, y, mode)
+
+
+def _tensorflow(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
+    import tensorflow as tf
+
+    from benchmarks.models import train_tensorflow
+
+    def forward(p: Any, x: Any) -> Any:
+        x = tf.nn.relu(tf.matmul(x, p[0]) + p[1])
+        x = tf.nn.relu(tf.matmul(x, p[2]) + p[3])
+        return tf.matmul(x, p[4]) + p[5]
+
+    return train_tensorflow.classify(forward, [a for layer in weights for a in layer], x, y, mode)
 
 
 def model() -> Any:
@@ -67,7 +83,7 @@ def model() -> Any:
 def _ostria(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
     from benchmarks.models import train_ostria
 
-    return train_ostria.TrainJob(model(), [a for layer in weights for a in layer], x, y, mode)
+    return train_ostria.classify(model(), [a for layer in weights for a in layer], x, y, mode)
 
 
 SUITES = [Suite("mlp", "steps/s", MODES, make, [1, 32, 128, 512])]

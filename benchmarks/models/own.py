@@ -87,7 +87,7 @@ def _optimizer() -> Figures:
     import numpy as np
 
     import ostria as ost
-    from benchmarks.models.train_ostria import make_step
+    from benchmarks.models.train_ostria import classifier, make_step
     from benchmarks.stats import growth_exponent
 
     nn = ost.nn
@@ -98,7 +98,7 @@ def _optimizer() -> Figures:
     for depth in DEPTHS:
         model = nn.Sequential([*(nn.Dense(8, "relu") for _ in range(depth)), nn.Dense(10)])
         model(x)
-        step = make_step(model)
+        step = make_step(model, classifier(model))
         step(x, y)
         counts.append(float(_optimizer_steps(step)))
         figures.append(("optimizer_steps", "adam", depth, "steps", [counts[-1]]))

@@ -1,90 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training steps in JAX: one jitted step with donated buffers, or many inside one lax.scan."""
+"""Steps in JAX: one jitted step with donated buffers, or many inside one lax.scan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.models import data
+from benchmarks.models import data, job, rules
+
+Step = Callable[..., tuple[Any, Any]]
 
 
-class TrainJob:
-    """Runs `forward(parameters, x)` with softmax cross-entropy and Adam."""
-
-    check_steps = data.POOL
+class StepJob:
+    """Runs `step(carry, *batch)`, which gives the next carry and the loss."""
 
     def __init__(
         self,
-        forward: Callable[[Any, Any], Any],
-        parameters: data.Layers,
-        x: np.ndarray,
-        y: np.ndarray,
+        step: Step,
+        carry: Any,
+        arrays: Sequence[np.ndarray],
         mode: str,
+        check_steps: int = data.POOL,
     ):
         if mode not in ("jit", "scan"):
             raise ValueError(f"jax: mode '{mode}' is not known")
-        weights = jax.tree.map(jnp.array, parameters)
-        zeros = jax.tree.map(jnp.zeros_like, weights)
-        self._state = (
-            weights,
-            zeros,
-            jax.tree.map(jnp.zeros_like, weights),
-            jnp.zeros((), jnp.float32),
-        )
-        self._at = 0
-        step = _make_step(forward)
+        self.check_steps = check_steps
+        self._carry, self._at = carry, 0
         self._scan = mode == "scan"
         if self._scan:
-            self.stride = len(x)
-            self._xs, self._ys = jnp.array(x), jnp.array(y)
+            self.stride = len(arrays[0])
+            self._stacked = tuple(jnp.array(a) for a in arrays)
 
-            def many(state: Any, xs: Any, ys: Any) -> Any:
-                return jax.lax.scan(lambda s, xy: step(s, *xy), state, (xs, ys))
+            def many(carry: Any, *stacked: Any) -> Any:
+                return jax.lax.scan(lambda c, batch: step(c, *batch), carry, stacked)
 
             self._step = jax.jit(many, donate_argnums=0)
         else:
             self.stride = 1
-            self._batches = [(jnp.array(a), jnp.array(b)) for a, b in zip(x, y, strict=True)]
+            self._batches = job.batches_of(arrays, jnp.array)
             self._step = jax.jit(step, donate_argnums=0)
 
     def advance(self, steps: int) -> float:
-        step, state = self._step, self._state
+        step, carry = self._step, self._carry
         loss: Any = None
         if self._scan:
             for _ in range(steps // self.stride):
-                state, loss = step(state, self._xs, self._ys)
+                carry, loss = step(carry, *self._stacked)
             last = loss[-1]
         else:
             batches = self._batches
             for i in range(self._at, self._at + steps):
-                state, loss = step(state, *self._batches[i % len(batches)])
+                carry, loss = step(carry, *batches[i % len(batches)])
             last = loss
         self._at += steps
-        self._state = jax.block_until_ready(state)
+        self._carry = jax.block_until_ready(carry)
         return float(last)
 
 
-def _make_step(forward: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
-    def loss_of(weights: Any, x: Any, y: Any) -> Any:
-        log_p = jax.nn.log_softmax(forward(weights, x))
-        return -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=1))
+def update_all(rule: Any, weights: Any, grads: Any, slots: Any, t: Any) -> tuple[Any, Any]:
+    """Every weight of a tree after one step of `rule`; slots are a list of tuples."""
+    flat, tree = jax.tree.flatten(weights)
+    scalars = rule.scalars(jnp, t)
+    pairs = [
+        rule.update(jnp, w, g, s, scalars)
+        for w, g, s in zip(flat, jax.tree.leaves(grads), slots, strict=True)
+    ]
+    return jax.tree.unflatten(tree, [w for w, _ in pairs]), [s for _, s in pairs]
 
-    def step(state: Any, x: Any, y: Any) -> Any:
-        weights, m, v, t = state
-        loss, grads = jax.value_and_grad(loss_of)(weights, x, y)
+
+def first_slots(rule: Any, weights: Any) -> list[tuple[Any, ...]]:
+    """The slots of every weight before the first step."""
+    return [tuple(jnp.full_like(w, s) for s in rule.slots) for w in jax.tree.leaves(weights)]
+
+
+def train(
+    loss_of: Callable[..., Any],
+    weights: Any,
+    arrays: Sequence[np.ndarray],
+    mode: str,
+    rule: Any,
+    state: Any = (),
+    check_steps: int = data.POOL,
+) -> StepJob:
+    """Trains with `loss_of(weights, state, *batch)`, which gives the loss and the next state."""
+    weights, state = jax.tree.map(jnp.array, (weights, state))
+
+    def step(carry: Any, *batch: Any) -> Any:
+        weights, state, slots, t = carry
+        (loss, state), grads = jax.value_and_grad(loss_of, has_aux=True)(weights, state, *batch)
         t = t + 1
-        m = jax.tree.map(lambda m, g: data.BETA_1 * m + (1 - data.BETA_1) * g, m, grads)
-        v = jax.tree.map(lambda v, g: data.BETA_2 * v + (1 - data.BETA_2) * g * g, v, grads)
-        scale_1 = -data.LEARNING_RATE / jnp.expm1(t * data.LOG_BETA_1)
-        scale_2 = -1 / jnp.expm1(t * data.LOG_BETA_2)
-        weights = jax.tree.map(
-            lambda w, m, v: w - m * scale_1 / (jnp.sqrt(v * scale_2) + data.EPSILON), weights, m, v
-        )
-        return (weights, m, v, t), loss
+        weights, slots = update_all(rule, weights, grads, slots, t)
+        return (weights, state, slots, t), loss
 
-    return step
+    carry = (weights, state, first_slots(rule, weights), jnp.zeros((), jnp.float32))
+    return StepJob(step, carry, arrays, mode, check_steps)
+
+
+def cross_entropy(logits: Any, y: Any) -> Any:
+    """The mean softmax cross-entropy of integer labels."""
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.mean(jnp.take_along_axis(log_p, y[..., None], axis=-1))
+
+
+def classify(
+    forward: Callable[[Any, Any], Any], weights: Any, x: np.ndarray, y: np.ndarray, mode: str
+) -> StepJob:
+    """Trains `forward(weights, x)` with softmax cross-entropy and Adam."""
+
+    def loss_of(weights: Any, state: Any, x: Any, y: Any) -> Any:
+        return cross_entropy(forward(weights, x), y), state
+
+    return train(loss_of, weights, (x, y), mode, rules.ADAM)

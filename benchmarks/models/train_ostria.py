@@ -3,54 +3,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import ostria as ost
-from benchmarks.models import data
+from benchmarks.models import data, job, rules
 
 
-class TrainJob:
-    """Trains an `ost.nn` model with softmax cross-entropy and Adam."""
-
-    stride = 1
-    check_steps = data.POOL
-
-    def __init__(
-        self, model: Any, weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, mode: str
-    ):
-        if mode != "compile":
-            raise ValueError(f"ostria: mode '{mode}' is not known")
-        self._batches = [(ost.asarray(a), ost.asarray(b)) for a, b in zip(x, y, strict=True)]
-        model(self._batches[0][0])  # makes the weights
-        for variable, value in zip(model.trainable_variables, weights, strict=True):
-            variable.assign(ost.asarray(value))
-        self.step = make_step(model)
-        self._at = 0
-
-    def advance(self, steps: int) -> float:
-        step, batches = self.step, self._batches
-        loss: Any = None
-        for i in range(self._at, self._at + steps):
-            loss = step(*batches[i % len(batches)])
-        self._at += steps
-        return float(loss.item())
-
-    def example(self) -> tuple[Any, Any]:
-        """One batch, for `step.explain` and `step.memory_plan`."""
-        return self._batches[0]
+def read(result: Any) -> float:
+    """The value of a scalar."""
+    return float(result.item())
 
 
-def make_step(model: Any, device: str = "cpu") -> Any:
-    """A compiled `step(x, y)` that returns the loss and updates the model."""
-    adam = ost.optim.Adam(data.LEARNING_RATE, data.BETA_1, data.BETA_2, epsilon=data.EPSILON)
+def train(
+    model: Any,
+    loss_of: Callable[..., Any],
+    weights: Sequence[np.ndarray],
+    arrays: Sequence[np.ndarray],
+    mode: str,
+    rule: Any,
+    check_steps: int = data.POOL,
+) -> job.StepJob:
+    """Trains `model` with `loss_of(*batch)`."""
+    if mode != "compile":
+        raise ValueError(f"ostria: mode '{mode}' is not known")
+    batches = job.batches_of(arrays, ost.asarray)
+    loss_of(*batches[0])  # makes the weights
+    assign(model, weights)
+    return job.StepJob(make_step(model, loss_of, rule), batches, check_steps, read)
 
-    def step(x: Any, y: Any) -> Any:
-        variables = model.trainable_variables
-        logits = model(x, training=True)
-        loss = ost.mean(ost.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
-        adam.apply(ost.gradients(loss, variables), variables, loss)
+
+def assign(model: Any, weights: Sequence[np.ndarray]) -> None:
+    """Sets the trainable variables, in order of creation."""
+    for variable, value in zip(model.trainable_variables, weights, strict=True):
+        variable.assign(ost.asarray(value))
+
+
+def make_step(
+    model: Any, loss_of: Callable[..., Any], rule: Any = rules.ADAM, device: str = "cpu"
+) -> Any:
+    """A compiled step that returns the loss and updates the model."""
+    optimizer = rule.ostria()
+
+    def step(*batch: Any) -> Any:
+        loss = loss_of(*batch)
+        optimizer.minimize(loss, model.trainable_variables)
         return loss
 
     return ost.compile(step, device=device)
+
+
+def cross_entropy(logits: Any, y: Any) -> Any:
+    """The mean softmax cross-entropy of integer labels."""
+    return ost.mean(ost.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
+
+
+def classify(
+    model: Any, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, mode: str
+) -> job.StepJob:
+    """Trains `model` with softmax cross-entropy and Adam."""
+    return train(model, classifier(model), weights, (x, y), mode, rules.ADAM)
+
+
+def classifier(model: Any) -> Callable[..., Any]:
+    """The loss of a model as a function of a batch."""
+    return lambda x, y: cross_entropy(model(x, training=True), y)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training steps in PyTorch, in the modes that its users would try.
 
-eager          modules, fused Adam
-compile        forward and backward through Inductor, fused Adam
-compile_step   the whole step, Adam included, as one Inductor graph over plain tensors
+eager          modules, fused optimizer
+compile        forward and backward through Inductor, fused optimizer
+compile_step   the whole step, optimizer included, as one Inductor graph over plain tensors
 *_channels_last  the same with NHWC memory, for convolutions
 """
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import machine
-from benchmarks.models import data
+from benchmarks.models import data, job, rules
 
 Forward = Callable[[list[Any], Any], Any]
 
@@ -28,81 +28,89 @@ def setup() -> None:
     torch.set_flush_denormal(True)
 
 
-class TrainJob:
-    """Runs `forward(parameters, x)` with softmax cross-entropy and Adam."""
+class TrainModule(torch.nn.Module):
+    """A module whose `forward(*batch)` is the loss, made of a function of a list of weights."""
 
-    stride = 1
-    check_steps = data.POOL
+    def __init__(self, loss_of: Callable[..., Any], parameters: list[Any]):
+        super().__init__()
+        self._loss_of = loss_of
+        self.weights = torch.nn.ParameterList([p.clone() for p in parameters])
 
-    def __init__(
-        self, forward: Forward, parameters: list[Any], x: list[Any], y: np.ndarray, mode: str
-    ):
-        self._batches = list(zip(x, torch.from_numpy(y.astype(np.int64)).unbind(), strict=True))
-        self._at = 0
-        parameters = [p.clone() for p in parameters]
-        kind = mode.removesuffix("_channels_last")
-        if kind == "compile_step":
-            self._step = _functional_step(forward, parameters)
-        elif kind in ("eager", "compile"):
-            self._step = _module_step(forward, parameters, kind == "compile")
-        else:
-            raise ValueError(f"torch: mode '{mode}' is not known")
-
-    def advance(self, steps: int) -> float:
-        step, batches = self._step, self._batches
-        loss: Any = None
-        for i in range(self._at, self._at + steps):
-            loss = step(*batches[i % len(batches)])
-        self._at += steps
-        return float(loss)
+    def forward(self, *batch: Any) -> Any:
+        return self._loss_of(list(self.weights), *batch)
 
 
-def _module_step(forward: Forward, parameters: list[Any], compiled: bool) -> Callable[..., Any]:
-    for p in parameters:
-        p.requires_grad_(True)
-    betas = (data.BETA_1, data.BETA_2)
-    adam = torch.optim.Adam(
-        parameters, lr=data.LEARNING_RATE, betas=betas, eps=data.EPSILON, fused=True
-    )
+def classify(
+    forward: Forward, parameters: list[Any], x: list[Any], y: np.ndarray, mode: str
+) -> job.StepJob:
+    """Trains `forward(parameters, x)` with softmax cross-entropy and Adam."""
 
-    def loss_of(x: Any, y: Any) -> Any:
-        return F.cross_entropy(forward(parameters, x), y)
+    def loss_of(weights: list[Any], x: Any, y: Any) -> Any:
+        return F.cross_entropy(forward(weights, x), y)
 
-    if compiled:
-        loss_of = torch.compile(loss_of, fullgraph=True)
+    batches = list(zip(x, labels(y), strict=True))
+    return train(TrainModule(loss_of, parameters), batches, mode, rules.ADAM)
 
-    def step(x: Any, y: Any) -> Any:
-        loss = loss_of(x, y)
+
+def labels(y: np.ndarray) -> tuple[Any, ...]:
+    """Integer labels [pool, ...] as PyTorch wants them."""
+    return torch.from_numpy(y.astype(np.int64)).unbind()
+
+
+def train(
+    module: torch.nn.Module,
+    batches: list[tuple[Any, ...]],
+    mode: str,
+    rule: Any,
+    check_steps: int = data.POOL,
+) -> job.StepJob:
+    """Trains a module whose `forward(*batch)` is the loss."""
+    kind = mode.removesuffix("_channels_last")
+    if kind == "compile_step":
+        step = _functional_step(module, rule)
+    elif kind in ("eager", "compile"):
+        step = _module_step(module, rule, kind == "compile")
+    else:
+        raise ValueError(f"torch: mode '{mode}' is not known")
+    return job.StepJob(step, batches, check_steps)
+
+
+def _module_step(module: torch.nn.Module, rule: Any, compiled: bool) -> Callable[..., Any]:
+    optimizer = rule.torch(module.parameters())
+    loss_of = torch.compile(module, fullgraph=True) if compiled else module
+
+    def step(*batch: Any) -> Any:
+        loss = loss_of(*batch)
         loss.backward()
-        adam.step()
-        adam.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
     return step
 
 
-def _functional_step(forward: Forward, parameters: list[Any]) -> Callable[..., Any]:
-    first = [torch.zeros_like(p) for p in parameters]
-    second = [torch.zeros_like(p) for p in parameters]
+def _functional_step(module: torch.nn.Module, rule: Any) -> Callable[..., Any]:
+    weights = {name: p.detach() for name, p in module.named_parameters()}
+    slots = {n: [torch.full_like(w, s) for s in rule.slots] for n, w in weights.items()}
     count = torch.zeros(())
 
-    def loss_of(weights: list[Any], x: Any, y: Any) -> Any:
-        return F.cross_entropy(forward(weights, x), y)
+    def loss_of(weights: Any, batch: Any) -> Any:
+        return torch.func.functional_call(module, weights, batch)
 
     @torch.compile(fullgraph=True)
-    def update(weights: list[Any], m: list[Any], v: list[Any], t: Any, x: Any, y: Any) -> Any:
-        grads, loss = torch.func.grad_and_value(loss_of)(weights, x, y)
+    def update(weights: Any, slots: Any, t: Any, *batch: Any) -> Any:
+        grads, loss = torch.func.grad_and_value(loss_of)(weights, batch)
         t.add_(1)
-        scale_1 = -data.LEARNING_RATE / torch.expm1(t * data.LOG_BETA_1)
-        scale_2 = -1 / torch.expm1(t * data.LOG_BETA_2)
-        for i in range(len(weights)):
-            m[i].mul_(data.BETA_1).add_(grads[i], alpha=1 - data.BETA_1)
-            v[i].mul_(data.BETA_2).addcmul_(grads[i], grads[i], value=1 - data.BETA_2)
-            weights[i].sub_(m[i] * scale_1 / ((v[i] * scale_2).sqrt() + data.EPSILON))
+        scalars = rule.scalars(torch, t)
+        for name, w in weights.items():
+            value, new = rule.update(torch, w, grads[name], slots[name], scalars)
+            w.copy_(value)
+            for slot, s in zip(slots[name], new, strict=True):
+                slot.copy_(s)
         return loss
 
-    def step(x: Any, y: Any) -> Any:
+    def step(*batch: Any) -> Any:
         with torch.no_grad():
-            return update(parameters, first, second, count, x, y)
+            return update(weights, slots, count, *batch)
 
     return step
