@@ -8,7 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-MODULES = ("mlp", "cnn", "eager", "startup", "own")
+MODULES = (
+    "mlp",
+    "cnn",
+    "resnet18",
+    "resnet50",
+    "char_gpt",
+    "wide_deep",
+    "fused",
+    "chain",
+    "eager",
+    "startup",
+    "own",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class Suite:
     make: Callable[[str, str, int], Any]
     batches: list[int] = field(default_factory=lambda: [1])
     images: bool = False  # one step counts `batch` times
+    step_bytes: int = 0  # what one step must move, for GB/s
     process: bool = False
     single: bool = False
 
@@ -37,6 +50,8 @@ class Suite:
         """The metric of `steps` done in `seconds`."""
         if self.metric == "us/call":
             return seconds / steps * 1e6
+        if self.metric == "GB/s":
+            return steps * self.step_bytes / seconds / 1e9
         return steps * (batch if self.images else 1) / seconds
 
 

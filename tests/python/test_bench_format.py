@@ -173,6 +173,7 @@ def test_every_target_has_a_suite() -> None:
     for suite in found.values():
         assert suite.modes[stats.OURS]
         assert suite.single or {"torch", "jax"} <= set(suite.modes)
+        assert (suite.metric == "GB/s") == bool(suite.step_bytes)
 
 
 def test_only_names_modules_or_workloads() -> None:
@@ -181,7 +182,7 @@ def test_only_names_modules_or_workloads() -> None:
         "mlp",
         "compiled_call",
     ]
-    with pytest.raises(ValueError, match="'mpl' is not known; accepted are cnn, compiled_call"):
+    with pytest.raises(ValueError, match="'mpl' is not known; accepted are chain, char_gpt"):
         suites.all_suites(["mpl"])
 
 
@@ -191,6 +192,9 @@ def test_value_of_a_window() -> None:
     assert mlp.value(300, 2.0, 128) == pytest.approx(150)
     assert cnn.value(10, 2.0, 128) == pytest.approx(640)
     assert call.value(1000, 0.004, 1) == pytest.approx(4)
+    (softmax,) = suites.all_suites(["softmax"])
+    assert softmax.value(100, 2.0, 1) == pytest.approx(100 * 2 * 4 * 4096**2 / 2.0 / 1e9)
+    assert stats.larger_is_better("GB/s")
 
 
 def test_weights_and_examples_are_the_same_every_time() -> None:

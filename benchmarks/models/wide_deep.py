@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wide and deep (Cheng et al. 2016) on click data, 26 tables of 100,000 rows, Adagrad: steps/s.
+
+Peers see one table of 26 * 100,000 rows, as is usual where speed matters.
+
+torch sparse    row-wise gradients into Adagrad; the dense layers have the fused one
+jax rows        the gradient by the rows that were read, duplicates summed, `.at[ids]` updates
+jax dense, tensorflow xla   a gradient for every row
+tensorflow function    IndexedSlices into the row-wise update op, duplicates summed
+ostria compile  26 Embeddings; ostria compile_merged   one, as the peers
+
+Not there: torch compile around sparse gradients, which Inductor makes dense; the row-wise update op
+of TensorFlow under XLA, which has none.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from benchmarks.models import data, job, rules
+from benchmarks.suites import Suite
+
+TABLES, ROWS, WIDTH, NUMERIC = 26, 100_000, 16, 13
+HIDDEN = (256, 128, 64)
+RULE = rules.Adagrad(0.01)
+MODES = {
+    "ostria": ["compile", "compile_merged"],
+    "torch": ["eager_sparse", "eager_dense", "compile_dense"],
+    "jax": ["jit_rows", "jit_dense"],
+    "tensorflow": ["function", "xla"],
+}
+
+
+def weights() -> tuple[np.ndarray, np.ndarray, data.Layers]:
+    """The deep table, the wide one, (kernel, bias) of each dense layer."""
+    rng = np.random.default_rng(data.SEED)
+    deep = rng.random((TABLES * ROWS, WIDTH), dtype=np.float32)
+    deep -= 0.5
+    deep *= 0.1
+    wide = np.zeros((TABLES * ROWS, 1), np.float32)
+    sizes = (TABLES * WIDTH + NUMERIC, *HIDDEN, 1)
+    return deep, wide, [data.layer(rng, a, b) for a, b in pairwise(sizes)]
+
+
+def examples(batch: int, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids [pool, batch, 26] below 100,000, few of them often; numbers; clicks that follow both."""
+    rng = np.random.default_rng(data.SEED + 1)
+    ids = (ROWS ** rng.random((pool, batch, TABLES)) - 1).astype(np.int32)
+    numbers = rng.standard_normal((pool, batch, NUMERIC), dtype=np.float32)
+    score = numbers[..., :4].sum(-1) + np.where(ids[..., :4] % 2 == 0, 1.0, -1.0).sum(-1)
+    return ids, numbers, (score > 0).astype(np.float32)
+
+
+def make(framework: str, mode: str, batch: int, pool: int = data.POOL) -> Any:
+    """A worker's job, with `pool` batches of examples."""
+    ids, numbers, clicks = examples(batch, pool)
+    if framework == "ostria" and mode == "compile":
+        return _ostria(weights(), (ids, numbers, clicks), False)
+    arrays = (ids + np.arange(TABLES, dtype=np.int32) * ROWS, numbers, clicks)
+    if framework == "ostria":
+        return _ostria(weights(), arrays, True)
+    makers = {"torch": _torch, "jax": _jax, "tensorflow": _tensorflow}
+    return makers[framework](weights(), arrays, mode)
+
+
+def _torch(given: Any, arrays: Any, mode: str) -> Any:
+    import torch
+    import torch.nn.functional as F
+
+    from benchmarks.models import train_torch
+
+    train_torch.setup()
+    sparse = mode == "eager_sparse"
+    deep, wide, dense = given
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            tables = (torch.nn.Parameter(torch.from_numpy(t)) for t in (deep, wide))
+            self.deep, self.wide = tables
+            flat = [torch.from_numpy(a.T.copy()) for layer in dense for a in layer]
+            self.dense = torch.nn.ParameterList(flat)
+
+        def forward(self, ids: Any, numbers: Any, clicks: Any) -> Any:
+            rows = F.embedding(ids, self.deep, sparse=sparse).flatten(1)
+            x = torch.cat([rows, numbers], 1)
+            for i in range(0, 2 * len(HIDDEN), 2):
+                x = torch.relu(F.linear(x, self.dense[i], self.dense[i + 1]))
+            x = F.linear(x, self.dense[-2], self.dense[-1])
+            x = x + F.embedding(ids, self.wide, sparse=sparse).sum(1)
+            return F.binary_cross_entropy_with_logits(x[:, 0], clicks)
+
+    model = Model()
+    batches = job.batches_of(arrays, torch.from_numpy)
+    if not sparse:
+        return train_torch.train(model, batches, mode.removesuffix("_dense"), RULE)
+    rows = RULE.torch([model.deep, model.wide], sparse=True)
+    others = RULE.torch(model.dense.parameters())
+
+    def step(*batch: Any) -> Any:
+        loss = model(*batch)
+        loss.backward()
+        for optimizer in (rows, others):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return job.StepJob(step, batches)
+
+
+def _jax(given: Any, arrays: Any, mode: str) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.models import train_jax
+
+    def loss_of(rows: Any, wide_rows: Any, dense: Any, numbers: Any, clicks: Any) -> Any:
+        x = jnp.concatenate([rows.reshape(rows.shape[0], -1), numbers], 1)
+        for w, b in dense[:-1]:
+            x = jax.nn.relu(x @ w + b)
+        x = (x @ dense[-1][0] + dense[-1][1] + wide_rows.sum(1))[:, 0]
+        return jnp.mean(jax.nn.softplus(x) - clicks * x)
+
+    if mode == "jit_dense":
+
+        def whole(w: Any, state: Any, ids: Any, *rest: Any) -> Any:
+            deep, wide, dense = w
+            return loss_of(deep[ids], wide[ids], dense, *rest), state
+
+        return train_jax.train(whole, given, arrays, "jit", RULE)
+
+    def update_rows(table: Any, a: Any, first: Any, place: Any, ids: Any, g: Any) -> Any:
+        g = jnp.zeros_like(g).at[place].add(g)  # the sum of a row's gradients, at its first place
+        g = jnp.where(first, g, 0.0)
+        a = a.at[ids].add(g * g)
+        return table.at[ids].add(-RULE.rate * g / jnp.sqrt(a[ids])), a
+
+    def step(carry: Any, ids: Any, *rest: Any) -> Any:
+        (deep, wide, dense), (deep_a, wide_a, slots), seen = carry
+        given = (deep[ids], wide[ids], dense)
+        loss, grads = jax.value_and_grad(loss_of, argnums=(0, 1, 2))(*given, *rest)
+        ids = ids.reshape(-1)
+        order = jnp.arange(ids.size, dtype=jnp.int32)
+        seen = seen.at[ids].set(order)  # one of the places where a row is read: no sort is needed
+        place = seen[ids]
+        first = (place == order)[:, None]
+        deep, deep_a = update_rows(deep, deep_a, first, place, ids, grads[0].reshape(ids.size, -1))
+        wide, wide_a = update_rows(wide, wide_a, first, place, ids, grads[1].reshape(ids.size, -1))
+        dense, slots = train_jax.update_all(RULE, dense, grads[2], slots, 0)
+        return ((deep, wide, dense), (deep_a, wide_a, slots), seen), loss
+
+    tree = jax.tree.map(jnp.array, given)
+    deep_a, wide_a = (jnp.full_like(t, RULE.slots[0]) for t in tree[:2])
+    state = (deep_a, wide_a, train_jax.first_slots(RULE, tree[2]))
+    carry = (tree, state, jnp.zeros(TABLES * ROWS, jnp.int32))
+    return train_jax.StepJob(step, carry, arrays, "jit")
+
+
+def _tensorflow(given: Any, arrays: Any, mode: str) -> Any:
+    import tensorflow as tf
+
+    from benchmarks.models import train_tensorflow
+
+    train_tensorflow.setup()
+    deep, wide = (tf.Variable(t) for t in given[:2])
+    dense = [tuple(tf.Variable(a) for a in layer) for layer in given[2]]
+    flat = [v for layer in dense for v in layer]
+
+    def loss_of(ids: Any, numbers: Any, clicks: Any) -> Any:
+        rows = tf.gather(deep, ids)
+        x = tf.concat([tf.reshape(rows, (rows.shape[0], -1)), numbers], 1)
+        for w, b in dense[:-1]:
+            x = tf.nn.relu(tf.matmul(x, w) + b)
+        x = tf.matmul(x, dense[-1][0]) + dense[-1][1]
+        x = (x + tf.reduce_sum(tf.gather(wide, ids), 1))[:, 0]
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(clicks, x))
+
+    if mode == "xla":
+        return train_tensorflow.train(loss_of, [deep, wide, *flat], arrays, mode, RULE)
+    tables = [(t, tf.Variable(tf.fill(t.shape, RULE.slots[0]))) for t in (deep, wide)]
+    slots = [tf.Variable(tf.fill(v.shape, RULE.slots[0])) for v in flat]
+
+    def step(*batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = loss_of(*batch)
+        grads = tape.gradient(loss, [deep, wide, *flat])
+        for (table, a), g in zip(tables, grads, strict=False):
+            rows, place = tf.unique(tf.reshape(g.indices, (-1,)))
+            values = tf.reshape(g.values, (-1, table.shape[-1]))
+            tf.raw_ops.ResourceSparseApplyAdagradV2(
+                var=table.handle,
+                accum=a.handle,
+                lr=RULE.rate,
+                epsilon=data.EPSILON,
+                grad=tf.math.unsorted_segment_sum(values, place, tf.size(rows)),
+                indices=rows,
+            )
+        for v, a, g in zip(flat, slots, grads[2:], strict=True):
+            value, (moved,) = RULE.update(tf.math, v, g, (a,), ())
+            v.assign(value)
+            a.assign(moved)
+        return loss
+
+    return job.StepJob(train_tensorflow.compiled(step, mode), job.batches_of(arrays, tf.constant))
+
+
+def model(merged: bool) -> Any:
+    """The network as an Ostria user writes it: a table for each column, or one for all."""
+    import ostria as ost
+    from ostria import nn
+
+    class WideDeep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            count, rows = (1, TABLES * ROWS) if merged else (TABLES, ROWS)
+            self.deep = [nn.Embedding(rows, WIDTH) for _ in range(count)]
+            self.wide = [nn.Embedding(rows, 1) for _ in range(count)]
+            self.layers = [nn.Dense(size, "relu") for size in HIDDEN] + [nn.Dense(1)]
+
+        def call(self, ids: Any, numbers: Any) -> Any:
+            if merged:
+                rows = ost.reshape(self.deep[0](ids), (ids.shape[0], TABLES * WIDTH))
+                wide = ost.sum(self.wide[0](ids), axis=1)
+            else:
+                rows = ost.concat([t(ids[:, i]) for i, t in enumerate(self.deep)], axis=1)
+                wide = ost.sum(ost.stack([t(ids[:, i]) for i, t in enumerate(self.wide)]), axis=0)
+            x = ost.concat([rows, numbers], axis=1)
+            for layer in self.layers:
+                x = layer(x)
+            return x + wide
+
+    return WideDeep()
+
+
+def _ostria(given: Any, arrays: Any, merged: bool) -> Any:
+    import ostria as ost
+    from benchmarks.models import train_ostria
+
+    net = model(merged)
+
+    def loss_of(ids: Any, numbers: Any, clicks: Any) -> Any:
+        logits = net(ids, numbers, training=True)
+        clicks = ost.expand_dims(clicks, axis=1)
+        return ost.mean(ost.losses.binary_crossentropy(clicks, logits, from_logits=True))
+
+    deep, wide, dense = given
+    tables = [deep, wide]
+    if not merged:
+        tables = [a for table in tables for a in np.split(table, TABLES)]
+    flat = [a for layer in dense for a in layer]
+    return train_ostria.train(net, loss_of, [*tables, *flat], arrays, "compile", RULE)
+
+
+SUITES = [Suite("wide_deep", "steps/s", MODES, make, [512])]
