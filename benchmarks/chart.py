@@ -9,7 +9,15 @@ from typing import Any
 from benchmarks import stats
 
 # Okabe and Ito's palette: told apart with any kind of colour vision.
-_COLOURS = {"ostria": "#D55E00", "torch": "#0072B2", "jax": "#009E73"}
+_COLOURS = {
+    "ostria": "#D55E00",
+    "torch": "#0072B2",
+    "jax": "#009E73",
+    "tensorflow": "#E69F00",
+    "onnxruntime": "#CC79A7",
+}
+# As packages are called.
+_NAMES = ("ostria", "torch", "jax", "tensorflow-cpu", "onnxruntime")
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -23,8 +31,9 @@ def draw(result: dict[str, Any], path: Path) -> None:
     groups = list(dict.fromkeys((r["workload"], r["batch"]) for r in records))
     groups = [g for g in groups if any(r["framework"] != stats.OURS for r in _of(records, g))]
     rows = stats.ratios(records)
+    curves = _curves(result["records"])
     columns = 3
-    lines = (len(groups) + bool(rows) + columns - 1) // columns
+    lines = (len(groups) + bool(rows) + len(curves) + columns - 1) // columns
     figure, axes = plt.subplots(
         max(1, lines),
         columns,
@@ -37,12 +46,13 @@ def draw(result: dict[str, Any], path: Path) -> None:
         _bars(panel, group, _of(records, group))
     if rows:
         _ratios(panels[len(groups)], rows)
-    for panel in panels[len(groups) + bool(rows) :]:
+    rest = panels[len(groups) + bool(rows) :]
+    for name, panel in zip(curves, rest, strict=False):
+        _curve(panel, name, *curves[name])
+    for panel in rest[len(curves) :]:
         panel.set_axis_off()
     machine, versions = result["machine"], result["versions"]
-    peers = ", ".join(
-        f"{name} {versions[name]}" for name in ("ostria", "torch", "jax") if name in versions
-    )
+    peers = ", ".join(f"{name} {versions[name]}" for name in _NAMES if name in versions)
     figure.suptitle(
         f"{machine['cpu']}, {result['threads']} threads: {peers} "
         f"({result['date']}, {result['commit']})"
@@ -88,6 +98,34 @@ def _bars(panel: Any, group: tuple[str, int], records: list[dict[str, Any]]) -> 
     panel.set_xlim(0, 1.18 * top)
     name = workload if workload in stats.NAMED_TARGETS else f"{workload}, batch {batch}"
     panel.set_title(f"{name} [{metric}, {better} is better]", fontsize=9)
+    _plain(panel)
+
+
+def _curves(records: list[dict[str, Any]]) -> dict[str, tuple[list[dict[str, Any]], float]]:
+    """Our own costs over a size and their exponent, by workload, for those that have both."""
+    slopes = {
+        r["workload"].removesuffix("_growth"): r["median"]
+        for r in records
+        if r["metric"] == "exponent"
+    }
+    found = {
+        name: ([r for r in records if r["workload"] == name and r["median"] > 0], slope)
+        for name, slope in slopes.items()
+    }
+    return {name: (points, slope) for name, (points, slope) in found.items() if len(points) > 1}
+
+
+def _curve(panel: Any, name: str, points: list[dict[str, Any]], exponent: float) -> None:
+    sizes, medians = [r["batch"] for r in points], [r["median"] for r in points]
+    errors = [
+        [r["median"] - r["p10"] for r in points],
+        [r["p90"] - r["median"] for r in points],
+    ]
+    colour = _COLOURS[stats.OURS]
+    panel.errorbar(sizes, medians, errors, color=colour, ecolor="#333333", marker="o", capsize=2)
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_title(f"{name} [{points[0]['metric']}], exponent {exponent:.2f}", fontsize=9)
     _plain(panel)
 
 

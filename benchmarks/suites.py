@@ -20,6 +20,7 @@ MODULES = (
     "eager",
     "startup",
     "own",
+    "growth",
 )
 
 

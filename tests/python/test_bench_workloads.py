@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The framework-free parts of the workloads: examples, networks, optimizer formulas."""
+"""The framework-free parts of the workloads: examples, networks, optimizer formulas, curves."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import machine, peers, stats, suites  # noqa: E402
-from benchmarks.models import char_gpt, data, job, resnet, rules, wide_deep  # noqa: E402
+from benchmarks import chart, machine, peers, stats, suites  # noqa: E402
+from benchmarks.models import char_gpt, data, growth, job, resnet, rules, wide_deep  # noqa: E402
 
 
 def test_a_job_takes_its_batches_in_turn() -> None:
@@ -124,6 +124,32 @@ def test_examples_are_the_same_every_time_and_in_range() -> None:
     assert set(np.unique(clicks)) <= {0.0, 1.0}
     for again, before in zip(wide_deep.examples(4, 2), (ids, numbers, clicks), strict=True):
         assert np.array_equal(again, before)
+
+
+def test_growth_is_the_slope_of_a_curve() -> None:
+    figures = [
+        (curve, "mode", size, "us", [float(size) ** power] * 3)
+        for power, curve in enumerate(growth.CURVES)
+        for size in (1, 10, 100)
+    ]
+    figures[0] = (*figures[0][:4], [1e6])  # small sizes do not count
+    slopes = growth.exponents(figures)
+    assert [s[0] for s in slopes] == [f"{curve}_growth" for curve in growth.CURVES]
+    assert [s[4][0] for s in slopes] == pytest.approx([0, 1, 2, 3])
+
+
+def test_curves_of_a_record_are_those_with_an_exponent() -> None:
+    def record(workload: str, batch: int, metric: str, value: float) -> dict[str, Any]:
+        base = {"workload": workload, "framework": "ostria", "mode": "dense", "batch": batch}
+        return {**base, "metric": metric, **stats.summary([value])}
+
+    records = [record("step_depth", n, "us/step", 2.0 * n) for n in (2, 4)]
+    records += [record("step_depth_growth", 4, "exponent", 1.0)]
+    records += [record("mlp", n, "us/step", 1.0) for n in (1, 2)]
+    records += [record("point", 1, "us", 1.0), record("point_growth", 1, "exponent", 1.0)]
+    assert list(chart._curves(records)) == ["step_depth"]
+    points, exponent = chart._curves(records)["step_depth"]
+    assert [p["batch"] for p in points] == [2, 4] and exponent == 1.0
 
 
 def test_every_peer_of_a_suite_can_be_installed() -> None:
