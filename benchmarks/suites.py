@@ -14,6 +14,7 @@ MODULES = (
     "resnet18",
     "resnet50",
     "char_gpt",
+    "lstm",
     "wide_deep",
     "fused",
     "chain",

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import chart, machine, peers, stats, suites  # noqa: E402
-from benchmarks.models import char_gpt, data, growth, job, resnet, rules, wide_deep  # noqa: E402
+from benchmarks.models import char_gpt, data, growth, job, lstm, resnet, rules, wide_deep  # noqa: E402
 
 
 def test_a_job_takes_its_batches_in_turn() -> None:
@@ -118,6 +118,10 @@ def test_examples_are_the_same_every_time_and_in_range() -> None:
     assert x.shape == y.shape == (3, 2, char_gpt.TIME)
     assert np.array_equal(x[..., 1:], y[..., :-1])
     assert 0 <= x.min() and y.max() < char_gpt.VOCABULARY
+    x, y = lstm.examples(2, 3)
+    assert x.shape == y.shape == (3, 2, lstm.TIME)
+    assert np.array_equal(x[..., 1:], y[..., :-1])
+    assert 0 <= x.min() and y.max() < lstm.VOCABULARY
     ids, numbers, clicks = wide_deep.examples(4, 2)
     assert ids.shape == (2, 4, wide_deep.TABLES) and numbers.shape == (2, 4, wide_deep.NUMERIC)
     assert 0 <= ids.min() and ids.max() < wide_deep.ROWS
