@@ -30,7 +30,8 @@ def environment() -> dict[str, str]:
     """What every worker runs under: the same threads, and a heap that keeps what was freed.
 
     glibc gives freed memory back to the system by default; a step then pays for page faults again.
-    Its own settings do not reach blocks above 32 MB, so jemalloc takes its place where it is there.
+    Even told to keep it, glibc 2.36 often finds no freed block for an aligned request of its size,
+    and tensors are aligned: jemalloc takes its place where it is there.
     """
     threads = str(THREADS)
     keep = str(1 << 30)
