@@ -12,6 +12,7 @@ void BindDlpack(pybind11::module_& m);
 void BindVariable(pybind11::module_& m);
 void BindOps(pybind11::module_& m);
 void BindTrace(pybind11::module_& m);
+void BindControl(pybind11::module_& m);
 void BindCompiled(pybind11::module_& m);
 void BindIo(pybind11::module_& m);
 void BindData(pybind11::module_& m);

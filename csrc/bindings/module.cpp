@@ -14,6 +14,7 @@ PYBIND11_MODULE(_native, m) {
   ostria::BindVariable(m);
   ostria::BindOps(m);
   ostria::BindTrace(m);
+  ostria::BindControl(m);
   ostria::BindCompiled(m);
   ostria::BindIo(m);
   ostria::BindData(m);

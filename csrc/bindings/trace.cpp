@@ -90,7 +90,15 @@ bool Trace::IsAround(const Trace& trace) const {
 bool Trace::Records(const PyTensor& tensor) const {
   const Trace* other = tensor.trace.get();
   if (other == nullptr) return false;
-  return other == this || !tensor.has_data() || IsAround(*other) || other->IsAround(*this);
+  if (other == this || !tensor.has_data() || IsAround(*other) || other->IsAround(*this)) {
+    return true;
+  }
+  // A body takes part in what the tape around it records.
+  for (const Trace* t = kind_ == Kind::kBody ? parent_.get() : nullptr; t != nullptr;
+       t = t->parent_.get()) {
+    if (t == other) return true;
+  }
+  return false;
 }
 
 // Copies the nodes that the value was computed by, with their results; what was copied before, by
@@ -182,9 +190,9 @@ std::vector<Value> Trace::Versions(const std::shared_ptr<Variable>& variable) {
 Trace::State& Trace::Write(const std::shared_ptr<Variable>& variable, Value value) {
   if (kind_ == Kind::kBody) {
     Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
-         "' is assigned inside a function with a gradient of its own; such functions must not "
-         "change "
-         "state; return the new value and assign it outside");
+         "' is assigned inside a function that is traced on its own (the body of cond, scan or "
+         "while_loop, or a function with a gradient of its own); such functions must not change "
+         "state; return the new value, from a loop as a carry, and assign it outside");
   }
   Read(variable);
   State& s = state_.at(variable->id());

@@ -28,6 +28,9 @@ struct Pass {
 };
 
 bool InlineCalls(Graph& graph, const PassContext& context);
+bool InlineControl(Graph& graph, const PassContext& context);
+bool MergeScans(Graph& graph, const PassContext& context);
+bool TrimScans(Graph& graph, const PassContext& context);
 bool Simplify(Graph& graph, const PassContext& context);
 bool RemoveBroadcasts(Graph& graph, const PassContext& context);
 bool FoldTransposes(Graph& graph, const PassContext& context);

@@ -9,6 +9,9 @@ namespace {
 // Repeated, since each makes work for the others, until none changes anything.
 constexpr Pass kCleanUp[] = {
     {"inline_calls", InlineCalls},
+    {"inline_control", InlineControl},
+    {"merge_scans", MergeScans},
+    {"trim_scans", TrimScans},
     {"simplify", Simplify},
     {"remove_broadcasts", RemoveBroadcasts},
     {"fold_transposes", FoldTransposes},

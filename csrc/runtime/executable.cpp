@@ -3,34 +3,19 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <mutex>
 
 #include "backend/backend.h"
 #include "base/check.h"
 #include "runtime/arena.h"
+#include "runtime/control.h"
 
 namespace ostria {
 namespace {
 
 // What empty operands point at: never read, but not null either.
 alignas(64) std::byte empty_operand[64];
-
-bool AllFinite(DType dtype, const void* data, int64_t n) {
-  return DispatchDType(dtype, [&]<class T>(T*) {
-    const auto finite = [](const T& x) {
-      if constexpr (std::is_floating_point_v<T>)
-        return std::isfinite(x);
-      else if constexpr (std::is_integral_v<T>)
-        return true;
-      else
-        return std::isfinite(static_cast<float>(x));
-    };
-    const T* p = static_cast<const T*>(data);
-    return std::all_of(p, p + n, finite);
-  });
-}
 
 }  // namespace
 
@@ -101,14 +86,11 @@ void Executable::RunCopies(std::span<const Tensor> inputs, const std::vector<Ten
   }
 }
 
-void Executable::FailAt(size_t step, Error& error) const {
-  const Graph& g = plan_->graph;
-  const NodeId node = plan_->steps[step].node;
-  if (error.op().empty()) {
-    Error named(error.code(), std::string(g.op(node).name), error.message());
-    throw named.At(ShortLocation(g.location(node)));
-  }
-  throw error.At(ShortLocation(g.location(node)));
+void Executable::FailAt(size_t step, const Error& error) const {
+  const auto* inner = dynamic_cast<const BodyError*>(&error);
+  Error named = NamedError(*plan_, step, error);
+  if (inner != nullptr) named.At(ShortLocation(inner->where()));
+  throw named.At(ShortLocation(plan_->graph.location(plan_->steps[step].node)));
 }
 
 void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
@@ -148,30 +130,11 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
   try {
     std::lock_guard lock(arena_->mutex());
     BindCall(inputs, *outputs);
-    for (; i < steps_.size(); ++i) RunChecked(i);
+    const CheckedBodies checked;
+    for (; i < steps_.size(); ++i) RunStepChecked(*plan_, i, steps_[i].ptrs);
     RunCopies(inputs, *outputs);
   } catch (Error& e) {
     FailAt(i, e);
-  }
-}
-
-void Executable::RunChecked(size_t i) const {
-  const Graph& g = plan_->graph;
-  const Step& step = plan_->steps[i];
-  const auto finite = [&](int operand, Value v) {
-    return AllFinite(g.dtype(v), steps_[i].ptrs[operand], g.shape(v).numel());
-  };
-  bool inputs_finite = true;  // looked at before the launch: it may overwrite them
-  for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
-  steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
-  for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
-    if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
-    std::string text = StrCat("output ", k, " (", g.type(g.result(step.node, k)),
-                              ") holds NaN or infinity although every input is finite; inputs:");
-    for (int j = 0; j < step.num_inputs; ++j) {
-      text += StrCat(j ? ", " : " ", g.type(g.operand(step.node, j)));
-    }
-    throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), text);
   }
 }
 

@@ -47,11 +47,10 @@ class Executable {
   void MakeOutputs(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) const;
   void BindCall(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
   void CheckSources(std::span<const Tensor> inputs) const;
-  void RunChecked(size_t step) const;
   void RunCopies(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
   /// Not while holding the arena's mutex: finding the line may wait for the interpreter's lock,
   /// whose holder may wait for the arena.
-  [[noreturn]] void FailAt(size_t step, Error& error) const;
+  [[noreturn]] void FailAt(size_t step, const Error& error) const;
 
   std::shared_ptr<const Plan> plan_;
   std::vector<std::shared_ptr<Variable>> variables_;

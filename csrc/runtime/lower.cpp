@@ -8,6 +8,7 @@
 #include "backend/backend.h"
 #include "ir/builder.h"
 #include "ops/ops.h"
+#include "runtime/control.h"
 
 namespace ostria {
 namespace {
@@ -77,6 +78,9 @@ std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op)
   KernelLists& lists = tables[device];
   const auto [it, fresh] = lists.try_emplace(&op);
   if (fresh) {
+    for (const KernelDef& k : ControlKernels()) {
+      if (k.op == &op) it->second.push_back(&k);
+    }
     for (const KernelDef& k : FindBackend(device).Kernels()) {
       if (k.op == nullptr || k.op == &op) it->second.push_back(&k);
     }

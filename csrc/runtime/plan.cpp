@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "passes/pipeline.h"
+#include "runtime/control.h"
 #include "runtime/eager.h"
 #include "runtime/lower.h"
 #include "runtime/memory_planner.h"
@@ -76,6 +77,11 @@ void CountBytes(const Graph& g, Plan* plan) {
     for (int i = 0; i < step.num_outputs; ++i) {
       plan->stats.moved_bytes += Bytes(g.type(g.result(n, i)));
       if (!fusable || g.is_output(g.result(n, i))) count_once(g.result(n, i));
+    }
+    for (const BodyPlan& body : BodiesOf(*step.state)) {
+      plan->stats.moved_bytes += body.times * body.plan->stats.moved_bytes;
+      plan->stats.fused_bound_bytes += body.times * body.plan->stats.fused_bound_bytes;
+      plan->stats.constant_bytes += body.plan->stats.constant_bytes;
     }
   }
   for (const Copy& c : plan->copies) {

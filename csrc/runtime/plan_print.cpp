@@ -2,6 +2,8 @@
 // The text of a plan: one line per step, then copies and statistics. Golden tests compare it.
 #include "runtime/plan.h"
 
+#include "runtime/control.h"
+
 namespace ostria {
 namespace {
 
@@ -17,14 +19,13 @@ std::string Text(const Plan& plan, const Operand& o) {
   return "-";
 }
 
-}  // namespace
-
-std::string Print(const Plan& plan) {
+// The steps and copies, those of bodies indented below the node that runs them.
+void AppendSteps(const Plan& plan, const std::string& indent, std::string* text) {
   const Graph& g = plan.graph;
-  std::string out = StrCat("plan for ", plan.device.name, ": ", plan.steps.size(), " steps\n");
+  std::string& out = *text;
   int index = 0;
   for (const Step& s : plan.steps) {
-    out += StrCat("  ", index++, ": ", g.op(s.node).name, " <", s.kernel->impl);
+    out += StrCat(indent, index++, ": ", g.op(s.node).name, " <", s.kernel->impl);
     if (!s.state->detail.empty()) out += StrCat(", ", s.state->detail);
     out += ">";
     for (int i = 0; i < s.num_inputs + s.num_outputs; ++i) {
@@ -38,11 +39,22 @@ std::string Print(const Plan& plan) {
     }
     const std::string line = ShortLocation(g.location(s.node));
     out += line.empty() ? "\n" : StrCat("  [", line, "]\n");
+    for (const BodyPlan& body : BodiesOf(*s.state)) {
+      out += StrCat(indent, "  ", body.name, ":\n");
+      AppendSteps(*body.plan, indent + "    ", text);
+    }
   }
   for (const Copy& c : plan.copies) {
-    out +=
-        StrCat("  copy ", Text(plan, c.from), " -> ", Text(plan, c.to), " ", c.bytes, " bytes\n");
+    out += StrCat(indent, "copy ", Text(plan, c.from), " -> ", Text(plan, c.to), " ", c.bytes,
+                  " bytes\n");
   }
+}
+
+}  // namespace
+
+std::string Print(const Plan& plan) {
+  std::string out = StrCat("plan for ", plan.device.name, ": ", plan.steps.size(), " steps\n");
+  AppendSteps(plan, "  ", &out);
   const PlanStats& s = plan.stats;
   out +=
       StrCat("peak ", s.peak_bytes(), " bytes: activations ", s.activation_bytes,

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "ops/ops.h"
+#include "runtime/control.h"
 #include "runtime/plan.h"
 
 namespace ostria {
@@ -103,6 +104,11 @@ class Replay {
 
 }  // namespace
 
-void CheckRaces(const Plan& plan) { Replay(plan).Run(); }
+void CheckRaces(const Plan& plan) {
+  Replay(plan).Run();
+  for (const Step& step : plan.steps) {
+    for (const BodyPlan& body : BodiesOf(*step.state)) CheckRaces(*body.plan);
+  }
+}
 
 }  // namespace ostria

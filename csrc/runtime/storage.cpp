@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "ops/ops.h"
+#include "runtime/control.h"
 
 namespace ostria {
 namespace {
@@ -68,7 +69,7 @@ void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
     }
     if (choices[n.id].kernel == nullptr) continue;
     step_of_[n.id] = num_steps_++;
-    if (g_.op(n).traits.checks_data) last_check_ = step_of_[n.id];
+    if (ChecksData(g_, n)) last_check_ = step_of_[n.id];
   }
   plan->stats.constant_bytes = static_cast<int64_t>(plan->constants.size());
 }

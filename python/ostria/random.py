@@ -66,7 +66,7 @@ class Generator:
             self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
             return key, stream_of(path, 0)
         if trace.is_body:
-            return self._state.value(), stream_of(path, 0)
+            return self._draw_in_body(trace, path)
         notes = trace.scratch.setdefault(("generator", self._state.id), {})
         if not notes:
             trace.scratch.setdefault("finish", []).append(self._advance)
@@ -74,9 +74,34 @@ class Generator:
         key = self._state.value()
         return key, stream_of(path, number)
 
+    def _draw_in_body(self, trace: Any, path: str) -> tuple[Any, int]:
+        if "control" not in trace.scratch:  # a function with a gradient of its own
+            return self._state.value(), stream_of(path, 0)
+        draws, step = trace.scratch["control"]
+        key = self._state.value()
+        if step is not None:
+            key = _mix(key, step)
+        notes = draws.notes.setdefault(("generator", self._state.id), {})
+        if not notes:
+            draws.finish.append(self._advance_now if draws.at_once else self._advance)
+        number = notes[path] = notes.get(path, -1) + 1
+        return key, stream_of(f"{path}#body", number)
+
+    def _advance_now(self) -> None:
+        self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
+
     def _advance(self) -> None:
         # Not part of the commit predicate: a skipped step still uses up its numbers.
         self._state._assign_always(self._state.value() + np.array([0, 1], np.int64))
+
+
+def _mix(key: Any, step: Any) -> Any:
+    """The key of one step of a loop: seed, and a hash of the key's step and the loop's."""
+    ones = np.array([0, 1], np.uint64)
+    two = _ops.cast(step, "uint64") * ones  # the seed stays what it is
+    word = _ops.cast(key, "uint64") * np.array([1, 0x9E3779B97F4A7C15], np.uint64)
+    word = word + two * np.array([0, 0xD1342543DE82EF95], np.uint64) + ones
+    return _ops.cast(word ^ (word >> np.array([63, 31], np.uint64)), "int64")
 
 
 def check_seed(seed: int) -> int:

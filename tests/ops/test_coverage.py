@@ -13,7 +13,12 @@ ROWS = {path.stem for path in (Path(__file__).parent / "rows").glob("*.py")}
 REGISTRY = {entry["name"]: entry for entry in ost._native.registry()}
 
 # Ops with a test of their own beside this one, because a row's samples cannot hold what they take.
-ELSEWHERE = {"call": "test_call.py"}
+ELSEWHERE = {
+    "call": "test_call.py",
+    "cond": "test_control.py",
+    "scan": "test_control.py",
+    "while_loop": "test_control.py",
+}
 
 
 @pytest.mark.parametrize("name", REGISTRY)

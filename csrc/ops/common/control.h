@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control ops share: their layouts, and how to build a scan from C++. Bodies are closed: a
+// value from outside is an operand of the node and an input of the body (a capture).
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "ir/builder.h"
+
+namespace ostria::ops {
+
+/// scan.cpp says what lies where.
+struct ScanAttr {
+  enum : int { kBody, kCaptures, kCarries, kLength, kReverse };
+};
+struct CondAttr {
+  enum : int { kThen, kElse };
+};
+struct WhileAttr {
+  enum : int { kCondition, kBody, kCaptures, kMaxSteps };
+};
+
+/// The type of the step number that bodies of loops take as their last input.
+inline const ValueType kStepType{DType::kInt64, {}};
+
+/// The parts of one scan node, as counts into its operands, results, body inputs and body outputs.
+struct ScanParts {
+  int captures = 0, carries = 0, xs = 0, ys = 0;
+  int64_t length = 0;
+  bool reverse = false;
+  int first_x() const { return captures + carries; }
+};
+ScanParts PartsOf(std::span<const Attr> attrs, int num_operands);
+inline ScanParts PartsOf(const Graph& graph, NodeId scan) {
+  return PartsOf(graph.attrs(scan), graph.num_operands(scan));
+}
+
+/// What a scan's body is given, as values of the body's own graph.
+struct ScanArguments {
+  std::vector<Value> captures, carries, xs;  // xs: one row each
+  Value step;                                // int64[]: the row, counted down when reversed
+};
+/// What it returns: new carries (of the types of the old) and one row of each stacked result.
+struct ScanReturns {
+  std::vector<Value> carries, ys;
+};
+
+/// Adds a scan over `length` rows to `b`: `body` builds one step with its Builder. Returns the last
+/// carries, then the stacked ys. Nothing of `b`'s graph may be used in the body but what is given.
+std::vector<Value> BuildScan(
+    Builder& b, std::span<const Value> captures, std::span<const Value> carries,
+    std::span<const Value> xs, int64_t length, bool reverse,
+    const std::function<ScanReturns(Builder& body, const ScanArguments&)>& body);
+
+/// The inputs of `body`, from `first` on, must be these values; `what` names the body in messages.
+void RequireBodyInput(const InferContext& c, const Graph& body, int i, const ValueType& given,
+                      std::string_view what, std::string_view role);
+/// The new value of carry `k` must be of the old one's type.
+void RequireCarry(const InferContext& c, int k, std::string_view name, const ValueType& was,
+                  const ValueType& became);
+
+/// A copy of `body` with the outputs of which `keep` says so, without the nodes that only the
+/// others needed.
+Body KeepOutputs(const Graph& body, const std::vector<bool>& keep);
+/// Removes the nodes of a body under construction that no output needs, effects excepted.
+void DropDead(Graph& body);
+/// Operations of one run of the body.
+double BodyFlops(const Graph& body);
+
+}  // namespace ostria::ops

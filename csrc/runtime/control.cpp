@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running bodies. The workspace of a control node holds, per body, its pointers (inputs, outputs,
+// operands of all steps) and its activation region, then one spare buffer per carry. Nothing here
+// allocates, locks or looks anything up while it runs.
+//
+// Captures and rows of xs and ys are bound where they lie. A carry alternates between its result
+// and its spare buffer so that the last step writes the result:  init -> spare -> result -> spare
+// -> …
+#include "runtime/control.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "ops/common/control.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+alignas(64) std::byte empty_operand[64];
+thread_local int checked_bodies = 0;
+
+int64_t Aligned(int64_t bytes) {
+  constexpr int64_t a = kAlignment;
+  return (bytes + a - 1) / a * a;
+}
+
+// What a loop does with one carry.
+struct Carry {
+  int64_t bytes = 0;
+  int64_t spare = 0;  // offset in the workspace
+};
+
+struct ControlState final : KernelState {
+  std::vector<BodyPlan> bodies;
+  std::vector<Carry> carries;
+  std::vector<int64_t> row_bytes;  // scan: of every xs, then of every ys
+  ops::ScanParts scan;
+  int captures = 0;        // while_loop
+  int64_t max_steps = -1;  // while_loop
+  int64_t counters = 0;    // offset of the step number and the condition's result
+  int num_inputs = 0, num_outputs = 0;
+  bool computes = true;  // false on the device that computes nothing
+};
+
+// A body bound to memory: views of the workspace.
+struct Bound {
+  const Plan* plan;
+  void** inputs;
+  void** outputs;
+  void** operands;
+};
+
+Bound Bind(const BodyPlan& body, std::byte* workspace) {
+  const Plan& plan = *body.plan;
+  Bound b{&plan, reinterpret_cast<void**>(workspace + body.tables), nullptr, nullptr};
+  b.outputs = b.inputs + plan.inputs.size();
+  b.operands = b.outputs + plan.outputs.size();
+  for (size_t i = 0; i < plan.operands.size(); ++i) {
+    const Operand& o = plan.operands[i];
+    b.operands[i] = o.region == Region::kActivation ? workspace + body.region + o.offset
+                    : o.region == Region::kConstant
+                        ? const_cast<std::byte*>(plan.constants.data()) + o.offset
+                        : empty_operand;
+  }
+  return b;
+}
+
+[[noreturn]] void FailIn(const Plan& plan, size_t step, const Error& error) {
+  if (const auto* located = dynamic_cast<const BodyError*>(&error)) throw *located;
+  throw BodyError(NamedError(plan, step, error), plan.graph.location(plan.steps[step].node));
+}
+
+// One run on the inputs and outputs that are bound now.
+void RunBody(const Bound& b, std::byte* workspace, const BodyPlan& body) {
+  const Plan& plan = *b.plan;
+  for (size_t i = 0; i < plan.operands.size(); ++i) {
+    const Operand& o = plan.operands[i];
+    if (o.region == Region::kInput) b.operands[i] = b.inputs[o.index];
+    if (o.region == Region::kOutput) b.operands[i] = b.outputs[o.index];
+  }
+  size_t i = 0;
+  try {
+    if (checked_bodies > 0) {
+      for (; i < plan.steps.size(); ++i) {
+        RunStepChecked(plan, i, b.operands + plan.steps[i].first_operand);
+      }
+    } else {
+      for (; i < plan.steps.size(); ++i) {
+        const Step& s = plan.steps[i];
+        s.kernel->launch(*s.state, b.operands + s.first_operand);
+      }
+    }
+  } catch (const Error& e) {
+    FailIn(plan, i, e);
+  }
+  const auto address = [&](const Operand& o) -> void* {
+    switch (o.region) {
+      case Region::kActivation: return workspace + body.region + o.offset;
+      case Region::kConstant: return const_cast<std::byte*>(plan.constants.data()) + o.offset;
+      case Region::kInput: return b.inputs[o.index];
+      case Region::kOutput: return b.outputs[o.index];
+      case Region::kState:
+      case Region::kNone: break;
+    }
+    return empty_operand;
+  };
+  for (const Copy& c : plan.copies) {
+    std::memcpy(address(c.to), address(c.from), static_cast<size_t>(c.bytes));
+  }
+}
+
+void CopyBytes(void* to, const void* from, int64_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+}
+
+void LaunchCond(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const ControlState&>(state);
+  auto* workspace = static_cast<std::byte*>(ptrs[s.num_inputs + s.num_outputs]);
+  const bool holds = s.computes ? *static_cast<const bool*>(ptrs[0]) : true;
+  const BodyPlan& body = s.bodies[holds ? 0 : 1];
+  const Bound b = Bind(body, workspace);
+  std::copy_n(ptrs + 1, s.num_inputs - 1, b.inputs);
+  std::copy_n(ptrs + s.num_inputs, s.num_outputs, b.outputs);
+  RunBody(b, workspace, body);
+}
+
+void LaunchScan(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const ControlState&>(state);
+  const ops::ScanParts& p = s.scan;
+  void* const* results = ptrs + s.num_inputs;
+  auto* workspace = static_cast<std::byte*>(ptrs[s.num_inputs + s.num_outputs]);
+  const BodyPlan& body = s.bodies[0];
+  const Bound b = Bind(body, workspace);
+  auto* step = reinterpret_cast<int64_t*>(workspace + s.counters);
+  std::copy_n(ptrs, p.captures, b.inputs);
+  b.inputs[p.first_x() + p.xs] = step;
+  for (int64_t t = 0; t < p.length; ++t) {
+    *step = p.reverse ? p.length - 1 - t : t;
+    const bool last_parity = (p.length - 1 - t) % 2 == 0;
+    for (int k = 0; k < p.carries; ++k) {
+      void* const spare = workspace + s.carries[k].spare;
+      b.inputs[p.captures + k] = t == 0 ? ptrs[p.captures + k] : last_parity ? spare : results[k];
+      b.outputs[k] = last_parity ? results[k] : spare;
+    }
+    for (int k = 0; k < p.xs; ++k) {
+      b.inputs[p.first_x() + k] =
+          static_cast<std::byte*>(ptrs[p.first_x() + k]) + *step * s.row_bytes[k];
+    }
+    for (int k = 0; k < p.ys; ++k) {
+      b.outputs[p.carries + k] =
+          static_cast<std::byte*>(results[p.carries + k]) + *step * s.row_bytes[p.xs + k];
+    }
+    RunBody(b, workspace, body);
+  }
+  if (p.length > 0) return;
+  for (int k = 0; k < p.carries; ++k) {
+    CopyBytes(results[k], ptrs[p.captures + k], s.carries[k].bytes);
+  }
+}
+
+void LaunchWhile(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const ControlState&>(state);
+  void* const* results = ptrs + s.num_inputs;
+  auto* workspace = static_cast<std::byte*>(ptrs[s.num_inputs + s.num_outputs]);
+  const Bound condition = Bind(s.bodies[0], workspace), body = Bind(s.bodies[1], workspace);
+  auto* step = reinterpret_cast<int64_t*>(workspace + s.counters);
+  auto* holds = reinterpret_cast<bool*>(step + 1);
+  for (const Bound& b : {condition, body}) {
+    std::copy_n(ptrs, s.num_inputs, b.inputs);
+    b.inputs[s.num_inputs] = step;
+  }
+  condition.outputs[0] = holds;
+  const auto carry_in = [&](int64_t t, int k) -> void* {
+    if (t == 0) return ptrs[s.captures + k];
+    return t % 2 == 1 ? results[k] : workspace + s.carries[k].spare;
+  };
+  int64_t t = 0;
+  for (; s.computes && (s.max_steps < 0 || t < s.max_steps); ++t) {
+    *step = t;
+    for (int k = 0; k < s.num_outputs; ++k) {
+      condition.inputs[s.captures + k] = body.inputs[s.captures + k] = carry_in(t, k);
+      body.outputs[k] = t % 2 == 0 ? results[k] : workspace + s.carries[k].spare;
+    }
+    RunBody(condition, workspace, s.bodies[0]);
+    if (!*holds) break;
+    RunBody(body, workspace, s.bodies[1]);
+  }
+  for (int k = 0; k < s.num_outputs; ++k) {  // how many steps there were decides where they lie
+    if (void* const from = carry_in(t, k); from != results[k]) {
+      CopyBytes(results[k], from, s.carries[k].bytes);
+    }
+  }
+}
+
+// Plans a body; several bodies of one node never run at once, but their pointers stay bound.
+void AddBody(const NodeDesc& d, ControlState* s, std::string_view name, int attr, int64_t times) {
+  PlanOptions options;
+  options.device = *d.device;
+  options.device.memory_limit = 0;  // the node's plan is held to it as a whole
+  options.optimize = false;         // the passes went into bodies already
+  BodyPlan body{.name = name, .plan = MakePlan(*d.attr<Body>(attr), options), .times = times};
+  const Plan& plan = *body.plan;
+  body.tables = s->workspace_bytes;
+  s->workspace_bytes += Aligned(static_cast<int64_t>(
+      sizeof(void*) * (plan.inputs.size() + plan.outputs.size() + plan.operands.size())));
+  s->bodies.push_back(std::move(body));
+}
+
+// The bodies' regions begin at one place.
+void AddRegions(ControlState* s) {
+  int64_t most = 0;
+  for (BodyPlan& b : s->bodies) {
+    b.region = s->workspace_bytes;
+    most = std::max(most, b.plan->stats.activation_bytes);
+  }
+  s->workspace_bytes += Aligned(most);
+}
+
+void AddCarry(const MemDesc& d, ControlState* s) {
+  s->carries.push_back({d.bytes(), s->workspace_bytes});
+  s->workspace_bytes += Aligned(d.bytes());
+}
+
+std::unique_ptr<ControlState> Begin(const NodeDesc& d) {
+  auto s = std::make_unique<ControlState>();
+  s->num_inputs = static_cast<int>(d.inputs.size());
+  s->num_outputs = static_cast<int>(d.outputs.size());
+  s->computes = d.device->kind != DeviceKind::kNull;
+  s->workspace_bytes = Aligned(16);  // counters come first
+  return s;
+}
+
+std::unique_ptr<KernelState> PrepareCond(const NodeDesc& d) {
+  auto s = Begin(d);
+  AddBody(d, s.get(), "true_body", ops::CondAttr::kThen, 1);
+  AddBody(d, s.get(), "false_body", ops::CondAttr::kElse, 1);
+  AddRegions(s.get());
+  s->detail =
+      StrCat(s->bodies[0].plan->steps.size(), " or ", s->bodies[1].plan->steps.size(), " steps");
+  return s;
+}
+
+std::unique_ptr<KernelState> PrepareScan(const NodeDesc& d) {
+  auto s = Begin(d);
+  s->scan = ops::PartsOf(d.attrs, s->num_inputs);
+  const ops::ScanParts& p = s->scan;
+  AddBody(d, s.get(), "body", ops::ScanAttr::kBody, p.length);
+  AddRegions(s.get());
+  for (int k = 0; k < p.carries; ++k) AddCarry(d.outputs[k], s.get());
+  const auto row = [&](const MemDesc& m) {
+    return p.length == 0 ? int64_t{0} : m.bytes() / p.length;
+  };
+  for (int k = 0; k < p.xs; ++k) s->row_bytes.push_back(row(d.inputs[p.first_x() + k]));
+  for (int k = 0; k < p.ys; ++k) s->row_bytes.push_back(row(d.outputs[p.carries + k]));
+  s->detail = StrCat(p.length, " x ", s->bodies[0].plan->steps.size(), " steps");
+  return s;
+}
+
+std::unique_ptr<KernelState> PrepareWhile(const NodeDesc& d) {
+  auto s = Begin(d);
+  s->captures = static_cast<int>(d.attr<int64_t>(ops::WhileAttr::kCaptures));
+  s->max_steps = d.attr<int64_t>(ops::WhileAttr::kMaxSteps);
+  AddBody(d, s.get(), "condition", ops::WhileAttr::kCondition, 1);
+  AddBody(d, s.get(), "body", ops::WhileAttr::kBody, 1);
+  AddRegions(s.get());
+  for (const MemDesc& m : d.outputs) AddCarry(m, s.get());
+  s->detail =
+      StrCat(s->bodies[0].plan->steps.size() + s->bodies[1].plan->steps.size(), " steps a round");
+  return s;
+}
+
+Support RunsInCallingThread(const NodeDesc& d) {
+  if (d.device->kind == DeviceKind::kCpu || d.device->kind == DeviceKind::kNull) {
+    return Support::Yes();
+  }
+  return Support::No("its body is run by the calling thread, which ", d.device->name,
+                     " does not compute on");
+}
+
+const KernelDef kKernels[] = {
+    {&ops::kCond, "branch", RunsInCallingThread, PrepareCond, LaunchCond, nullptr},
+    {&ops::kScan, "loop", RunsInCallingThread, PrepareScan, LaunchScan, nullptr},
+    {&ops::kWhileLoop, "loop", RunsInCallingThread, PrepareWhile, LaunchWhile, nullptr},
+};
+
+}  // namespace
+
+std::span<const KernelDef> ControlKernels() { return kKernels; }
+
+std::span<const BodyPlan> BodiesOf(const KernelState& state) {
+  const auto* s = dynamic_cast<const ControlState*>(&state);
+  return s == nullptr ? std::span<const BodyPlan>() : s->bodies;
+}
+
+bool ChecksData(const Graph& g, NodeId n) {
+  if (g.op(n).traits.checks_data) return true;
+  for (const Attr& a : g.attrs(n)) {
+    const Body* body = std::get_if<Body>(&a);
+    if (body == nullptr || *body == nullptr) continue;
+    for (NodeId m = (*body)->first(); m.valid(); m = (*body)->next(m)) {
+      if (ChecksData(**body, m)) return true;
+    }
+  }
+  return false;
+}
+
+CheckedBodies::CheckedBodies() { ++checked_bodies; }
+CheckedBodies::~CheckedBodies() { --checked_bodies; }
+
+bool AllFinite(DType dtype, const void* data, int64_t n) {
+  return DispatchDType(dtype, [&]<class T>(T*) {
+    const auto finite = [](const T& x) {
+      if constexpr (std::is_floating_point_v<T>)
+        return std::isfinite(x);
+      else if constexpr (std::is_integral_v<T>)
+        return true;
+      else
+        return std::isfinite(static_cast<float>(x));
+    };
+    const T* p = static_cast<const T*>(data);
+    return std::all_of(p, p + n, finite);
+  });
+}
+
+Error NamedError(const Plan& plan, size_t step, const Error& error) {
+  if (!error.op().empty()) return error;
+  return Error(error.code(), std::string(plan.graph.op(plan.steps[step].node).name),
+               error.message());
+}
+
+void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
+  const Graph& g = plan.graph;
+  const Step& step = plan.steps[i];
+  const auto finite = [&](int operand, Value v) {
+    return AllFinite(g.dtype(v), ptrs[operand], g.shape(v).numel());
+  };
+  bool inputs_finite = true;  // looked at before the launch: it may overwrite them
+  for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
+  step.kernel->launch(*step.state, ptrs);
+  for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
+    if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
+    std::string text = StrCat("output ", k, " (", g.type(g.result(step.node, k)),
+                              ") holds NaN or infinity although every input is finite; inputs:");
+    for (int j = 0; j < step.num_inputs; ++j) {
+      text += StrCat(j ? ", " : " ", g.type(g.operand(step.node, j)));
+    }
+    throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), text);
+  }
+}
+
+}  // namespace ostria
