@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Planning and running bodies: a scan built in C++, what the passes leave of it, what it may touch.
+#include "runtime/control.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+
+#include "backend/backend.h"
+#include "ops/common/build.h"
+#include "ops/common/control.h"
+#include "ops/ops.h"
+#include "passes/pass.h"
+#include "runtime/executable.h"
+
+namespace ostria {
+namespace {
+
+using namespace ops;
+
+const ValueType kRow{DType::kFloat32, {2}};
+
+// c' = tanh(c * scale) + x, y = c
+Graph Loop(int64_t length, bool reverse) {
+  Graph g;
+  Builder b(g, 0);
+  const Value scale = g.AddInput("scale", kRow, 0), c = g.AddInput("c", kRow, 0);
+  const Value xs = g.AddInput("xs", {DType::kFloat32, {length, 2}}, 0);
+  const std::vector<Value> out = BuildScan(
+      b, std::array{scale}, std::array{c}, std::array{xs}, length, reverse,
+      [](Builder& body, const ScanArguments& a) {
+        const Value product = body(kMultiply, {a.carries[0], a.captures[0]});
+        return ScanReturns{{body(kAdd, {body(kTanh, {product}), a.xs[0]})}, {a.carries[0]}};
+      });
+  g.AddOutput("last", out[0]);
+  g.AddOutput("ys", out[1]);
+  return g;
+}
+
+std::shared_ptr<const Plan> PlanOf(const Graph& g, DeviceKind kind, bool optimize = true) {
+  PlanOptions options;
+  options.device = FindBackend(kind).Props(0);
+  options.optimize = optimize;
+  return MakePlan(g, options);
+}
+
+Tensor Rows(std::initializer_list<float> values, const Shape& shape) {
+  Tensor t = Tensor::Empty(DType::kFloat32, shape);
+  std::copy(values.begin(), values.end(), t.data<float>());
+  return t;
+}
+
+TEST(Control, AScanBuiltInCppRunsForwardAndBackward) {
+  for (const bool reverse : {false, true}) {
+    const auto plan = PlanOf(Loop(3, reverse), DeviceKind::kCpu);
+    CheckRaces(*plan);
+    Executable executable(plan, {});
+    std::vector<Tensor> outputs;
+    const std::vector<float> xs = {1, 2, 3, 4, 5, 6};
+    executable.Run(
+        std::array{Rows({0.5f, 0.5f}, {2}), Rows({1, -1}, {2}), Rows({1, 2, 3, 4, 5, 6}, {3, 2})},
+        &outputs);
+    float c[2] = {1, -1};
+    for (int t = 0; t < 3; ++t) {
+      const int row = reverse ? 2 - t : t;
+      for (int i = 0; i < 2; ++i) {
+        EXPECT_NEAR(outputs[1].data<float>()[2 * row + i], c[i], 1e-5);
+        c[i] = std::tanh(c[i] * 0.5f) + xs[static_cast<size_t>(2 * row + i)];
+      }
+    }
+    for (int i = 0; i < 2; ++i) EXPECT_NEAR(outputs[0].data<float>()[i], c[i], 1e-5);
+  }
+}
+
+TEST(Control, ABodyIsPlannedIntoTheWorkspaceOfItsNodeOnEveryDevice) {
+  for (const DeviceKind kind : {DeviceKind::kCpu, DeviceKind::kNull}) {
+    const auto plan = PlanOf(Loop(4, false), kind);
+    CheckRaces(*plan);
+    ASSERT_EQ(plan->steps.size(), 1u);
+    const auto bodies = BodiesOf(*plan->steps[0].state);
+    ASSERT_EQ(bodies.size(), 1u);
+    EXPECT_EQ(bodies[0].times, 4);
+    EXPECT_GE(plan->stats.activation_bytes, bodies[0].plan->stats.activation_bytes);
+    Executable executable(plan, {});
+    std::vector<Tensor> outputs;
+    executable.Run(
+        std::array{Rows({0, 0}, {2}), Rows({0, 0}, {2}), Rows({0, 0, 0, 0, 0, 0, 0, 0}, {4, 2})},
+        &outputs);
+  }
+}
+
+TEST(Control, ShortLoopsNeedNoLoop) {
+  for (const int64_t length : {0, 1}) {
+    Graph g = Loop(length, false);
+    EXPECT_TRUE(InlineControl(g, {}));
+    Verify(g, "inline_control");
+    EXPECT_EQ(Print(g).find("scan"), std::string::npos) << Print(g);
+  }
+  Graph g = Loop(2, false);
+  EXPECT_FALSE(InlineControl(g, {}));
+}
+
+TEST(Control, LengthZeroRunsWithoutThePassesToo) {
+  Executable executable(PlanOf(Loop(0, false), DeviceKind::kCpu, false), {});
+  std::vector<Tensor> outputs;
+  executable.Run(std::array{Rows({1, 1}, {2}), Rows({3, 4}, {2}), Rows({}, {0, 2})}, &outputs);
+  EXPECT_EQ(outputs[0].data<float>()[1], 4.0f);
+}
+
+TEST(Control, UnreadPartsOfAScanAreRemoved) {
+  Graph g = Loop(3, false);
+  g.RemoveOutput(1);
+  EXPECT_TRUE(TrimScans(g, {}));
+  EliminateDeadCode(g, {});
+  Verify(g, "trim_scans");
+  EXPECT_EQ(g.num_results(g.last()), 1);
+  EXPECT_FALSE(TrimScans(g, {}));
+}
+
+}  // namespace
+}  // namespace ostria
