@@ -30,6 +30,7 @@ struct Pass {
 bool InlineCalls(Graph& graph, const PassContext& context);
 bool InlineControl(Graph& graph, const PassContext& context);
 bool MergeScans(Graph& graph, const PassContext& context);
+bool HoistInvariant(Graph& graph, const PassContext& context);
 bool TrimScans(Graph& graph, const PassContext& context);
 bool Simplify(Graph& graph, const PassContext& context);
 bool RemoveBroadcasts(Graph& graph, const PassContext& context);

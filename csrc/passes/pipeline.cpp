@@ -11,6 +11,7 @@ constexpr Pass kCleanUp[] = {
     {"inline_calls", InlineCalls},
     {"inline_control", InlineControl},
     {"merge_scans", MergeScans},
+    {"hoist_invariant", HoistInvariant},
     {"trim_scans", TrimScans},
     {"simplify", Simplify},
     {"remove_broadcasts", RemoveBroadcasts},

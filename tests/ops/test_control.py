@@ -46,3 +46,18 @@ def test_a_gradient_runs_one_forward_loop() -> None:
     both(x)
     text = both.trace(x).optimized_text({})
     assert text.count("scan@1") == 2, text
+
+
+def test_what_depends_on_captures_alone_is_computed_before_the_loop() -> None:
+    def fn(w: object, x: object) -> object:
+        return ost.scan(lambda c, r: (c * ost.exp(w * 0.5) + r, None), 1.0, x)[0]
+
+    compiled = ost.compile(fn)
+    w, x = np.float32(0.3), np.ones(6, np.float32)
+    want = ost.asarray(1.0)
+    for _ in range(6):
+        want = want * ost.exp(ost.asarray(w) * 0.5) + 1.0
+    np.testing.assert_allclose(compiled(np.asarray(w), x).numpy(), want.numpy(), rtol=1e-6)
+    text = compiled.trace(np.asarray(w), x).optimized_text({})
+    assert text.index("exp@1") < text.index("scan@1"), text
+    assert text.count("exp@1") == 1

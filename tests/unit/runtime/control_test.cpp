@@ -108,6 +108,25 @@ TEST(Control, LengthZeroRunsWithoutThePassesToo) {
   EXPECT_EQ(outputs[0].data<float>()[1], 4.0f);
 }
 
+TEST(Control, HoistingComesToRest) {
+  Graph g;
+  Builder b(g, 0);
+  const Value w = g.AddInput("w", kRow, 0), c = g.AddInput("c", kRow, 0);
+  g.AddOutput("last", BuildScan(b, std::array{w}, std::array{c}, {}, 3, false,
+                                [](Builder& body, const ScanArguments& a) {
+                                  const Value half = Full(body, kRow, 0.5);
+                                  const Value e = body(kExp, {body(kAdd, {a.captures[0], half})});
+                                  return ScanReturns{{body(kMultiply, {a.carries[0], e})}, {}};
+                                })[0]);
+  EXPECT_TRUE(HoistInvariant(g, {}));
+  Verify(g, "hoist_invariant");
+  EliminateDeadCode(g, {});
+  const int nodes = g.num_nodes();
+  EXPECT_GE(nodes, 4);  // full, add, exp, scan
+  EXPECT_FALSE(HoistInvariant(g, {}));
+  EXPECT_EQ(g.num_nodes(), nodes);
+}
+
 TEST(Control, UnreadPartsOfAScanAreRemoved) {
   Graph g = Loop(3, false);
   g.RemoveOutput(1);
