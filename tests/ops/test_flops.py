@@ -62,9 +62,22 @@ def test_every_op_counts_or_moves(row: Row) -> None:
 
 
 def test_ops_without_a_row_count_what_they_hold() -> None:
-    assert set(REGISTRY) - set(ROWS) == {"call"}
+    assert set(REGISTRY) - set(ROWS) == {"call", "cond", "scan", "while_loop"}
     halved = ost.custom_gradient(lambda x: (ost.exp(x) + x, lambda g: g))
     assert counts(halved, ("float32", (2, 3))) == [("call", 12)]
+
+    def loop(x: Any) -> Any:
+        return ost.scan(lambda c, row: (c + row, None), x[0], x)
+
+    def branches(x: Any) -> Any:
+        return ost.cond(True, lambda x: ost.exp(x) + x, lambda x: x, x)
+
+    def rounds(x: Any) -> Any:
+        return ost.while_loop(lambda x: ost.sum(x) < 1.0, ost.exp, x)
+
+    assert counts(loop, ("float32", (5, 3)))[-1] == ("scan", 15)
+    assert counts(branches, ("float32", (2, 3)))[-1] == ("cond", 12)  # of the dearer branch
+    assert counts(rounds, ("float32", (2, 3)))[-1] == ("while_loop", 13)  # of one round
 
 
 def test_every_op_decides() -> None:
