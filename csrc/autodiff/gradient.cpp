@@ -128,6 +128,7 @@ class Sweep::Context final : public GradContext {
     sweep_.Accumulate(input(i), g);
   }
   Body DifferentiateBody(const Graph& body) override { return ostria::DifferentiateBody(body); }
+  void ThroughDecomposition() override { sweep_.VisitDecomposed(node(), *this); }
 
  private:
   Sweep& sweep_;

@@ -36,6 +36,9 @@ class GradContext {
   /// followed by one cotangent per output, and whose outputs are one cotangent per input (zeros
   /// where none).
   virtual Body DifferentiateBody(const Graph& body) = 0;
+  /// Differentiates the node through its decomposition instead: for what a rule has no op for.
+  /// The rule must not have called Set or cotangent before.
+  virtual void ThroughDecomposition() = 0;
 
  private:
   NodeId node_;

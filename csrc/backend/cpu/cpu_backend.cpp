@@ -18,12 +18,13 @@ namespace {
 class CpuBackendImpl final : public Backend {
  public:
   CpuBackendImpl() {
+<<<<<<< HEAD
     for (auto list :
          {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
           cpu::AlongAxisKernels(), cpu::ScanKernels(), cpu::SortKernels(), cpu::LinalgKernels(),
           cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(), cpu::NormKernels(),
           cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels(),
-          cpu::AttentionKernels()}) {
+          cpu::AttentionKernels(), cpu::RecurrentOpKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

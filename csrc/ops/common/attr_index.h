@@ -38,4 +38,9 @@ struct NormAttr {
   enum : int { kEpsilon, kAxes, kGroups = kAxes };
 };
 
+/// simple_rnn (kActivation), gru, lstm and their gradients.
+struct RecurrentAttr {
+  enum : int { kReverse, kActivation };
+};
+
 }  // namespace ostria::ops

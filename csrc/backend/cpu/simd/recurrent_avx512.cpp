@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recurrences, compiled for one instruction set (flags: csrc/backend/CMakeLists.txt).
+#define OSTRIA_SIMD_ISA 2
+#include "backend/cpu/simd/recurrent_impl.h"
+
+namespace ostria {
+
+constinit const RecurrentTable kRecurrentAvx512 = simd::MakeRecurrentTable();
+
+}  // namespace ostria
