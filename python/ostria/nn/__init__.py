@@ -87,8 +87,11 @@ AveragePooling3D = AvgPool3D
 MaxPooling1D = MaxPool1D
 MaxPooling2D = MaxPool2D
 MaxPooling3D = MaxPool3D
+from ostria.nn.recurrent import GRU, LSTM, Bidirectional, SimpleRNN, TimeDistributed
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "Activation",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -97,6 +100,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "Bidirectional",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -140,9 +144,11 @@ __all__ = [
     "SeparableConv1D",
     "SeparableConv2D",
     "Sequential",
+    "SimpleRNN",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",

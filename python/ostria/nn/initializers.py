@@ -7,9 +7,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ostria import _native, random
 from ostria._checks import is_number
 from ostria._errors import at_line
+from ostria._functions import astensor
 from ostria._keywords import checked_init, closest_keyword
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "LecunNormal",
     "LecunUniform",
     "Ones",
+    "Orthogonal",
     "RandomNormal",
     "RandomUniform",
     "TruncatedNormal",
@@ -249,6 +253,30 @@ class LecunNormal(VarianceScaling):
         super().__init__(1.0, "fan_in", "truncated_normal", seed)
 
 
+@checked_init
+class Orthogonal(_Random):
+    """`gain` times a matrix with orthonormal rows or columns (Saxe et al. 2014); rank 2 only."""
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None):
+        super().__init__(seed)
+        self.gain = gain
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any, path: str) -> Any:
+        if len(shape) != 2:
+            raise ValueError(
+                at_line(
+                    f"orthogonal: weight '{path}' has shape {list(shape)}; this initializer is "
+                    "for matrices; give another one"
+                )
+            )
+        drawn = RandomNormal(stddev=1.0, seed=self.seed)(shape, "float32", path)
+        wide = shape[0] < shape[1]
+        normal = drawn.numpy().astype(np.float64)
+        q, r = np.linalg.qr(normal.T if wide else normal)
+        q = q * np.where(np.diag(r) < 0, -1.0, 1.0) * self.gain
+        return _ops.cast(astensor(np.ascontiguousarray(q.T if wide else q)), _native.dtype(dtype))
+
+
 _NAMED: dict[str, Callable[[], Initializer]] = {
     "zeros": Zeros,
     "ones": Ones,
@@ -263,6 +291,7 @@ _NAMED: dict[str, Callable[[], Initializer]] = {
     "he_normal": HeNormal,
     "lecun_uniform": LecunUniform,
     "lecun_normal": LecunNormal,
+    "orthogonal": Orthogonal,
 }
 
 
