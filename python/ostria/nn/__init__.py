@@ -62,6 +62,7 @@ from ostria.nn.pooling import (
     MaxPool2D,
     MaxPool3D,
 )
+from ostria.nn.recurrent import GRU, LSTM, Bidirectional, SimpleRNN, TimeDistributed
 from ostria.nn.reshaping import (
     Cropping1D,
     Cropping2D,
@@ -87,7 +88,6 @@ AveragePooling3D = AvgPool3D
 MaxPooling1D = MaxPool1D
 MaxPooling2D = MaxPool2D
 MaxPooling3D = MaxPool3D
-from ostria.nn.recurrent import GRU, LSTM, Bidirectional, SimpleRNN, TimeDistributed
 
 __all__ = [
     "GRU",
