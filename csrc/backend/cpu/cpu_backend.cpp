@@ -18,7 +18,6 @@ namespace {
 class CpuBackendImpl final : public Backend {
  public:
   CpuBackendImpl() {
-<<<<<<< HEAD
     for (auto list :
          {cpu::ElementwiseKernels(), cpu::ReduceKernels(), cpu::ShapeKernels(), cpu::DataKernels(),
           cpu::AlongAxisKernels(), cpu::ScanKernels(), cpu::SortKernels(), cpu::LinalgKernels(),
