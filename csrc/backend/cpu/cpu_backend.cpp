@@ -23,7 +23,7 @@ class CpuBackendImpl final : public Backend {
           cpu::AlongAxisKernels(), cpu::ScanKernels(), cpu::SortKernels(), cpu::LinalgKernels(),
           cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(), cpu::NormKernels(),
           cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels(),
-          cpu::AttentionKernels(), cpu::RecurrentOpKernels()}) {
+          cpu::AttentionKernels(), cpu::RecurrentOpKernels(), cpu::FusedKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

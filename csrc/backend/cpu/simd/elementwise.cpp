@@ -245,6 +245,10 @@ bool RunJoinedRows(const ElementwiseProgram& p, const void* const* in, void* out
 
 bool ElementwiseSupports(ScalarOp op, DType dtype) { return Resolve(op, dtype) != nullptr; }
 
+ElementwiseFn ElementwiseFunction(ScalarOp op, DType dtype) { return Resolve(op, dtype); }
+bool ElementwiseIsCostly(ScalarOp op) { return GrainOf(op) == kCostlyGrain; }
+const ElementwiseTable& HalfConversions() { return TableOf(CurrentIsa()); }
+
 DType ElementwiseResult(ScalarOp op, DType dtype) {
   return kernels::InfoOf(op).is_bool ? DType::kBool : dtype;
 }

@@ -51,6 +51,13 @@ ElementwiseProgram PrepareElementwise(const ElementwiseArgs& args);
 /// Runs on the calling thread's share of threads; results do not depend on how many there are.
 void RunElementwise(const ElementwiseProgram& program, const void* const* in, void* out);
 
+/// The loop over a tile for CurrentIsa(); null when unsupported. Half types have none of their own.
+ElementwiseFn ElementwiseFunction(ScalarOp op, DType dtype);
+/// Whether an element costs several additions.
+bool ElementwiseIsCostly(ScalarOp op);
+/// Half storage to float32 and back; the first is float16's, the second bfloat16's.
+const ElementwiseTable& HalfConversions();
+
 /// Prepare for dense inputs of the output's size, `n` elements each.
 ElementwiseProgram PrepareElementwiseFlat(ScalarOp op, DType dtype, int64_t n, double param = 0);
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// A loop program made ready for the CPU: the space as [outer axes, rows, columns], a list of steps
+// that each run one precompiled SIMD loop over a tile of it, and a place for every value. Tiles are
+// small enough that what steps hand to each other stays in level-1 cache.
+//
+// Steps run in phases. The prologue computes what does not vary over rows, once. Then, per block of
+// rows, each level runs its per-row steps, then its full steps chunk by chunk; a fold over the
+// columns is complete when its level ends.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/simd/dense_table.h"
+#include "backend/cpu/simd/elementwise_table.h"
+#include "loop/program.h"
+
+namespace ostria::cpu {
+
+struct TilePlace {
+  enum class Base : uint8_t { kInput, kOutput, kScratch, kNumber, kAccumulator };
+  Base base = Base::kScratch;
+  int32_t index = 0;         // operand; kNumber: into `numbers`
+  int64_t offset = 0;        // bytes into scratch, elements into accumulators
+  int64_t row = 0, col = 0;  // elements from one row, one column to the next
+  int8_t size = 4;           // bytes of an element
+  bool chunked = false;      // holds one chunk of columns, not whole rows
+};
+
+struct TileStep {
+  enum class Kind : uint8_t {
+    kFunction,
+    kWiden,
+    kNarrow,
+    kCopy,
+    kCast,
+    kIndex,
+    kFoldCols,
+    kFoldRows
+  };
+  Kind kind = Kind::kFunction;
+  bool per_row = false;  // one value per row: its columns are the block's rows
+  bool flat = false;     // all operands are dense over the tile
+  int8_t n_in = 0;
+  int8_t half = 0;  // kWiden, kNarrow: 0 float16, 1 bfloat16
+  bool f64 = false;
+  FoldOp fold{};
+  DType from{}, to{};  // kCast, kIndex
+  int32_t axis = 0;    // kIndex: of the collapsed space
+  ElementwiseFn fn = nullptr;
+  double params[2] = {};
+  TilePlace in[3], out;
+};
+
+struct TileOperand {
+  std::vector<int64_t> outer;  // strides of the outer axes
+  int64_t row = 0, col = 0;
+  int8_t size = 4;
+};
+
+/// One fold over rows: `width` partial results per piece, joined in order into `output`.
+struct TileAccumulator {
+  FoldOp fold{};
+  bool f64 = false;
+  int32_t output = 0;
+  int64_t offset = 0, width = 0;  // elements, within a piece
+};
+
+struct TileProgram {
+  std::vector<int64_t> outer;  // sizes
+  int64_t rows = 1, cols = 1;
+  int64_t block_rows = 1, chunk_cols = 1;
+  bool whole_rows = false;  // a block runs all chunks of its rows
+  int levels = 1;
+  std::vector<TileStep> prologue;
+  std::vector<TileStep> finish;  // stores of what the prologue computed, once
+  std::vector<std::vector<TileStep>> row_steps, steps;  // per level
+  std::vector<TileOperand> inputs, outputs;
+  std::vector<TileAccumulator> accumulators;
+  int64_t accumulator_bytes = 0;  // per piece
+  int64_t pieces = 1;  // of rows; fixed by the sizes, so that sums do not depend on threads
+  std::vector<double> numbers;  // each holds one value of its dtype
+  int64_t scratch_bytes = 0;    // per thread
+  int parts = 1;                // threads that share the work
+  /// Per output and input: whether they may be the same memory.
+  std::vector<std::vector<bool>> alias_ok;
+};
+
+/// Nothing, and the reason, where the CPU has no loop for a step.
+std::optional<TileProgram> MakeTiles(const LoopProgram& program, int threads, std::string* why);
+
+inline int64_t WorkspaceBytes(const TileProgram& p) {
+  return p.scratch_bytes * p.parts + p.accumulator_bytes * p.pieces;
+}
+/// `ptrs`: inputs, outputs, workspace (64-byte aligned). Allocates nothing.
+void RunTiles(const TileProgram& program, void* const* ptrs);
+
+}  // namespace ostria::cpu

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The meaning of a program: every instruction over the whole space, one element at a time.
+#include "loop/cell.h"
+#include "loop/program.h"
+
+namespace ostria {
+namespace {
+
+using Cells = std::vector<Cell>;  // one per place of the space
+
+// Elements are folded in order, in double: the most exact of all orders.
+template <class T>
+void Fold(const LoopInstr& i, const Cells& x, Cells& out, int64_t rows, int64_t cols, bool along) {
+  for (int64_t k = 0; k < (along ? rows : cols); ++k) {
+    const int64_t n = along ? cols : rows, begin = along ? k * cols : k, step = along ? 1 : cols;
+    double total = x[begin].As<T>();
+    for (int64_t j = 1; j < n; ++j) {
+      const double y = x[begin + j * step].As<T>();
+      if (i.fold == LoopFold::kSum) total += y;
+      if (i.fold == LoopFold::kProd) total *= y;
+      if (i.fold == LoopFold::kMax) total = kernels::Maximum(total, y);
+      if (i.fold == LoopFold::kMin) total = kernels::Minimum(total, y);
+    }
+    for (int64_t j = 0; j < n; ++j) out[begin + j * step] = Cell::Of(static_cast<T>(total));
+  }
+}
+
+int64_t Offset(const LoopProgram& p, const LoopOperand& o, int64_t place) {
+  int64_t offset = 0;
+  for (int d = p.rank() - 1; d >= 0; place /= p.sizes[d], --d) {
+    offset += place % p.sizes[d] * o.strides[d];
+  }
+  return offset;
+}
+
+}  // namespace
+
+void RunReference(const LoopProgram& p, std::span<const void* const> inputs,
+                  std::span<void* const> outputs) {
+  const int64_t rows = p.rows(), cols = p.cols(), n = rows * cols;
+  std::vector<Cells> values;
+  for (const LoopInstr& i : p.code) {
+    Cells out(static_cast<size_t>(n));
+    const auto arg = [&](int k, int64_t at) {
+      return i.args[k] < 0 ? Cell() : values[i.args[k]][at];
+    };
+    if (i.kind == LoopKind::kFoldCols || i.kind == LoopKind::kFoldRows) {
+      const bool along = i.kind == LoopKind::kFoldCols;
+      if (i.dtype == DType::kFloat64)
+        Fold<double>(i, values[i.args[0]], out, rows, cols, along);
+      else
+        Fold<float>(i, values[i.args[0]], out, rows, cols, along);
+    }
+    LoopOperand axis{.strides = std::vector<int64_t>(p.sizes.size())};
+    if (i.kind == LoopKind::kIndex) axis.strides[i.operand] = 1;
+    for (int64_t at = 0; at < n; ++at) {
+      if (i.kind == LoopKind::kLoad) {
+        const LoopOperand& o = p.inputs[i.operand];
+        DispatchDType(o.dtype, [&]<class T>(T*) {
+          const T x = static_cast<const T*>(inputs[i.operand])[Offset(p, o, at)];
+          if constexpr (std::is_arithmetic_v<T>)
+            out[at] = Cell::Of(x);
+          else
+            out[at] = Cell::Of(static_cast<float>(x));
+        });
+      } else if (i.kind == LoopKind::kNumber) {
+        out[at] = Dispatch(i.dtype, [&]<class T>(T) { return Cell::Of(Convert<T>(i.number[0])); });
+      } else if (i.kind == LoopKind::kIndex) {
+        const int64_t index = Offset(p, axis, at);
+        out[at] = Dispatch(i.dtype, [&]<class T>(T) { return Cell::Of(static_cast<T>(index)); });
+      } else if (i.kind == LoopKind::kCast) {
+        out[at] = Dispatch(p.code[i.args[0]].dtype, [&]<class From>(From) {
+          const From x = arg(0, at).template As<From>();
+          return Dispatch(i.dtype, [&]<class To>(To) { return Cell::Of(Convert<To>(x)); });
+        });
+      } else if (i.kind == LoopKind::kScalar) {
+        const DType dtype = p.code[i.args[i.op == kernels::ScalarOp::kWhere ? 1 : 0]].dtype;
+        out[at] = Dispatch(
+            dtype, [&]<class T>(T) { return ApplyOp<T>(i, arg(0, at), arg(1, at), arg(2, at)); });
+      }
+    }
+    values.push_back(std::move(out));
+  }
+  for (size_t k = 0; k < p.outputs.size(); ++k) {
+    const LoopOperand& o = p.outputs[k];
+    for (int64_t at = 0; at < n; ++at) {
+      DispatchDType(o.dtype, [&]<class T>(T*) {
+        T* to = static_cast<T*>(outputs[k]) + Offset(p, o, at);
+        if constexpr (std::is_arithmetic_v<T>)
+          *to = values[o.value][at].template As<T>();
+        else
+          *to = T(values[o.value][at].template As<float>());
+      });
+    }
+  }
+}
+
+}  // namespace ostria

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse_loops: neighbouring elementwise ops, casts, broadcasts, folds and the normalisations made of
+// them become `fused` nodes, so that what they hand to each other never reaches memory.
+//
+//   matmul -> gelu -> multiply(., mask) -> matmul      add(x, r) -> layer_norm
+//             [       fused       ]                    [         fused       ]
+//
+// Every merge is of a node with a group that makes one of its operands, or reads the same, over the
+// same iteration space; it saves writing that value, reading it, or both, and costs nothing but
+// arithmetic that runs anyway. What must not happen is a cycle: a value that leaves the group and
+// comes back.
+#include <algorithm>
+#include <unordered_map>
+
+#include "ir/builder.h"
+#include "loop/build.h"
+#include "ops/common/reduce.h"
+#include "ops/ops.h"
+#include "passes/match.h"
+#include "passes/pass.h"
+
+namespace ostria {
+namespace {
+
+constexpr int kMostVisited = 256;     // nodes looked at for one question about cycles
+constexpr size_t kMostMembers = 192;  // a longer chain is cut: programs stay small
+
+// What a group knows of itself.
+struct Group {
+  std::vector<NodeId> members;  // in list order
+  std::vector<int64_t> space;
+  int columns = -1;  // column axes that its folds want; -1: it has none
+  int epoch = 0;     // effects keep their order: a group lies between two of them
+  bool dead = false;
+};
+
+// Where a value of a group lies.
+enum class Lies : uint8_t { kNowhere, kFull, kRow, kStored };
+
+// How a node would lie in a group of its own.
+struct Footprint {
+  bool candidate = false;
+  std::vector<int64_t> space;
+  int columns = -1;
+  bool folds_rows = false, folds_cols = false;
+};
+
+class LoopFuser {
+ public:
+  explicit LoopFuser(Graph& g)
+      : g_(g),
+        group_of_(static_cast<size_t>(g.node_capacity()), -1),
+        lies_(static_cast<size_t>(g.value_capacity()), Lies::kNowhere),
+        position_(static_cast<size_t>(g.node_capacity())) {}
+
+  bool Run() {
+    int position = 0, epoch = 0;
+    for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+      position_[n.id] = position++;
+      if (g_.op(n).traits.ordered || !g_.op(n).traits.pure) {
+        ++epoch;
+        continue;
+      }
+      const Footprint shape = FootprintOf(n);
+      if (shape.candidate) {
+        Place(n, shape, epoch);
+      } else {
+        JoinRowView(n);
+      }
+    }
+    bool changed = false;
+    std::vector<NodeId> order = PlacedOrder();
+    for (NodeId& n : order) {
+      const int k = group_of_[n.id];
+      if (k < 0) continue;
+      n = Emit(groups_[k]);
+      changed = true;
+    }
+    if (!changed) return false;
+    Reorder(order);
+    return true;
+  }
+
+ private:
+  // --- What a node is
+  // -----------------------------------------------------------------------------
+  static bool IsFold(const Graph& g, NodeId n) {
+    return g.is(n, ops::kSum) || g.is(n, ops::kMean) || g.is(n, ops::kMax) || g.is(n, ops::kMin);
+  }
+
+  std::vector<int64_t> Sizes(Value v) const {
+    std::vector<int64_t> out;
+    for (Dim d : g_.shape(v)) out.push_back(d.value());
+    return out;
+  }
+
+  Footprint FootprintOf(NodeId n) {
+    Footprint s;
+    for (int i = 0; i < g_.num_results(n); ++i) {
+      if (g_.shape(g_.result(n, i)).numel() == 0) return s;
+    }
+    const OpDef& op = g_.op(n);
+    if (op.traits.elementwise || &op == &ops::kBroadcastTo) {
+      if (!op.scalar && op.decompose == nullptr && &op != &ops::kCast && &op != &ops::kBroadcastTo)
+        return s;
+      s.candidate = true;
+      s.space = Sizes(g_.result(n));
+      return s;
+    }
+    if (IsFold(g_, n)) return FoldShape(n);
+    if (op.traits.loop) return CompositeShape(n);
+    return s;
+  }
+
+  Footprint FoldShape(NodeId n) const {
+    Footprint s;
+    const Value in = g_.operand(n, 0);
+    if (!IsFloat(g_.dtype(in)) || g_.shape(in).numel() == 0) return s;
+    s.space = Sizes(in);
+    const int rank = static_cast<int>(s.space.size());
+    const std::vector<int> axes = ReducedAxes(g_, n);
+    const int count = axes.empty() ? rank : static_cast<int>(axes.size());
+    if (count == rank) {  // everything: rows that are folded, and no columns
+      s.columns = 0;
+      s.folds_rows = true;
+    } else if (axes.front() == 0 && axes.back() == count - 1) {
+      s.columns = rank - count;
+      s.folds_rows = true;
+    } else if (axes.back() == rank - 1 && axes.front() == rank - count) {
+      s.columns = count;
+      s.folds_cols = true;
+    } else {
+      return s;
+    }
+    s.candidate = true;
+    return s;
+  }
+
+  // Softmax, normalisation: the program itself says what it folds.
+  Footprint CompositeShape(NodeId n) {
+    Footprint s;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      if (g_.shape(g_.operand(n, i)).numel() == 0) return s;
+    }
+    Group alone;
+    alone.members = {n};
+    const auto program = BuildLoop(BodyOf(alone, nullptr));
+    if (!program) return s;
+    s.space = program->sizes;
+    for (const LoopInstr& i : program->code) {
+      s.folds_cols |= i.kind == LoopKind::kFoldCols;
+      s.folds_rows |= i.kind == LoopKind::kFoldRows;
+    }
+    s.columns = s.folds_cols || s.folds_rows ? program->column_axes : -1;
+    s.candidate = true;
+    return s;
+  }
+
+  // --- Groups
+  // -------------------------------------------------------------------------------------
+  bool Compatible(const Group& a, const std::vector<int64_t>& space, int columns, int epoch) const {
+    return !a.dead && a.epoch == epoch && a.space == space &&
+           (columns < 0 || a.columns < 0 || a.columns == columns);
+  }
+
+  void Place(NodeId n, const Footprint& shape, int epoch) {
+    int home = -1;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const Value v = g_.operand(n, i);
+      const NodeId p = g_.producer(v);
+      if (!p.valid() || group_of_[p.id] < 0) continue;
+      const int k = group_of_[p.id];
+      if (k == home) continue;
+      if (home < 0) {
+        if (MayJoin(n, shape, epoch, k)) home = k;
+      } else if (Compatible(groups_[home], groups_[k].space, groups_[k].columns, epoch) &&
+                 MayJoin(n, shape, epoch, k) && MayMerge(home, k)) {
+        Merge(home, k);
+      }
+    }
+    if (home < 0) {
+      home = static_cast<int>(groups_.size());
+      groups_.push_back({.space = shape.space, .epoch = epoch});
+    }
+    Add(n, shape, home);
+  }
+
+  void Add(NodeId n, const Footprint& shape, int k) {
+    Group& group = groups_[k];
+    group.members.push_back(n);
+    if (shape.columns >= 0) group.columns = shape.columns;
+    group_of_[n.id] = k;
+    for (int i = 0; i < g_.num_results(n); ++i) {
+      const Value v = g_.result(n, i);
+      if (Sizes(v) == group.space && !IsFold(g_, n)) {
+        lies_[v.id] = Lies::kFull;
+      } else if (g_.op(n).traits.elementwise || (IsFold(g_, n) && shape.folds_cols)) {
+        lies_[v.id] = Lies::kRow;
+      } else {
+        lies_[v.id] = Lies::kStored;  // a fold over rows, or one of several results
+      }
+    }
+  }
+
+  // Operands that the group makes must be readable inside it.
+  bool Readable(NodeId n, int k) const {
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const Value v = g_.operand(n, i);
+      const NodeId p = g_.producer(v);
+      if (p.valid() && group_of_[p.id] == k && lies_[v.id] == Lies::kStored) return false;
+    }
+    return true;
+  }
+
+  bool MayJoin(NodeId n, const Footprint& shape, int epoch, int k) const {
+    const Group& group = groups_[k];
+    if (group.members.size() >= kMostMembers || !Readable(n, k)) return false;
+    if (!Compatible(group, shape.space, shape.columns, epoch)) {
+      if (!OnRows(n, shape, k) || group.dead || group.epoch != epoch) return false;
+    }
+    return !Reaches(n, k);
+  }
+
+  // An elementwise node over values per row: log(sum(x)).
+  bool OnRows(NodeId n, const Footprint& shape, int k) const {
+    if (shape.columns >= 0 || !g_.op(n).traits.elementwise || groups_[k].columns < 0) return false;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const Value v = g_.operand(n, i);
+      const NodeId p = g_.producer(v);
+      if (p.valid() && group_of_[p.id] == k && lies_[v.id] == Lies::kRow &&
+          g_.shape(v) == g_.shape(g_.result(n))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // reshape [8] -> [8, 1] of a value per row.
+  void JoinRowView(NodeId n) {
+    if (!IsView(g_, n)) return;
+    const NodeId p = g_.producer(g_.operand(n, 0));
+    if (!p.valid() || group_of_[p.id] < 0 || lies_[g_.operand(n, 0).id] != Lies::kRow) return;
+    Group& group = groups_[group_of_[p.id]];
+    group.members.push_back(n);
+    group_of_[n.id] = group_of_[p.id];
+    lies_[g_.result(n).id] = Lies::kRow;
+  }
+
+  // Whether an operand of `n` that group `k` does not make depends on the group.
+  bool Reaches(NodeId n, int k) const {
+    std::vector<NodeId> stack;
+    PushProducers(n, k, &stack);
+    return Search(stack, k);
+  }
+
+  bool MayMerge(int a, int b) const {
+    if (groups_[a].members.size() + groups_[b].members.size() > kMostMembers) return false;
+    return !Depends(a, b) && !Depends(b, a);
+  }
+  // Whether group `b` depends on group `a` through a node of neither.
+  bool Depends(int a, int b) const {
+    std::vector<NodeId> stack;
+    for (NodeId m : groups_[b].members) {
+      std::vector<NodeId> mine;
+      PushProducers(m, b, &mine);
+      for (NodeId p : mine) {
+        if (group_of_[p.id] != a) stack.push_back(p);
+      }
+      // A value of `a` that cannot be read inside keeps them apart.
+      if (!Readable(m, a)) return true;
+    }
+    return Search(stack, a);
+  }
+
+  void PushProducers(NodeId n, int except, std::vector<NodeId>* stack) const {
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const NodeId p = g_.producer(g_.operand(n, i));
+      if (p.valid() && (except < 0 || group_of_[p.id] != except)) stack->push_back(p);
+    }
+  }
+
+  bool Search(std::vector<NodeId>& stack, int target) const {
+    int earliest = position_[groups_[target].members.front().id];
+    for (NodeId m : groups_[target].members) earliest = std::min(earliest, position_[m.id]);
+    std::vector<NodeId> seen;
+    int visited = 0;
+    while (!stack.empty()) {
+      const NodeId n = stack.back();
+      stack.pop_back();
+      const int k = group_of_[n.id];
+      if (k == target) return true;
+      if (std::find(seen.begin(), seen.end(), n) != seen.end()) continue;
+      if (++visited > kMostVisited) return true;  // too far to tell
+      seen.push_back(n);
+      if (k < 0) {
+        if (position_[n.id] > earliest) PushProducers(n, -1, &stack);
+        continue;
+      }
+      for (NodeId m : groups_[k].members) {
+        if (std::find(seen.begin(), seen.end(), m) == seen.end() || m == n) {
+          seen.push_back(m);
+          if (position_[m.id] > earliest) PushProducers(m, k, &stack);
+        }
+      }
+    }
+    return false;
+  }
+
+  void Merge(int into, int from) {
+    Group &a = groups_[into], &b = groups_[from];
+    for (NodeId m : b.members) group_of_[m.id] = into;
+    a.members.insert(a.members.end(), b.members.begin(), b.members.end());
+    std::sort(a.members.begin(), a.members.end(),
+              [&](NodeId x, NodeId y) { return position_[x.id] < position_[y.id]; });
+    if (a.columns < 0) a.columns = b.columns;
+    b.members.clear();
+    b.dead = true;
+  }
+
+  // --- Order
+  // -------------------------------------------------------------------------------------- One node
+  // per unit (a group by its last member), operands before users, else as before.
+  std::vector<NodeId> PlacedOrder() {
+    std::vector<NodeId> order;
+    std::vector<bool> placed(static_cast<size_t>(g_.node_capacity()));
+    for (Group& group : groups_) {
+      if (group.members.size() < 2) Dissolve(group);
+    }
+    for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+      const int k = group_of_[n.id];
+      if (k >= 0 && groups_[k].members.back() != n) continue;
+      PlaceUnit(n, &order, &placed);
+    }
+    return order;
+  }
+  void Dissolve(Group& group) {
+    for (NodeId m : group.members) group_of_[m.id] = -1;
+    group.members.clear();
+    group.dead = true;
+  }
+
+  // An explicit stack: chains may be as long as the graph.
+  void PlaceUnit(NodeId first, std::vector<NodeId>* order, std::vector<bool>* placed) {
+    std::vector<std::pair<NodeId, bool>> stack = {{first, false}};
+    while (!stack.empty()) {
+      auto [n, ready] = stack.back();
+      stack.pop_back();
+      const int k = group_of_[n.id];
+      if (k >= 0) n = groups_[k].members.back();
+      if ((*placed)[n.id]) continue;
+      if (ready) {
+        (*placed)[n.id] = true;
+        order->push_back(n);
+        continue;
+      }
+      stack.emplace_back(n, true);
+      std::vector<NodeId> producers;
+      if (k >= 0) {
+        for (NodeId m : groups_[k].members) PushProducers(m, k, &producers);
+      } else {
+        PushProducers(n, -1, &producers);
+      }
+      for (NodeId p : producers) stack.emplace_back(p, false);
+    }
+  }
+
+  void Reorder(const std::vector<NodeId>& order) {
+    for (NodeId n : order) {
+      if (n.valid()) g_.MoveBefore(n, {});
+    }
+  }
+
+  // --- Fused nodes
+  // --------------------------------------------------------------------------------
+  struct Interface {
+    std::vector<Value> inputs, outputs;
+  };
+
+  Graph BodyOf(const Group& group, Interface* interface) const {
+    Graph body;
+    std::unordered_map<int32_t, Value> map;
+    for (NodeId m : group.members) {
+      std::vector<Value> operands;
+      for (int i = 0; i < g_.num_operands(m); ++i) {
+        const Value v = g_.operand(m, i);
+        auto [it, fresh] = map.try_emplace(v.id);
+        if (fresh) it->second = Import(body, v, interface);
+        operands.push_back(it->second);
+      }
+      std::vector<ValueType> types;
+      for (int i = 0; i < g_.num_results(m); ++i) types.push_back(g_.type(g_.result(m, i)));
+      const std::span<const Attr> attrs = g_.attrs(m);
+      const NodeId copy = body.AddTypedNode(g_.op(m), operands, {attrs.begin(), attrs.end()}, types,
+                                            g_.location(m));
+      for (int i = 0; i < g_.num_results(m); ++i) map[g_.result(m, i).id] = body.result(copy, i);
+    }
+    for (NodeId m : group.members) {
+      for (int i = 0; i < g_.num_results(m); ++i) {
+        const Value v = g_.result(m, i);
+        if (!Leaves(v, interface)) continue;
+        body.AddOutput(StrCat("y", body.outputs().size()), map[v.id]);
+        if (interface != nullptr) interface->outputs.push_back(v);
+      }
+    }
+    return body;
+  }
+
+  // Numbers move into the body; everything else is an input of it.
+  Value Import(Graph& body, Value v, Interface* interface) const {
+    if (const std::optional<double> number = UniformValue(g_, v)) {
+      const ValueType& type = g_.type(v);
+      return body.result(
+          body.AddNode(ops::kFull, {}, {type.shape, type.dtype, *number}, g_.location(v)));
+    }
+    if (interface != nullptr) interface->inputs.push_back(v);
+    return body.AddInput(StrCat("x", body.inputs().size()), g_.type(v), g_.location(v));
+  }
+
+  bool Leaves(Value v, const Interface* interface) const {
+    if (g_.is_output(v)) return true;
+    if (interface == nullptr) return g_.num_uses(v) > 0;  // a group of one, before it has a number
+    const int k = group_of_[g_.producer(v).id];
+    for (const Use& use : g_.uses(v)) {
+      // A node made here belongs to no group.
+      const bool made = use.user.id >= static_cast<int>(group_of_.size());
+      if (made || group_of_[use.user.id] != k) return true;
+    }
+    return false;
+  }
+
+  NodeId Emit(Group& group) {
+    Interface interface;
+    auto body = std::make_shared<Graph>(BodyOf(group, &interface));
+    const NodeId last = group.members.back();
+    if (interface.outputs.empty()) {  // dead
+      for (size_t i = group.members.size(); i-- > 0;) g_.Erase(group.members[i]);
+      return {};
+    }
+    const NodeId made =
+        g_.AddNode(ops::kFused, interface.inputs, {Body(std::move(body))}, g_.location(last));
+    for (size_t i = 0; i < interface.outputs.size(); ++i) {
+      g_.ReplaceAllUses(interface.outputs[i], g_.result(made, static_cast<int>(i)));
+    }
+    for (size_t i = group.members.size(); i-- > 0;) g_.Erase(group.members[i]);
+    return made;
+  }
+
+  Graph& g_;
+  std::vector<Group> groups_;
+  std::vector<int> group_of_;  // by node, -1: none
+  std::vector<Lies> lies_;     // by value
+  std::vector<int> position_;  // in the list
+};
+
+}  // namespace
+
+bool FuseLoops(Graph& graph, const PassContext&) { return LoopFuser(graph).Run(); }
+
+}  // namespace ostria
