@@ -164,6 +164,7 @@ struct Traits {
   bool ordered = false;  // keeps program order among ordered nodes, survives dead code elimination
   bool elementwise = false;  // one output, NumPy broadcasting of all inputs
   bool commutative = false;
+  bool loop = false;         // its decomposition is one loop nest: functors and folds
   bool view = false;         // same bytes in the same order: the planner may alias (reshape)
   bool smooth = true;        // tests check second derivatives
   bool checks_data = false;  // may refuse its operands' values while it runs: an index out of range

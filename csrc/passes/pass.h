@@ -40,6 +40,7 @@ bool MergeCommonSubexpressions(Graph& graph, const PassContext& context);
 bool EliminateDeadCode(Graph& graph, const PassContext& context);
 bool FuseSoftmaxCrossEntropy(Graph& graph, const PassContext& context);
 bool FuseBiasActivation(Graph& graph, const PassContext& context);
+bool FuseLoops(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);
 bool OuterGradients(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);

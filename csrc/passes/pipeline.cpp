@@ -3,6 +3,8 @@
 
 #include <unordered_map>
 
+#include "ops/ops.h"
+
 namespace ostria {
 namespace {
 
@@ -27,6 +29,9 @@ constexpr Pass kFuse[] = {
     {"relu_grad_before_pool", ReluGradBeforePool},
     {"outer_gradients", OuterGradients},
     {"fuse_bias_activation", FuseBiasActivation},
+    {"cse", MergeCommonSubexpressions},
+    {"dce", EliminateDeadCode},
+    {"fuse_loops", FuseLoops},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
@@ -52,6 +57,7 @@ void OptimiseGraph(Graph& graph, const PassContext& context, BodyMap& bodies) {
   }
   RunAll(kFuse, graph, context);
   for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
+    if (graph.is(n, ops::kFused)) continue;  // its body is a loop program in waiting
     for (int i = 0; i < static_cast<int>(graph.attrs(n).size()); ++i) {
       const Body* attr = std::get_if<Body>(&graph.attrs(n)[i]);
       if (attr == nullptr || *attr == nullptr) continue;

@@ -310,45 +310,10 @@ bool ChecksData(const Graph& g, NodeId n) {
 CheckedBodies::CheckedBodies() { ++checked_bodies; }
 CheckedBodies::~CheckedBodies() { --checked_bodies; }
 
-bool AllFinite(DType dtype, const void* data, int64_t n) {
-  return DispatchDType(dtype, [&]<class T>(T*) {
-    const auto finite = [](const T& x) {
-      if constexpr (std::is_floating_point_v<T>)
-        return std::isfinite(x);
-      else if constexpr (std::is_integral_v<T>)
-        return true;
-      else
-        return std::isfinite(static_cast<float>(x));
-    };
-    const T* p = static_cast<const T*>(data);
-    return std::all_of(p, p + n, finite);
-  });
-}
-
 Error NamedError(const Plan& plan, size_t step, const Error& error) {
   if (!error.op().empty()) return error;
   return Error(error.code(), std::string(plan.graph.op(plan.steps[step].node).name),
                error.message());
-}
-
-void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
-  const Graph& g = plan.graph;
-  const Step& step = plan.steps[i];
-  const auto finite = [&](int operand, Value v) {
-    return AllFinite(g.dtype(v), ptrs[operand], g.shape(v).numel());
-  };
-  bool inputs_finite = true;  // looked at before the launch: it may overwrite them
-  for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
-  step.kernel->launch(*step.state, ptrs);
-  for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
-    if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
-    std::string text = StrCat("output ", k, " (", g.type(g.result(step.node, k)),
-                              ") holds NaN or infinity although every input is finite; inputs:");
-    for (int j = 0; j < step.num_inputs; ++j) {
-      text += StrCat(j ? ", " : " ", g.type(g.operand(step.node, j)));
-    }
-    throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), text);
-  }
 }
 
 }  // namespace ostria

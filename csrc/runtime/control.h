@@ -50,11 +50,7 @@ class CheckedBodies {
   CheckedBodies& operator=(const CheckedBodies&) = delete;
 };
 
-/// Runs step `i` of `plan` on these pointers and looks at what it gives: throws Error(kNonFinite)
-/// where a result is not finite although every input is.
-void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs);
 /// `error` with the op of the step in front unless one is there.
 Error NamedError(const Plan& plan, size_t step, const Error& error);
-bool AllFinite(DType dtype, const void* data, int64_t n);
 
 }  // namespace ostria

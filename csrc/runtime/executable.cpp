@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "base/check.h"
 #include "runtime/arena.h"
+#include "runtime/blame.h"
 #include "runtime/control.h"
 
 namespace ostria {
@@ -133,6 +134,10 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
     const CheckedBodies checked;
     for (; i < steps_.size(); ++i) RunStepChecked(*plan_, i, steps_[i].ptrs);
     RunCopies(inputs, *outputs);
+  } catch (const FusedNonFinite& found) {  // after the lock: single ops take it too
+    BlameBody(*found.body, found.inputs);
+    Error error(ErrorCode::kNonFinite, "fused", found.message);
+    FailAt(i, error);
   } catch (Error& e) {
     FailAt(i, e);
   }

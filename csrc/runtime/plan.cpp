@@ -12,6 +12,7 @@
 #include "runtime/eager.h"
 #include "runtime/lower.h"
 #include "runtime/memory_planner.h"
+#include "runtime/plan_bytes.h"
 #include "runtime/storage.h"
 
 namespace ostria {
@@ -56,37 +57,6 @@ void AddSteps(const Graph& g, const StorageMap& storage, std::vector<Choice>& ch
     }
     plan->operands.push_back(storage.WorkspaceOf(n));
     plan->steps.push_back(std::move(step));
-  }
-}
-
-// What would move if every elementwise chain were one loop: the values that other nodes exchange.
-void CountBytes(const Graph& g, Plan* plan) {
-  std::vector<bool> counted(static_cast<size_t>(g.value_capacity()));
-  const auto count_once = [&](Value v) {
-    if (counted[v.id]) return;
-    counted[v.id] = true;
-    plan->stats.fused_bound_bytes += Bytes(g.type(v));
-  };
-  for (const Step& step : plan->steps) {
-    const NodeId n = step.node;
-    const bool fusable = g.op(n).traits.elementwise;
-    for (int i = 0; i < step.num_inputs; ++i) {
-      plan->stats.moved_bytes += Bytes(g.type(g.operand(n, i)));
-      if (!fusable || !g.producer(g.operand(n, i)).valid()) count_once(g.operand(n, i));
-    }
-    for (int i = 0; i < step.num_outputs; ++i) {
-      plan->stats.moved_bytes += Bytes(g.type(g.result(n, i)));
-      if (!fusable || g.is_output(g.result(n, i))) count_once(g.result(n, i));
-    }
-    for (const BodyPlan& body : BodiesOf(*step.state)) {
-      plan->stats.moved_bytes += body.times * body.plan->stats.moved_bytes;
-      plan->stats.fused_bound_bytes += body.times * body.plan->stats.fused_bound_bytes;
-      plan->stats.constant_bytes += body.plan->stats.constant_bytes;
-    }
-  }
-  for (const Copy& c : plan->copies) {
-    plan->stats.moved_bytes += 2 * c.bytes;
-    plan->stats.fused_bound_bytes += 2 * c.bytes;
   }
 }
 

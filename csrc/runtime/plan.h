@@ -57,9 +57,8 @@ struct PlanStats {
   int64_t activation_bytes = 0;  // planned size of the activation region
   int64_t liveness_bytes = 0;  // largest sum of live values and workspace at any step: lower bound
   int64_t state_bytes = 0, input_bytes = 0, output_bytes = 0, constant_bytes = 0;
-  int64_t moved_bytes = 0;  // operands of all steps, read and written
-  int64_t fused_bound_bytes =
-      0;  // inputs, state, outputs once, and what non-fusable nodes exchange
+  int64_t moved_bytes = 0;        // operands of all steps, read and written
+  int64_t fused_bound_bytes = 0;  // the same if all loops were fused that could be
   int64_t peak_bytes() const {
     return activation_bytes + state_bytes + input_bytes + output_bytes + constant_bytes;
   }

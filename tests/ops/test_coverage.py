@@ -16,6 +16,7 @@ REGISTRY = {entry["name"]: entry for entry in ost._native.registry()}
 ELSEWHERE = {
     "call": "test_call.py",
     "cond": "test_control.py",
+    "fused": "test_fused.py",
     "scan": "test_control.py",
     "while_loop": "test_control.py",
 }

@@ -62,7 +62,7 @@ def test_every_op_counts_or_moves(row: Row) -> None:
 
 
 def test_ops_without_a_row_count_what_they_hold() -> None:
-    assert set(REGISTRY) - set(ROWS) == {"call", "cond", "scan", "while_loop"}
+    assert set(REGISTRY) - set(ROWS) == {"call", "cond", "fused", "scan", "while_loop"}
     halved = ost.custom_gradient(lambda x: (ost.exp(x) + x, lambda g: g))
     assert counts(halved, ("float32", (2, 3))) == [("call", 12)]
 

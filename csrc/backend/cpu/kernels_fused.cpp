@@ -33,6 +33,18 @@ const Made& Make(const NodeDesc& d) {
   return last;
 }
 
+// "add tanh multiply", at most eight of them: what explain() shows.
+std::string OpNames(const Graph& body) {
+  constexpr int kMost = 8;
+  std::string out;
+  int shown = 0;
+  for (NodeId n = body.first(); n.valid(); n = body.next(n)) {
+    if (body.num_operands(n) == 0 || body.op(n).traits.view) continue;
+    if (shown++ < kMost) out += StrCat(out.empty() ? "" : " ", body.op(n).name);
+  }
+  return shown > kMost ? StrCat(out, " and ", shown - kMost, " more") : out;
+}
+
 Support Supports(const NodeDesc& d) {
   const Made& made = Make(d);
   return made.tiles != nullptr ? Support::Yes() : Support::No(made.why);
@@ -41,11 +53,8 @@ Support Supports(const NodeDesc& d) {
 std::unique_ptr<KernelState> Prepare(const NodeDesc& d) {
   auto state = std::make_unique<FusedState>();
   state->tiles = Make(d).tiles;
-  const TileProgram& p = *state->tiles;
-  size_t steps = p.prologue.size();
-  for (int l = 0; l < p.levels; ++l) steps += p.row_steps[l].size() + p.steps[l].size();
-  state->workspace_bytes = WorkspaceBytes(p);
-  state->detail = StrCat("tiles:", steps, " steps");
+  state->workspace_bytes = WorkspaceBytes(*state->tiles);
+  state->detail = OpNames(*std::get<Body>(d.attrs[0]));
   return state;
 }
 

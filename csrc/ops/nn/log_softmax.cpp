@@ -45,7 +45,7 @@ constinit const OpDef ops::kLogSoftmax = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,
-    .traits = {.amp = Amp::kFp32},
+    .traits = {.loop = true, .amp = Amp::kFp32},
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,

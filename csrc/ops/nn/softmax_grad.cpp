@@ -55,7 +55,7 @@ constinit const OpDef ops::kSoftmaxGrad = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,
-    .traits = {.internal = true, .amp = Amp::kFp32},
+    .traits = {.loop = true, .internal = true, .amp = Amp::kFp32},
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,

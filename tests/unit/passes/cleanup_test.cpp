@@ -145,20 +145,28 @@ output "loss" %4
 input %0 "x": float32[4, 3]
 state %1 "w": float32[3]
 state %2 "b": float32[]
-%3: float32[4, 3] = multiply@1(%0, %1)
-%4: float32[4, 3] = add@1(%3, %2)
-%5: float32[4, 3] = square@1(%4)
-%6: float32[] = mean@1(%5) {axis = ints[], keepdims = false}
-%7: float32[] = constant@1() {value = tensor<float32[]>{0.16666667}}
-%8: float32[4, 3] = multiply@1(%7, %4)
-%9: float32[1, 1] = sum@1(%8) {axis = ints[0, 1], keepdims = true}
-%10: float32[] = reshape@1(%9) {shape = shape[]}
-%11: float32[4, 3] = multiply@1(%8, %0)
-%12: float32[1, 3] = sum@1(%11) {axis = ints[0], keepdims = true}
-%13: float32[3] = reshape@1(%12) {shape = shape[3]}
-output "loss" %6
-output "dw" %13
-output "db" %10
+%3: float32[], %4: float32[1, 1], %5: float32[4, 3] = fused@1(%0, %1, %2) {body = {
+  input %0 "x0": float32[4, 3]
+  input %1 "x1": float32[3]
+  input %2 "x2": float32[]
+  %3: float32[4, 3] = multiply@1(%0, %1)
+  %4: float32[4, 3] = add@1(%3, %2)
+  %5: float32[4, 3] = square@1(%4)
+  %6: float32[] = mean@1(%5) {axis = ints[], keepdims = false}
+  %7: float32[] = full@1() {shape = shape[], dtype = float32, value = 0.1666666716337204}
+  %8: float32[4, 3] = multiply@1(%7, %4)
+  %9: float32[1, 1] = sum@1(%8) {axis = ints[0, 1], keepdims = true}
+  %10: float32[4, 3] = multiply@1(%8, %0)
+  output "y0" %6
+  output "y1" %9
+  output "y2" %10
+}}
+%6: float32[] = reshape@1(%4) {shape = shape[]}
+%7: float32[1, 3] = sum@1(%5) {axis = ints[0], keepdims = true}
+%8: float32[3] = reshape@1(%7) {shape = shape[3]}
+output "loss" %3
+output "dw" %8
+output "db" %6
 )");
 }
 
@@ -195,7 +203,7 @@ TEST(Optimise, CostPerNode) {
       "us per node: %.2f\n",
       std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - t).count() /
           20'000);
-  EXPECT_EQ(g.num_nodes(), 20'000);
+  EXPECT_LT(g.num_nodes(), 200);  // long chains are cut
 }
 
 }  // namespace

@@ -183,8 +183,14 @@ state %3 "w2": float32[3, 2]
 %7: float32[8, 2] = constant@1() {value = tensor<float32[8, 2]>{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}
 %8: float32[8, 3] = matmul@1(%7, %3) {transpose_a = false, transpose_b = true}
 %9: float32[3, 2] = matmul@1(%4, %7) {transpose_a = true, transpose_b = false}
-%10: float32[8, 3] = relu_grad@1(%8, %4)
-%11: float32[1, 3] = sum@1(%10) {axis = ints[0], keepdims = true}
+%10: float32[8, 3], %11: float32[1, 3] = fused@1(%8, %4) {body = {
+  input %0 "x0": float32[8, 3]
+  input %1 "x1": float32[8, 3]
+  %2: float32[8, 3] = relu_grad@1(%0, %1)
+  %3: float32[1, 3] = sum@1(%2) {axis = ints[0], keepdims = true}
+  output "y0" %2
+  output "y1" %3
+}}
 %12: float32[3] = reshape@1(%11) {shape = shape[3]}
 %13: float32[4, 3] = matmul@1(%0, %10) {transpose_a = true, transpose_b = false}
 output "loss" %6

@@ -55,16 +55,23 @@ output "loss" %5
   EXPECT_EQ(Print(g), R"(ostria-graph 1
 input %0 "logits": float32[8, 10]
 input %1 "labels": float32[8, 10]
-%2: float32[8, 10] = log_softmax@1(%0) {axis = -1}
-%3: float32[8, 10] = multiply@1(%1, %2)
-%4: float32[] = sum@1(%3) {axis = ints[], keepdims = false}
-%5: float32[] = negative@1(%4)
-%6: float32[] = constant@1() {value = tensor<float32[]>{1}}
+%2: float32[] = constant@1() {value = tensor<float32[]>{1}}
+%3: float32[] = negative@1(%2)
+%4: float32[8, 10], %5: float32[8, 10] = fused@1(%0, %1, %3) {body = {
+  input %0 "x0": float32[8, 10]
+  input %1 "x1": float32[8, 10]
+  input %2 "x2": float32[]
+  %3: float32[8, 10] = log_softmax@1(%0) {axis = -1}
+  %4: float32[8, 10] = multiply@1(%1, %3)
+  %5: float32[8, 10] = multiply@1(%2, %1)
+  %6: float32[8, 10] = log_softmax_grad@1(%3, %5) {axis = -1}
+  output "y0" %4
+  output "y1" %6
+}}
+%6: float32[] = sum@1(%4) {axis = ints[], keepdims = false}
 %7: float32[] = negative@1(%6)
-%8: float32[8, 10] = multiply@1(%7, %1)
-%9: float32[8, 10] = log_softmax_grad@1(%2, %8) {axis = -1}
-output "loss" %5
-output "d" %9
+output "loss" %7
+output "d" %5
 )");
 }
 

@@ -14,8 +14,10 @@ namespace {
 
 const ValueType kVector{DType::kFloat32, {1024}};
 
+// Op by op: what is tested here is planning, not fusion.
 PlanOptions NullDevice() {
   PlanOptions options;
+  options.optimize = false;
   options.device = FindBackend(DeviceKind::kNull).Props(0);
   return options;
 }

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/blame.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#include "ops/ops.h"
+#include "runtime/eager.h"
+
+namespace ostria {
+
+bool AllFinite(DType dtype, const void* data, int64_t n) {
+  return DispatchDType(dtype, [&]<class T>(T*) {
+    const auto finite = [](const T& x) {
+      if constexpr (std::is_floating_point_v<T>)
+        return std::isfinite(x);
+      else if constexpr (std::is_integral_v<T>)
+        return true;
+      else
+        return std::isfinite(static_cast<float>(x));
+    };
+    const T* p = static_cast<const T*>(data);
+    return std::all_of(p, p + n, finite);
+  });
+}
+
+namespace {
+
+std::string NonFiniteMessage(const Graph& g, NodeId n, int k) {
+  std::string text = StrCat("output ", k, " (", g.type(g.result(n, k)),
+                            ") holds NaN or infinity although every input is finite; inputs:");
+  for (int j = 0; j < g.num_operands(n); ++j) {
+    text += StrCat(j ? ", " : " ", g.type(g.operand(n, j)));
+  }
+  return text;
+}
+
+}  // namespace
+
+void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
+  const Graph& g = plan.graph;
+  const Step& step = plan.steps[i];
+  const auto finite = [&](int operand, Value v) {
+    return AllFinite(g.dtype(v), ptrs[operand], g.shape(v).numel());
+  };
+  bool inputs_finite = true;  // looked at before the launch: it may overwrite them
+  for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
+  const bool fused = inputs_finite && g.is(step.node, ops::kFused);
+  FusedNonFinite found;
+  for (int k = 0; fused && k < step.num_inputs; ++k) {
+    const ValueType& type = g.type(g.operand(step.node, k));
+    found.inputs.push_back(Tensor::Empty(type.dtype, type.shape));
+    std::memcpy(found.inputs.back().raw(), ptrs[k],
+                static_cast<size_t>(type.shape.numel() * SizeOf(type.dtype)));
+  }
+  step.kernel->launch(*step.state, ptrs);
+  for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
+    if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
+    const std::string message = NonFiniteMessage(g, step.node, k);
+    if (!fused) throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), message);
+    found.body = g.attr<Body>(step.node, 0);
+    found.message = message;
+    throw found;
+  }
+}
+
+void BlameBody(const Graph& body, std::span<const Tensor> inputs) {
+  std::vector<Tensor> values(static_cast<size_t>(body.value_capacity()));
+  for (size_t i = 0; i < inputs.size(); ++i) values[body.inputs()[i].id] = inputs[i];
+  const auto finite = [](const Tensor& t) { return AllFinite(t.dtype(), t.raw(), t.numel()); };
+  for (NodeId n = body.first(); n.valid(); n = body.next(n)) {
+    std::vector<Tensor> operands, results;
+    for (int i = 0; i < body.num_operands(n); ++i) {
+      operands.push_back(values[body.operand(n, i).id]);
+    }
+    try {
+      RunEager(body.op(n), operands, body.attrs(n), &results);
+    } catch (Error& error) {  // eager debug mode was first; it knows no line
+      throw error.At(ShortLocation(body.location(n)));
+    }
+    const bool sound = std::all_of(operands.begin(), operands.end(), finite);
+    for (int k = 0; k < body.num_results(n); ++k) {
+      if (sound && !finite(results[k])) {
+        Error error(ErrorCode::kNonFinite, std::string(body.op(n).name),
+                    NonFiniteMessage(body, n, k));
+        throw error.At(ShortLocation(body.location(n)));
+      }
+      values[body.result(n, k).id] = results[k];
+    }
+  }
+}
+
+}  // namespace ostria

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bytes that the steps of a plan move, and the least that they could move if everything that
+// can be a loop were fused. Libraries read and write all their operands. Loops exchange nothing
+// inside a stage: what lies between two libraries' results. A fold over leading axes ends a stage
+// too, since its result is known only when all rows have been seen.
+#include "runtime/plan_bytes.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "ir/builder.h"
+#include "ops/ops.h"
+#include "runtime/control.h"
+
+namespace ostria {
+namespace {
+
+int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }
+
+bool IsFold(const Graph& g, NodeId n) {
+  return g.is(n, ops::kSum) || g.is(n, ops::kMean) || g.is(n, ops::kMax) || g.is(n, ops::kMin);
+}
+bool IsLoop(const Graph& g, NodeId n) {
+  const Traits& t = g.op(n).traits;
+  return t.elementwise || t.loop || IsFold(g, n) || g.is(n, ops::kBroadcastTo);
+}
+
+// A value that loops cannot read in the stage that makes it.
+bool EndsStage(const Graph& g, Value v) {
+  const NodeId n = g.producer(v);
+  if (!n.valid() || !IsLoop(g, n) || g.op(n).traits.elementwise) return false;
+  const Shape& in = g.shape(g.operand(n, 0));
+  const Shape& out = g.shape(v);
+  if (g.num_operands(n) == 0 || in.rank() == 0 || out.numel() == in.numel()) return false;
+  const Dim first = in[0];  // kept by a fold over the last axes
+  return out.rank() == 0 || !(out[0] == first) || first == Dim(1);
+}
+
+Graph Flatten(const Graph& graph) {
+  Graph g = graph.Clone();
+  for (NodeId n = g.first(); n.valid();) {
+    const NodeId next = g.next(n);
+    if (g.is(n, ops::kFused)) {
+      const std::vector<Value> operands = g.operands(n);
+      const std::vector<Value> results = Inline(g, *g.attr<Body>(n, 0), operands, n, g.location(n));
+      for (int i = 0; i < g.num_results(n); ++i) g.ReplaceAllUses(g.result(n, i), results[i]);
+      g.Erase(n);
+    }
+    n = next;
+  }
+  return g;
+}
+
+class Bound {
+ public:
+  explicit Bound(const Graph& graph)
+      : g_(Flatten(graph)),
+        stage_(static_cast<size_t>(g_.node_capacity())),
+        root_(static_cast<size_t>(g_.value_capacity())) {
+    for (size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<int32_t>(i);
+  }
+
+  int64_t Run() {
+    for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+      if (g_.op(n).traits.view) root_[g_.result(n).id] = root_[g_.operand(n, 0).id];
+      int stage = 0;
+      for (int i = 0; i < g_.num_operands(n); ++i) {
+        const Value v = Root(g_.operand(n, i));
+        const NodeId p = g_.producer(v);
+        if (!p.valid() || !Runs(p)) continue;
+        const bool after = !IsLoop(g_, p) || EndsStage(g_, v);
+        stage = std::max(stage, stage_[p.id] + (after ? 1 : 0));
+      }
+      stage_[n.id] = stage;
+    }
+    for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) Visit(n);
+    return bytes_ + Loops();
+  }
+
+ private:
+  Value Root(Value v) const { return Value{root_[v.id]}; }
+  bool Runs(NodeId n) const {
+    return !g_.op(n).traits.view && !g_.is(n, ops::kConstant) && !g_.is(n, ops::kFull);
+  }
+  bool IsNumber(Value v) const {
+    const NodeId p = g_.producer(v);
+    return p.valid() && (g_.is(p, ops::kFull) || g_.shape(v).numel() == 1);
+  }
+
+  void Visit(NodeId n) {
+    if (!Runs(n)) return;
+    const bool loop = IsLoop(g_, n);
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const Value v = Root(g_.operand(n, i));
+      if (!loop) {
+        bytes_ += Bytes(g_.type(v));
+        leaves_.push_back(v.id);
+        continue;
+      }
+      const NodeId p = g_.producer(v);
+      const bool here = p.valid() && IsLoop(g_, p) && stage_[p.id] == stage_[n.id];
+      if (here || IsNumber(v)) continue;
+      reads_.emplace_back(v.id, stage_[n.id]);
+      leaves_.push_back(v.id);
+    }
+    for (int i = 0; !loop && i < g_.num_results(n); ++i) bytes_ += Bytes(g_.type(g_.result(n, i)));
+  }
+
+  // Each stage reads a value once; a loop's result that leaves its stage is written once.
+  int64_t Loops() {
+    for (Value v : g_.outputs()) leaves_.push_back(Root(v).id);
+    for (const StateEntry& s : g_.state()) leaves_.push_back(Root(s.out).id);
+    std::sort(reads_.begin(), reads_.end());
+    reads_.erase(std::unique(reads_.begin(), reads_.end()), reads_.end());
+    std::sort(leaves_.begin(), leaves_.end());
+    leaves_.erase(std::unique(leaves_.begin(), leaves_.end()), leaves_.end());
+    int64_t bytes = 0;
+    for (const auto& [v, stage] : reads_) bytes += Bytes(g_.type(Value{v}));
+    for (int32_t id : leaves_) {
+      const NodeId p = g_.producer(Value{id});
+      if (p.valid() && Runs(p) && IsLoop(g_, p)) bytes += Bytes(g_.type(Value{id}));
+    }
+    return bytes;
+  }
+
+  Graph g_;
+  std::vector<int> stage_;       // by node
+  std::vector<int32_t> root_;    // value -> the value whose bytes it shows
+  std::vector<int32_t> leaves_;  // values that are read outside the stage that makes them
+  std::vector<std::pair<int32_t, int>> reads_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace
+
+void CountBytes(const Graph& g, Plan* plan) {
+  for (const Step& step : plan->steps) {
+    for (int i = 0; i < step.num_inputs; ++i)
+      plan->stats.moved_bytes += Bytes(g.type(g.operand(step.node, i)));
+    for (int i = 0; i < step.num_outputs; ++i)
+      plan->stats.moved_bytes += Bytes(g.type(g.result(step.node, i)));
+  }
+  plan->stats.fused_bound_bytes = Bound(g).Run();
+  for (const Step& step : plan->steps) {
+    for (const BodyPlan& body : BodiesOf(*step.state)) {
+      plan->stats.moved_bytes += body.times * body.plan->stats.moved_bytes;
+      plan->stats.fused_bound_bytes += body.times * body.plan->stats.fused_bound_bytes;
+      plan->stats.constant_bytes += body.plan->stats.constant_bytes;
+    }
+  }
+  for (const Copy& c : plan->copies) {
+    plan->stats.moved_bytes += 2 * c.bytes;
+    plan->stats.fused_bound_bytes += 2 * c.bytes;
+  }
+}
+
+}  // namespace ostria

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "runtime/plan.h"
+
+namespace ostria {
+
+/// Fills in PlanStats::moved_bytes and fused_bound_bytes. `graph` is the plan's.
+void CountBytes(const Graph& graph, Plan* plan);
+
+}  // namespace ostria

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// What becomes one loop, what stays apart, and that values do not change.
+#include <gtest/gtest.h>
+
+#include "golden.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+// The ops of every fused node, in order; other nodes by name.
+std::string Units(const std::string& text) {
+  Graph g = Parse("ostria-graph 1\n" + text);
+  FuseLoops(g, {});
+  Verify(g, "fuse_loops");
+  EliminateDeadCode(g, {});
+  std::string out;
+  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
+    if (!out.empty()) out += " ";
+    if (!g.is(n, ops::kFused)) {
+      out += g.op(n).name;
+      continue;
+    }
+    out += "(";
+    const Graph& body = *g.attr<Body>(n, 0);
+    for (NodeId m = body.first(); m.valid(); m = body.next(m)) {
+      if (out.back() != '(') out += " ";
+      out += body.op(m).name;
+    }
+    out += ")";
+  }
+  return out;
+}
+
+TEST(FuseLoops, AChainBecomesOneNode) {
+  EXPECT_EQ(After(FuseLoops, R"(input %x "x": float32[4, 8]
+input %b "b": float32[8]
+%s: float32[4, 8] = add@1(%x, %b)
+%t: float32[4, 8] = tanh@1(%s)
+output "y" %t
+)"),
+            R"(input %0 "x": float32[4, 8]
+input %1 "b": float32[8]
+%2: float32[4, 8] = fused@1(%0, %1) {body = {
+  input %0 "x0": float32[4, 8]
+  input %1 "x1": float32[8]
+  %2: float32[4, 8] = add@1(%0, %1)
+  %3: float32[4, 8] = tanh@1(%2)
+  output "y0" %3
+}}
+output "y" %2
+)");
+}
+
+TEST(FuseLoops, ASingleOpStaysAsItIs) {
+  EXPECT_EQ(Units("input %x \"x\": float32[4]\n%t: float32[4] = tanh@1(%x)\noutput \"y\" %t\n"),
+            "tanh");
+}
+
+TEST(FuseLoops, WhatOthersReadIsAnOutputToo) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
+%a: float32[4, 4] = exp@1(%x)
+%m: float32[4, 4] = matmul@1(%a, %x)
+%b: float32[4, 4] = tanh@1(%a)
+output "m" %m
+output "b" %b
+)"),
+            "(exp tanh) matmul");
+}
+
+// exp -> matmul -> add(exp, .): the group would need its own result.
+TEST(FuseLoops, AGroupNeverDependsOnItself) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
+%a: float32[4, 4] = exp@1(%x)
+%t: float32[4, 4] = tanh@1(%a)
+%m: float32[4, 4] = matmul@1(%t, %x)
+%b: float32[4, 4] = add@1(%a, %m)
+%c: float32[4, 4] = abs@1(%b)
+output "c" %c
+)"),
+            "(exp tanh) matmul (add abs)");
+}
+
+TEST(FuseLoops, TwoBranchesMeetInOneNode) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
+input %y "y": float32[4, 4]
+%a: float32[4, 4] = exp@1(%x)
+%b: float32[4, 4] = tanh@1(%y)
+%c: float32[4, 4] = multiply@1(%a, %b)
+output "c" %c
+)"),
+            "(exp tanh multiply)");
+}
+
+TEST(FuseLoops, AFoldOverColumnsIsReadInside) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
+%e: float32[4, 8] = exp@1(%x)
+%s: float32[4, 1] = sum@1(%e) {axis = ints[1], keepdims = true}
+%l: float32[4, 1] = log@1(%s)
+%d: float32[4, 8] = subtract@1(%x, %l)
+output "d" %d
+)"),
+            "(exp sum log subtract)");
+}
+
+TEST(FuseLoops, AFoldOverRowsIsOnlyStored) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
+input %y "y": float32[4, 8]
+%g: float32[4, 8] = relu_grad@1(%x, %y)
+%s: float32[8] = sum@1(%g) {axis = ints[0]}
+%d: float32[4, 8] = subtract@1(%g, %s)
+%e: float32[4, 8] = tanh@1(%d)
+output "e" %e
+)"),
+            "(relu_grad sum) (subtract tanh)");
+}
+
+TEST(FuseLoops, FoldsOverDifferentAxesStayApart) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
+%e: float32[4, 8] = exp@1(%x)
+%s: float32[4] = sum@1(%e) {axis = ints[1]}
+%t: float32[] = sum@1(%e) {axis = ints[]}
+output "s" %s
+output "t" %t
+)"),
+            "(exp sum) sum");
+}
+
+TEST(FuseLoops, NormalisationTakesItsNeighboursIn) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
+input %r "r": float32[4, 8]
+input %s "s": float32[8]
+input %b "b": float32[8]
+%a: float32[4, 8] = add@1(%x, %r)
+%y: float32[4, 8], %m: float32[4], %v: float32[4] = layer_norm@1(%a, %s, %b) {epsilon = 0.001, axes = 1}
+output "a" %a
+output "y" %y
+output "m" %m
+output "v" %v
+)"),
+            "(add layer_norm)");
+}
+
+TEST(FuseLoops, NumbersMoveIntoTheBody) {
+  const std::string after = After(FuseLoops, R"(input %x "x": float32[4]
+%c: float32[] = full@1() {shape = [], dtype = float32, value = 2.5}
+%a: float32[4] = multiply@1(%x, %c)
+%b: float32[4] = tanh@1(%a)
+output "y" %b
+)");
+  EXPECT_NE(after.find("fused@1(%0)"), std::string::npos) << after;
+}
+
+}  // namespace
+}  // namespace ostria
