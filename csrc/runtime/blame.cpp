@@ -60,6 +60,10 @@ void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
   for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
     if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
     const std::string message = NonFiniteMessage(g, step.node, k);
+    for (size_t j = 0; j < found.inputs.size(); ++j) {  // state written in place is as it was
+      std::memcpy(ptrs[j], found.inputs[j].raw(),
+                  static_cast<size_t>(found.inputs[j].numel() * SizeOf(found.inputs[j].dtype())));
+    }
     if (!fused) throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), message);
     found.body = g.attr<Body>(step.node, 0);
     found.message = message;

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
+#include "runtime/blame.h"
 
 namespace ostria {
 namespace {

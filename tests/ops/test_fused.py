@@ -81,7 +81,7 @@ def test_one_trace_serves_every_batch() -> None:
 
 def test_debug_names_the_op_inside() -> None:
     f = ost.compile(lambda x: ost.exp(ost.log(x) * 2.0))
-    with ost.debug(), pytest.raises(ost.NonFiniteError, match="^log: "):
+    with ost.debug(), pytest.raises(ost.NonFiniteError, match=r"^log: "):
         f(np.float32([1.0, -1.0]))
 
 

@@ -443,7 +443,7 @@ def unknown_activation() -> None:
     ValueError,
     "initializer 'glorot' is not known; accepted are zeros, ones, uniform, "
     "random_uniform, normal, random_normal, truncated_normal, glorot_uniform, "
-    "glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal {line}",
+    "glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal {line}",
 )
 def unknown_initializer() -> None:
     nn.Dense(3, kernel_initializer="glorot")  # <-

@@ -437,6 +437,7 @@ class TileMaker {
       TileAccumulator& acc = p_.accumulators[places_[v].index];
       if (acc.output >= 0 || o.dtype != l_.code[v].dtype) throw Unfit{"a fold is stored twice"};
       acc.output = k;
+      if (acc.width == 1 && p_.outputs[k].col != 0) acc.repeat = p_.cols;
       return;
     }
     const TilePlace to = Memory(Base::kOutput, k);

@@ -65,6 +65,7 @@ struct TileAccumulator {
   bool f64 = false;
   int32_t output = 0;
   int64_t offset = 0, width = 0;  // elements, within a piece
+  int64_t repeat = 1;             // a value per row gives the same for every column
 };
 
 struct TileProgram {

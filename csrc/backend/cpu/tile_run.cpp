@@ -275,6 +275,7 @@ void Join(const TileProgram& p, const TileAccumulator& a, char* pieces, void* ou
       }
     }
   }
+  for (int64_t k = 1; k < a.repeat; ++k) total[k] = total[0];
 }
 
 int64_t Ceil(int64_t n, int64_t d) { return (n + d - 1) / d; }

@@ -123,6 +123,8 @@ class RandomBody {
     }
     if (full.empty() || axes.empty()) return;
     Value x = AnyOf(full);
+    // A value that does not vary along some axes, written out.
+    if (Chance(4)) x = b(ops::kBroadcastTo, {AnyOf(pool_)}, {Shape::FromSizes(sizes_)});
     const bool keep = !over_rows || Chance(2);
     // A mean keeps sums of many elements small.
     const Value y = b(*folds[over_rows ? Pick(2) : 1 + Pick(3)], {x}, {axes, keep});
