@@ -28,13 +28,8 @@ struct Unfit {
 int64_t Align(int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
 FoldOp FoldOpOf(LoopFold fold) {
-  switch (fold) {
-    case LoopFold::kProd: return FoldOp::kProd;
-    case LoopFold::kMax: return FoldOp::kMax;
-    case LoopFold::kMin: return FoldOp::kMin;
-    case LoopFold::kSum: break;
-  }
-  return FoldOp::kSum;
+  constexpr FoldOp kOps[] = {FoldOp::kSum, FoldOp::kProd, FoldOp::kMax, FoldOp::kMin};
+  return kOps[static_cast<int>(fold)];
 }
 
 // What a value varies over in the collapsed space; a bit set.
