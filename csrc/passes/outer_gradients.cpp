@@ -42,7 +42,7 @@ struct Range {
 Range GradientsOf(const Graph& g, NodeId n) {
   if (g.is(n, ops::kAllFinite)) return {0, g.num_operands(n)};
   const OpDef& op = g.op(n);
-  if (op.traits.mirror_gradient < 0) return {};
+  if (op.traits.mirror_gradient < 0 || op.attrs.back().name != ops::kOuterRows.name) return {};
   const int count = VariadicCount(op, g.num_operands(n));
   return {op.traits.mirror_gradient * count, count};
 }

@@ -20,15 +20,43 @@
 namespace ostria::cpu {
 namespace {
 
+// The variables that take the same step: of one rate, decaying or not.
+struct Alike {
+  int64_t rate = 0;
+  bool decays = false;
+  std::vector<int> members;
+};
+
 struct UpdateState : KernelState {
   DType dtype = DType::kFloat32;
-  int groups = 0, n = 0;
+  ops::UpdateForm form;
+  int n = 0;
+  OptimizerRule rule = OptimizerRule::kSgd;
+  double attrs[kMaxRuleNumbers] = {};  // the op's own
   std::vector<int64_t> numel, outer_rows;
-  std::vector<bool> decays;
+  std::vector<size_t> output_bytes;
+  std::vector<Alike> kinds;
   double weight_decay = 0;
-  double a = 0, b = 0, epsilon = 0;  // momentum; beta1 and beta2
-  bool nesterov = false;
   DType step_dtype = DType::kInt64;
+};
+
+struct Implementation {
+  const OpDef* op;
+  OptimizerRule rule;
+};
+constexpr Implementation kElementwise[] = {
+    {&ops::kSgdUpdate, OptimizerRule::kSgd},
+    {&ops::kMomentumUpdate, OptimizerRule::kMomentum},
+    {&ops::kAdamUpdate, OptimizerRule::kAdam},
+    {&ops::kAdagradUpdate, OptimizerRule::kAdagrad},
+    {&ops::kRmspropUpdate, OptimizerRule::kRmsprop},
+    {&ops::kRmspropMomentumUpdate, OptimizerRule::kRmspropMomentum},
+    {&ops::kRmspropCenteredUpdate, OptimizerRule::kRmspropCentered},
+    {&ops::kAdadeltaUpdate, OptimizerRule::kAdadelta},
+    {&ops::kAdamaxUpdate, OptimizerRule::kAdamax},
+    {&ops::kNadamUpdate, OptimizerRule::kNadam},
+    {&ops::kFtrlUpdate, OptimizerRule::kFtrl},
+    {&ops::kLionUpdate, OptimizerRule::kLion},
 };
 
 Support SupportsUpdate(const NodeDesc& node) {
@@ -39,208 +67,324 @@ Support SupportsUpdate(const NodeDesc& node) {
   return NeedsDense(node);
 }
 
-std::unique_ptr<UpdateState> Make(const NodeDesc& node, int groups, int scalars,
-                                  int weight_decay_attr) {
+double NumberOf(const Attr& attr) {
+  return TypeOf(attr) == AttrType::kBool ? std::get<bool>(attr) : std::get<double>(attr);
+}
+
+std::unique_ptr<UpdateState> Make(const NodeDesc& node) {
   auto state = std::make_unique<UpdateState>();
   state->dtype = node.inputs[0].dtype;
-  state->groups = groups;
-  state->n = ops::GroupSize(node.inputs.size(), groups, scalars);
-  state->weight_decay = node.attr<double>(weight_decay_attr);
-  const auto& mask = node.attr<std::vector<int64_t>>(weight_decay_attr + 1);
-  const auto& outer = node.attr<std::vector<int64_t>>(weight_decay_attr + 2);
+  state->form = ops::FormOf(*node.op);
+  state->n = state->form.count(node.inputs.size());
+  for (int i = 0; i < state->form.own_attrs; ++i) state->attrs[i] = NumberOf(node.attrs[i]);
+  const ops::Segments segments(state->form, node.attrs);
+  state->weight_decay = segments.weight_decay();
   for (int i = 0; i < state->n; ++i) {
     state->numel.push_back(node.inputs[i].numel());
-    state->outer_rows.push_back(ops::OuterRows(outer, i));
-    state->decays.push_back(state->weight_decay != 0 && ops::Decays(mask, i));
+    state->outer_rows.push_back(segments.outer_rows(i));
+    const int64_t rate = segments.rate(i);
+    const bool decays = segments.decays(i);
+    const auto kind = std::find_if(state->kinds.begin(), state->kinds.end(), [&](const Alike& k) {
+      return k.rate == rate && k.decays == decays;
+    });
+    if (kind != state->kinds.end()) {
+      kind->members.push_back(i);
+    } else {
+      state->kinds.push_back({rate, decays, {i}});
+    }
+  }
+  for (const MemDesc& out : node.outputs) {
+    state->output_bytes.push_back(static_cast<size_t>(out.numel()) * SizeOf(out.dtype));
+  }
+  if (state->form.has_step) {
+    state->step_dtype = node.inputs[state->form.groups * state->n + 1].dtype;
   }
   state->detail = Name(CurrentIsa());
   return state;
 }
 
+std::unique_ptr<KernelState> PrepareUpdate(const NodeDesc& node) {
+  auto state = Make(node);
+  for (const Implementation& known : kElementwise) {
+    if (known.op == node.op) state->rule = known.rule;
+  }
+  OSTRIA_CHECK(NumSlots(state->rule) == state->form.groups - 2);
+  return state;
+}
+
 struct Scalars {
-  double lr = 0, step = 1, grad_scale = 1;
+  const float* lr = nullptr;  // one per rate
+  double step = 1, grad_scale = 1;
   bool commit = true;
 };
 
-Scalars ReadScalars(const UpdateState& s, void* const* ptrs, bool has_step) {
-  void* const* p = ptrs + s.groups * s.n;
+double ReadStep(DType dtype, const void* p) {
+  return dtype == DType::kInt64 ? static_cast<double>(*static_cast<const int64_t*>(p))
+                                : static_cast<double>(*static_cast<const float*>(p));
+}
+
+Scalars ReadScalars(const UpdateState& s, void* const* ptrs) {
+  void* const* p = ptrs + s.form.groups * s.n;
   Scalars out;
-  out.lr = *static_cast<const float*>(*p++);
-  if (has_step) {
-    out.step = s.step_dtype == DType::kInt64 ? static_cast<double>(*static_cast<const int64_t*>(*p))
-                                             : static_cast<double>(*static_cast<const float*>(*p));
-    ++p;
-  }
+  out.lr = static_cast<const float*>(*p++);
+  if (s.form.has_step) out.step = ReadStep(s.step_dtype, *p++);
   out.grad_scale = *static_cast<const float*>(*p++);
   out.commit = *static_cast<const bool*>(*p);
   return out;
 }
 
-/// Joined variables, a few at a time, with one answer to "does it decay".
-template <class T>
-struct Batch {
-  static constexpr int kMax = 64;
-  OptimizerSegment<T> segments[kMax];
-  int count = 0;
-};
-
-// Copies what is not updated in place, then hands runs of joined variables to update(segments,
-// count, decays). With commit false nothing but the copies happens.
-template <class T, class Update>
-void ForRuns(const UpdateState& s, void* const* ptrs, bool has_step, bool commit, Update update) {
-  const int n = s.n;
-  void* const* outputs = ptrs + s.groups * n + (has_step ? 4 : 3);
-  constexpr int64_t kPad = kAlignment / sizeof(T);
-  Batch<T> batches[2];
-  // Ends of the last segment of each kind, where a neighbour would begin.
-  OptimizerSegment<T>* open[2] = {};
-  bool open_in_place[2] = {};
-  for (int i = 0; i < n; ++i) {
-    const size_t bytes = static_cast<size_t>(s.numel[i]) * sizeof(T);
-    bool in_place = true;
-    for (int k = 0; k + 1 < s.groups; ++k) {
-      const void* from = ptrs[(k == 0 ? 0 : k + 1) * n + i];
-      void* to = outputs[k * n + i];
-      if (from == to) continue;
-      in_place = false;
-      if (bytes > 0) std::memcpy(to, from, bytes);
-    }
-    if (!commit || bytes == 0) continue;
-    OptimizerSegment<T> now = {};
-    now.w = static_cast<T*>(outputs[i]);
-    now.g = static_cast<const T*>(ptrs[n + i]);
-    now.m = s.groups > 2 ? static_cast<T*>(outputs[n + i]) : nullptr;
-    now.v = s.groups > 3 ? static_cast<T*>(outputs[2 * n + i]) : nullptr;
-    now.n = s.numel[i];
-    if (const int64_t rows = s.outer_rows[i]; rows > 0) {
-      now.column = now.g;
-      now.g += rows;
-      now.cols = now.n / rows;
-      in_place = false;  // nothing is joined to it
-    }
-    const int kind = s.decays[i];
-    Batch<T>& batch = batches[kind];
-    if (OptimizerSegment<T>* last = open[kind];
-        last != nullptr && in_place && open_in_place[kind]) {
-      const int64_t room = (last->n + kPad - 1) / kPad * kPad;
-      if (now.w == last->w + room && now.g == last->g + room &&
-          (last->m == nullptr || now.m == last->m + room) &&
-          (last->v == nullptr || now.v == last->v + room)) {
-        last->n = room + now.n;
-        continue;
-      }
-    }
-    if (batch.count == Batch<T>::kMax) {
-      update(batch.segments, batch.count, kind != 0);
-      batch.count = 0;
-    }
-    batch.segments[batch.count] = now;
-    open[kind] = &batch.segments[batch.count++];
-    open_in_place[kind] = in_place;
-  }
-  for (int kind : {0, 1}) {
-    if (batches[kind].count > 0) update(batches[kind].segments, batches[kind].count, kind != 0);
-  }
+void* const* OutputsOf(const UpdateState& s, void* const* ptrs) {
+  return ptrs + s.form.groups * s.n + s.form.scalars();
 }
+
+// Copies what variable `i` does not update in place; returns whether nothing was to copy.
+bool CopyForward(const UpdateState& s, void* const* ptrs, int i) {
+  void* const* outputs = OutputsOf(s, ptrs);
+  bool in_place = true;
+  for (int k = 0; k < s.form.outputs(); ++k) {
+    const void* from = ptrs[(k == 0 ? 0 : k + 1) * s.n + i];
+    void* to = outputs[k * s.n + i];
+    if (from == to) continue;
+    in_place = false;
+    if (const size_t bytes = s.output_bytes[k * s.n + i]; bytes > 0) std::memcpy(to, from, bytes);
+  }
+  return in_place;
+}
+
+/// Joined variables, handed on a few at a time.
+template <class T, class Update>
+class Runs {
+ public:
+  Runs(int slots, Update update) : slots_(slots), update_(update) {}
+  ~Runs() { Flush(); }
+  Runs(const Runs&) = delete;
+  Runs& operator=(const Runs&) = delete;
+
+  void Add(const OptimizerSegment<T>& now, bool joins) {
+    if (joins && joins_ && Follows(now)) {
+      OptimizerSegment<T>& last = segments_[count_ - 1];
+      last.n = Padded(last.n) + now.n;
+      return;
+    }
+    if (count_ == kMax) Flush();
+    segments_[count_++] = now;
+    joins_ = joins;
+  }
+
+ private:
+  static constexpr int kMax = 64;
+  static int64_t Padded(int64_t n) {
+    constexpr int64_t kPad = kAlignment / sizeof(T);
+    return (n + kPad - 1) / kPad * kPad;
+  }
+  bool Follows(const OptimizerSegment<T>& now) const {
+    if (count_ == 0) return false;
+    const OptimizerSegment<T>& last = segments_[count_ - 1];
+    const int64_t room = Padded(last.n);
+    bool follows = now.w == last.w + room && now.g == last.g + room;
+    for (int k = 0; k < slots_; ++k) follows &= now.slots[k] == last.slots[k] + room;
+    return follows;
+  }
+  void Flush() {
+    if (count_ > 0) update_(segments_, count_);
+    count_ = 0;
+  }
+
+  OptimizerSegment<T> segments_[kMax];
+  int count_ = 0, slots_;
+  bool joins_ = false;  // whether a neighbour may be joined to the last one
+  Update update_;
+};
 
 // Calls fn with a null pointer of the weights' type.
 template <class Fn>
-void ForType(const UpdateState& s, Fn fn) {
-  if (s.dtype == DType::kFloat32) {
+void ForType(DType dtype, Fn fn) {
+  if (dtype == DType::kFloat32) {
     fn(static_cast<float*>(nullptr));
   } else {
     fn(static_cast<double*>(nullptr));
   }
 }
 
-// --- gradient descent --------------------------------------------------------------------------
-
-std::unique_ptr<KernelState> PrepareSgd(const NodeDesc& node) { return Make(node, 2, 3, 0); }
-
-std::unique_ptr<KernelState> PrepareMomentum(const NodeDesc& node) {
-  auto state = Make(node, 3, 3, 2);
-  state->a = node.attr<double>(0);
-  state->nesterov = node.attr<bool>(1);
-  return state;
+// With commit false nothing but copies happens.
+template <class T>
+void UpdateAlike(const UpdateState& s, const Scalars& v, const Alike& kind, void* const* ptrs) {
+  const UpdateParams params = ParamsOf(s.rule, s.attrs, v.lr[kind.rate], v.step,
+                                       kind.decays ? s.weight_decay : 0, v.grad_scale);
+  const auto update = [&](const OptimizerSegment<T>* segments, int count) {
+    UpdateSegments(s.rule, params, segments, count);
+  };
+  void* const* outputs = OutputsOf(s, ptrs);
+  Runs<T, decltype(update)> runs(s.form.groups - 2, update);
+  for (int i : kind.members) {
+    const bool in_place = CopyForward(s, ptrs, i);
+    if (!v.commit || s.numel[i] == 0) continue;
+    OptimizerSegment<T> now = {};
+    now.w = static_cast<T*>(outputs[i]);
+    now.g = static_cast<const T*>(ptrs[s.n + i]);
+    for (int k = 1; k < s.form.outputs(); ++k) {
+      now.slots[k - 1] = static_cast<T*>(outputs[k * s.n + i]);
+    }
+    now.n = s.numel[i];
+    const int64_t rows = s.outer_rows[i];
+    if (rows > 0) {
+      now.column = now.g;
+      now.g += rows;
+      now.cols = now.n / rows;
+    }
+    runs.Add(now, in_place && rows == 0);
+  }
 }
 
-void LaunchSgd(const KernelState& state, void* const* ptrs) {
+void LaunchUpdate(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const UpdateState&>(state);
-  const Scalars v = ReadScalars(s, ptrs, false);
-  ForType(s, [&]<class T>(T*) {
-    ForRuns<T>(s, ptrs, false, v.commit,
-               [&](const OptimizerSegment<T>* segments, int count, bool decays) {
-                 SgdOptions o;
-                 o.learning_rate = v.lr;
-                 o.momentum = s.a;
-                 o.nesterov = s.nesterov;
-                 o.weight_decay = decays ? s.weight_decay : 0;
-                 o.grad_scale = v.grad_scale;
-                 SgdUpdate(o, segments, count);
-               });
+  const Scalars v = ReadScalars(s, ptrs);
+  ForType(s.dtype, [&]<class T>(T*) {
+    for (const Alike& kind : s.kinds) UpdateAlike<T>(s, v, kind, ptrs);
   });
 }
 
-// --- Adam --------------------------------------------------------------------------------------
+// --- updates by norms: one variable at a time ---------------------------------------------------
 
-std::unique_ptr<KernelState> PrepareAdam(const NodeDesc& node) {
-  auto state = Make(node, 4, 4, 3);
-  state->a = node.attr<double>(0);
-  state->b = node.attr<double>(1);
-  state->epsilon = node.attr<double>(2);
-  state->step_dtype = node.inputs[4 * state->n + 1].dtype;
-  return state;
+// Copies what is not in place; calls update(i, lr, what w is multiplied by) for every variable that
+// is to change.
+template <class Update>
+void ForVariables(const UpdateState& s, const Scalars& v, void* const* ptrs, Update update) {
+  for (const Alike& kind : s.kinds) {
+    const double lr = v.lr[kind.rate];
+    for (int i : kind.members) {
+      CopyForward(s, ptrs, i);
+      if (v.commit && s.numel[i] > 0) update(i, lr, 1 - lr * (kind.decays ? s.weight_decay : 0));
+    }
+  }
 }
 
-void LaunchAdam(const KernelState& state, void* const* ptrs) {
+std::unique_ptr<KernelState> PrepareLamb(const NodeDesc& node) { return Make(node); }
+
+void LaunchLamb(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const UpdateState&>(state);
-  const Scalars v = ReadScalars(s, ptrs, true);
-  ForType(s, [&]<class T>(T*) {
-    ForRuns<T>(s, ptrs, true, v.commit,
-               [&](const OptimizerSegment<T>* segments, int count, bool decays) {
-                 AdamOptions o;
-                 o.learning_rate = v.lr;
-                 o.beta1 = s.a;
-                 o.beta2 = s.b;
-                 o.epsilon = s.epsilon;
-                 o.step = static_cast<int64_t>(v.step);
-                 o.weight_decay = decays ? s.weight_decay : 0;
-                 o.grad_scale = v.grad_scale;
-                 AdamUpdate(o, segments, count);
-               });
+  const Scalars v = ReadScalars(s, ptrs);
+  void* const* out = OutputsOf(s, ptrs);
+  LambParams p{s.attrs[0],
+               s.attrs[1],
+               s.attrs[2],
+               1 - std::pow(s.attrs[0], v.step),
+               1 - std::pow(s.attrs[1], v.step),
+               1,
+               v.grad_scale};
+  ForType(s.dtype, [&]<class T>(T*) {
+    ForVariables(s, v, ptrs, [&](int i, double lr, double keep) {
+      p.keep = keep;
+      LambUpdate(p, lr, static_cast<T*>(out[i]), static_cast<const T*>(ptrs[s.n + i]),
+                 static_cast<T*>(out[s.n + i]), static_cast<T*>(out[2 * s.n + i]), s.numel[i]);
+    });
   });
 }
 
-// --- Adagrad -----------------------------------------------------------------------------------
+struct AdafactorState : UpdateState {
+  struct Matrices {
+    int64_t count, rows, cols;  // rows 0: a vector
+  };
+  std::vector<Matrices> matrices;
+};
 
-std::unique_ptr<KernelState> PrepareAdagrad(const NodeDesc& node) {
-  auto state = Make(node, 3, 3, 1);
-  state->epsilon = node.attr<double>(0);
+std::unique_ptr<KernelState> PrepareAdafactor(const NodeDesc& node) {
+  auto state = std::make_unique<AdafactorState>();
+  static_cast<UpdateState&>(*state) = std::move(*Make(node));
+  for (int i = 0; i < state->n; ++i) {
+    const MemDesc& w = node.inputs[i];
+    const int rank = w.rank;
+    if (rank < 2) {
+      state->matrices.push_back({1, 0, w.numel()});
+      continue;
+    }
+    AdafactorState::Matrices m = {1, w.sizes[rank - 2], w.sizes[rank - 1]};
+    for (int axis = 0; axis < rank - 2; ++axis) m.count *= w.sizes[axis];
+    state->matrices.push_back(m);
+  }
   return state;
 }
 
-void LaunchAdagrad(const KernelState& state, void* const* ptrs) {
-  const auto& s = static_cast<const UpdateState&>(state);
-  const Scalars v = ReadScalars(s, ptrs, false);
-  ForType(s, [&]<class T>(T*) {
-    ForRuns<T>(s, ptrs, false, v.commit,
-               [&](const OptimizerSegment<T>* segments, int count, bool decays) {
-                 AdagradOptions o;
-                 o.learning_rate = v.lr;
-                 o.epsilon = s.epsilon;
-                 o.weight_decay = decays ? s.weight_decay : 0;
-                 o.grad_scale = v.grad_scale;
-                 AdagradUpdate(o, segments, count);
-               });
+void LaunchAdafactor(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const AdafactorState&>(state);
+  const Scalars v = ReadScalars(s, ptrs);
+  void* const* out = OutputsOf(s, ptrs);
+  AdafactorOptions o = {};
+  o.forget = std::pow(v.step, s.attrs[0]);
+  o.epsilon1 = s.attrs[1];
+  o.epsilon2 = s.attrs[2];
+  o.clip_threshold = s.attrs[3];
+  o.grad_scale = v.grad_scale;
+  ForType(s.dtype, [&]<class T>(T*) {
+    ForVariables(s, v, ptrs, [&](int i, double lr, double keep) {
+      o.rate = std::min(lr, 1 / std::sqrt(v.step));
+      o.keep = keep;
+      const auto& [count, rows, cols] = s.matrices[i];
+      AdafactorUpdate(o, static_cast<T*>(out[i]), static_cast<const T*>(ptrs[s.n + i]),
+                      static_cast<T*>(out[s.n + i]), static_cast<T*>(out[2 * s.n + i]), count, rows,
+                      cols);
+    });
   });
 }
+
+// --- averages of weights ------------------------------------------------------------------------
+
+struct EmaState : KernelState {
+  DType dtype = DType::kFloat32;
+  int n = 0;
+  std::vector<int64_t> numel;
+  double momentum = 0;
+  int64_t frequency = 0;
+};
+
+std::unique_ptr<KernelState> PrepareEma(const NodeDesc& node) {
+  auto state = std::make_unique<EmaState>();
+  state->dtype = node.inputs[0].dtype;
+  state->n = static_cast<int>(node.outputs.size()) / 2;
+  for (int i = 0; i < state->n; ++i) state->numel.push_back(node.inputs[i].numel());
+  state->momentum = node.attr<double>(0);
+  state->frequency = node.attr<int64_t>(1);
+  state->detail = Name(CurrentIsa());
+  return state;
+}
+
+void LaunchEma(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const EmaState&>(state);
+  const int64_t step = *static_cast<const int64_t*>(ptrs[2 * s.n]);
+  const bool commit = *static_cast<const bool*>(ptrs[2 * s.n + 1]);
+  const bool overwrites = commit && s.frequency > 0 && step % s.frequency == 0;
+  void* const* out = ptrs + 2 * s.n + 2;
+  const double share = step <= 1 ? 0 : s.momentum;
+  const UpdateParams params = ParamsOf(OptimizerRule::kEma, &share, 0, 0, 0, 1);
+  ForType(s.dtype, [&]<class T>(T*) {
+    const auto update = [&](const OptimizerSegment<T>* segments, int count) {
+      UpdateSegments(OptimizerRule::kEma, params, segments, count);
+    };
+    const auto bytes = [&](int i) { return static_cast<size_t>(s.numel[i]) * sizeof(T); };
+    const auto copy = [&](void* to, const void* from, int i) {
+      if (to != from && bytes(i) > 0) std::memcpy(to, from, bytes(i));
+    };
+    {
+      Runs<T, decltype(update)> runs(0, update);
+      for (int i = 0; i < s.n; ++i) {
+        copy(out[i], ptrs[i], i);
+        if (!commit || s.numel[i] == 0) continue;
+        OptimizerSegment<T> now = {};
+        now.w = static_cast<T*>(out[i]);
+        now.g = static_cast<const T*>(ptrs[s.n + i]);
+        now.n = s.numel[i];
+        runs.Add(now, out[i] == ptrs[i]);
+      }
+    }
+    for (int i = 0; i < s.n; ++i) copy(out[s.n + i], overwrites ? out[i] : ptrs[s.n + i], i);
+  });
+}
+
+bool AliasEma(const NodeDesc&, int out, int in) { return out == in; }
 
 // Output k, i is the variable or slot of input group 0, 2, 3, …
 bool AliasUpdate(const NodeDesc& node, int out, int in) {
-  int groups = 0;
-  for (const InputDef& input : node.op->inputs) groups += input.arity == Arity::kVariadic;
-  OSTRIA_CHECK(groups > 1);
-  const int n = static_cast<int>(node.outputs.size()) / (groups - 1);
+  const int n = static_cast<int>(node.outputs.size()) / ops::FormOf(*node.op).outputs();
   const int group = out / n;
   return in == (group == 0 ? 0 : group + 1) * n + out % n;
 }
@@ -315,13 +459,27 @@ void LaunchGlobalNorm(const KernelState& state, void* const* ptrs) {
   *static_cast<float*>(ptrs[s.tensors.size()]) = static_cast<float>(std::sqrt(sum));
 }
 
+constexpr KernelDef Elementwise(const OpDef* op) {
+  return {op, "multi_tensor", SupportsUpdate, PrepareUpdate, LaunchUpdate, AliasUpdate};
+}
+
 constexpr KernelDef kKernels[] = {
-    {&ops::kSgdUpdate, "multi_tensor", SupportsUpdate, PrepareSgd, LaunchSgd, AliasUpdate},
-    {&ops::kMomentumUpdate, "multi_tensor", SupportsUpdate, PrepareMomentum, LaunchSgd,
+    Elementwise(&ops::kSgdUpdate),
+    Elementwise(&ops::kMomentumUpdate),
+    Elementwise(&ops::kAdamUpdate),
+    Elementwise(&ops::kAdagradUpdate),
+    Elementwise(&ops::kRmspropUpdate),
+    Elementwise(&ops::kRmspropMomentumUpdate),
+    Elementwise(&ops::kRmspropCenteredUpdate),
+    Elementwise(&ops::kAdadeltaUpdate),
+    Elementwise(&ops::kAdamaxUpdate),
+    Elementwise(&ops::kNadamUpdate),
+    Elementwise(&ops::kFtrlUpdate),
+    Elementwise(&ops::kLionUpdate),
+    {&ops::kLambUpdate, "multi_tensor", SupportsUpdate, PrepareLamb, LaunchLamb, AliasUpdate},
+    {&ops::kAdafactorUpdate, "multi_tensor", SupportsUpdate, PrepareAdafactor, LaunchAdafactor,
      AliasUpdate},
-    {&ops::kAdamUpdate, "multi_tensor", SupportsUpdate, PrepareAdam, LaunchAdam, AliasUpdate},
-    {&ops::kAdagradUpdate, "multi_tensor", SupportsUpdate, PrepareAdagrad, LaunchAdagrad,
-     AliasUpdate},
+    {&ops::kEmaUpdate, "multi_tensor", SupportsUpdate, PrepareEma, LaunchEma, AliasEma},
     {&ops::kAllFinite, "multi_tensor", SupportsList, PrepareAllFinite, LaunchAllFinite},
     {&ops::kGlobalNorm, "multi_tensor", SupportsList, PrepareList, LaunchGlobalNorm},
 };

@@ -30,7 +30,7 @@ state %4 "w": float32[256, 64]
 %8: float32[320] = concat@1(%6, %7) {axis = 0}
 %9: bool[] = all_finite@1(%8) {outer = ints[256]}
 %10: bool[] = logical_and@1(%9, %3)
-%11: float32[256, 64] = sgd_update@1(%4, %8, %2, %5, %10) {weight_decay = 0, decay = ints[], outer = ints[256]}
+%11: float32[256, 64] = sgd_update@1(%4, %8, %2, %5, %10) {weight_decay = 0, decay = ints[], rates = ints[], outer = ints[256]}
 update %4 = %11
 )");
 }

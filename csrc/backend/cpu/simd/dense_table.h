@@ -20,18 +20,43 @@ struct Gradients {
   int64_t rows = 0;
 };
 
-struct SgdParams {
-  double learning_rate, momentum, weight_decay, grad_scale;
-  bool nesterov;
+/// The elementwise update rules; optimizer_impl.h has a functor for each, in this order.
+enum class OptimizerRule : uint8_t {
+  kSgd,
+  kMomentum,
+  kAdam,
+  kAdagrad,
+  kRmsprop,
+  kRmspropMomentum,
+  kRmspropCentered,
+  kAdadelta,
+  kAdamax,
+  kNadam,
+  kFtrl,
+  kLion,
+  kEma,
 };
-struct AdamParams {
-  double alpha;  // learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t)
+inline constexpr int kNumOptimizerRules = 13;
+inline constexpr int kMaxSlots = 3, kMaxRuleNumbers = 8;
+
+struct UpdateParams {
+  double keep = 1;  // what w is multiplied by first
+  double grad_scale = 1;
+  double c[kMaxRuleNumbers] = {};  // what `constants` made
+};
+template <class T>
+struct UpdateKernel {
+  int slots;
+  /// The numbers of one step, from the op's own attributes (false is 0), the rate and the step.
+  void (*constants)(const double* attrs, double lr, double step, double* c);
+  void (*run)(const UpdateParams&, T* w, const Gradients<T>& g, T* const* slots, int64_t n);
+};
+
+struct LambParams {
   double beta1, beta2, epsilon;
-  double decay_factor;  // 1 - learning_rate * weight_decay, applied to w first
-  double grad_scale;
-};
-struct AdagradParams {
-  double learning_rate, epsilon, decay_factor, grad_scale;
+  double correct1, correct2;  // 1 - beta^t
+  double keep, grad_scale;
+  double rate = 0;  // of lamb_move: lr times the ratio of norms
 };
 
 template <class T>
@@ -64,9 +89,11 @@ struct DenseKernels {
   // y = the sum of `count` neighbouring rows of x, each times its weight.
   void (*weighted_rows)(const T* x, const T* weights, int64_t count, int64_t cols, T* y);
 
-  void (*sgd)(const SgdParams&, T* w, const Gradients<T>& g, T* velocity, int64_t n);
-  void (*adam)(const AdamParams&, T* w, const Gradients<T>& g, T* m, T* v, int64_t n);
-  void (*adagrad)(const AdagradParams&, T* w, const Gradients<T>& g, T* accumulator, int64_t n);
+  UpdateKernel<T> updates[kNumOptimizerRules];
+  // m' and v', and the sums of squares of the decayed w and of the move.
+  void (*lamb_moments)(const LambParams&, const T* w, const T* g, T* m, T* v, int64_t n,
+                       double* squares_w, double* squares_move);
+  void (*lamb_move)(const LambParams&, T* w, const T* m, const T* v, int64_t n);
 };
 
 struct RandomKernels {

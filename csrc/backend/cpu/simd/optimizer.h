@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Optimizer steps over flat ranges of weights and slots. T is float or double. Keras's formulas:
-//   sgd      velocity = momentum * velocity - lr * g;  w += velocity   (nesterov: momentum *
-//   velocity - lr * g) adam     m += (g - m)(1 - beta1); v += (g^2 - v)(1 - beta2); w -= alpha * m
-//   / (sqrt(v) + epsilon),
-//            alpha = lr * sqrt(1 - beta2^t) / (1 - beta1^t)
-//   adagrad  a += g^2;  w -= lr * g / sqrt(a + epsilon)
-// with g = grad_scale * gradient, and w *= 1 - lr * weight_decay first (decoupled, as AdamW).
+// Optimizer steps over flat ranges of weights and slots, on the threads of the process. T is float
+// or double. The rules are in optimizer_impl.h; the gradient is scaled and w shrunk (decoupled
+// decay) before a rule sees them.
 #pragma once
 
 #include <cstdint>
+
+#include "backend/cpu/simd/dense_table.h"
 
 namespace ostria {
 
@@ -17,32 +15,36 @@ template <class T>
 struct OptimizerSegment {
   T* w;
   const T* g;  // n elements; with `column` a row of `cols`
-  T* m;        // velocity (sgd; null without momentum), first moment (adam), accumulator (adagrad)
-  T* v;        // second moment (adam)
+  T* slots[kMaxSlots];
   int64_t n;
   const T* column = nullptr;  // not null: weight i has the gradient column[i / cols] g[i % cols]
   int64_t cols = 0;
 };
 
-struct SgdOptions {
-  double learning_rate = 0.01, momentum = 0;
-  bool nesterov = false;
-  double weight_decay = 0, grad_scale = 1;
-};
-struct AdamOptions {
-  double learning_rate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7;
-  int64_t step = 1;  // of this update, counted from 1
-  double weight_decay = 0, grad_scale = 1;
-};
-struct AdagradOptions {
-  double learning_rate = 0.001, epsilon = 1e-7, weight_decay = 0, grad_scale = 1;
-};
+/// Slots that the rule takes.
+int NumSlots(OptimizerRule rule);
+/// Numbers of one step of `rule` from its op's own attributes, the rate and the step (from 1).
+UpdateParams ParamsOf(OptimizerRule rule, const double* attrs, double lr, double step,
+                      double weight_decay, double grad_scale);
+template <class T>
+void UpdateSegments(OptimizerRule rule, const UpdateParams& params,
+                    const OptimizerSegment<T>* segments, int count);
 
+/// One step of LAMB for one variable; the result does not depend on the number of threads.
 template <class T>
-void SgdUpdate(const SgdOptions& options, const OptimizerSegment<T>* segments, int count);
+void LambUpdate(LambParams params, double lr, T* w, const T* g, T* m, T* v, int64_t n);
+
+struct AdafactorOptions {
+  double epsilon1, epsilon2, clip_threshold;
+  double forget;  // share that the moments lose
+  double rate;    // before the root mean square of w
+  double keep, grad_scale;
+};
+/// One step of Adafactor for `count` stacked matrices [rows, cols] of one variable, with moments r
+/// [count, rows] and c [count, cols]; with rows 0 for a vector of `cols` elements, whose moment is
+/// r.
 template <class T>
-void AdamUpdate(const AdamOptions& options, const OptimizerSegment<T>* segments, int count);
-template <class T>
-void AdagradUpdate(const AdagradOptions& options, const OptimizerSegment<T>* segments, int count);
+void AdafactorUpdate(const AdafactorOptions& options, T* w, const T* g, T* r, T* c, int64_t count,
+                     int64_t rows, int64_t cols);
 
 }  // namespace ostria

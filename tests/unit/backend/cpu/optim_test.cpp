@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizer ops: scalar formulas, commit, masks, and joining variables that follow each other in
 // memory.
+#include <algorithm>
 #include <functional>
 
 #include "backend/cpu/kernels.h"
@@ -62,6 +63,47 @@ std::vector<Rule> Rules() {
          s[0] += g * g;
          w -= lr * g / std::sqrt(s[0] + 1e-7);
        }},
+      {&ops::kRmspropCenteredUpdate,
+       5,
+       false,
+       {0.9, 0.5, 100.0},
+       [](double& w, double g, double* s, double lr, double) {
+         s[0] += (g * g - s[0]) * (1 - 0.9);
+         s[1] += (g - s[1]) * (1 - 0.9);
+         s[2] = 0.5 * s[2] + lr * g / std::sqrt(s[0] - s[1] * s[1] + 100);
+         w -= s[2];
+       }},
+      {&ops::kFtrlUpdate,
+       4,
+       false,
+       {-0.5, 0.05, 0.5, 0.25, 0.0},
+       [](double& w, double g, double* s, double lr, double) {
+         const double before = std::sqrt(s[0]);
+         s[0] += g * g;
+         const double after = std::sqrt(s[0]);
+         s[1] += g + 2 * 0.25 * w - (after - before) / lr * w;
+         w = (std::clamp(s[1], -0.05, 0.05) - s[1]) / (after / lr + 2 * 0.5);
+       }},
+      {&ops::kFtrlUpdate,
+       4,
+       false,
+       {-0.5, 0.0, 0.0, 0.0, 0.0},  // leaves padding nothing to divide by
+       [](double& w, double g, double* s, double lr, double) {
+         const double before = std::sqrt(s[0]);
+         s[0] += g * g;
+         const double after = std::sqrt(s[0]);
+         s[1] += g - (after - before) / lr * w;
+         w = -s[1] / (after / lr);
+       }},
+      {&ops::kLionUpdate,
+       3,
+       false,
+       {0.9, 0.99},
+       [](double& w, double g, double* s, double lr, double) {
+         const double d = 0.9 * s[0] + (1 - 0.9) * g;
+         w -= lr * ((d > 0) - (d < 0));
+         s[0] = 0.99 * s[0] + (1 - 0.99) * g;
+       }},
   };
 }
 
@@ -81,6 +123,7 @@ NodeCase Make(const Rule& rule, DType dtype, const std::vector<Shape>& shapes, d
   node.inputs.push_back({DType::kBool, {}});
   node.attrs.push_back(decay);
   node.attrs.push_back(mask);
+  node.attrs.push_back(Ints{});
   node.attrs.push_back(outer);
   return node;
 }
@@ -113,7 +156,7 @@ TEST(Optimizers, FollowTheirFormulas) {
           Values out((rule.groups - 1) * n);
           for (size_t i = 0; i < n; ++i) {
             for (size_t e = 0; e < x[i].size(); ++e) {
-              double w = x[i][e], slots[2] = {};
+              double w = x[i][e], slots[3] = {};
               for (int k = 2; k < rule.groups; ++k) slots[k - 2] = x[k * n + i][e];
               if (mask.empty() || mask[i]) w *= 1 - 0.125 * 0.01;
               rule.step(w, 0.5 * x[n + i][e], slots, 0.125, 7);
