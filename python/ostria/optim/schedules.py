@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ostria import _checks, _keywords, _native
 from ostria import _functions as F
-from ostria import _keywords, _native
 from ostria._errors import at_line
 
 _ops = _native.ops
@@ -34,48 +34,39 @@ class Schedule:
         return F.cast(self.rate(F.cast(F.asarray(step), _F64)), _native.float32)
 
 
+class _Decay(Schedule):
+    """Decays by `decay_rate` in `decay_steps` steps; in whole periods with `staircase`."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+    ):
+        self.initial_learning_rate = _rate(self, "initial_learning_rate", initial_learning_rate)
+        self.decay_steps = _steps(self, "decay_steps", decay_steps)
+        self.decay_rate, self.staircase = float(decay_rate), staircase
+
+    def _periods(self, step: Any) -> Any:
+        periods = step / self.decay_steps
+        return _ops.floor(periods) if self.staircase else periods
+
+
 @_keywords.checked_init
-class ExponentialDecay(Schedule):
+class ExponentialDecay(_Decay):
     """initial_learning_rate * decay_rate ** (step / decay_steps); whole powers with `staircase`."""
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        decay_rate: float,
-        staircase: bool = False,
-    ):
-        _check_steps("ExponentialDecay", "decay_steps", decay_steps)
-        self.initial_learning_rate, self.decay_rate = initial_learning_rate, decay_rate
-        self.decay_steps, self.staircase = decay_steps, staircase
-
     def rate(self, step: Any) -> Any:
-        power = step / float(self.decay_steps)
-        if self.staircase:
-            power = _ops.floor(power)
-        return float(self.initial_learning_rate) * _ops.pow(float(self.decay_rate), power)
+        return self.initial_learning_rate * _ops.pow(self.decay_rate, self._periods(step))
 
 
 @_keywords.checked_init
-class InverseTimeDecay(Schedule):
+class InverseTimeDecay(_Decay):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps); whole with `staircase`."""
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        decay_rate: float,
-        staircase: bool = False,
-    ):
-        _check_steps("InverseTimeDecay", "decay_steps", decay_steps)
-        self.initial_learning_rate, self.decay_rate = initial_learning_rate, decay_rate
-        self.decay_steps, self.staircase = decay_steps, staircase
-
     def rate(self, step: Any) -> Any:
-        time = step / float(self.decay_steps)
-        if self.staircase:
-            time = _ops.floor(time)
-        return float(self.initial_learning_rate) / (1.0 + float(self.decay_rate) * time)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * self._periods(step))
 
 
 @_keywords.checked_init
@@ -120,22 +111,19 @@ class PolynomialDecay(Schedule):
         power: float = 1.0,
         cycle: bool = False,
     ):
-        _check_steps("PolynomialDecay", "decay_steps", decay_steps)
-        self.initial_learning_rate, self.end_learning_rate = (
-            initial_learning_rate,
-            end_learning_rate,
-        )
-        self.decay_steps, self.power, self.cycle = decay_steps, power, cycle
+        self.initial_learning_rate = _rate(self, "initial_learning_rate", initial_learning_rate)
+        self.end_learning_rate = _rate(self, "end_learning_rate", end_learning_rate)
+        self.decay_steps = _steps(self, "decay_steps", decay_steps)
+        self.power, self.cycle = float(power), cycle
 
     def rate(self, step: Any) -> Any:
-        length: Any = float(self.decay_steps)
+        length: Any = self.decay_steps
         if self.cycle:
             length = _ops.maximum(_ops.ceil(step / length), 1.0) * length
         else:
             step = _ops.minimum(step, length)
-        end = float(self.end_learning_rate)
-        left = _ops.pow(1.0 - step / length, float(self.power))
-        return (float(self.initial_learning_rate) - end) * left + end
+        left = _ops.pow(1.0 - step / length, self.power)
+        return (self.initial_learning_rate - self.end_learning_rate) * left + self.end_learning_rate
 
 
 @_keywords.checked_init
@@ -161,7 +149,9 @@ class CosineDecay(Schedule):
         warmup_target: float | None = None,
         warmup_steps: int = 0,
     ):
-        _check_steps("CosineDecay", "decay_steps", decay_steps)
+        self.initial_learning_rate = _rate(self, "initial_learning_rate", initial_learning_rate)
+        self.decay_steps = _steps(self, "decay_steps", decay_steps)
+        self.alpha = float(alpha)
         if (warmup_target is None) != (warmup_steps == 0):
             raise ValueError(
                 at_line(
@@ -170,27 +160,125 @@ class CosineDecay(Schedule):
                     "give both or neither"
                 )
             )
-        self.initial_learning_rate, self.decay_steps, self.alpha = (
-            initial_learning_rate,
-            decay_steps,
-            alpha,
+        self.warmup_steps = warmup_steps and _steps(self, "warmup_steps", warmup_steps)
+        self.warmup_target = (
+            None if warmup_target is None else _rate(self, "warmup_target", warmup_target)
         )
-        self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
 
     def rate(self, step: Any) -> Any:
-        start = float(self.initial_learning_rate)
-        top = start if self.warmup_target is None else float(self.warmup_target)
-        warmup, length = float(self.warmup_steps), float(self.decay_steps)
-        done = _ops.clip(step - warmup, 0.0, length) / length
-        cosine = 0.5 * (1.0 + _ops.cos(math.pi * done))
-        rate = top * ((1.0 - float(self.alpha)) * cosine + float(self.alpha))
-        if not self.warmup_steps:
-            return rate
-        return _ops.where(step < warmup, start + (top - start) * (step / warmup), rate)
+        start, warmup = self.initial_learning_rate, self.warmup_steps
+        top = start if self.warmup_target is None else self.warmup_target
+        done = _ops.clip(step - warmup, 0.0, self.decay_steps) / self.decay_steps
+        rate = top * _half_cosine(done, 1.0, self.alpha)
+        return _warmed_up(step, warmup, start, top, rate) if warmup else rate
 
 
-def _check_steps(name: str, what: str, steps: int) -> None:
-    if not steps > 0:
+@_keywords.checked_init
+class CosineDecayRestarts(Schedule):
+    """Half cosines one after another (Loshchilov, Hutter 2016), each from its top to its end.
+
+    Args:
+        initial_learning_rate: at step 0.
+        first_decay_steps: length of the first.
+        t_mul: how many times as long the next one is, at least 1.
+        m_mul: how many times as high the next one starts.
+        alpha: the rate at the end of the first, as a share of `initial_learning_rate`.
+
+    Raises:
+        ValueError: first_decay_steps is not positive, or t_mul is less than 1.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: int,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+    ):
+        self.initial_learning_rate = _rate(self, "initial_learning_rate", initial_learning_rate)
+        self.first_decay_steps = _steps(self, "first_decay_steps", first_decay_steps)
+        if not (_checks.is_number(t_mul) and t_mul >= 1):
+            raise ValueError(
+                at_line(
+                    f"CosineDecayRestarts: t_mul {t_mul!r} is not accepted; give a number of at "
+                    "least 1"
+                )
+            )
+        self.t_mul, self.m_mul, self.alpha = float(t_mul), float(m_mul), float(alpha)
+
+    def rate(self, step: Any) -> Any:
+        done = step / self.first_decay_steps
+        if self.t_mul == 1.0:
+            restarts = _ops.floor(done)
+            done = done - restarts
+        else:
+            # The logarithm of a power of t_mul may be a little too small: that is a restart.
+            lengths = _ops.log(1.0 + done * (self.t_mul - 1.0)) / math.log(self.t_mul)
+            restarts = _ops.floor(lengths + 1e-9)
+            length = _ops.pow(self.t_mul, restarts)
+            done = _ops.maximum(done - (length - 1.0) / (self.t_mul - 1.0), 0.0) / length
+        height = _ops.pow(self.m_mul, restarts)
+        return self.initial_learning_rate * _half_cosine(done, height, self.alpha)
+
+
+@_keywords.checked_init
+class LinearWarmup(Schedule):
+    """Rises in equal steps to another rate or schedule, which begins when the warm-up is over.
+
+    Args:
+        schedule: a number, or a function of the step such as the schedules here.
+        warmup_steps: length of the warm-up.
+        initial_learning_rate: at step 0.
+
+    Raises:
+        ValueError: warmup_steps is not positive, or a rate is no number of at least 0.
+    """
+
+    def __init__(self, schedule: Any, warmup_steps: int, initial_learning_rate: float = 0.0):
+        self.schedule = schedule if callable(schedule) else _rate(self, "schedule", schedule)
+        self.warmup_steps = _steps(self, "warmup_steps", warmup_steps)
+        self.initial_learning_rate = _rate(self, "initial_learning_rate", initial_learning_rate)
+
+    def rate(self, step: Any) -> Any:
+        start, warmup = self.initial_learning_rate, self.warmup_steps
+        after = _ops.maximum(step - warmup, 0.0)  # 0 while it warms up: the rate to rise to
+        if isinstance(self.schedule, Schedule):
+            rate = self.schedule.rate(after)
+        elif callable(self.schedule):
+            rate = F.cast(F.asarray(self.schedule(F.cast(after, _native.int64))), _F64)
+        else:
+            rate = F.asarray(self.schedule, dtype=_F64)
+        return _warmed_up(step, warmup, start, rate, rate)
+
+
+def _half_cosine(done: Any, height: Any, alpha: float) -> Any:
+    """From `height` at 0 to alpha at 1, as Keras has it."""
+    return (1.0 - alpha) * (0.5 * height * (1.0 + _ops.cos(math.pi * done))) + alpha
+
+
+def _warmed_up(step: Any, warmup: float, start: float, top: Any, rate: Any) -> Any:
+    """A line from `start` to `top` over the first `warmup` steps, then `rate`."""
+    return _ops.where(step < warmup, start + (top - start) * (step / warmup), rate)
+
+
+def _steps(schedule: Schedule, what: str, steps: Any) -> float:
+    if not (_checks.is_number(steps) and 0 < steps < float("inf")):
         raise ValueError(
-            at_line(f"{name}: {what} {steps} is not accepted; give a positive number of steps")
+            at_line(
+                f"{type(schedule).__name__}: {what} {steps} is not accepted; give a positive "
+                "number of steps"
+            )
         )
+    return float(steps)
+
+
+def _rate(schedule: Schedule, what: str, rate: Any) -> float:
+    if not (_checks.is_number(rate) and 0 <= rate < float("inf")):
+        raise ValueError(
+            at_line(
+                f"{type(schedule).__name__}: {what} {rate!r} is not accepted; give a number of at "
+                "least 0"
+            )
+        )
+    return float(rate)
