@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 import warnings
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native, _tree
+from ostria import _native, _trainable, _tree
 from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 
@@ -31,6 +32,7 @@ class _Entry:
         given: list[str],
         why: str,
         seconds: float,
+        reads: _trainable.Reads,
     ):
         self.compiled = compiled
         self.given = given  # the arguments as text
@@ -38,8 +40,19 @@ class _Entry:
         self.static = static  # (position, value) of results that are not tensors
         self.why = why
         self.seconds = seconds
+        self.reads = reads
+        self.version = _trainable.version  # of the flags that this graph is known to be for
         self.last_inputs: list[Any] | None = None
         self.is_single = structure == _tree.LEAF and not static
+
+    def outdated(self) -> list[str]:
+        """What is trainable now and was not while tracing, or the other way round."""
+        if self.version == _trainable.version:
+            return []
+        differences = self.reads.differences()
+        if not differences:
+            self.version = _trainable.version
+        return differences
 
     def run(self, inputs: list[Any], debug: bool) -> Any:
         self.last_inputs = inputs
@@ -79,7 +92,7 @@ class CompiledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         last = self._last
-        if last is not None and not kwargs:
+        if last is not None and not kwargs and last.version == _trainable.version:
             outputs = last.compiled.run_same(args)  # None unless tensors of the same types
             if outputs is not None:
                 return outputs[0] if last.is_single else last.unpack(outputs)
@@ -110,10 +123,15 @@ class CompiledFunction:
                 keys.append((str(leaf.dtype), shape))
             else:
                 keys.append(("static", self._static_key(leaf)))
-        key = (structure, tuple(keys))
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = self._trace(structure, leaves, keys)
+        frozen: list[str] = []
+        for variant in itertools.count():  # one for each setting of `trainable`
+            key = (structure, tuple(keys), variant)
+            if key not in self._entries:
+                self._entries[key] = self._trace(structure, leaves, keys, frozen)
+            entry = self._entries[key]
+            frozen = entry.outdated()
+            if not frozen:
+                break
         return entry, arrays
 
     def _static_key(self, leaf: Any) -> Any:
@@ -126,12 +144,14 @@ class CompiledFunction:
         self._objects.append(leaf)
         return id(leaf)
 
-    def _trace(self, structure: Any, leaves: list[Any], keys: list[Any]) -> _Entry:
+    def _trace(
+        self, structure: Any, leaves: list[Any], keys: list[Any], frozen: list[str]
+    ) -> _Entry:
         given = [
             _shortened(repr(leaf)) if key[0] == "static" else f"{key[0]}{_sizes_text(key[1])}"
             for leaf, key in zip(leaves, keys, strict=True)
         ]
-        why = self._why(structure, keys, given)
+        why = self._why(structure, keys, given, frozen)
         begin = time.perf_counter()
         trace = _native.Trace("graph")
         trace.push()
@@ -143,9 +163,10 @@ class CompiledFunction:
                 else:
                     inputs.append(trace.add_input(f"x{i}", _native.dtype(key[0]), key[1]))
             args, kwargs = _tree.unflatten(structure, inputs)
-            result = self._fn(*args, **kwargs)
-            for callback in trace.scratch.get("finish", []):
-                callback()
+            with _trainable.Reads() as reads:
+                result = self._fn(*args, **kwargs)
+                for callback in trace.scratch.get("finish", []):
+                    callback()
             outputs, out_structure = _tree.flatten(result)
             static = [(i, y) for i, y in enumerate(outputs) if not _is_array(y)]
             tensors = [y for y in outputs if _is_array(y)]
@@ -153,13 +174,15 @@ class CompiledFunction:
         finally:
             trace.pop()
         seconds = time.perf_counter() - begin
-        return _Entry(compiled, out_structure, static, given, why, seconds)
+        return _Entry(compiled, out_structure, static, given, why, seconds, reads)
 
-    def _why(self, structure: Any, keys: list[Any], given: list[str]) -> str:
+    def _why(self, structure: Any, keys: list[Any], given: list[str], frozen: list[str]) -> str:
         if not self._entries:
             return "first call"
-        (old_structure, old_keys), last = next(reversed(self._entries.items()))
-        if old_structure != structure:
+        (old_structure, old_keys, _), last = next(reversed(self._entries.items()))
+        if frozen:
+            why = "; ".join(frozen)
+        elif old_structure != structure:
             why = "the arguments have another structure"
         else:
             places = self._places(structure)
@@ -287,7 +310,8 @@ def compile(
     """Compiles `fn`: traced once per kind of arguments, planned once per size, replayed afterwards.
 
     Tensors and NumPy arrays among the arguments (in nested dicts, lists and tuples too) are inputs
-    of the graph; everything else is static and part of the key. Variables that `fn` reads and
+    of the graph; everything else is static and part of the key, and so is what `fn` asked of
+    `trainable`. Variables that `fn` reads and
     assigns, of modules, optimizers, metrics and generators, are captured. Plain Python side effects
     happen only while tracing.
 

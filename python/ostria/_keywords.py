@@ -67,11 +67,16 @@ def check_keywords(fn_name: str, given: Iterable[str], accepted: Iterable[str]) 
     raise TypeError(at_line(f"{fn_name}: {' '.join(parts)} {listing}"))
 
 
-def checked_keywords(fn_name: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Decorates a function so that a misspelt keyword gets ``check_keywords``' message."""
+def checked_keywords(
+    fn_name: str, options: type | None = None
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Decorates a function so that a misspelt keyword gets ``check_keywords``' message.
+
+    ``options``: the TypedDict of its ``**options``, whose keys are accepted too.
+    """
 
     def decorate(fn: Callable[_P, _R]) -> Callable[_P, _R]:
-        names = _keyword_names(fn)
+        names = _keyword_names(fn) + _keys_of(options)
         known = frozenset(names)
 
         @functools.wraps(fn)
@@ -89,6 +94,22 @@ def checked_init(cls: type[_T]) -> type[_T]:
     """Class decorator: ``checked_keywords`` for the constructor, under the class's name."""
     setattr(cls, "__init__", checked_keywords(cls.__name__)(cls.__init__))  # noqa: B010
     return cls
+
+
+def checked_init_with(options: type) -> Callable[[type[_T]], type[_T]]:
+    """``checked_init`` for a constructor that ends in ``**options: Unpack[…]``, this TypedDict."""
+
+    def decorate(cls: type[_T]) -> type[_T]:
+        checked = checked_keywords(cls.__name__, options)(cls.__init__)
+        setattr(cls, "__init__", checked)  # noqa: B010
+        return cls
+
+    return decorate
+
+
+def _keys_of(options: type | None) -> tuple[str, ...]:
+    # The bases of a TypedDict are gone at run time, but its annotations hold theirs, first.
+    return () if options is None else tuple(options.__annotations__)
 
 
 def _plain(word: str) -> str:

@@ -23,6 +23,11 @@ def callers() -> tuple[Any, ...]:
     return getattr(_local, "callers", ())
 
 
+def outermost() -> object:
+    """What stands for the running call of the outermost module: no other call has the same."""
+    return getattr(_local, "outermost", None)
+
+
 def training() -> bool:
     """What the running call of a module was told; False outside modules."""
     return getattr(_local, "training", False)
@@ -36,6 +41,8 @@ class scope:
 
     def __enter__(self) -> None:
         self._outer = outer = (getattr(_local, "parts", ()), callers(), training())
+        if not outer[1]:
+            _local.outermost = object()
         _local.parts = (*outer[0], self._name) if self._name else outer[0]
         _local.callers, _local.training = (*outer[1], self._module), self._training
 

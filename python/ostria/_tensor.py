@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _functions as F
-from ostria import _native
+from ostria import _native, _trainable
 from ostria._array_api import positive
 from ostria._errors import add_remark, at_line
 from ostria._indexing import getitem
@@ -196,6 +196,8 @@ def install() -> None:
     tensor.__reduce__ = _reduce
     variable: Any = _native.Variable
     variable.__init__ = _variable_init(variable.__init__)
+    variable._trainable = variable.trainable  # the flag itself; the property tells who asks
+    variable.trainable = property(_get_trainable, _set_trainable, doc=_TRAINABLE)
     variable.__dlpack__ = _variable_dlpack
     variable.__dlpack_device__ = lambda v: (1, 0)  # kDLCPU
     sym.__bool__ = _symint_error("bool()")
@@ -205,6 +207,26 @@ def install() -> None:
     sym.__iter__ = _symint_error("iteration")
     for name in ("__lt__", "__le__", "__gt__", "__ge__"):
         setattr(sym, name, lambda a, b: _symint_error("a comparison")(a))
+
+
+_TRAINABLE = (
+    "Whether optimizers are to change it. It may be set at any time: compiled functions that ask "
+    "for it are traced again."
+)
+
+
+def _get_trainable(variable: Any) -> bool:
+    return _trainable.note(variable, variable._trainable)
+
+
+def _set_trainable(variable: Any, flag: bool) -> None:
+    if not isinstance(flag, bool):
+        raise TypeError(
+            at_line(f"Variable: trainable {flag!r} is not accepted; give True or False")
+        )
+    if flag != variable._trainable:
+        variable._trainable = flag
+        _trainable.changed()
 
 
 def _variable_init(native_init: Any) -> Any:

@@ -289,7 +289,8 @@ def keyword_of_an_op() -> None:
     TypeError,
     "Dense: unknown keyword 'activaton'; did you mean 'activation'? Accepted: units, "
     "activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, "
-    "bias_regularizer, dtype, name. {line}",
+    "bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, dtype, name. "
+    "{line}",
 )
 def keyword_of_a_layer() -> None:
     nn.Dense(3, activaton="relu")  # <-
@@ -308,7 +309,8 @@ def keyword_of_compile() -> None:
     TypeError,
     "Adam: unknown keyword 'learning_rte'; did you mean 'learning_rate'? Accepted: "
     "learning_rate, beta_1, beta_2, epsilon, weight_decay, clipnorm, clipvalue, "
-    "global_clipnorm, name. {line}",
+    "global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency, learning_rate_multipliers, "
+    "name. {line}",
 )
 def keyword_of_an_optimizer() -> None:
     ost.optim.Adam(learning_rte=1.0)  # <-

@@ -250,7 +250,8 @@ def images_with_channels_first() -> None:
     "Conv2D: unknown keyword 'data_format': images are NHWC, 'channels_last'; bring others there "
     "with ost.transpose. Accepted: filters, kernel_size, strides, padding, dilation_rate, groups, "
     "activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, "
-    "bias_regularizer, dtype, name. {line}",
+    "bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, dtype, name. "
+    "{line}",
 )
 def convolution_with_a_data_format() -> None:
     nn.Conv2D(3, 3, data_format="channels_last")  # <-

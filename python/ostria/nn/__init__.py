@@ -5,7 +5,7 @@ from typing import Any as _Any
 
 from ostria import _keywords
 from ostria._errors import at_line as _at_line
-from ostria.nn import activations, initializers, regularizers
+from ostria.nn import activations, constraints, initializers, regularizers
 from ostria.nn.attention import (
     GroupedQueryAttention,
     MultiHeadAttention,
@@ -26,6 +26,7 @@ from ostria.nn.convolution import (
 )
 from ostria.nn.core import (
     Activation,
+    ActivityRegularization,
     Dense,
     Embedding,
     Sequential,
@@ -93,6 +94,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "Activation",
+    "ActivityRegularization",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
@@ -157,6 +159,7 @@ __all__ = [
     "ZeroPadding2D",
     "ZeroPadding3D",
     "activations",
+    "constraints",
     "initializers",
     "regularizers",
     "rotary_embedding",

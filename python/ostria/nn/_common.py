@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What layers of several families share: checks of shapes, regularization."""
+"""What layers of several families share: checks of shapes, how a weight is made and held."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ostria._errors import at_line
-from ostria.nn import regularizers
+from ostria.nn import constraints, initializers, regularizers
 from ostria.nn.module import Module
 
 
-def penalize(module: Module, variable: Any, regularizer: Any) -> None:
-    if regularizer is not None:
-        rule = regularizers.get(regularizer)
-        module.add_loss(lambda: rule(variable))
+def rules(initializer: Any, regularizer: Any = None, constraint: Any = None) -> dict[str, Any]:
+    """What a layer's arguments say of one weight, as arguments of `add_weight`."""
+    return {
+        "initializer": initializers.get(initializer),
+        "regularizer": regularizers.get(regularizer),
+        "constraint": constraints.get(constraint),
+    }
 
 
 def require_rank(module: Module, shape: tuple[Any, ...], rank: int, meaning: str) -> None:

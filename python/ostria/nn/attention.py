@@ -14,8 +14,8 @@ from ostria._attention import attend
 from ostria._checks import is_int, is_number
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn import initializers
-from ostria.nn._common import penalize, require_features
+from ostria.nn import regularizers
+from ostria.nn._common import require_features, rules
 from ostria.nn.module import Module
 
 _ops = _native.ops
@@ -44,12 +44,13 @@ class _Projection(Module):
     ):
         super().__init__()
         self.inputs, self.outputs, self._options = inputs, outputs, options
+        self.activity_regularizer = options["activity_regularizer"]
         self.bias: Any = None
 
     def build(self, *shapes: Any) -> None:
         options = self._options
         rows, cols = math.prod(self.inputs), math.prod(self.outputs)
-        init = initializers.get(options["kernel_initializer"])
+        init = options["kernel"]["initializer"]
 
         def first(shape: Any, dtype: Any, path: str) -> Any:
             return F.reshape(F.astensor(init((rows, cols), dtype, path)), shape)
@@ -57,18 +58,13 @@ class _Projection(Module):
         self.kernel = self.add_weight(
             "kernel",
             (*self.inputs, *self.outputs),
-            initializer=first,
             dtype=options["dtype"],
+            **{**options["kernel"], "initializer": first},
         )
-        penalize(self, self.kernel, options["kernel_regularizer"])
         if options["use_bias"]:
             self.bias = self.add_weight(
-                "bias",
-                self.outputs,
-                initializer=initializers.get(options["bias_initializer"]),
-                dtype=options["dtype"],
+                "bias", self.outputs, dtype=options["dtype"], **options["bias"]
             )
-            penalize(self, self.bias, options["bias_regularizer"])
 
     def call(self, x: Any) -> Any:
         rows, cols = math.prod(self.inputs), math.prod(self.outputs)
@@ -246,7 +242,8 @@ class MultiHeadAttention(_Attention):
 
     Weights have Keras's shapes: query, key and value kernels [features, heads, dim], that of
     attention_output [heads, dim, features]. A query whose keys are all masked gives what a result
-    of zeros gives, where Keras takes the mean of the values.
+    of zeros gives, where Keras takes the mean of the values. `activity_regularizer` is of what each
+    projection returns.
     """
 
     def __init__(
@@ -262,6 +259,9 @@ class MultiHeadAttention(_Attention):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         seed: int | None = None,
         *,
         dtype: Any = "float32",
@@ -283,10 +283,9 @@ class MultiHeadAttention(_Attention):
             dropout,
             seed,
             {
-                "kernel_initializer": kernel_initializer,
-                "bias_initializer": bias_initializer,
-                "kernel_regularizer": kernel_regularizer,
-                "bias_regularizer": bias_regularizer,
+                "kernel": rules(kernel_initializer, kernel_regularizer, kernel_constraint),
+                "bias": rules(bias_initializer, bias_regularizer, bias_constraint),
+                "activity_regularizer": regularizers.get(activity_regularizer),
                 "use_bias": use_bias,
                 "dtype": dtype,
             },
@@ -316,6 +315,9 @@ class GroupedQueryAttention(_Attention):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         seed: int | None = None,
         *,
         dtype: Any = "float32",
@@ -339,10 +341,9 @@ class GroupedQueryAttention(_Attention):
             dropout,
             seed,
             {
-                "kernel_initializer": kernel_initializer,
-                "bias_initializer": bias_initializer,
-                "kernel_regularizer": kernel_regularizer,
-                "bias_regularizer": bias_regularizer,
+                "kernel": rules(kernel_initializer, kernel_regularizer, kernel_constraint),
+                "bias": rules(bias_initializer, bias_regularizer, bias_constraint),
+                "activity_regularizer": regularizers.get(activity_regularizer),
                 "use_bias": use_bias,
                 "dtype": dtype,
             },

@@ -13,8 +13,8 @@ from ostria import _native
 from ostria._checks import is_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn import activations, initializers
-from ostria.nn._common import penalize, require_rank
+from ostria.nn import activations, regularizers
+from ostria.nn._common import require_rank, rules
 from ostria.nn._windows import IMAGES, reach_of, resolve_padding, sizes, transpose_padding
 from ostria.nn.module import Module
 
@@ -46,27 +46,19 @@ class _Convolution(Module):
     def _finish_with(
         self,
         activation: Any,
+        activity_regularizer: Any,
         use_bias: bool,
-        bias_initializer: Any,
-        bias_regularizer: Any,
+        bias: dict[str, Any],
         dtype: Any,
     ) -> None:
         self.activation = activations.get(activation)
         self.use_bias, self.dtype = use_bias, dtype
-        self._bias = (initializers.get(bias_initializer), bias_regularizer)
-
-    def _build_kernel(self, name: str, shape: Any, initializer: Any, regularizer: Any) -> Any:
-        kernel = self.add_weight(name, shape, initializer=initializer, dtype=self.dtype)
-        penalize(self, kernel, regularizer)
-        return kernel
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self._bias = bias
 
     def _build_bias(self, channels: int) -> None:
         if self.use_bias:
-            initializer, regularizer = self._bias
-            self.bias = self.add_weight(
-                "bias", (channels,), initializer=initializer, dtype=self.dtype
-            )
-            penalize(self, self.bias, regularizer)
+            self.bias = self.add_weight("bias", (channels,), dtype=self.dtype, **self._bias)
 
     def _finish(self, y: Any) -> Any:
         return self.activation(y + self.bias if self.use_bias else y)
@@ -104,6 +96,9 @@ class _Conv(_Convolution):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
@@ -111,8 +106,9 @@ class _Conv(_Convolution):
         super().__init__(name=name)
         self.filters, self.groups = self._count("filters", filters), self._count("groups", groups)
         self._window(kernel_size, strides, padding, dilation_rate)
-        self._finish_with(activation, use_bias, bias_initializer, bias_regularizer, dtype)
-        self._kernel = (initializers.get(kernel_initializer), kernel_regularizer)
+        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
+        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
+        self._kernel = rules(kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
         require_rank(self, shape, self._dims + 2, IMAGES[self._dims])
@@ -125,7 +121,7 @@ class _Conv(_Convolution):
                 )
             )
         kernel = (self.filters, *self.kernel_size, channels // self.groups)
-        self.kernel = self._build_kernel("kernel", kernel, *self._kernel)
+        self.kernel = self.add_weight("kernel", kernel, dtype=self.dtype, **self._kernel)
         self._build_bias(self.filters)
 
     def call(self, x: Any) -> Any:
@@ -171,6 +167,9 @@ class _ConvTranspose(_Convolution):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
@@ -193,13 +192,14 @@ class _ConvTranspose(_Convolution):
                         f"smaller than strides {self.strides}"
                     )
                 )
-        self._finish_with(activation, use_bias, bias_initializer, bias_regularizer, dtype)
-        self._kernel = (initializers.get(kernel_initializer), kernel_regularizer)
+        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
+        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
+        self._kernel = rules(kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
         require_rank(self, shape, self._dims + 2, IMAGES[self._dims])
         kernel = (shape[-1], *self.kernel_size, self.filters)
-        self.kernel = self._build_kernel("kernel", kernel, *self._kernel)
+        self.kernel = self.add_weight("kernel", kernel, dtype=self.dtype, **self._kernel)
         self._build_bias(self.filters)
 
     def call(self, x: Any) -> Any:
@@ -243,10 +243,10 @@ class _Depthwise(_Convolution):
 
     depth_multiplier: int
 
-    def _build_depthwise(self, name: str, shape: tuple[Any, ...], *how: Any) -> Any:
+    def _build_depthwise(self, name: str, shape: tuple[Any, ...], how: dict[str, Any]) -> Any:
         require_rank(self, shape, self._dims + 2, IMAGES[self._dims])
         kernel = (shape[-1] * self.depth_multiplier, *self.kernel_size, 1)
-        return self._build_kernel(name, kernel, *how)
+        return self.add_weight(name, kernel, dtype=self.dtype, **how)
 
     def _depthwise(self, x: Any, kernel: Any) -> Any:
         if self.depth_multiplier > 1:
@@ -271,6 +271,9 @@ class _DepthwiseConv(_Depthwise):
         bias_initializer: Any = "zeros",
         depthwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
@@ -278,11 +281,12 @@ class _DepthwiseConv(_Depthwise):
         super().__init__(name=name)
         self.depth_multiplier = self._count("depth_multiplier", depth_multiplier)
         self._window(kernel_size, strides, padding, dilation_rate)
-        self._finish_with(activation, use_bias, bias_initializer, bias_regularizer, dtype)
-        self._kernel = (initializers.get(depthwise_initializer), depthwise_regularizer)
+        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
+        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
+        self._kernel = rules(depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
-        self.kernel = self._build_depthwise("kernel", shape, *self._kernel)
+        self.kernel = self._build_depthwise("kernel", shape, self._kernel)
         self._build_bias(self.kernel.shape[0])
 
     def call(self, x: Any) -> Any:
@@ -323,6 +327,10 @@ class _SeparableConv(_Depthwise):
         depthwise_regularizer: Any = None,
         pointwise_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
@@ -331,17 +339,20 @@ class _SeparableConv(_Depthwise):
         self.filters = self._count("filters", filters)
         self.depth_multiplier = self._count("depth_multiplier", depth_multiplier)
         self._window(kernel_size, strides, padding, dilation_rate)
-        self._finish_with(activation, use_bias, bias_initializer, bias_regularizer, dtype)
+        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
+        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
         self._kernels = (
-            (initializers.get(depthwise_initializer), depthwise_regularizer),
-            (initializers.get(pointwise_initializer), pointwise_regularizer),
+            rules(depthwise_initializer, depthwise_regularizer, depthwise_constraint),
+            rules(pointwise_initializer, pointwise_regularizer, pointwise_constraint),
         )
 
     def build(self, shape: tuple[Any, ...]) -> None:
         depthwise, pointwise = self._kernels
-        self.depthwise_kernel = self._build_depthwise("depthwise_kernel", shape, *depthwise)
+        self.depthwise_kernel = self._build_depthwise("depthwise_kernel", shape, depthwise)
         kernel = (self.filters, *(1,) * self._dims, self.depthwise_kernel.shape[0])
-        self.pointwise_kernel = self._build_kernel("pointwise_kernel", kernel, *pointwise)
+        self.pointwise_kernel = self.add_weight(
+            "pointwise_kernel", kernel, dtype=self.dtype, **pointwise
+        )
         self._build_bias(self.filters)
 
     def call(self, x: Any) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense, Embedding, Activation and Sequential, with Keras's names and defaults."""
+"""Dense, Embedding, activations and Sequential, with Keras's names and defaults."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ostria import _functions as F
 from ostria import _native
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn import activations, initializers
-from ostria.nn._common import penalize, require_features
+from ostria.nn import activations, regularizers
+from ostria.nn._common import require_features, rules
 from ostria.nn.module import Module
 
 _ops = _native.ops
@@ -29,6 +29,9 @@ class Dense(Module):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
@@ -40,11 +43,9 @@ class Dense(Module):
             )
         self.units, self.use_bias, self.dtype = units, use_bias, dtype
         self.activation = activations.get(activation)
-        self._initializers = (
-            initializers.get(kernel_initializer),
-            initializers.get(bias_initializer),
-        )
-        self._regularizers = (kernel_regularizer, bias_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self._kernel = rules(kernel_initializer, kernel_regularizer, kernel_constraint)
+        self._bias = rules(bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
         if len(shape) < 2:
@@ -55,15 +56,10 @@ class Dense(Module):
                     f"is {list(shape)}; add a batch axis with ost.expand_dims"
                 )
             )
-        self.kernel = self.add_weight(
-            "kernel", (shape[-1], self.units), initializer=self._initializers[0], dtype=self.dtype
-        )
-        penalize(self, self.kernel, self._regularizers[0])
+        kernel = (shape[-1], self.units)
+        self.kernel = self.add_weight("kernel", kernel, dtype=self.dtype, **self._kernel)
         if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", (self.units,), initializer=self._initializers[1], dtype=self.dtype
-            )
-            penalize(self, self.bias, self._regularizers[1])
+            self.bias = self.add_weight("bias", (self.units,), dtype=self.dtype, **self._bias)
 
     def call(self, x: Any) -> Any:
         require_features(self, x, self.kernel.shape[0])
@@ -83,25 +79,18 @@ class Embedding(Module):
         output_dim: int,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
     ):
         super().__init__(name=name)
         self.input_dim, self.output_dim, self.dtype = input_dim, output_dim, dtype
-        self._initializer, self._regularizer = (
-            initializers.get(embeddings_initializer),
-            embeddings_regularizer,
-        )
+        self._table = rules(embeddings_initializer, embeddings_regularizer, embeddings_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
-        self.embeddings = self.add_weight(
-            "embeddings",
-            (self.input_dim, self.output_dim),
-            initializer=self._initializer,
-            dtype=self.dtype,
-        )
-        penalize(self, self.embeddings, self._regularizer)
+        table = (self.input_dim, self.output_dim)
+        self.embeddings = self.add_weight("embeddings", table, dtype=self.dtype, **self._table)
 
     def call(self, x: Any) -> Any:
         return _ops.gather(self.embeddings, x, 0)
@@ -117,6 +106,18 @@ class Activation(Module):
 
     def call(self, x: Any) -> Any:
         return self.activation(F.astensor(x))
+
+
+@checked_init
+class ActivityRegularization(Module):
+    """Passes its input on, and adds l1 * sum(|x|) + l2 * sum(x²) to the loss."""
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, *, name: str | None = None):
+        super().__init__(name=name)
+        self.activity_regularizer = regularizers.L1L2(l1=l1, l2=l2)
+
+    def call(self, x: Any) -> Any:
+        return F.astensor(x)
 
 
 @checked_init

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from ostria import _functions as F
-from ostria import _native, _scope, _tree
+from ostria import _native, _scope, _trainable, _tree
 from ostria._errors import at_line, name_layer
-from ostria.nn import initializers
+from ostria.nn import _activity, constraints, initializers, regularizers
 
 
 def snake_case(name: str) -> str:
@@ -40,6 +40,8 @@ class Module:
     `training=` holds for all modules called within, and is handed to every `call` that takes it.
     """
 
+    #: A penalty on what the module returns, added to `losses`; see `nn.regularizers`.
+    activity_regularizer: Callable[[Any], Any] | None = None
     _takes_training: ClassVar[bool] = False
     _observer: ClassVar[Callable[..., Any] | None] = None  # see nn.summary
 
@@ -50,11 +52,13 @@ class Module:
 
     def __init__(self, *, name: str | None = None):
         self.name = name or snake_case(type(self).__name__)
-        self.trainable = True
+        self._trainable = True
         self.built = False
+        self._activity: tuple[Any, list[Any]] = (None, [])  # the call, its penalties
         self._scope_name = ""
         self._path = ""
         self._losses: list[Callable[[], Any]] = []
+        self._penalties: list[tuple[Any, Callable[[Any], Any]]] = []  # (weight, regularizer)
         # Arguments of the first call that succeeded, flattened: tensors are InputTypes.
         self._first_call: tuple[list[Any], Any] | None = None
 
@@ -97,6 +101,8 @@ class Module:
                     result = self.call(*args, **kwargs)
                 else:
                     result = Module._observer(self, lambda: self.call(*args, **kwargs))
+                if self.activity_regularizer is not None:
+                    _activity.add(self, self.activity_regularizer, result)
                 if self._first_call is None:
                     self._first_call = _types_of(args, kwargs)
                 return result
@@ -140,6 +146,25 @@ class Module:
                     name = f"{base}_{number}"
                 taken.add(name)
                 child._scope_name = name
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers are to change its weights; setting it sets it for all modules below.
+
+        It may be set at any time: compiled functions that ask for it are traced again.
+        """
+        return _trainable.note(self, self._trainable)
+
+    @trainable.setter
+    def trainable(self, flag: bool) -> None:
+        if not isinstance(flag, bool):
+            raise TypeError(
+                at_line(f"{self.name}: trainable {flag!r} is not accepted; give True or False")
+            )
+        for module in self.modules():
+            if module._trainable != flag:
+                module._trainable = flag
+                _trainable.changed()
 
     def children(self) -> Iterator[Module]:
         """Modules directly below, in the order they were assigned."""
@@ -193,13 +218,35 @@ class Module:
         initializer: Any = "glorot_uniform",
         dtype: Any = "float32",
         trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> Any:
         """Makes a Variable below this module's path; seed and path alone fix its first value.
+
+        Args:
+            name: the last part of its name.
+            shape: sizes, all known.
+            initializer: of its first value; see `nn.initializers`.
+            dtype: its dtype.
+            trainable: whether optimizers are to change it.
+            regularizer: a penalty, in `losses` while the weight is trainable.
+            constraint: what optimizers apply to it after each step; see `nn.constraints`.
 
         Raises:
             ValueError: a size is not known (a symbolic dimension), or the name is taken: here, or
                 in another module that the function being traced calls for the first time.
         """
+        rule, limit = regularizers.get(regularizer), constraints.get(constraint)
+        variable = self._make_weight(name, shape, initializer, dtype, trainable)
+        if rule is not None:
+            self._penalties.append((variable, rule))
+        if limit is not None:
+            variable.constraint = limit
+        return variable
+
+    def _make_weight(
+        self, name: str, shape: tuple[int, ...], initializer: Any, dtype: Any, trainable: bool
+    ) -> Any:
         for size in shape:
             if not isinstance(size, int):
                 raise ValueError(
@@ -240,8 +287,20 @@ class Module:
 
     @property
     def losses(self) -> list[Any]:
-        """The values of all such terms of the tree, as scalars; read it where the loss is made."""
-        return [loss() for module in self.modules() for loss in module._losses]
+        """The values of all such terms of the tree, as scalars; read it where the loss is made.
+
+        Besides those of `add_loss`: regularizers of the weights that are trainable, and activity
+        regularizers of the calls so far in the function being traced, elsewhere of the last call.
+        What a function of `cond`, `scan` or `while_loop` calls counts in that function alone: read
+        it there and return it.
+        """
+        modules = list(self.modules())
+        penalties = [p for module in modules for p in module._penalties]
+        terms = [loss() for module in modules for loss in module._losses]
+        if penalties:
+            trainable = {v.id for v in self.trainable_variables}
+            terms += [rule(weight) for weight, rule in penalties if weight.id in trainable]
+        return terms + [value for module in modules for value in _activity.values(module)]
 
     # --- State as a dictionary --------------------------------------------------------------------
 

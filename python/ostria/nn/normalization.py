@@ -11,8 +11,7 @@ from ostria import _native
 from ostria._checks import is_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn import initializers
-from ostria.nn._common import require_features
+from ostria.nn._common import require_features, rules
 from ostria.nn.module import Module
 
 _ops = _native.ops
@@ -27,8 +26,8 @@ class _Normalization(Module):
         epsilon: float,
         center: bool,
         scale: bool,
-        beta_initializer: Any,
-        gamma_initializer: Any,
+        beta: dict[str, Any],
+        gamma: dict[str, Any],
         dtype: Any,
         name: str | None,
     ):
@@ -43,10 +42,7 @@ class _Normalization(Module):
         self.epsilon, self.center, self.scale, self.dtype = epsilon, center, scale, dtype
         self.beta: Any = None
         self.gamma: Any = None
-        self._initializers = {
-            "beta": initializers.get(beta_initializer),
-            "gamma": initializers.get(gamma_initializer),
-        }
+        self._rules = {"beta": beta, "gamma": gamma}
 
     def build(self, shape: tuple[Any, ...]) -> None:
         if self.axis not in (-1, len(shape) - 1):
@@ -70,9 +66,9 @@ class _Normalization(Module):
         return self.add_weight(
             name,
             self._shape(shape),
-            initializer=self._initializers[name],
             dtype=self.dtype,
             trainable=trainable,
+            **self._rules[name],
         )
 
     def _scale_and_shift(self, x: Any) -> tuple[Any, Any]:
@@ -98,16 +94,20 @@ class BatchNormalization(_Normalization):
         gamma_initializer: Any = "ones",
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(
-            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
-        )
+        beta = rules(beta_initializer, beta_regularizer, beta_constraint)
+        gamma = rules(gamma_initializer, gamma_regularizer, gamma_constraint)
+        super().__init__(axis, epsilon, center, scale, beta, gamma, dtype, name)
         self.momentum = momentum
-        self._initializers["moving_mean"] = initializers.get(moving_mean_initializer)
-        self._initializers["moving_variance"] = initializers.get(moving_variance_initializer)
+        self._rules["moving_mean"] = rules(moving_mean_initializer)
+        self._rules["moving_variance"] = rules(moving_variance_initializer)
 
     def build(self, shape: tuple[Any, ...]) -> None:
         super().build(shape)
@@ -148,22 +148,13 @@ class _RowNormalization(_Normalization):
         epsilon: float,
         center: bool,
         scale: bool,
-        beta_initializer: Any,
-        gamma_initializer: Any,
+        beta: dict[str, Any],
+        gamma: dict[str, Any],
         dtype: Any,
         name: str | None,
     ):
         axes = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
-        super().__init__(
-            axes[-1:] or axis,
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            dtype,
-            name,
-        )
+        super().__init__(axes[-1:] or axis, epsilon, center, scale, beta, gamma, dtype, name)
         self._axes = axes
 
     def build(self, shape: tuple[Any, ...]) -> None:
@@ -208,12 +199,16 @@ class LayerNormalization(_RowNormalization):
         *,
         beta_initializer: Any = "zeros",
         gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(
-            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
-        )
+        beta = rules(beta_initializer, beta_regularizer, beta_constraint)
+        gamma = rules(gamma_initializer, gamma_regularizer, gamma_constraint)
+        super().__init__(axis, epsilon, center, scale, beta, gamma, dtype, name)
 
     def call(self, x: Any) -> Any:
         self._require(x)
@@ -234,7 +229,8 @@ class RMSNormalization(_RowNormalization):
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(axis, epsilon, False, True, "zeros", gamma_initializer, dtype, name)
+        gamma = rules(gamma_initializer)
+        super().__init__(axis, epsilon, False, True, rules("zeros"), gamma, dtype, name)
 
     def call(self, x: Any) -> Any:
         self._require(x)
@@ -254,13 +250,17 @@ class GroupNormalization(_Normalization):
         scale: bool = True,
         beta_initializer: Any = "zeros",
         gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(
-            axis, epsilon, center, scale, beta_initializer, gamma_initializer, dtype, name
-        )
+        beta = rules(beta_initializer, beta_regularizer, beta_constraint)
+        gamma = rules(gamma_initializer, gamma_regularizer, gamma_constraint)
+        super().__init__(axis, epsilon, center, scale, beta, gamma, dtype, name)
         if not is_int(groups) or (groups < 1 and groups != -1):
             raise ValueError(
                 at_line(

@@ -17,7 +17,8 @@ from ostria import _native
 from ostria._checks import is_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn import initializers
+from ostria.nn import initializers, regularizers
+from ostria.nn._common import rules
 from ostria.nn.module import Module
 
 _ops: Any = _native.ops
@@ -33,9 +34,8 @@ class _Recurrent(Module):
         self,
         units: int,
         use_bias: bool,
-        kernel_initializer: Any,
-        recurrent_initializer: Any,
-        bias_initializer: Any,
+        weights: tuple[dict[str, Any], dict[str, Any], dict[str, Any]],
+        activity_regularizer: Any,
         return_sequences: bool,
         return_state: bool,
         go_backwards: bool,
@@ -54,17 +54,14 @@ class _Recurrent(Module):
         self.units, self.use_bias, self.dtype = units, use_bias, dtype
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful = go_backwards, stateful
-        self._initializers = (
-            initializers.get(kernel_initializer),
-            initializers.get(recurrent_initializer),
-            initializers.get(bias_initializer),
-        )
+        self._kernel, self._recurrent, self._bias = weights
+        self.activity_regularizer = regularizers.get(activity_regularizer)
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self._gates * self.units,)
 
     def _first_bias(self, shape: Any, dtype: Any, path: str) -> Any:
-        return self._initializers[2](shape, dtype, path)
+        return self._bias["initializer"](shape, dtype, path)
 
     def build(self, shape: tuple[Any, ...], *others: tuple[Any, ...]) -> None:
         if len(shape) != 3:
@@ -75,19 +72,14 @@ class _Recurrent(Module):
                 )
             )
         width = self._gates * self.units
-        self.kernel = self.add_weight(
-            "kernel", (shape[2], width), initializer=self._initializers[0], dtype=self.dtype
-        )
+        kernel, recurrent = (shape[2], width), (self.units, width)
+        self.kernel = self.add_weight("kernel", kernel, dtype=self.dtype, **self._kernel)
         self.recurrent_kernel = self.add_weight(
-            "recurrent_kernel",
-            (self.units, width),
-            initializer=self._initializers[1],
-            dtype=self.dtype,
+            "recurrent_kernel", recurrent, dtype=self.dtype, **self._recurrent
         )
         if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", self._bias_shape(), initializer=self._first_bias, dtype=self.dtype
-            )
+            bias = {**self._bias, "initializer": self._first_bias}
+            self.bias = self.add_weight("bias", self._bias_shape(), dtype=self.dtype, **bias)
         if self.stateful:
             if not isinstance(shape[0], int):
                 raise ValueError(
@@ -209,6 +201,13 @@ class SimpleRNN(_Recurrent):
         kernel_initializer: of the input's weights.
         recurrent_initializer: of the state's weights.
         bias_initializer: of the bias.
+        kernel_regularizer: a penalty on the input's weights; see `nn.regularizers`.
+        recurrent_regularizer: on the state's weights.
+        bias_regularizer: on the bias.
+        activity_regularizer: on what the layer returns.
+        kernel_constraint: what optimizers hold the input's weights to; see `nn.constraints`.
+        recurrent_constraint: the state's weights.
+        bias_constraint: the bias.
         return_sequences: give all outputs, not only the last.
         return_state: give the last state too.
         go_backwards: take steps from the last to the first, and give outputs in that order.
@@ -225,6 +224,13 @@ class SimpleRNN(_Recurrent):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         return_sequences: bool = False,
         return_state: bool = False,
@@ -242,9 +248,12 @@ class SimpleRNN(_Recurrent):
         super().__init__(
             units,
             use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
+            (
+                rules(kernel_initializer, kernel_regularizer, kernel_constraint),
+                rules(recurrent_initializer, recurrent_regularizer, recurrent_constraint),
+                rules(bias_initializer, bias_regularizer, bias_constraint),
+            ),
+            activity_regularizer,
             return_sequences,
             return_state,
             go_backwards,
@@ -274,6 +283,13 @@ class GRU(_Recurrent):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         return_sequences: bool = False,
         return_state: bool = False,
@@ -285,9 +301,12 @@ class GRU(_Recurrent):
         super().__init__(
             units,
             use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
+            (
+                rules(kernel_initializer, kernel_regularizer, kernel_constraint),
+                rules(recurrent_initializer, recurrent_regularizer, recurrent_constraint),
+                rules(bias_initializer, bias_regularizer, bias_constraint),
+            ),
+            activity_regularizer,
             return_sequences,
             return_state,
             go_backwards,
@@ -325,6 +344,13 @@ class LSTM(_Recurrent):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         return_sequences: bool = False,
         return_state: bool = False,
@@ -336,9 +362,12 @@ class LSTM(_Recurrent):
         super().__init__(
             units,
             use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
+            (
+                rules(kernel_initializer, kernel_regularizer, kernel_constraint),
+                rules(recurrent_initializer, recurrent_regularizer, recurrent_constraint),
+                rules(bias_initializer, bias_regularizer, bias_constraint),
+            ),
+            activity_regularizer,
             return_sequences,
             return_state,
             go_backwards,

@@ -33,6 +33,7 @@ class Row:
     flops: float = 0.0
     bytes: int = 0
     trains: bool = False  # an output is float, so there can be a loss
+    frozen: bool = False  # it has weights of its own to train, and must not
 
 
 def summarize(model: Module, input_shape: Any = None, *, batch: int = 1, dtype: Any = None) -> str:
@@ -49,7 +50,7 @@ def summarize(model: Module, input_shape: Any = None, *, batch: int = 1, dtype: 
     head = ("Layer (type)", "Output shape", "Parameters", "FLOPs", "Output memory")
     table = [
         (
-            f"{'  ' * (row.depth - 1)}{row.name} ({row.kind})",
+            f"{'  ' * (row.depth - 1)}{row.name} ({row.kind}{', frozen' if row.frozen else ''})",
             row.shape,
             "shared" if row.shared else f"{row.parameters:,}",
             f"{row.flops:,.0f}",
@@ -198,6 +199,7 @@ def trace_rows(model: Module, given: Inputs) -> list[Row]:
         depth -= 1
         variables = module.variables
         row.parameters = sum(v.size for v in variables if v.id not in before)
+        row.frozen = bool(variables) and not module.trainable
         row.shared = bool(variables) and all(v.id in before for v in variables)
         counted.update(v.id for v in variables)
         spans[at] = (spans[at][0], trace.num_nodes)

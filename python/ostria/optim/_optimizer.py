@@ -9,7 +9,8 @@ each is computed under the decisions so far, and the trace puts all of them unde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ import numpy as np
 from ostria import _autodiff, _checks, _native
 from ostria import _functions as F
 from ostria._errors import at_line
+from ostria.optim import _options
+from ostria.optim._averages import Averages
+from ostria.optim._segments import constrain, decay_table, factors_of, rate_table
 
 _ops = _native.ops
 _F32 = _native.float32
@@ -29,6 +33,21 @@ class Optimizer:
     per `apply`), `skipped` (int64, refused ones), `first_bad_step` (int64, `iterations` when the
     first step was refused; -1: none), `learning_rate` (float32, unless it is a schedule), and slots
     named after their weights, such as `dense/kernel/adam_m`.
+
+    Args:
+        learning_rate: a number, or a function of the step.
+        weight_decay: w *= 1 - lr weight_decay before the step; see `exclude_from_weight_decay`.
+        clipnorm: limit of the norm of each gradient.
+        clipvalue: limit of each element.
+        global_clipnorm: limit of the norm of all gradients together. At most one of the three.
+        use_ema: keep a moving average of every weight, for `averaged_weights` and
+            `finalize_variable_values`.
+        ema_momentum: share of the average that a step keeps; the first step starts it.
+        ema_overwrite_frequency: every so many steps the averages replace the weights; None: never.
+        learning_rate_multipliers: factors of the rate by patterns of variable names, such as
+            `{"encoder/*": 0.1, "*/bias": 2.0}`; the first that matches a name counts, and decay
+            follows the rate.
+        name: prefix of the names of the state.
     """
 
     #: (kind, first value) of each slot, in the order the update op takes them.
@@ -44,23 +63,24 @@ class Optimizer:
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        learning_rate_multipliers: Mapping[str, float] | None = None,
         name: str | None = None,
     ):
         kind = type(self).__name__
-        limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
-        given = [key for key, value in limits.items() if value is not None]
-        if len(given) > 1:
-            raise ValueError(
-                at_line(f"{kind}: {' and '.join(given)} exclude each other; give at most one")
-            )
-        for key, value in {**limits, "weight_decay": weight_decay}.items():
-            if value is not None and not (_checks.is_number(value) and value >= 0):
-                raise ValueError(
-                    at_line(f"{kind}: {key} {value!r} is not accepted; give a number of at least 0")
-                )
+        _options.check_clipping(
+            kind,
+            {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm},
+        )
+        _options.check_averaging(kind, ema_momentum, ema_overwrite_frequency)
+        self._factors = _options.check_multipliers(kind, learning_rate_multipliers or {})
         self.name = name or "optimizer"
-        self.weight_decay = float(weight_decay or 0.0)
+        decay = 0.0 if weight_decay is None else weight_decay
+        self.weight_decay = _options.check_not_negative(kind, "weight_decay", decay)
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
+        self._averages = Averages(ema_momentum, ema_overwrite_frequency) if use_ema else None
         self.iterations = self._counter("iterations", 0)
         self.skipped = self._counter("skipped", 0)
         self.first_bad_step = self._counter("first_bad_step", -1)
@@ -87,7 +107,8 @@ class Optimizer:
         own = [self.iterations, self.skipped, self.first_bad_step]
         if isinstance(self._rate, _native.Variable):
             own.append(self._rate)
-        return own + [slot for slots in self._slot_variables.values() for slot in slots]
+        own += [slot for slots in self._slot_variables.values() for slot in slots]
+        return own + (self._averages.variables if self._averages else [])
 
     def build(self, variables: Sequence[Any]) -> None:
         """Makes the slots of `variables` that have none yet: before a checkpoint is restored.
@@ -98,7 +119,12 @@ class Optimizer:
         for v in variables:
             self._check_variable(v)
             if v.id not in self._slot_variables:
-                self._slot_variables[v.id] = [v._slot(kind, first) for kind, first in self._slots]
+                self._slot_variables[v.id] = self._make_slots(v)
+            if self._averages is not None:
+                self._averages.build(v)
+
+    def _make_slots(self, variable: Any) -> list[Any]:
+        return [variable._slot(kind, first) for kind, first in self._slots]
 
     def _check_variable(self, v: Any) -> None:
         if not isinstance(v, _native.Variable) or v.dtype.kind != "float":
@@ -167,6 +193,46 @@ class Optimizer:
             part in variable.name for part in self._no_decay_names
         )
 
+    # --- Averages of weights ----------------------------------------------------------------------
+
+    def finalize_variable_values(self, variables: Sequence[Any]) -> None:
+        """Replaces the weights by their averages for good, where `use_ema` keeps some.
+
+        Call it when training is over. Without `use_ema`, or before the first step, nothing changes.
+
+        Raises:
+            ValueError: a variable has no average, or a compiled function calls this.
+        """
+        if self._averages is not None and self.iterations.numpy() > 0:
+            self._averages.overwrite(type(self).__name__, list(variables))
+
+    def averaged_weights(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        """Context manager: the averages stand in the weights within, to evaluate or to save them.
+
+        Raises:
+            ValueError: the optimizer was made without `use_ema`, made no step yet, or did not
+                change one of the variables.
+
+        Example:
+            >>> import ostria as ost
+            >>> from ostria import optim
+            >>> w = ost.Variable([1.0], name="w")
+            >>> optimizer = optim.SGD(0.5, use_ema=True, ema_momentum=0.5)
+            >>> for _ in range(2):
+            ...     _ = optimizer.apply([ost.asarray([1.0])], [w])
+            >>> with optimizer.averaged_weights([w]):
+            ...     print(w.numpy())
+            [0.25]
+            >>> print(w.numpy())
+            [0.]
+        """
+        kind = type(self).__name__
+        if self._averages is None:
+            raise ValueError(at_line(f"{kind}: it keeps no averages; make it with use_ema=True"))
+        if self.iterations.numpy() == 0:
+            raise ValueError(at_line(f"{kind}: there are no averages before the first step"))
+        return self._averages.swapped_in(kind, list(variables))
+
     # --- Steps ------------------------------------------------------------------------------------
 
     def minimize(self, loss: Any, variables: Sequence[Any]) -> Any:
@@ -224,20 +290,26 @@ class Optimizer:
         grads, grad_scale = self._clip(grads, groups)
         rate = self.current_learning_rate()
         step = self.iterations.value()
-        scalars = [rate, step + 1] if self._takes_step else [rate]
+        factors = factors_of(type(self).__name__, self._factors, variables)
         update, attributes = self._rule()
         for members in groups.values():
             ws = [variables[i] for i in members]
             slots = [[self._slot_variables[w.id][k] for w in ws] for k in range(len(self._slots))]
-            decay: dict[str, Any] = {"weight_decay": self.weight_decay}
-            if self.weight_decay and not all(self._decays(w) for w in ws):
-                decay["decay"] = [int(self._decays(w)) for w in ws]
+            lr, rates = rate_table(rate, [factors[i] for i in members])
+            decay = decay_table(self.weight_decay, [self._decays(w) for w in ws])
+            scalars = [lr, step + 1] if self._takes_step else [lr]
             gs = [grads[i] for i in members]
-            results = update(ws, gs, *slots, *scalars, grad_scale, commit, **attributes, **decay)
+            results = update(
+                ws, gs, *slots, *scalars, grad_scale, commit, **attributes, **decay, **rates
+            )
             results = results if isinstance(results, tuple) else (results,)
             targets = ws + [slot for group in slots for slot in group]
             for target, value in zip(targets, results, strict=True):
                 target._assign_decided(value, commit)
+            if self._averages is not None:
+                self._averages.update(ws, step + 1, commit)
+        for v in variables:
+            constrain(v, commit)
         self._count(commit, trace)
         if trace is not None:
             trace.set_commit(commit)
