@@ -199,15 +199,13 @@ def model() -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.qkv, self.proj = nn.Dense(3 * WIDTH), nn.Dense(WIDTH)
-            self.hidden = np.triu(np.full((TIME, TIME), -1e9, np.float32), 1)
 
         def call(self, x: Any) -> Any:
             batch, size = x.shape[0], WIDTH // HEADS
-            split = ost.reshape(self.qkv(x), (batch, TIME, 3, HEADS, size))
-            split = ost.transpose(split, (2, 0, 3, 1, 4))
-            scores = ost.matmul(split[0], split[1].mT) * size**-0.5 + ost.asarray(self.hidden)
-            a = ost.matmul(ost.softmax(scores), split[2])
-            a = ost.reshape(ost.transpose(a, (0, 2, 1, 3)), (batch, TIME, WIDTH))
+            q, k, v = ost.split(self.qkv(x), 3, axis=-1)
+            shape = (batch, TIME, HEADS, size)
+            q, k, v = (ost.reshape(t, shape) for t in (q, k, v))
+            a = ost.reshape(ost.attention(q, k, v, causal=True), (batch, TIME, WIDTH))
             return self.proj(a)
 
     class Block(nn.Module):
