@@ -43,6 +43,14 @@ def closest_keyword(word: str, accepted: Iterable[str]) -> str | None:
     return plain[near[0]] if near else None
 
 
+def unknown_name(what: str, word: object, accepted: Iterable[str]) -> str:
+    """The message about a name that is none of ``accepted``, with the likely one."""
+    names = list(accepted)
+    guess = closest_keyword(str(word), names)
+    hint = f"; did you mean {guess!r}?" if guess else "."
+    return f"{what} {word!r} is not known{hint} Accepted: {', '.join(names)}."
+
+
 def check_keywords(fn_name: str, given: Iterable[str], accepted: Iterable[str]) -> None:
     """Raises TypeError if ``given`` holds a keyword that ``accepted`` does not.
 

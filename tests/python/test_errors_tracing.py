@@ -432,8 +432,11 @@ def filters_below_one() -> None:
 
 @mistake(
     ValueError,
-    "activation 'rellu' is not known; accepted are linear, relu, sigmoid, tanh, gelu, "
-    "elu, selu, silu, softplus, leaky_relu, softmax, log_softmax {line}",
+    "activation 'rellu' is not known; did you mean 'relu'? Accepted: linear, relu, exponential, "
+    "sigmoid, tanh, gelu, elu, selu, silu, softplus, leaky_relu, softmax, log_softmax, celu, glu, "
+    "hard_shrink, hard_sigmoid, hard_silu, hard_tanh, log_sigmoid, mish, relu6, soft_shrink, "
+    "softsign, sparse_plus, sparse_sigmoid, sparsemax, squareplus, tanh_shrink, swish, hard_swish. "
+    "{line}",
 )
 def unknown_activation() -> None:
     nn.Dense(3, "rellu")  # <-

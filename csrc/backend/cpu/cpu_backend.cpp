@@ -23,7 +23,8 @@ class CpuBackendImpl final : public Backend {
           cpu::AlongAxisKernels(), cpu::ScanKernels(), cpu::SortKernels(), cpu::LinalgKernels(),
           cpu::ConvKernels(), cpu::PoolingKernels(), cpu::NnKernels(), cpu::NormKernels(),
           cpu::ResampleKernels(), cpu::RandomKernels(), cpu::OptimKernels(),
-          cpu::AttentionKernels(), cpu::RecurrentOpKernels(), cpu::FusedKernels()}) {
+          cpu::AttentionKernels(), cpu::RecurrentOpKernels(), cpu::FusedKernels(),
+          cpu::CtcKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

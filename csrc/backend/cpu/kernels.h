@@ -26,6 +26,7 @@ std::span<const KernelDef> NormKernels();
 std::span<const KernelDef> ResampleKernels();
 std::span<const KernelDef> AttentionKernels();
 std::span<const KernelDef> RecurrentOpKernels();
+std::span<const KernelDef> CtcKernels();
 std::span<const KernelDef> RandomKernels();
 std::span<const KernelDef> OptimKernels();
 

@@ -6,6 +6,13 @@ from typing import Any as _Any
 from ostria import _keywords
 from ostria._errors import at_line as _at_line
 from ostria.nn import activations, constraints, initializers, regularizers
+from ostria.nn.activation_layers import (
+    ELU,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    Softmax,
+)
 from ostria.nn.attention import (
     GroupedQueryAttention,
     MultiHeadAttention,
@@ -91,6 +98,7 @@ MaxPooling2D = MaxPool2D
 MaxPooling3D = MaxPool3D
 
 __all__ = [
+    "ELU",
     "GRU",
     "LSTM",
     "Activation",
@@ -129,6 +137,7 @@ __all__ = [
     "GroupNormalization",
     "GroupedQueryAttention",
     "LayerNormalization",
+    "LeakyReLU",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",
@@ -137,8 +146,10 @@ __all__ = [
     "MaxPooling3D",
     "Module",
     "MultiHeadAttention",
+    "PReLU",
     "Permute",
     "RMSNormalization",
+    "ReLU",
     "RepeatVector",
     "Rescaling",
     "Reshape",
@@ -147,6 +158,7 @@ __all__ = [
     "SeparableConv2D",
     "Sequential",
     "SimpleRNN",
+    "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
