@@ -268,7 +268,7 @@ ERRORS = [
         lambda: losses.BinaryCrossentropy(logits=True),
         TypeError,
         "BinaryCrossentropy: unknown keyword 'logits'; did you mean 'from_logits'? Accepted: "
-        "from_logits, label_smoothing, reduction, name.",
+        "from_logits, label_smoothing, reduction, name, axis.",
     ),
     (
         lambda: losses.binary_crossentropy(BITS, PROBS, label_smoothing=2.0),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ostria import _keywords, _native, _targets
@@ -56,14 +57,7 @@ def check_reduction(name: str, reduction: str | None) -> None:
     """Raises ValueError for an unknown reduction."""
     if reduction is None or reduction in REDUCTIONS:
         return
-    guess = _keywords.closest_keyword(str(reduction), REDUCTIONS)
-    raise ValueError(
-        at_line(
-            f"{name}: reduction {reduction!r} is not known"
-            + (f"; did you mean {guess!r}?" if guess else ".")
-            + f" Accepted: {', '.join(REDUCTIONS)}."
-        )
-    )
+    raise ValueError(at_line(_keywords.unknown_name(f"{name}: reduction", reduction, REDUCTIONS)))
 
 
 class Loss:
@@ -94,26 +88,30 @@ class Loss:
         return reduce(self.call(y_true, y_pred), sample_weight, self.reduction, name=self.name)
 
 
+class Plain(Loss):
+    """Base of losses that are a function of (y_true, y_pred) without options."""
+
+    _fn: Callable[[Any, Any], Any]
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
+        super().__init__(reduction, name=name)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._fn(y_true, y_pred)
+
+
 @_keywords.checked_init
-class MeanSquaredError(Loss):
+class MeanSquaredError(Plain):
     """Mean of squared errors; see `mean_squared_error`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
-        super().__init__(reduction, name=name)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.mean_squared_error(y_true, y_pred)
+    _fn = staticmethod(_functions.mean_squared_error)
 
 
 @_keywords.checked_init
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(Plain):
     """Mean of absolute errors; see `mean_absolute_error`."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
-        super().__init__(reduction, name=name)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.mean_absolute_error(y_true, y_pred)
+    _fn = staticmethod(_functions.mean_absolute_error)
 
 
 @_keywords.checked_init
@@ -143,14 +141,13 @@ class BinaryCrossentropy(Loss):
         label_smoothing: float = 0.0,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        axis: int = -1,
     ):
         super().__init__(reduction, name=name)
-        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+        self._options = (from_logits, label_smoothing, axis)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.binary_crossentropy(
-            y_true, y_pred, self.from_logits, self.label_smoothing
-        )
+        return _functions.binary_crossentropy(y_true, y_pred, *self._options)
 
 
 @_keywords.checked_init
@@ -163,28 +160,45 @@ class CategoricalCrossentropy(Loss):
         label_smoothing: float = 0.0,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        axis: int = -1,
     ):
         super().__init__(reduction, name=name)
-        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+        self._options = (from_logits, label_smoothing, axis)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.categorical_crossentropy(
-            y_true, y_pred, self.from_logits, self.label_smoothing
-        )
+        return _functions.categorical_crossentropy(y_true, y_pred, *self._options)
 
 
 @_keywords.checked_init
 class SparseCategoricalCrossentropy(Loss):
-    """Class numbers; see `sparse_categorical_crossentropy`."""
+    """Class numbers; see `sparse_categorical_crossentropy`.
+
+    With `ignore_class`, means are over the other labels alone; 0 where there are none.
+    """
 
     def __init__(
         self,
         from_logits: bool = False,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        ignore_class: int | None = None,
+        axis: int = -1,
     ):
         super().__init__(reduction, name=name)
-        self.from_logits = from_logits
+        self._options = (from_logits, ignore_class, axis)
+        self.ignore_class = ignore_class
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.sparse_categorical_crossentropy(y_true, y_pred, self.from_logits)
+        return _functions.sparse_categorical_crossentropy(y_true, y_pred, *self._options)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        losses = self.call(y_true, y_pred)
+        if self.ignore_class is None or self.reduction in (None, "none", "sum"):
+            return reduce(losses, sample_weight, self.reduction, name=self.name)
+        kept = _functions.kept_labels(y_true, losses, self.ignore_class)
+        if self.reduction == "mean_with_sample_weight":
+            if sample_weight is not None:
+                kept = kept * _targets.weights_like(self.name, sample_weight, losses)
+            return reduce(losses, kept, self.reduction, name=self.name)
+        total = reduce(losses, sample_weight, "sum", name=self.name)
+        return total / _ops.maximum(_ops.sum(kept), 1.0)
