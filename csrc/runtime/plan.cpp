@@ -17,12 +17,6 @@
 
 namespace ostria {
 
-const StateLayout::Place* StateLayout::Find(int64_t variable) const {
-  for (const Place& p : places)
-    if (p.variable == variable) return &p;
-  return nullptr;
-}
-
 namespace {
 
 int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }

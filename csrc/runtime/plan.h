@@ -70,7 +70,6 @@ struct StateLayout {
     int64_t variable, chunk, offset;
   };
   std::vector<Place> places;
-  const Place* Find(int64_t variable) const;
 };
 
 struct PlanOptions {

@@ -91,18 +91,26 @@ void StorageMap::FindLifetimes(const std::vector<Choice>& choices) {
   for (Value v : g_.outputs()) storages_[Root(v)].last = EndOf();
 }
 
-bool StorageMap::AliasOk(const Choice& choice, NodeId n, int out, int in) const {
+const StorageMap::Described& StorageMap::Describe(NodeId n) {
+  const auto [it, fresh] = described_.try_emplace(n.id);
+  Described& d = it->second;
+  if (fresh) {
+    DescribeNode(g_, n, &d.inputs, &d.outputs);
+    for (int i = 0; i < g_.num_operands(n); ++i) d.operands.emplace(Root(g_.operand(n, i)), i);
+  }
+  return d;
+}
+
+bool StorageMap::AliasOk(const Choice& choice, NodeId n, int out, int in) {
   if (choice.kernel->alias_ok == nullptr) return false;
-  std::vector<MemDesc> inputs, outputs;
-  DescribeNode(g_, n, &inputs, &outputs);
-  return choice.kernel->alias_ok({&g_.op(n), g_.attrs(n), inputs, outputs, &device_}, out, in);
+  const Described& d = Describe(n);
+  return choice.kernel->alias_ok({&g_.op(n), g_.attrs(n), d.inputs, d.outputs, &device_}, out, in);
 }
 
 // The new value may be written over the old one when every reader of the old one comes before the
 // writer, or is the writer and copes with it; and no later step can stop the run, which would leave
 // half a step behind.
-bool StorageMap::MayOverwriteState(const StateEntry& entry,
-                                   const std::vector<Choice>& choices) const {
+bool StorageMap::MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices) {
   const NodeId writer = g_.producer(entry.out);
   if (!writer.valid() || step_of_[writer.id] < 0) return false;
   const Storage& target = storages_[Root(entry.out)];
@@ -113,13 +121,10 @@ bool StorageMap::MayOverwriteState(const StateEntry& entry,
   const Storage& old = storages_[Root(entry.in)];
   if (old.last > target.first) return false;
   if (old.last < target.first) return true;
-  for (int i = 0; i < g_.num_operands(writer); ++i) {
-    if (Root(g_.operand(writer, i)) == Root(entry.in) &&
-        !AliasOk(choices[writer.id], writer, g_.result_index(entry.out), i)) {
-      return false;
-    }
-  }
-  return true;
+  const auto [begin, end] = Describe(writer).operands.equal_range(Root(entry.in));
+  return std::all_of(begin, end, [&](const auto& operand) {
+    return AliasOk(choices[writer.id], writer, g_.result_index(entry.out), operand.second);
+  });
 }
 
 void StorageMap::AssignState(const std::vector<Choice>& choices, Plan* plan) {
@@ -144,6 +149,7 @@ void StorageMap::AssignState(const std::vector<Choice>& choices, Plan* plan) {
       copy_late(i);
     }
   }
+  described_.clear();
   // A source that is itself overwritten at the end goes through a temporary first (a swap).
   size_t k = 0;
   std::vector<Copy> stage;
@@ -191,6 +197,8 @@ void StorageMap::AssignOutputs(Plan* plan) {
 // range and a bucket is a range (decision B2). The group is one block, alive from its first
 // gradient on.
 void StorageMap::MirrorGradients(const StateLayout& layout) {
+  std::unordered_map<int64_t, const StateLayout::Place*> places;
+  for (const StateLayout::Place& p : layout.places) places.emplace(p.variable, &p);
   for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
     const Traits& traits = g_.op(n).traits;
     if (traits.mirror_gradient < 0 || step_of_[n.id] < 0) continue;
@@ -216,8 +224,8 @@ void StorageMap::MirrorGradients(const StateLayout& layout) {
           g_.type(g_.operand(n, w + i)) != g_.type(g_.operand(n, grad + i))) {
         continue;
       }
-      const auto* p = layout.Find(g_.state()[static_cast<size_t>(place.index)].variable);
-      if (p != nullptr) chunks[p->chunk].push_back({p->offset, s});
+      const auto p = places.find(g_.state()[static_cast<size_t>(place.index)].variable);
+      if (p != places.end()) chunks[p->second->chunk].push_back({p->second->offset, s});
     }
     for (auto& [chunk, members] : chunks) {
       std::sort(members.begin(), members.end(),
@@ -260,14 +268,20 @@ void StorageMap::ReuseInputs(const std::vector<Choice>& choices) {
   for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
     const int32_t step = step_of_[n.id];
     if (step < 0 || choices[n.id].kernel->alias_ok == nullptr) continue;
-    for (int o = 0; o < g_.num_results(n); ++o) {
+    std::vector<int> dying;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const int32_t in = find(Root(g_.operand(n, i)));
+      const Storage& s = storages_[in];
+      if (s.computed && !Placed(in) && s.block < 0 && s.last == step) dying.push_back(i);
+    }
+    for (int o = 0; o < g_.num_results(n) && !dying.empty(); ++o) {
       const int32_t out = find(Root(g_.result(n, o)));
       if (Placed(out) || storages_[out].block >= 0 || storages_[out].bytes == 0) continue;
-      for (int i = 0; i < g_.num_operands(n); ++i) {
+      for (const int i : dying) {
         const int32_t in = find(Root(g_.operand(n, i)));
         Storage& s = storages_[in];
-        if (in == out || !s.computed || Placed(in) || s.block >= 0 || s.last != step ||
-            s.bytes != storages_[out].bytes || !AliasOk(choices[n.id], n, o, i)) {
+        if (in == out || s.last != step || s.bytes != storages_[out].bytes ||
+            !AliasOk(choices[n.id], n, o, i)) {
           continue;
         }
         s.last = storages_[out].last;
@@ -275,6 +289,7 @@ void StorageMap::ReuseInputs(const std::vector<Choice>& choices) {
         break;
       }
     }
+    described_.clear();
   }
   for (int32_t& r : root_)
     if (r >= 0) r = find(r);

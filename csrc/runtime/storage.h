@@ -4,6 +4,7 @@
 // the end.
 #pragma once
 
+#include <unordered_map>
 #include <vector>
 
 #include "runtime/lower.h"
@@ -34,6 +35,13 @@ class StorageMap {
     bool computed = false;         // written by a step: may be placed anywhere
   };
 
+  // What is asked of a node once per operand or result: an optimizer's has thousands of both.
+  struct Described {
+    std::vector<MemDesc> inputs, outputs;
+    std::unordered_multimap<int32_t, int> operands;  // by storage
+  };
+
+  const Described& Describe(NodeId n);
   int32_t Root(Value v) const { return root_[v.id]; }
   bool Placed(int32_t s) const { return storages_[s].operand.region != Region::kNone; }
   void AddValues(const std::vector<Choice>& choices, Plan* plan);
@@ -43,8 +51,8 @@ class StorageMap {
   void ReuseInputs(const std::vector<Choice>& choices);
   void MirrorGradients(const StateLayout& layout);
   void MakeBlocks(const std::vector<Choice>& choices);
-  bool MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices) const;
-  bool AliasOk(const Choice& choice, NodeId n, int out, int in) const;
+  bool MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices);
+  bool AliasOk(const Choice& choice, NodeId n, int out, int in);
   int32_t EndOf() const { return num_steps_; }  // a time after every step: outputs and copies
 
   const Graph& g_;
@@ -53,7 +61,8 @@ class StorageMap {
   std::vector<int32_t> step_of_;  // node -> step index, -1 where nothing runs
   std::vector<Storage> storages_;
   std::vector<Block> blocks_;
-  std::vector<int32_t> workspace_;  // node -> block, -1 without
+  std::unordered_map<int32_t, Described> described_;  // by node, while it is asked about
+  std::vector<int32_t> workspace_;                    // node -> block, -1 without
   std::vector<Copy>* copies_ =
       nullptr;  // the plan's; a kNone operand in it names a storage until Place
   int32_t num_steps_ = 0;
