@@ -3,6 +3,7 @@
 #include "base/parallel.h"
 #include "bindings/bindings.h"
 #include "bindings/trace.h"
+#include "core/host_memory.h"
 #include "runtime/eager.h"
 
 PYBIND11_MODULE(_native, m) {
@@ -22,5 +23,11 @@ PYBIND11_MODULE(_native, m) {
   m.def("num_threads", &ostria::NumThreads);
   m.def("set_num_threads", &ostria::SetNumThreads);
   m.def("set_eager_debug", &ostria::SetEagerDebug);
+  m.def("empty_cache", &ostria::EmptyHostCache);
+  m.def("memory_stats", [] {
+    const ostria::HostMemoryStats s = ostria::GetHostMemoryStats();
+    return pybind11::dict(pybind11::arg("in_use") = s.in_use, pybind11::arg("peak") = s.peak,
+                          pybind11::arg("cached") = s.cached);
+  });
   m.def("fork_join_ns", &ostria::ForkJoinNanoseconds, pybind11::arg("repeats"));
 }

@@ -24,6 +24,7 @@ from ostria._einsum import *
 from ostria._control import cond, scan, while_loop
 from ostria._functions import *
 from ostria._indexing import split
+from ostria._memory import *
 from ostria._native import (
     DataCorruptionError,
     DeviceUnavailableError,
