@@ -127,6 +127,8 @@ class Sequential(Module):
     def __init__(self, layers: Any = (), *, name: str | None = None):
         super().__init__(name=name)
         self.layers: list[Module] = []
+        self._names: set[str] = set()  # of the layers, and the last number that each name got
+        self._numbers: dict[str, int] = {}
         for layer in layers:
             self.add(layer)
 
@@ -141,11 +143,16 @@ class Sequential(Module):
                 at_line(f"Sequential: {layer!r} is no layer; wrap functions in nn.Activation")
             )
         base = layer.name
-        taken = {other._scope_name for other in self.layers}
-        name, number = base, 0
-        while name in taken:
+        if len(self._names) != len(self.layers):  # someone changed the list
+            self._names = {other._scope_name for other in self.layers}
+            self._numbers = {}
+        number = self._numbers.get(base, 0)
+        name = f"{base}_{number}" if number else base
+        while name in self._names:
             number += 1
             name = f"{base}_{number}"
+        self._names.add(name)
+        self._numbers[base] = number
         layer._scope_name = layer.name = name
         self.layers.append(layer)
 
