@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -137,13 +138,14 @@ TEST_F(HostMemory, ThreadsShareBlocksButNeverOne) {
 
 TEST_F(HostMemory, AChildOfForkAllocatesAndFrees) {
   FreeHost(AllocateHost(kMiB), kMiB);
-  std::thread busy([] {
-    for (int i = 0; i < 20'000; ++i) FreeHost(AllocateHost(100'000), 100'000);
+  std::atomic<bool> stop{false};
+  std::thread busy([&] {
+    while (!stop) FreeHost(AllocateHost(100'000), 100'000);
   });
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 50 && !HasFailure(); ++i) {
     const pid_t child = fork();
     if (child == 0) {
-      alarm(10);
+      alarm(5);
       void* p = AllocateHost(kMiB);
       std::memset(p, 1, kMiB);
       FreeHost(p, kMiB);
@@ -151,8 +153,9 @@ TEST_F(HostMemory, AChildOfForkAllocatesAndFrees) {
     }
     int status = -1;
     waitpid(child, &status, 0);
-    EXPECT_EQ(status, 0);
+    EXPECT_EQ(status, 0) << "child " << i;
   }
+  stop = true;
   busy.join();
 }
 
