@@ -21,7 +21,7 @@ inline constexpr size_t kAlignment = 256;  // of chunks and regions; single buff
 /// Owns bytes on one device, or borrows them from somebody else through a deleter.
 class Buffer {
  public:
-  /// 64-byte aligned host memory from a thread-cached free list; contents undefined.
+  /// 64-byte aligned memory of this host (core/host_memory.h); contents undefined.
   /// Throws Error(kOutOfMemory).
   static std::shared_ptr<Buffer> Allocate(size_t bytes);
   /// Borrows `data` (NumPy array, DLPack capsule, state chunk); `release` runs once, at the end.
@@ -36,11 +36,9 @@ class Buffer {
   bool borrowed() const { return static_cast<bool>(release_); }
 
  private:
-  friend struct BufferCache;
   Buffer() = default;
   void* data_ = nullptr;
   size_t bytes_ = 0;
-  int size_class_ = -1;
   std::function<void()> release_;
 };
 

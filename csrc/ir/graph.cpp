@@ -15,6 +15,7 @@ Graph Graph::Clone() const {
   g.input_names_ = input_names_;
   g.output_names_ = output_names_;
   g.state_ = state_;
+  g.ends_ = ends_;
   g.first_ = first_;
   g.last_ = last_;
   g.live_nodes_ = live_nodes_;
@@ -35,24 +36,43 @@ Value Graph::AddInput(std::string name, const ValueType& type, LocationId locati
 Value Graph::AddState(int64_t variable, std::string name, const ValueType& type,
                       LocationId location) {
   const Value v = NewValue(type, {}, location);
+  ends_.emplace(v.id, ~static_cast<int32_t>(state_.size()));
   state_.push_back({variable, std::move(name), v, v});
   return v;
 }
 
 void Graph::AddOutput(std::string name, Value value) {
+  ends_.emplace(value.id, static_cast<int32_t>(outputs_.size()));
   outputs_.push_back(value);
   output_names_.push_back(std::move(name));
 }
 
-void Graph::SetOutput(int i, Value value) { outputs_[i] = value; }
+void Graph::MoveEnd(int32_t end, Value from, Value to) {
+  auto [it, last] = ends_.equal_range(from.id);
+  while (it != last && it->second != end) ++it;
+  OSTRIA_CHECK(it != last, "end ", end, " of value ", from.id);
+  ends_.erase(it);
+  if (to.valid()) ends_.emplace(to.id, end);
+}
+
+void Graph::SetOutput(int i, Value value) {
+  MoveEnd(i, outputs_[i], value);
+  outputs_[i] = value;
+}
 
 void Graph::RemoveOutput(int i) {
+  MoveEnd(i, outputs_[i], {});
+  for (int j = i + 1; j < static_cast<int>(outputs_.size()); ++j) {
+    MoveEnd(j, outputs_[j], {});
+    ends_.emplace(outputs_[j].id, j - 1);
+  }
   outputs_.erase(outputs_.begin() + i);
   output_names_.erase(output_names_.begin() + i);
 }
 
 void Graph::SetStateOut(int i, Value value) {
   OSTRIA_CHECK(type(value) == type(state_[i].in), state_[i].name, ": ", type(value));
+  MoveEnd(~i, state_[i].out, value);
   state_[i].out = value;
 }
 
@@ -158,14 +178,6 @@ std::vector<Use> Graph::uses(Value v) const {
   return out;
 }
 
-bool Graph::is_output(Value v) const {
-  for (Value o : outputs_)
-    if (o == v) return true;
-  for (const StateEntry& s : state_)
-    if (s.out == v) return true;
-  return false;
-}
-
 void Graph::ReplaceAllUses(Value from, Value to) {
   if (from == to) return;
   OSTRIA_CHECK(type(from) == type(to), type(from), " replaced by ", type(to));
@@ -174,10 +186,14 @@ void Graph::ReplaceAllUses(Value from, Value to) {
     Unlink(slot);
     Link(slot, to);
   }
-  for (Value& o : outputs_)
-    if (o == from) o = to;
-  for (StateEntry& s : state_)
-    if (s.out == from) s.out = to;
+  const auto [begin, end] = ends_.equal_range(from.id);
+  std::vector<int32_t> moved;
+  for (auto it = begin; it != end; ++it) moved.push_back(it->second);
+  ends_.erase(begin, end);
+  for (const int32_t e : moved) {
+    (e >= 0 ? outputs_[e] : state_[~e].out) = to;
+    ends_.emplace(to.id, e);
+  }
 }
 
 void Graph::SetOperand(NodeId n, int i, Value v) {

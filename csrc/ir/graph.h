@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ir/attr.h"
@@ -110,7 +111,7 @@ class Graph {
   int num_uses(Value v) const { return values_[v.id].num_uses; }
   std::vector<Use> uses(Value v) const;
   /// Whether v is a graph output or the out value of a state entry.
-  bool is_output(Value v) const;
+  bool is_output(Value v) const { return ends_.contains(v.id); }
   LocationId location(Value v) const { return values_[v.id].location; }
 
   // --- Rewriting ------------------------------------------------------------------------------
@@ -146,6 +147,7 @@ class Graph {
   Value NewValue(const ValueType& type, NodeId producer, LocationId location);
   void Link(int32_t slot, Value v);
   void Unlink(int32_t slot);
+  void MoveEnd(int32_t end, Value from, Value to);
   void Insert(NodeId n, NodeId before);
   void Detach(NodeId n);
 
@@ -155,6 +157,8 @@ class Graph {
   std::vector<Value> inputs_, outputs_;
   std::vector<std::string> input_names_, output_names_;
   std::vector<StateEntry> state_;
+  // The outputs (i) and state entries (~i) that name a value: a graph may have thousands of them.
+  std::unordered_multimap<int32_t, int32_t> ends_;
   NodeId first_, last_;
   int live_nodes_ = 0;
 };

@@ -155,12 +155,18 @@ class GraphVerifier {
     for (size_t i = 0; i < g_.outputs_.size(); ++i) {
       const Value v = g_.outputs_[i];
       if (!InRange(v) || !defined_[v.id]) Bad("output '", g_.output_names_[i], "' is not defined");
+      if (!g_.is_output(v)) Bad("output '", g_.output_names_[i], "' is not among the ends");
     }
     for (const StateEntry& s : g_.state_) {
       if (!InRange(s.out) || !defined_[s.out.id]) Bad("the update of ", s.name, " is not defined");
       if (g_.type(s.out) != g_.type(s.in)) {
         Bad("state ", s.name, " of type ", g_.type(s.in), " becomes ", g_.type(s.out));
       }
+      if (!g_.is_output(s.out)) Bad("the update of ", s.name, " is not among the ends");
+    }
+    if (g_.ends_.size() != g_.outputs_.size() + g_.state_.size()) {
+      Bad(g_.ends_.size(), " ends, but ", g_.outputs_.size(), " outputs and ", g_.state_.size(),
+          " state entries");
     }
   }
 
