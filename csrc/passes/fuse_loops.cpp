@@ -324,7 +324,7 @@ class LoopFuser {
     std::vector<NodeId> order;
     std::vector<bool> placed(static_cast<size_t>(g_.node_capacity()));
     for (Group& group : groups_) {
-      if (group.members.size() < 2) Dissolve(group);
+      if (group.members.size() == 1 && !IsComposite(group.members[0])) Dissolve(group);
     }
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
       const int k = group_of_[n.id];
@@ -332,6 +332,11 @@ class LoopFuser {
       PlaceUnit(n, &order, &placed);
     }
     return order;
+  }
+  // Without a functor of its own it would run as several ops.
+  bool IsComposite(NodeId n) const {
+    const OpDef& op = g_.op(n);
+    return op.traits.elementwise && !op.scalar && &op != &ops::kCast;
   }
   void Dissolve(Group& group) {
     for (NodeId m : group.members) group_of_[m.id] = -1;

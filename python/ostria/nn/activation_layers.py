@@ -10,8 +10,8 @@ from ostria import _functions as F
 from ostria import _native
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn import activations, initializers
-from ostria.nn._common import penalize
+from ostria.nn import activations
+from ostria.nn._common import rules
 from ostria.nn.module import Module
 
 _ops = _native.ops
@@ -76,6 +76,7 @@ class PReLU(Module):
     Args:
         alpha_initializer: what alpha starts as.
         alpha_regularizer: a penalty on alpha.
+        alpha_constraint: what alpha must satisfy after every step.
         shared_axes: axes that share an alpha, counted with the batch as 0: (1, 2) for one alpha
             per channel of images.
     """
@@ -84,16 +85,14 @@ class PReLU(Module):
         self,
         alpha_initializer: Any = "zeros",
         alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
         shared_axes: int | Sequence[int] | None = None,
         *,
         dtype: Any = "float32",
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self._initializer, self._regularizer = (
-            initializers.get(alpha_initializer),
-            alpha_regularizer,
-        )
+        self._alpha = rules(alpha_initializer, alpha_regularizer, alpha_constraint)
         axes = () if shared_axes is None else shared_axes
         self.shared_axes = (axes,) if isinstance(axes, int) else tuple(axes)
         self.dtype = dtype
@@ -109,10 +108,7 @@ class PReLU(Module):
                     )
                 )
         sizes = self._sizes(shape)
-        self.alpha = self.add_weight(
-            "alpha", sizes, initializer=self._initializer, dtype=self.dtype
-        )
-        penalize(self, self.alpha, self._regularizer)
+        self.alpha = self.add_weight("alpha", sizes, dtype=self.dtype, **self._alpha)
 
     def call(self, x: Any) -> Any:
         x = F.astensor(x)

@@ -57,6 +57,12 @@ TEST(FuseLoops, ASingleOpStaysAsItIs) {
             "tanh");
 }
 
+// mish has no functor: op by op it would be a softplus, a tanh and a product.
+TEST(FuseLoops, AnOpMadeOfOthersIsALoopOfItsOwn) {
+  EXPECT_EQ(Units("input %x \"x\": float32[4]\n%t: float32[4] = mish@1(%x)\noutput \"y\" %t\n"),
+            "(mish)");
+}
+
 TEST(FuseLoops, WhatOthersReadIsAnOutputToo) {
   EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
 %a: float32[4, 4] = exp@1(%x)
