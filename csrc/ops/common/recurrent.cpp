@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/common/recurrent.h"
 
+#include <array>
+
 #include "ops/common/build.h"
 #include "ops/ops.h"
 
@@ -37,45 +39,59 @@ void RequireLengths(const InferContext& c, int i, Dim batch) {
          "shape ", c.shape(i));
 }
 
+Value Steps::Step::Choose(Value x, Value y) const {
+  return active.valid() ? b(kWhere, {active, x, y}) : x;
+}
+
+Value Steps::Step::OrZero(Value x) const { return active.valid() ? Choose(x, ZerosLike(b, x)) : x; }
+
+namespace {
+
+// [batch, time, n] as [time, batch, n], or back.
+Value SwapTime(Builder& b, Value x) { return b(kTranspose, {x}, {std::vector<int64_t>{1, 0, 2}}); }
+
+}  // namespace
+
 Steps::Steps(Builder& b, Value x, bool reverse, Value lengths)
-    : b_(b), count_(b.shape(x)[1].value()), reverse_(reverse), lengths_(lengths) {
-  if (!lengths.valid()) return;
-  const Value column = Reshape(b, lengths, {b.shape(x)[0], 1});
-  for (int64_t t = 0; t < count_; ++t) {
-    const Value place = Scalar(b, b.dtype(lengths), static_cast<double>(t));
-    active_.push_back(b(kGreater, {column, place}));
-  }
+    : b_(b), count_(b.shape(x)[1].value()), reverse_(reverse), lengths_(lengths) {}
+
+std::vector<Value> Steps::Run(std::vector<Value> captures, std::span<const Value> states,
+                              std::span<const Value> sequences, bool back, const StepFn& fn) {
+  const bool masked = lengths_.valid();
+  if (masked) captures.push_back(Reshape(b_, lengths_, {b_.shape(lengths_)[0], 1}));
+  std::vector<Value> xs;
+  for (const Value v : sequences) xs.push_back(SwapTime(b_, v));
+  std::vector<Value> out = BuildScan(b_, captures, states, xs, count_, reverse_ != back,
+                                     [&](Builder& body, const ScanArguments& given) {
+                                       Step step{body, given.captures, given.carries, given.xs, {}};
+                                       if (masked) {
+                                         const Value lengths = step.captures.back();
+                                         step.captures.pop_back();
+                                         const Value place =
+                                             Cast(body, given.step, body.dtype(lengths));
+                                         step.active = body(kGreater, {lengths, place});
+                                       }
+                                       return fn(step);
+                                     });
+  for (size_t i = states.size(); i < out.size(); ++i) out[i] = SwapTime(b_, out[i]);
+  return out;
 }
 
-Value Steps::Take(Value sequence, int64_t t) {
+Value Steps::Before(Value sequence, Value first) {
   const Shape shape = b_.shape(sequence);
-  const Value step = b_(kSliceAt, {sequence}, {int64_t{1}, Shape{t}, Shape{1}});
-  return Reshape(b_, step, {shape[0], shape[2]});
-}
-
-Value Steps::Choose(int64_t t, Value a, Value b) {
-  return lengths_.valid() ? b_(kWhere, {active_[t], a, b}) : a;
-}
-
-Value Steps::OrZero(int64_t t, Value a) {
-  return lengths_.valid() ? Choose(t, a, ZerosLike(b_, a)) : a;
-}
-
-Value Steps::Before(int64_t i, Value sequence, Value first) {
-  const int64_t t = At(i - 1);
-  if (t < 0) return first;
-  const Value step = Take(sequence, t);
-  // Backwards, a row's first step is the last one that it has.
-  return reverse_ ? Choose(t, step, first) : step;
-}
-
-Value Steps::Stack(std::span<const Value> steps) {
-  std::vector<Value> parts;
-  for (const Value v : steps) {
-    const Shape shape = b_.shape(v);
-    parts.push_back(Reshape(b_, v, {shape[0], 1, shape[1]}));
-  }
-  return Join(b_, parts, 1);
+  const Value start = Reshape(b_, first, {shape[0], 1, shape[2]});
+  if (count_ == 1) return start;
+  const Value others =
+      b_(kSliceAt, {sequence}, {int64_t{1}, Shape{int64_t{reverse_}}, Shape{count_ - 1}});
+  if (!reverse_) return Join(b_, std::array{start, others}, 1);
+  const Value shifted = Join(b_, std::array{others, start}, 1);
+  if (!lengths_.valid()) return shifted;
+  // A row's first step is the last one that it has.
+  const DType dtype = b_.dtype(lengths_);
+  const Value next = Plus(b_, b_(kIota, {}, {Shape{count_}, dtype}), 1);
+  const Value more =
+      b_(kGreater, {Reshape(b_, lengths_, {shape[0], 1, 1}), Reshape(b_, next, {count_, 1})});
+  return b_(kWhere, {more, shifted, start});
 }
 
 Value Product(Builder& b, Value x, Value y, bool transpose_x, bool transpose_y) {

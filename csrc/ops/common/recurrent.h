@@ -4,10 +4,12 @@
 // alone; everything that belongs to them is zero.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "ir/builder.h"
+#include "ops/common/control.h"
 #include "ops/common/infer.h"
 
 namespace ostria::ops {
@@ -23,31 +25,36 @@ void RequireShape(const InferContext& c, int i, const Shape& shape);
 /// Input `i`, if there is one, must be int32 or int64 [batch].
 void RequireLengths(const InferContext& c, int i, Dim batch);
 
-/// The unrolled loop of a decomposition.
+/// The loop of a decomposition: a scan over the steps of sequences.
 class Steps {
  public:
+  /// What one step is given, in the graph of the scan's body: rows are [batch, n].
+  struct Step {
+    Builder& b;
+    std::vector<Value> captures, states, rows;
+    Value active;  // bool[batch, 1]: whether a row has this step; invalid where all have all steps
+
+    /// `x` in rows that have this step, `y` in the others.
+    Value Choose(Value x, Value y) const;
+    Value OrZero(Value x) const;
+  };
+  using StepFn = std::function<ScanReturns(const Step&)>;
+
   /// `lengths` may be invalid: every row has all steps.
   Steps(Builder& b, Value x, bool reverse, Value lengths);
 
-  int64_t count() const { return count_; }
-  /// The place in the sequence of the i-th step; -1 before the first.
-  int64_t At(int64_t i) const { return i < 0 ? -1 : reverse_ ? count_ - 1 - i : i; }
-  /// sequence[:, t]
-  Value Take(Value sequence, int64_t t);
-  /// `a` in rows that have step t, `b` in the others.
-  Value Choose(int64_t t, Value a, Value b);
-  Value OrZero(int64_t t, Value a);
-  /// What the i-th step began with: the step before it in `sequence`, or `first`.
-  Value Before(int64_t i, Value sequence, Value first);
-  /// [batch, time, n] of one [batch, n] for each place.
-  Value Stack(std::span<const Value> steps);
+  /// The last states, then what the steps gave, as sequences; `fn` builds one step. `back`: from
+  /// the step that was taken last to the first one.
+  std::vector<Value> Run(std::vector<Value> captures, std::span<const Value> states,
+                         std::span<const Value> sequences, bool back, const StepFn& fn);
+  /// What each step began with: the step before it in `sequence`, or `first`.
+  Value Before(Value sequence, Value first);
 
  private:
   Builder& b_;
   int64_t count_;
   bool reverse_;
   Value lengths_;
-  std::vector<Value> active_;
 };
 
 /// a b, with either transposed.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // gates (z, r, the candidate, and what r multiplies) are what the gradient wants to know.
+#include <array>
+
 #include "ir/grad_context.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
@@ -41,22 +43,21 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
               in.size() > kLengths ? in[kLengths] : Value{});
   const Value pre = b(kAdd, {Product(b, in[kX], in[kKernel]), BiasRow(b, in[kBias], 0)});
   const Value bias = BiasRow(b, in[kBias], 1);
-  std::vector<Value> ys(steps.count()), gates(steps.count());
-  Value h = in[kH];
-  for (int64_t i = 0; i < steps.count(); ++i) {
-    const int64_t t = steps.At(i);
-    const auto x = SplitGates(b, steps.Take(pre, t), 3);
-    const auto s = SplitGates(b, b(kAdd, {Product(b, h, in[kRecurrent]), bias}), 3);
-    const Value z = b(kSigmoid, {b(kAdd, {x[0], s[0]})});
-    const Value r = b(kSigmoid, {b(kAdd, {x[1], s[1]})});
-    const Value candidate = b(kTanh, {b(kAdd, {x[2], b(kMultiply, {r, s[2]})})});
-    const Value next = b(kAdd, {candidate, b(kMultiply, {z, b(kSubtract, {h, candidate})})});
-    const Value all[] = {z, r, candidate, s[2]};
-    ys[t] = steps.OrZero(t, next);
-    gates[t] = steps.OrZero(t, Join(b, all, 1));
-    h = steps.Choose(t, next, h);
-  }
-  return {steps.Stack(ys), h, steps.Stack(gates)};
+  const auto out = steps.Run(
+      {in[kRecurrent], bias}, std::array{in[kH]}, std::array{pre}, false,
+      [](const Steps::Step& s) -> ScanReturns {
+        Builder& b = s.b;
+        const Value h = s.states[0];
+        const auto x = SplitGates(b, s.rows[0], 3);
+        const auto u = SplitGates(b, b(kAdd, {Product(b, h, s.captures[0]), s.captures[1]}), 3);
+        const Value z = b(kSigmoid, {b(kAdd, {x[0], u[0]})});
+        const Value r = b(kSigmoid, {b(kAdd, {x[1], u[1]})});
+        const Value candidate = b(kTanh, {b(kAdd, {x[2], b(kMultiply, {r, u[2]})})});
+        const Value next = b(kAdd, {candidate, b(kMultiply, {z, b(kSubtract, {h, candidate})})});
+        const Value gates = Join(b, std::array{z, r, candidate, u[2]}, 1);
+        return {{s.Choose(next, h)}, {s.OrZero(next), s.OrZero(gates)}};
+      });
+  return {out[1], out[0], out[2]};
 }
 
 void Grad(GradContext& c) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Back-propagation through time. gates and y are what gru gave.
+#include <array>
+
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
 #include "ops/common/recurrent.h"
@@ -40,31 +42,29 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   if (HasHalf(b, in)) return ViaFloat32(b, ops::kGruGrad, in, attrs);
   Steps steps(b, in[kX], std::get<bool>(attrs[RecurrentAttr::kReverse]),
               in.size() > kLengths ? in[kLengths] : Value{});
-  std::vector<Value> dxs(steps.count()), dss(steps.count()), hs(steps.count());
-  Value dh = in[kDLastH];
-  for (int64_t i = steps.count() - 1; i >= 0; --i) {
-    const int64_t t = steps.At(i);
-    const auto a = SplitGates(b, steps.Take(in[kGatesIn], t), 4);
-    const Value &z = a[0], &r = a[1], &candidate = a[2];
-    const Value g = b(kAdd, {dh, steps.Take(in[kDy], t)});
-    hs[t] = steps.Before(i, in[kY], in[kH]);
-    const Value kept = b(kMultiply, {g, z});
-    const Value dz = SigmoidSlope(b, b(kMultiply, {g, b(kSubtract, {hs[t], candidate})}), z);
-    const Value dcandidate = TanhSlope(b, b(kSubtract, {g, kept}), candidate);
-    const Value dr = SigmoidSlope(b, b(kMultiply, {dcandidate, a[3]}), r);
-    const Value of_x[] = {dz, dr, dcandidate};
-    const Value of_s[] = {dz, dr, b(kMultiply, {dcandidate, r})};
-    dxs[t] = steps.OrZero(t, Join(b, of_x, 1));
-    dss[t] = steps.OrZero(t, Join(b, of_s, 1));
-    const Value back = Product(b, dss[t], in[kRecurrent], false, true);
-    dh = steps.Choose(t, b(kAdd, {kept, back}), dh);
-  }
-  const Value dx = steps.Stack(dxs), ds = steps.Stack(dss);
+  const Value hs = steps.Before(in[kY], in[kH]);
+  const auto out = steps.Run(
+      {in[kRecurrent]}, std::array{in[kDLastH]}, std::array{in[kDy], in[kGatesIn], hs}, true,
+      [](const Steps::Step& s) -> ScanReturns {
+        Builder& b = s.b;
+        const auto a = SplitGates(b, s.rows[1], 4);
+        const Value &z = a[0], &r = a[1], &candidate = a[2];
+        const Value dh = s.states[0], g = b(kAdd, {dh, s.rows[0]}), h = s.rows[2];
+        const Value kept = b(kMultiply, {g, z});
+        const Value dz = SigmoidSlope(b, b(kMultiply, {g, b(kSubtract, {h, candidate})}), z);
+        const Value dcandidate = TanhSlope(b, b(kSubtract, {g, kept}), candidate);
+        const Value dr = SigmoidSlope(b, b(kMultiply, {dcandidate, a[3]}), r);
+        const Value of_x = s.OrZero(Join(b, std::array{dz, dr, dcandidate}, 1));
+        const Value of_s = s.OrZero(Join(b, std::array{dz, dr, b(kMultiply, {dcandidate, r})}, 1));
+        const Value back = b(kAdd, {kept, Product(b, of_s, s.captures[0], false, true)});
+        return {{s.Choose(back, dh)}, {of_x, of_s}};
+      });
+  const Value dx = out[1], ds = out[2];
   const Dim columns = b.shape(in[kKernel])[1];
   const Value rows[] = {Reshape(b, SequenceSum(b, dx), {1, columns}),
                         Reshape(b, SequenceSum(b, ds), {1, columns})};
   return {Product(b, dx, in[kKernel], false, true), SequenceProduct(b, in[kX], dx),
-          SequenceProduct(b, steps.Stack(hs), ds), Join(b, rows, 0), dh};
+          SequenceProduct(b, hs, ds), Join(b, rows, 0), out[0]};
 }
 
 }  // namespace

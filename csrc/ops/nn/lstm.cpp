@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // gates (after their activations) and cells are what the gradient wants to know; layers use the
 // other outputs.
+#include <array>
+
 #include "ir/grad_context.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
@@ -43,23 +45,21 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   Steps steps(b, in[kX], std::get<bool>(attrs[RecurrentAttr::kReverse]),
               in.size() > kLengths ? in[kLengths] : Value{});
   const Value pre = b(kAdd, {Product(b, in[kX], in[kKernel]), in[kBias]});
-  std::vector<Value> ys(steps.count()), gates(steps.count()), cells(steps.count());
-  Value h = in[kH], c = in[kC];
-  for (int64_t i = 0; i < steps.count(); ++i) {
-    const int64_t t = steps.At(i);
-    const auto z = SplitGates(b, b(kAdd, {steps.Take(pre, t), Product(b, h, in[kRecurrent])}), 4);
-    const Value input = b(kSigmoid, {z[0]}), forget = b(kSigmoid, {z[1]}),
-                candidate = b(kTanh, {z[2]}), output = b(kSigmoid, {z[3]});
-    const Value next_c = b(kAdd, {b(kMultiply, {forget, c}), b(kMultiply, {input, candidate})});
-    const Value next_h = b(kMultiply, {output, b(kTanh, {next_c})});
-    const Value all[] = {input, forget, candidate, output};
-    ys[t] = steps.OrZero(t, next_h);
-    gates[t] = steps.OrZero(t, Join(b, all, 1));
-    cells[t] = steps.OrZero(t, next_c);
-    h = steps.Choose(t, next_h, h);
-    c = steps.Choose(t, next_c, c);
-  }
-  return {steps.Stack(ys), h, c, steps.Stack(gates), steps.Stack(cells)};
+  const auto out = steps.Run(
+      {in[kRecurrent]}, std::array{in[kH], in[kC]}, std::array{pre}, false,
+      [](const Steps::Step& s) -> ScanReturns {
+        Builder& b = s.b;
+        const Value h = s.states[0], c = s.states[1];
+        const auto z = SplitGates(b, b(kAdd, {s.rows[0], Product(b, h, s.captures[0])}), 4);
+        const Value input = b(kSigmoid, {z[0]}), forget = b(kSigmoid, {z[1]}),
+                    candidate = b(kTanh, {z[2]}), output = b(kSigmoid, {z[3]});
+        const Value next_c = b(kAdd, {b(kMultiply, {forget, c}), b(kMultiply, {input, candidate})});
+        const Value next_h = b(kMultiply, {output, b(kTanh, {next_c})});
+        const Value gates = Join(b, std::array{input, forget, candidate, output}, 1);
+        return {{s.Choose(next_h, h), s.Choose(next_c, c)},
+                {s.OrZero(next_h), s.OrZero(gates), s.OrZero(next_c)}};
+      });
+  return {out[2], out[0], out[1], out[3], out[4]};
 }
 
 void Grad(GradContext& c) {

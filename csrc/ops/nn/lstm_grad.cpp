@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Back-propagation through time. gates, cells and y are what lstm gave.
+#include <array>
+
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
 #include "ops/common/recurrent.h"
@@ -48,31 +50,32 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   if (HasHalf(b, in)) return ViaFloat32(b, ops::kLstmGrad, in, attrs);
   Steps steps(b, in[kX], std::get<bool>(attrs[RecurrentAttr::kReverse]),
               in.size() > kLengths ? in[kLengths] : Value{});
-  std::vector<Value> dzs(steps.count()), hs(steps.count());
-  Value dh = in[kDLastH], dc = in[kDLastC];
-  for (int64_t i = steps.count() - 1; i >= 0; --i) {
-    const int64_t t = steps.At(i);
-    const auto a = SplitGates(b, steps.Take(in[kGatesIn], t), 4);
-    const Value squashed = b(kTanh, {steps.Take(in[kCells], t)});
-    const Value g = b(kAdd, {dh, steps.Take(in[kDy], t)});
-    const Value cell = b(kAdd, {dc, TanhSlope(b, b(kMultiply, {g, a[3]}), squashed)});
-    const Value before = steps.Before(i, in[kCells], in[kC]);
-    const Value parts[] = {SigmoidSlope(b, b(kMultiply, {cell, a[2]}), a[0]),
-                           SigmoidSlope(b, b(kMultiply, {cell, before}), a[1]),
-                           TanhSlope(b, b(kMultiply, {cell, a[0]}), a[2]),
-                           SigmoidSlope(b, b(kMultiply, {g, squashed}), a[3])};
-    dzs[t] = steps.OrZero(t, Join(b, parts, 1));
-    hs[t] = steps.Before(i, in[kY], in[kH]);
-    dh = steps.Choose(t, Product(b, dzs[t], in[kRecurrent], false, true), dh);
-    dc = steps.Choose(t, b(kMultiply, {cell, a[1]}), dc);
-  }
-  const Value dz = steps.Stack(dzs);
+  const auto out =
+      steps.Run({in[kRecurrent]}, std::array{in[kDLastH], in[kDLastC]},
+                std::array{in[kDy], in[kGatesIn], in[kCells], steps.Before(in[kCells], in[kC])},
+                true, [](const Steps::Step& s) -> ScanReturns {
+                  Builder& b = s.b;
+                  const Value dh = s.states[0], dc = s.states[1], before = s.rows[3];
+                  const auto a = SplitGates(b, s.rows[1], 4);
+                  const Value squashed = b(kTanh, {s.rows[2]});
+                  const Value g = b(kAdd, {dh, s.rows[0]});
+                  const Value cell = b(kAdd, {dc, TanhSlope(b, b(kMultiply, {g, a[3]}), squashed)});
+                  const std::array parts = {SigmoidSlope(b, b(kMultiply, {cell, a[2]}), a[0]),
+                                            SigmoidSlope(b, b(kMultiply, {cell, before}), a[1]),
+                                            TanhSlope(b, b(kMultiply, {cell, a[0]}), a[2]),
+                                            SigmoidSlope(b, b(kMultiply, {g, squashed}), a[3])};
+                  const Value dz = s.OrZero(Join(b, parts, 1));
+                  return {{s.Choose(Product(b, dz, s.captures[0], false, true), dh),
+                           s.Choose(b(kMultiply, {cell, a[1]}), dc)},
+                          {dz}};
+                });
+  const Value dz = out[2];
   return {Product(b, dz, in[kKernel], false, true),
           SequenceProduct(b, in[kX], dz),
-          SequenceProduct(b, steps.Stack(hs), dz),
+          SequenceProduct(b, steps.Before(in[kY], in[kH]), dz),
           SequenceSum(b, dz),
-          dh,
-          dc};
+          out[0],
+          out[1]};
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
+
 #include "ir/grad_context.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
@@ -38,16 +40,15 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
               in.size() > kLengths ? in[kLengths] : Value{});
   const bool relu = std::get<std::string>(attrs[RecurrentAttr::kActivation]) == "relu";
   const Value pre = b(kAdd, {Product(b, in[kX], in[kKernel]), in[kBias]});
-  std::vector<Value> ys(steps.count());
-  Value h = in[kH];
-  for (int64_t i = 0; i < steps.count(); ++i) {
-    const int64_t t = steps.At(i);
-    const Value z = b(kAdd, {steps.Take(pre, t), Product(b, h, in[kRecurrent])});
-    const Value next = relu ? b(kRelu, {z}) : b(kTanh, {z});
-    ys[t] = steps.OrZero(t, next);
-    h = steps.Choose(t, next, h);
-  }
-  return {steps.Stack(ys), h};
+  const auto out =
+      steps.Run({in[kRecurrent]}, std::array{in[kH]}, std::array{pre}, false,
+                [&](const Steps::Step& s) -> ScanReturns {
+                  const Value h = s.states[0];
+                  const Value z = s.b(kAdd, {s.rows[0], Product(s.b, h, s.captures[0])});
+                  const Value next = relu ? s.b(kRelu, {z}) : s.b(kTanh, {z});
+                  return {{s.Choose(next, h)}, {s.OrZero(next)}};
+                });
+  return {out[1], out[0]};
 }
 
 void Grad(GradContext& c) {

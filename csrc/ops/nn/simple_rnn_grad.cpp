@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Back-propagation through time. y is what simple_rnn gave.
+#include <array>
+
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
 #include "ops/common/recurrent.h"
@@ -40,18 +42,16 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
   Steps steps(b, in[kX], std::get<bool>(attrs[RecurrentAttr::kReverse]),
               in.size() > kLengths ? in[kLengths] : Value{});
   const bool relu = std::get<std::string>(attrs[RecurrentAttr::kActivation]) == "relu";
-  std::vector<Value> dzs(steps.count()), hs(steps.count());
-  Value dh = in[kDLastH];
-  for (int64_t i = steps.count() - 1; i >= 0; --i) {
-    const int64_t t = steps.At(i);
-    const Value g = b(kAdd, {dh, steps.Take(in[kDy], t)}), y = steps.Take(in[kY], t);
-    dzs[t] = steps.OrZero(t, relu ? b(kReluGrad, {g, y}) : TanhSlope(b, g, y));
-    hs[t] = steps.Before(i, in[kY], in[kH]);
-    dh = steps.Choose(t, Product(b, dzs[t], in[kRecurrent], false, true), dh);
-  }
-  const Value dz = steps.Stack(dzs);
+  const auto out =
+      steps.Run({in[kRecurrent]}, std::array{in[kDLastH]}, std::array{in[kDy], in[kY]}, true,
+                [&](const Steps::Step& s) -> ScanReturns {
+                  const Value dh = s.states[0], g = s.b(kAdd, {dh, s.rows[0]}), y = s.rows[1];
+                  const Value dz = s.OrZero(relu ? s.b(kReluGrad, {g, y}) : TanhSlope(s.b, g, y));
+                  return {{s.Choose(Product(s.b, dz, s.captures[0], false, true), dh)}, {dz}};
+                });
+  const Value dz = out[1];
   return {Product(b, dz, in[kKernel], false, true), SequenceProduct(b, in[kX], dz),
-          SequenceProduct(b, steps.Stack(hs), dz), SequenceSum(b, dz), dh};
+          SequenceProduct(b, steps.Before(in[kY], in[kH]), dz), SequenceSum(b, dz), out[0]};
 }
 
 }  // namespace
