@@ -54,16 +54,6 @@ def test_a_masked_row_is_a_shorter_row(kind, backwards) -> None:
         assert not a[2].numpy().any()
 
 
-def test_a_mask_with_a_gap_is_refused_or_nan() -> None:
-    x, mask = sequence(), np.ones((3, 5), bool)
-    mask[1, 2] = False
-    layer = nn.LSTM(6)
-    with pytest.raises(ValueError, match="row 1 of the mask is not True and then False"):
-        layer(x, mask=mask)
-    y = ost.compile(lambda x, mask: layer(x, mask=mask))(x, mask).numpy()
-    assert np.isnan(y).any(axis=1).tolist() == [False, True, False]
-
-
 @every_kind
 def test_states_go_on_where_the_batch_before_ended(kind) -> None:
     x = sequence(time=6)
@@ -81,7 +71,7 @@ def test_states_go_on_where_the_batch_before_ended(kind) -> None:
 def test_bidirectional_merges_what_belongs_to_one_step(mode) -> None:
     x = sequence()
     layers = [nn.GRU(4, return_sequences=True, go_backwards=b) for b in (False, True)]
-    merged = nn.Bidirectional(*layers, merge_mode=mode)(x)
+    merged = nn.Bidirectional(layers[0], mode, layers[1])(x)
     a, b = layers[0](x).numpy(), layers[1](x).numpy()[:, ::-1]
     if mode is None:
         np.testing.assert_array_equal(merged[1].numpy(), b)

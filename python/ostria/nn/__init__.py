@@ -19,6 +19,7 @@ from ostria.nn.attention import (
     rotary_embedding,
     sinusoidal_positions,
 )
+from ostria.nn.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from ostria.nn.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -70,7 +71,7 @@ from ostria.nn.pooling import (
     MaxPool2D,
     MaxPool3D,
 )
-from ostria.nn.recurrent import GRU, LSTM, Bidirectional, SimpleRNN, TimeDistributed
+from ostria.nn.recurrent import GRU, LSTM, RNN, SimpleRNN
 from ostria.nn.reshaping import (
     Cropping1D,
     Cropping2D,
@@ -88,6 +89,7 @@ from ostria.nn.reshaping import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from ostria.nn.wrappers import Bidirectional, TimeDistributed
 
 # Keras knows the pools by two names.
 AveragePooling1D = AvgPool1D
@@ -101,6 +103,7 @@ __all__ = [
     "ELU",
     "GRU",
     "LSTM",
+    "RNN",
     "Activation",
     "ActivityRegularization",
     "AveragePooling1D",
@@ -126,6 +129,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -136,6 +140,7 @@ __all__ = [
     "GlobalMaxPooling3D",
     "GroupNormalization",
     "GroupedQueryAttention",
+    "LSTMCell",
     "LayerNormalization",
     "LeakyReLU",
     "MaxPool1D",
@@ -158,10 +163,12 @@ __all__ = [
     "SeparableConv2D",
     "Sequential",
     "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StackedRNNCells",
     "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",

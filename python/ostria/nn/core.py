@@ -71,7 +71,10 @@ class Dense(Module):
 
 @checked_init
 class Embedding(Module):
-    """Rows of a table: integer input [...], output [..., output_dim]."""
+    """Rows of a table: integer input [...], output [..., output_dim].
+
+    With `mask_zero`, row 0 stands for no word: give `compute_mask(x)` to layers as their `mask`.
+    """
 
     def __init__(
         self,
@@ -80,12 +83,14 @@ class Embedding(Module):
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
+        mask_zero: bool = False,
         *,
         dtype: Any = "float32",
         name: str | None = None,
     ):
         super().__init__(name=name)
         self.input_dim, self.output_dim, self.dtype = input_dim, output_dim, dtype
+        self.mask_zero = mask_zero
         self._table = rules(embeddings_initializer, embeddings_regularizer, embeddings_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
@@ -94,6 +99,10 @@ class Embedding(Module):
 
     def call(self, x: Any) -> Any:
         return _ops.gather(self.embeddings, x, 0)
+
+    def compute_mask(self, x: Any) -> Any:
+        """bool, of the shape of `x`: where it is not 0; None without `mask_zero`."""
+        return F.astensor(x) != 0 if self.mask_zero else None
 
 
 @checked_init

@@ -1,103 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recurrent layers with Keras's names, defaults and gate order: [batch, time, features] inputs.
 
-Each layer is one op over the whole sequence. A mask [batch, time] must be right-padded: per row,
-True and then False. It becomes the row's length, from which on states stay and outputs are zero.
-Another mask is an error; in a compiled function, which sees no values, it makes its row NaN.
+SimpleRNN, GRU and LSTM are one op over the whole sequence where they can: with the activations that
+they have by default, without recurrent dropout, and with no mask or a right-padded one (per row,
+True and then False), which becomes the rows' lengths. Else, and in RNN, a scan takes the steps one
+by one, which is slower.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ostria import _functions as F
 from ostria import _native
-from ostria._checks import is_int
+from ostria._control import cond, scan
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn import initializers, regularizers
-from ostria.nn._common import rules
+from ostria.nn import regularizers
+from ostria.nn._common import require_rank
+from ostria.nn.cells import (
+    GRURecurrence,
+    LSTMRecurrence,
+    Recurrence,
+    SimpleRecurrence,
+    StackedRNNCells,
+    given,
+    sizes_of,
+)
 from ostria.nn.module import Module
 
 _ops: Any = _native.ops
 
 
-class _Recurrent(Module):
-    """What the three layers share; subclasses say what their op takes."""
+class Sequence(Module):
+    """What layers over sequences share: what they return, masks, states that go on."""
 
-    _gates: ClassVar[int] = 1
-    _states: ClassVar[int] = 1
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool
+    zero_output_for_mask: bool
 
-    def __init__(
-        self,
-        units: int,
-        use_bias: bool,
-        weights: tuple[dict[str, Any], dict[str, Any], dict[str, Any]],
-        activity_regularizer: Any,
-        return_sequences: bool,
-        return_state: bool,
-        go_backwards: bool,
-        stateful: bool,
-        dtype: Any,
-        name: str | None,
-    ):
-        super().__init__(name=name)
-        if not is_int(units) or units < 1:
-            raise ValueError(
-                at_line(
-                    f"{type(self).__name__}: units {units!r} is not accepted; give a positive "
-                    "integer"
-                )
-            )
-        self.units, self.use_bias, self.dtype = units, use_bias, dtype
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.go_backwards, self.stateful = go_backwards, stateful
-        self._kernel, self._recurrent, self._bias = weights
-        self.activity_regularizer = regularizers.get(activity_regularizer)
-
-    def _bias_shape(self) -> tuple[int, ...]:
-        return (self._gates * self.units,)
-
-    def _first_bias(self, shape: Any, dtype: Any, path: str) -> Any:
-        return self._bias["initializer"](shape, dtype, path)
-
-    def build(self, shape: tuple[Any, ...], *others: tuple[Any, ...]) -> None:
-        if len(shape) != 3:
-            raise ValueError(
-                at_line(
-                    f"{self.name}: needs an input of rank 3 ([batch, time, features]), but its "
-                    f"shape is {list(shape)}"
-                )
-            )
-        width = self._gates * self.units
-        kernel, recurrent = (shape[2], width), (self.units, width)
-        self.kernel = self.add_weight("kernel", kernel, dtype=self.dtype, **self._kernel)
-        self.recurrent_kernel = self.add_weight(
-            "recurrent_kernel", recurrent, dtype=self.dtype, **self._recurrent
+    def _sequence_options(self, options: Any) -> None:
+        self.return_sequences, self.return_state = (
+            options["return_sequences"],
+            options["return_state"],
         )
-        if self.use_bias:
-            bias = {**self._bias, "initializer": self._first_bias}
-            self.bias = self.add_weight("bias", self._bias_shape(), dtype=self.dtype, **bias)
-        if self.stateful:
-            if not isinstance(shape[0], int):
-                raise ValueError(
-                    at_line(
-                        f"{self.name}: stateful=True keeps a state per row, so the batch size must "
-                        "be known; compile without dynamic_batch"
-                    )
+        self.go_backwards, self.stateful = options["go_backwards"], options["stateful"]
+        self.zero_output_for_mask = options["zero_output_for_mask"]
+
+    def _state_sizes(self) -> list[int]:
+        raise NotImplementedError
+
+    def _add_states(self, batch: Any, dtype: Any) -> None:
+        if not self.stateful:
+            return
+        if not isinstance(batch, int):
+            raise ValueError(
+                at_line(
+                    f"{self.name}: stateful=True keeps a state per row, so the batch size must be "
+                    "known; compile without dynamic_batch"
                 )
-            self.states = [
-                self.add_weight(
-                    f"state_{i}",
-                    (shape[0], self.units),
-                    initializer="zeros",
-                    dtype=self.dtype,
-                    trainable=False,
-                )
-                for i in range(self._states)
-            ]
+            )
+        self.states = [
+            self.add_weight(
+                f"state_{i}", (batch, size), initializer="zeros", dtype=dtype, trainable=False
+            )
+            for i, size in enumerate(self._state_sizes())
+        ]
 
     def reset_states(self) -> None:
         """Sets the states that `stateful=True` carries from batch to batch to zero.
@@ -112,28 +86,26 @@ class _Recurrent(Module):
         for state in self.states if self.built else ():
             state.assign(np.zeros(tuple(state.shape), str(state.dtype)))
 
-    def _run(self, *inputs: Any, reverse: bool) -> tuple[Any, ...]:
-        raise NotImplementedError
-
-    def _first_states(self, x: Any, given: Any) -> list[Any]:
+    def _first_states(self, x: Any, given: Any, dtype: Any) -> list[Any]:
+        sizes = self._state_sizes()
         if given is not None:
             states = list(given) if isinstance(given, (list, tuple)) else [given]
-            if len(states) != self._states:
+            if len(states) != len(sizes):
                 raise ValueError(
                     at_line(
                         f"{self.name}: initial_state has {len(states)} tensor(s), but the layer "
-                        f"has {self._states} state(s); give a list of {self._states}"
+                        f"has {len(sizes)} state(s); give a list of {len(sizes)}"
                     )
                 )
-            return states
+            return [F.astensor(state) for state in states]
         if self.stateful:
             return [state.value() for state in self.states]
-        shape = (x.shape[0], self.units)
-        zeros = _ops.full(shape=shape, dtype=_native.dtype(self.dtype), value=0.0)
-        return [zeros] * self._states
+        dtype = _native.dtype(dtype)
+        return [_ops.full(shape=(x.shape[0], n), dtype=dtype, value=0.0) for n in sizes]
 
-    def _lengths(self, x: Any, mask: Any, states: list[Any]) -> tuple[list[Any], list[Any]]:
-        """The lengths that a right-padded mask says, and states that are NaN where it is not."""
+    def _checked_mask(self, x: Any, mask: Any) -> Any:
+        if mask is None:
+            return None
         mask = F.astensor(mask)
         if tuple(mask.shape) != tuple(x.shape[:2]) or str(mask.dtype) != "bool":
             raise ValueError(
@@ -142,53 +114,186 @@ class _Recurrent(Module):
                     f"[batch, time], here {list(x.shape[:2])}"
                 )
             )
-        lengths = _ops.sum(_ops.cast(mask, _native.dtype("int64")), (1,), False)
-        padded = F.asarray(np.arange(x.shape[1])) < F.expand_dims(lengths, axis=1)
-        fits = _ops.all(_ops.equal(padded, mask), (1,), True)
-        if _native.current_trace() is not None:
-            return [lengths], [_ops.where(fits, state, float("nan")) for state in states]
-        if not fits.numpy().all():
-            row = int(np.argmin(fits.numpy().ravel()))
-            raise ValueError(
-                at_line(
-                    f"{self.name}: row {row} of the mask is not True and then False; move the "
-                    "steps that count to the front"
-                )
-            )
-        return [lengths], states
+        return mask
 
-    def call(self, x: Any, initial_state: Any = None, mask: Any = None) -> Any:
-        if x.shape[-1] != self.kernel.shape[0]:
-            raise ValueError(
-                at_line(
-                    f"{self.name}: its weights are for {self.kernel.shape[0]} features, but the "
-                    f"last size of {list(x.shape)} is another; build another layer for it"
-                )
-            )
-        if self.use_bias:
-            bias = self.bias
-        else:
-            bias = _ops.full(shape=self._bias_shape(), dtype=_native.dtype(self.dtype), value=0.0)
-        states = self._first_states(x, initial_state)
-        lengths: list[Any] = []
+    def _loop(
+        self, step: Callable[..., Any], x: Any, states: list[Any], mask: Any, size: int
+    ) -> tuple[Any, Any, list[Any]]:
+        """`step(row, states)` over time: outputs, the last one, and the last states."""
+        last = _ops.full(shape=(x.shape[0], size), dtype=states[0].dtype, value=0.0)
+        rows = [F.transpose(x, (1, 0, *range(2, x.ndim)))]
         if mask is not None:
-            lengths, states = self._lengths(x, mask, states)
-        inputs = [x, self.kernel, self.recurrent_kernel, bias, *states, *lengths]
-        y, *ends = self._run(*inputs, reverse=self.go_backwards)
-        states = ends[: self._states]
+            rows.append(F.expand_dims(F.transpose(mask, (1, 0)), axis=2))
+
+        def body(carry: Any, row: Any) -> Any:
+            last, states = carry
+            y, new = step(row[0], states)
+            new, shown = list(new), y
+            if mask is not None:
+                new = [_ops.where(row[1], a, b) for a, b in zip(new, states, strict=True)]
+                shown = _ops.where(row[1], y, 0.0 if self.zero_output_for_mask else last)
+                y = _ops.where(row[1], y, last)
+            return (y, new), shown
+
+        (last, ends), ys = scan(body, (last, states), rows, reverse=self.go_backwards)
+        return F.transpose(ys, (1, 0, 2)), last, ends
+
+    def _finish(self, y: Any, last: Any, states: list[Any]) -> Any:
         if self.stateful:
             for variable, state in zip(self.states, states, strict=True):
                 variable.assign(_ops.stop_gradient(state))
         if not self.return_sequences:
-            y = states[0]
+            y = last
         elif self.go_backwards:
             y = _ops.flip(y, (1,))  # as Keras: in the order in which steps were taken
         return (y, *states) if self.return_state else y
 
 
 @checked_init
-class SimpleRNN(_Recurrent):
-    """activation(x @ kernel + h @ recurrent_kernel + bias) over a sequence, tanh or relu.
+class RNN(Sequence):
+    """A cell, or a list of them one upon the other, over a sequence, step by step.
+
+    >>> from ostria.nn import GRUCell, LSTMCell
+    >>> x = np.ones((2, 5, 3), np.float32)
+    >>> RNN([GRUCell(4), LSTMCell(6)], return_sequences=True)(x).shape
+    (2, 5, 6)
+
+    Args:
+        cell: a cell of this module, a module of yours with `state_size` (a number or a list),
+            `output_size` and `call(x, states)`, which returns the output and the new states, or a
+            list of cells.
+        return_sequences: give all outputs, not only the last.
+        return_state: give the last states too.
+        go_backwards: take steps from the last to the first, and give outputs in that order.
+        stateful: begin with the states that the batch before ended with; no gradient flows there.
+        zero_output_for_mask: outputs of masked steps are zeros, not the output before them.
+        name: of the layer.
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        zero_output_for_mask: bool = False,
+        *,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.cell = StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else cell
+        if not callable(self.cell) or not hasattr(self.cell, "state_size"):
+            raise ValueError(
+                at_line(
+                    f"RNN: {cell!r} is not a cell; give a module with state_size, output_size and "
+                    "call(x, states), such as nn.LSTMCell(8)"
+                )
+            )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.stateful = go_backwards, stateful
+        self.zero_output_for_mask = zero_output_for_mask
+
+    def _state_sizes(self) -> list[int]:
+        return sizes_of(self.cell)
+
+    def _cell_dtype(self, x: Any) -> Any:
+        return getattr(self.cell, "dtype", str(x.dtype))
+
+    def build(self, shape: tuple[Any, ...], *others: tuple[Any, ...]) -> None:
+        self._add_states(shape[0], getattr(self.cell, "dtype", "float32"))
+
+    def call(
+        self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Outputs, and states with `return_state`; `mask` is bool [batch, time]."""
+        x = F.astensor(x)
+        require_rank(self, x.shape, 3, "[batch, time, features]")
+        states = self._first_states(x, initial_state, self._cell_dtype(x))
+        if not self.cell.built:
+            self.cell(x[:, 0], states)  # makes weights, which a loop's body cannot
+        holding = getattr(self.cell, "holding_masks", None)
+        with holding(x.shape[0], training) if holding else contextlib.nullcontext():
+            ends = self._loop(
+                self.cell, x, states, self._checked_mask(x, mask), self.cell.output_size
+            )
+        return self._finish(*ends)
+
+
+class Layer(Sequence, Recurrence):
+    """What SimpleRNN, GRU and LSTM share; subclasses say what their op takes."""
+
+    def _set_up_layer(
+        self, units: int, activation: Any, recurrent_activation: Any, use_bias: bool, options: Any
+    ) -> None:
+        self._set_up(units, activation, recurrent_activation, use_bias, options)
+        self._sequence_options(options)
+        self.activity_regularizer = regularizers.get(options["activity_regularizer"])
+
+    def _state_sizes(self) -> list[int]:
+        return [self.units] * self._states
+
+    def build(self, shape: tuple[Any, ...], *others: tuple[Any, ...]) -> None:
+        require_rank(self, shape, 3, "[batch, time, features]")
+        self._add_weights(shape[2])
+        self._add_states(shape[0], self.dtype)
+
+    def _has_op(self) -> bool:
+        return self.activation == "tanh" and self.recurrent_activation == "sigmoid"
+
+    def _op(self, *inputs: Any) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _at_once(self, x: Any, states: list[Any], mask: Any, lengths: Any) -> tuple[Any, list[Any]]:
+        """All steps by one op; `mask` is right-padded and says `lengths`."""
+        if self.use_bias:
+            bias = self.bias
+        else:
+            bias = _ops.full(shape=self._bias_shape(), dtype=_native.dtype(self.dtype), value=0.0)
+        more = [] if lengths is None else [lengths]
+        y, *ends = self._op(x, self.kernel, self.recurrent_kernel, bias, *states, *more)
+        if mask is not None and not self.zero_output_for_mask and not self.go_backwards:
+            # Backwards, masked steps come first and have no output to repeat.
+            y = _ops.where(F.expand_dims(mask, axis=2), y, F.expand_dims(ends[0], axis=1))
+        return y, ends[: self._states]
+
+    def call(
+        self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Outputs, and states with `return_state`; `mask` is bool [batch, time]."""
+        x = F.astensor(x)
+        self._check_features(x)
+        states, mask = self._first_states(x, initial_state, self.dtype), self._checked_mask(x, mask)
+        dropped = self._drawn(self.dropout, (x.shape[0], 1, x.shape[2]), training)
+        if dropped is not None:
+            x = x * dropped
+        of_h = self._recurrent_mask(x.shape[0], training)
+
+        def loop() -> tuple[Any, list[Any]]:
+            y, _, ends = self._loop(
+                lambda z, states: self._advance(z, states, of_h),
+                self._project(x),
+                states,
+                mask,
+                self.units,
+            )
+            return y, ends
+
+        if of_h is not None or not self._has_op():
+            y, ends = loop()
+        elif mask is None:
+            y, ends = self._at_once(x, states, None, None)
+        else:
+            lengths = _ops.sum(_ops.cast(mask, _native.dtype("int64")), (1,), False)
+            padded = F.asarray(np.arange(x.shape[1])) < F.expand_dims(lengths, axis=1)
+            fits = _ops.all(_ops.equal(padded, mask), (0, 1), False)
+            y, ends = cond(fits, lambda: self._at_once(x, states, mask, lengths), loop)
+        return self._finish(y, ends[0], ends)
+
+
+@checked_init
+class SimpleRNN(Layer, SimpleRecurrence):
+    """activation(x @ kernel + h @ recurrent_kernel + bias) over a sequence.
 
     >>> x = np.ones((2, 5, 3), np.float32)
     >>> SimpleRNN(4, return_sequences=True)(x).shape
@@ -196,7 +301,8 @@ class SimpleRNN(_Recurrent):
 
     Args:
         units: size of the state.
-        activation: 'tanh' or 'relu'.
+        activation: name or function. 'tanh' and 'relu' are one op over the sequence; others, and
+            `recurrent_dropout` in training, take the steps one by one, which is slower.
         use_bias: whether there is a bias.
         kernel_initializer: of the input's weights.
         recurrent_initializer: of the state's weights.
@@ -208,10 +314,14 @@ class SimpleRNN(_Recurrent):
         kernel_constraint: what optimizers hold the input's weights to; see `nn.constraints`.
         recurrent_constraint: the state's weights.
         bias_constraint: the bias.
+        dropout: the share of x that is dropped in training, the same in all steps of a sequence.
+        recurrent_dropout: the share of the state, where it meets recurrent weights.
         return_sequences: give all outputs, not only the last.
         return_state: give the last state too.
         go_backwards: take steps from the last to the first, and give outputs in that order.
         stateful: begin with the state that the batch before ended with; no gradient flows there.
+        zero_output_for_mask: outputs of masked steps, which keep the state, are zeros, not the
+            output before them.
         dtype: of the weights.
         name: of the layer.
     """
@@ -219,7 +329,7 @@ class SimpleRNN(_Recurrent):
     def __init__(
         self,
         units: int,
-        activation: str = "tanh",
+        activation: Any = "tanh",
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
@@ -231,54 +341,41 @@ class SimpleRNN(_Recurrent):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         *,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        if activation not in ("tanh", "relu"):
-            raise ValueError(
-                at_line(
-                    f"SimpleRNN: activation {activation!r} is not accepted; give 'tanh' or 'relu'"
-                )
-            )
-        super().__init__(
-            units,
-            use_bias,
-            (
-                rules(kernel_initializer, kernel_regularizer, kernel_constraint),
-                rules(recurrent_initializer, recurrent_regularizer, recurrent_constraint),
-                rules(bias_initializer, bias_regularizer, bias_constraint),
-            ),
-            activity_regularizer,
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
-            dtype,
-            name,
-        )
-        self.activation = activation
+        self._set_up_layer(units, activation, None, use_bias, given(locals()))
 
-    def _run(self, *inputs: Any, reverse: bool) -> tuple[Any, ...]:
-        return tuple(_ops.simple_rnn(*inputs, reverse=reverse, activation=self.activation))
+    def _has_op(self) -> bool:
+        return self.activation in ("tanh", "relu")
+
+    def _op(self, *inputs: Any) -> tuple[Any, ...]:
+        return tuple(
+            _ops.simple_rnn(*inputs, reverse=self.go_backwards, activation=self.activation)
+        )
 
 
 @checked_init
-class GRU(_Recurrent):
-    """Gated recurrent units as Keras's reset_after=True and cuDNN; gates z, r, h.
+class GRU(Layer, GRURecurrence):
+    """Gated recurrent units; gates z, r, h. Arguments as for `SimpleRNN`.
 
-    Arguments as for `SimpleRNN`.
+    `reset_after=True` is cuDNN's form. Without it, with another activation than 'tanh' or another
+    recurrent activation than 'sigmoid', steps are taken one by one, which is slower.
     """
-
-    _gates = 3
 
     def __init__(
         self,
         units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
@@ -290,55 +387,46 @@ class GRU(_Recurrent):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         *,
+        reset_after: bool = True,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(
-            units,
-            use_bias,
-            (
-                rules(kernel_initializer, kernel_regularizer, kernel_constraint),
-                rules(recurrent_initializer, recurrent_regularizer, recurrent_constraint),
-                rules(bias_initializer, bias_regularizer, bias_constraint),
-            ),
-            activity_regularizer,
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
-            dtype,
-            name,
-        )
+        self._set_up_layer(units, activation, recurrent_activation, use_bias, given(locals()))
+        self.reset_after = reset_after
 
-    def _bias_shape(self) -> tuple[int, ...]:
-        return (2, 3 * self.units)
+    def _has_op(self) -> bool:
+        return self.reset_after and super()._has_op()
 
-    def _run(self, *inputs: Any, reverse: bool) -> tuple[Any, ...]:
-        return tuple(_ops.gru(*inputs, reverse=reverse))
+    def _op(self, *inputs: Any) -> tuple[Any, ...]:
+        return tuple(_ops.gru(*inputs, reverse=self.go_backwards))
 
 
 @checked_init
-class LSTM(_Recurrent):
+class LSTM(Layer, LSTMRecurrence):
     """Long short-term memory; gates i, f, c, o; two states, h and c.
 
     >>> y, h, c = LSTM(4, return_state=True)(np.ones((2, 5, 3), np.float32))
     >>> c.shape
     (2, 4)
 
-    Arguments as for `SimpleRNN`; `unit_forget_bias` starts the forget gate's bias at one.
+    Arguments as for `SimpleRNN`; `unit_forget_bias` starts the forget gate's bias at one. With
+    another activation than 'tanh' or another recurrent activation than 'sigmoid', steps are taken
+    one by one, which is slower.
     """
-
-    _gates = 4
-    _states = 2
 
     def __init__(
         self,
         units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
@@ -351,107 +439,19 @@ class LSTM(_Recurrent):
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         *,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(
-            units,
-            use_bias,
-            (
-                rules(kernel_initializer, kernel_regularizer, kernel_constraint),
-                rules(recurrent_initializer, recurrent_regularizer, recurrent_constraint),
-                rules(bias_initializer, bias_regularizer, bias_constraint),
-            ),
-            activity_regularizer,
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
-            dtype,
-            name,
-        )
+        self._set_up_layer(units, activation, recurrent_activation, use_bias, given(locals()))
         self.unit_forget_bias = unit_forget_bias
 
-    def _first_bias(self, shape: Any, dtype: Any, path: str) -> Any:
-        bias = super()._first_bias(shape, dtype, path)
-        if not self.unit_forget_bias:
-            return bias
-        n, ones = self.units, initializers.Ones()((self.units,), dtype, path)
-        return F.concat([bias[:n], ones, bias[2 * n :]])
-
-    def _run(self, *inputs: Any, reverse: bool) -> tuple[Any, ...]:
-        return tuple(_ops.lstm(*inputs, reverse=reverse))
-
-
-@checked_init
-class Bidirectional(Module):
-    """Two layers over a sequence, one forwards and one backwards, and their outputs merged.
-
-    Args:
-        layer: goes forwards.
-        backward_layer: a layer of the same kind with go_backwards=True.
-        merge_mode: 'concat', 'sum', 'mul', 'ave', or None for both outputs.
-        name: of the layer.
-    """
-
-    def __init__(
-        self,
-        layer: Any,
-        backward_layer: Any,
-        merge_mode: str | None = "concat",
-        *,
-        name: str | None = None,
-    ):
-        super().__init__(name=name)
-        for what, one, backwards in (
-            ("layer", layer, False),
-            ("backward_layer", backward_layer, True),
-        ):
-            if not isinstance(one, _Recurrent) or one.go_backwards != backwards or one.return_state:
-                raise ValueError(
-                    at_line(
-                        f"Bidirectional: {what} {one!r} is not accepted; give a SimpleRNN, GRU or "
-                        f"LSTM with go_backwards={backwards} and without return_state"
-                    )
-                )
-        if merge_mode not in ("concat", "sum", "mul", "ave", None):
-            raise ValueError(
-                at_line(
-                    f"Bidirectional: merge_mode {merge_mode!r} is not known; accepted are "
-                    "'concat', 'sum', 'mul', 'ave' and None"
-                )
-            )
-        self.forward_layer, self.backward_layer = layer, backward_layer
-        self.merge_mode = merge_mode
-
-    def call(self, x: Any, mask: Any = None) -> Any:
-        a = self.forward_layer(x, mask=mask)
-        b = self.backward_layer(x, mask=mask)
-        if self.backward_layer.return_sequences:
-            b = _ops.flip(b, (1,))
-        if self.merge_mode is None:
-            return a, b
-        if self.merge_mode == "concat":
-            return F.concat([a, b], axis=-1)
-        if self.merge_mode == "mul":
-            return a * b
-        return a + b if self.merge_mode == "sum" else (a + b) * 0.5
-
-
-@checked_init
-class TimeDistributed(Module):
-    """A layer applied to every step by itself: [batch, time, ...] as one batch of batch * time."""
-
-    def __init__(self, layer: Module, *, name: str | None = None):
-        super().__init__(name=name)
-        self.layer = layer
-
-    def call(self, x: Any) -> Any:
-        batch, time = x.shape[:2]
-        y = self.layer(F.reshape(x, (batch * time, *x.shape[2:])))
-        return F.reshape(y, (batch, time, *y.shape[1:]))
+    def _op(self, *inputs: Any) -> tuple[Any, ...]:
+        return tuple(_ops.lstm(*inputs, reverse=self.go_backwards))
