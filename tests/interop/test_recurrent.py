@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lstm and gru beside PyTorch's, with its weights: outputs, states and all gradients."""
+"""lstm and gru beside PyTorch's, with its weights: outputs, states, all gradients, cells, masks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import ostria as ost
+from ostria import nn
 
 ops = ost._native.ops
 GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2)}  # our gates among PyTorch's: its GRU has r first
@@ -61,3 +62,44 @@ def test_outputs_and_gradients(kind: str, reverse: bool) -> None:
     assert len(got) == len(want)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, 1e-10, 1e-10)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_cells_and_padded_masks(kind: str) -> None:
+    torch.manual_seed(1)
+    whole = torch.nn.LSTM if kind == "lstm" else torch.nn.GRU
+    step = torch.nn.LSTMCell if kind == "lstm" else torch.nn.GRUCell
+    theirs = whole(FEATURES, UNITS, batch_first=True, dtype=torch.float64)
+    their_cell = step(FEATURES, UNITS, dtype=torch.float64)
+    their_cell.load_state_dict({n[:-3]: p for n, p in theirs.state_dict().items()})
+    x = torch.randn(BATCH, TIME, FEATURES, dtype=torch.float64)
+    lengths = torch.tensor([7, 1, 4, 6, 2])
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        x, lengths, batch_first=True, enforce_sorted=False
+    )
+    y, last = theirs(packed)
+    y = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True)[0].detach().numpy()
+    last = [s[0].detach().numpy() for s in (last if kind == "lstm" else (last,))]
+    mask = np.arange(TIME) < lengths.numpy()[:, None]
+
+    make, make_cell = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}[kind]
+    flags: dict[str, Any] = {"return_sequences": True, "return_state": True}
+    weights = converted(kind, *[p.detach() for p in theirs.parameters()])
+    cell = make_cell(UNITS, dtype="float64")
+    layers = [
+        make(UNITS, dtype="float64", zero_output_for_mask=True, **flags),
+        nn.RNN(cell, zero_output_for_mask=True, **flags),
+    ]
+    for layer in layers:
+        layer(x.numpy())
+        for variable, value in zip(layer.variables, weights, strict=True):
+            variable.assign(value)
+        got = layer(x.numpy(), mask=mask)
+        for a, b in zip(got, [y, *last], strict=True):
+            np.testing.assert_allclose(a.numpy(), b, 1e-10, 1e-10)
+
+    states = their_cell(x[:, 0])
+    want = [s.detach().numpy() for s in (states if kind == "lstm" else (states,))]
+    h, ours = cell(x[:, 0].numpy(), cell.get_initial_state(BATCH))
+    for a, b in zip([h, *ours], [want[0], *want], strict=True):
+        np.testing.assert_allclose(a.numpy(), b, 1e-10, 1e-10)
