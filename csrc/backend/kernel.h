@@ -31,7 +31,10 @@ struct NodeDesc {
   std::span<const Attr> attrs;
   std::span<const MemDesc> inputs, outputs;
   const DeviceProps* device = nullptr;
+  /// Bit i: input i is the same in every run until a Variable is written, and may be packed.
+  uint64_t lasting = 0;
 
+  bool Lasts(int i) const { return i < 64 && (lasting >> i & 1) != 0; }
   template <class T>
   const T& attr(int i) const {
     return std::get<T>(attrs[i]);
@@ -55,6 +58,9 @@ struct KernelState {
   virtual ~KernelState() = default;
   int64_t workspace_bytes = 0;  // planned, 256-byte aligned, undefined on entry
   std::string detail;           // what explain() shows: "brgemm:avx512_core"
+  /// The lasting input that launch wants as `pack` leaves it: packed_bytes at the input's pointer.
+  int packed_input = -1;
+  int64_t packed_bytes = 0;
 };
 
 /// Runs the node. `ptrs`: inputs in order, then outputs, then the workspace. May throw Error (a bad
@@ -69,6 +75,7 @@ struct KernelDef {
   LaunchFn launch = nullptr;
   /// Whether output `out` may be the same memory as input `in` (same bytes, equal sizes).
   bool (*alias_ok)(const NodeDesc&, int out, int in) = nullptr;  // nullptr: never
+  LaunchFn pack = nullptr;  // `ptrs`: the packed input, then its packed form
 };
 
 }  // namespace ostria

@@ -101,6 +101,7 @@ py::dict Stats(const PlanStats& s) {
   d["input_bytes"] = s.input_bytes;
   d["output_bytes"] = s.output_bytes;
   d["constant_bytes"] = s.constant_bytes;
+  d["kept_bytes"] = s.kept_bytes;
   d["moved_bytes"] = s.moved_bytes;
   d["fused_bound_bytes"] = s.fused_bound_bytes;
   return d;
@@ -174,7 +175,7 @@ void BindCompiled(py::module_& m) {
             const std::shared_ptr<Executable> e = c.compiled.For(ToBinding(sizes));
             const std::vector<double> ns = e->Profile(Inputs(c, arguments), runs);
             py::list rows;
-            for (size_t i = 0; i < ns.size(); ++i) {
+            for (auto i = static_cast<size_t>(e->plan().num_kept); i < ns.size(); ++i) {
               const Step& s = e->plan().steps[i];
               rows.append(py::make_tuple(e->plan().graph.op(s.node).name, s.kernel->impl,
                                          s.state->detail,
@@ -182,8 +183,8 @@ void BindCompiled(py::module_& m) {
             }
             return rows;
           },
-          "(op, implementation, detail, user line, median nanoseconds) per step; state is "
-          "restored.")
+          "(op, implementation, detail, user line, median nanoseconds) per step that every call "
+          "runs; state is restored.")
       .def("specialisations",
            [](const Compiled& c) {
              py::list rows;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // fuse_bias_activation: a library adds the bias and applies the activation while the product is
 // still in registers. Only values that nobody else reads disappear; gradients of relu, tanh and
-// sigmoid read the activation's output, so this works in training too.
+// sigmoid read the activation's output, so this works in training too. A convolution also takes the
+// sum with another image of its result's shape, as a residual block has it.
 #include <string>
 
 #include "ops/common/activation.h"
@@ -21,6 +22,7 @@ NodeId OnlyUser(const Graph& g, Value v) {
 // matmul -> add(., bias [n]) -> relu  =>  matmul_fused(., ., bias) {activation = "relu"}
 // conv1d, conv2d and conv3d likewise; both fused ops take the plain op's attributes, then the
 // activation.
+// conv2d -> add(., bias [n]) -> add(., z) -> relu  =>  conv_fused(., ., bias, z) {"relu"}
 bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
   const ValueType type = g.type(g.result(n));
   if (!IsFloat(type.dtype)) return false;
@@ -34,6 +36,16 @@ bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
         shape[0] == type.shape[type.shape.rank() - 1]) {
       operands.push_back(bias);
       chain.push_back(add);
+    }
+  }
+  if (&fused == &ops::kConvFused && chain.size() == 2) {
+    const Value sum = g.result(chain.back());
+    if (const NodeId add = OnlyUser(g, sum); add.valid() && g.is(add, ops::kAdd)) {
+      const Value addend = g.operand(add, g.operand(add, 0) == sum ? 1 : 0);
+      if (g.type(addend) == type) {
+        operands.push_back(addend);
+        chain.push_back(add);
+      }
     }
   }
   auto activation = ops::Activation::kNone;

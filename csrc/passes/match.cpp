@@ -58,6 +58,34 @@ std::vector<int> ReducedAxes(const Graph& graph, NodeId n) {
   return axes;
 }
 
+Origins::Origins(const Graph& graph) : graph_(graph) {
+  for (Value v : graph.inputs()) Set(v, Origin::kRun);
+  for (const StateEntry& s : graph.state()) {
+    Set(s.in, s.in == s.out ? Origin::kState : Origin::kRun);
+  }
+}
+
+void Origins::Set(Value v, Origin origin) {
+  const auto i = static_cast<size_t>(v.id);
+  if (known_.size() <= i) known_.resize(i + 1, Origin::kRun);
+  known_[i] = origin;
+}
+
+Origin Origins::Of(NodeId n) const {
+  const Traits& traits = graph_.op(n).traits;
+  if (!traits.pure || traits.ordered) return Origin::kRun;
+  Origin origin = Origin::kConstant;
+  for (int i = 0; i < graph_.num_operands(n); ++i) {
+    origin = std::max(origin, (*this)[graph_.operand(n, i)]);
+  }
+  return origin;
+}
+
+void Origins::Add(NodeId n) {
+  const Origin origin = Of(n);
+  for (int i = 0; i < graph_.num_results(n); ++i) Set(graph_.result(n, i), origin);
+}
+
 bool IsView(const Graph& graph, NodeId n) {
   return graph.op(n).traits.view && graph.num_operands(n) == 1 && graph.num_results(n) == 1 &&
          graph.dtype(graph.operand(n, 0)) == graph.dtype(graph.result(n));

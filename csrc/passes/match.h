@@ -2,6 +2,7 @@
 // Questions that several passes ask about values.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -34,6 +35,32 @@ inline bool IsUniform(const Graph& graph, Value v, double number) {
 
 /// A rank-0 value that UniformValue sees, in front of `before`.
 Value UniformScalar(Graph& graph, DType dtype, double number, LocationId location, NodeId before);
+
+/// What a value is made of. One of kConstant and kState is the same in every run until somebody
+/// else writes a Variable.
+enum class Origin : uint8_t {
+  kConstant,
+  kState,  // state that this graph does not write, and constants
+  kRun,    // an input, state that the graph writes, or an effect
+};
+
+/// The origins of a graph's values, node by node, so that it may be rewritten meanwhile.
+class Origins {
+ public:
+  explicit Origins(const Graph& graph);
+  /// `n` comes after the nodes that it reads.
+  void Add(NodeId n);
+  Origin Of(NodeId n) const;  // of its results; reads nothing but its operands' origins
+  Origin operator[](Value v) const {
+    const auto i = static_cast<size_t>(v.id);
+    return i < known_.size() ? known_[i] : Origin::kRun;
+  }
+
+ private:
+  void Set(Value v, Origin origin);
+  const Graph& graph_;
+  std::vector<Origin> known_;
+};
 
 /// Attribute `axis` of a reduction over a tensor of this rank: ascending, not negative; empty means
 /// all.

@@ -39,6 +39,7 @@ bool FoldConstants(Graph& graph, const PassContext& context);
 bool MergeCommonSubexpressions(Graph& graph, const PassContext& context);
 bool EliminateDeadCode(Graph& graph, const PassContext& context);
 bool FuseSoftmaxCrossEntropy(Graph& graph, const PassContext& context);
+bool FoldChannelScale(Graph& graph, const PassContext& context);
 bool FuseBiasActivation(Graph& graph, const PassContext& context);
 bool FuseLoops(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);

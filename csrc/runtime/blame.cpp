@@ -43,7 +43,9 @@ std::string NonFiniteMessage(const Graph& g, NodeId n, int k) {
 void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
   const Graph& g = plan.graph;
   const Step& step = plan.steps[i];
+  if (step.pack) return step.kernel->pack(*step.state, ptrs);
   const auto finite = [&](int operand, Value v) {
+    if (operand == step.state->packed_input) return true;  // looked at when it was packed
     return AllFinite(g.dtype(v), ptrs[operand], g.shape(v).numel());
   };
   bool inputs_finite = true;  // looked at before the launch: it may overwrite them

@@ -202,6 +202,7 @@ void AddBody(const NodeDesc& d, ControlState* s, std::string_view name, int attr
   options.device = *d.device;
   options.device.memory_limit = 0;  // the node's plan is held to it as a whole
   options.optimize = false;         // the passes went into bodies already
+  options.keeps = false;
   BodyPlan body{.name = name, .plan = MakePlan(*d.attr<Body>(attr), options), .times = times};
   const Plan& plan = *body.plan;
   body.tables = s->workspace_bytes;

@@ -34,6 +34,17 @@ Executable::Executable(std::shared_ptr<const Plan> plan,
   }
   arena_ = ActivationArena::Of(device_);
   arena_->Require(plan_->stats.activation_bytes);
+  if (plan_->stats.kept_bytes > 0) {
+    kept_ = static_cast<std::byte*>(
+        FindBackend(device_.kind)
+            .Reserve(device_.ordinal, static_cast<size_t>(plan_->stats.kept_bytes)));
+  }
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    if (plan_->state[i].written)
+      written_.push_back(variables_[i].get());
+    else if (plan_->num_kept > 0)
+      kept_sources_.push_back(variables_[i].get());
+  }
 
   ptrs_.resize(plan_->operands.size());
   for (size_t i = 0; i < plan_->operands.size(); ++i) {
@@ -44,11 +55,16 @@ Executable::Executable(std::shared_ptr<const Plan> plan,
   }
   steps_.reserve(plan_->steps.size());
   for (const Step& s : plan_->steps) {
-    steps_.push_back({s.kernel->launch, s.state.get(), ptrs_.data() + s.first_operand});
+    steps_.push_back({s.pack ? s.kernel->pack : s.kernel->launch, s.state.get(),
+                      ptrs_.data() + s.first_operand});
   }
 }
 
-Executable::~Executable() = default;
+Executable::~Executable() {
+  if (kept_ == nullptr) return;
+  FindBackend(device_.kind)
+      .Release(device_.ordinal, kept_, static_cast<size_t>(plan_->stats.kept_bytes));
+}
 
 void* Executable::Address(const Operand& o) const {
   switch (o.region) {
@@ -56,6 +72,7 @@ void* Executable::Address(const Operand& o) const {
     case Region::kState:
       return static_cast<std::byte*>(variables_[static_cast<size_t>(o.index)]->data()) + o.offset;
     case Region::kConstant: return const_cast<std::byte*>(plan_->constants.data()) + o.offset;
+    case Region::kKept: return kept_ + o.offset;
     case Region::kInput:
     case Region::kOutput:
     case Region::kNone: break;
@@ -94,17 +111,42 @@ void Executable::FailAt(size_t step, const Error& error) const {
   throw named.At(ShortLocation(plan_->graph.location(plan_->steps[step].node)));
 }
 
+void Executable::MarkWritten() {
+  if (written_.empty()) return;
+  const int64_t now = StateClock::Tick();
+  for (Variable* v : written_) v->MarkWritten(now);
+}
+
+bool Executable::KeptIsFresh(int64_t now) const {
+  if (kept_at_ == now || kept_at_ < 0) return kept_at_ == now;
+  return std::all_of(kept_sources_.begin(), kept_sources_.end(),
+                     [&](const Variable* v) { return v->written_at() <= kept_at_; });
+}
+
+void Executable::RunKept(size_t* step) {
+  const auto end = static_cast<size_t>(plan_->num_kept);
+  const int64_t now = StateClock::Now();
+  if (!KeptIsFresh(now)) {
+    kept_at_ = -1;  // a step may throw
+    for (size_t& i = *step; i < end; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+  }
+  *step = end;
+  kept_at_ = now;
+}
+
 void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
   MakeOutputs(inputs, outputs);
-  const Prepared* step = steps_.data();
-  const Prepared* const end = step + steps_.size();
+  size_t i = 0;
   try {
     std::lock_guard lock(arena_->mutex());
     BindCall(inputs, *outputs);
-    for (; step != end; ++step) step->launch(*step->state, step->ptrs);
+    MarkWritten();
+    RunKept(&i);
+    const size_t end = steps_.size();
+    for (; i < end; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
     RunCopies(inputs, *outputs);
   } catch (Error& e) {
-    FailAt(static_cast<size_t>(step - steps_.data()), e);
+    FailAt(i, e);
   }
 }
 
@@ -132,7 +174,11 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
     std::lock_guard lock(arena_->mutex());
     BindCall(inputs, *outputs);
     const CheckedBodies checked;
+    MarkWritten();
+    kept_at_ = -1;  // every step is looked at
+    const int64_t now = StateClock::Now();
     for (; i < steps_.size(); ++i) RunStepChecked(*plan_, i, steps_[i].ptrs);
+    kept_at_ = now;
     RunCopies(inputs, *outputs);
   } catch (const FusedNonFinite& found) {  // after the lock: single ops take it too
     BlameBody(*found.body, found.inputs);
@@ -152,7 +198,10 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
     MakeOutputs(inputs, &outputs);
     std::lock_guard lock(arena_->mutex());
     BindCall(inputs, outputs);
-    for (size_t i = 0; i < steps_.size(); ++i) {
+    MarkWritten();
+    size_t first = 0;
+    RunKept(&first);
+    for (size_t i = first; i < steps_.size(); ++i) {
       const auto begin = std::chrono::steady_clock::now();
       steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
       const std::chrono::duration<double, std::nano> took =
@@ -164,6 +213,10 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
   for (size_t i = 0; i < variables_.size(); ++i) variables_[i]->Assign(saved[i]);
   std::vector<double> medians;
   for (auto& s : samples) {
+    if (s.empty()) {  // a kept step
+      medians.push_back(0);
+      continue;
+    }
     std::nth_element(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(s.size() / 2), s.end());
     medians.push_back(s[s.size() / 2]);
   }

@@ -34,7 +34,8 @@ class Executable {
   /// Error(kNonFinite) that names the input, the variable, or the first op whose output is not
   /// finite, and the user's line.
   void RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
-  /// Median nanoseconds of each step over `runs` runs on the given inputs. State is restored after.
+  /// Median nanoseconds of each step over `runs` runs on the given inputs, 0 for what is kept from
+  /// run to run. State is restored after.
   std::vector<double> Profile(std::span<const Tensor> inputs, int runs);
 
  private:
@@ -44,6 +45,10 @@ class Executable {
     void* const* ptrs;
   };
   void* Address(const Operand& operand) const;
+  void MarkWritten();
+  bool KeptIsFresh(int64_t now) const;
+  /// Runs the kept steps if a Variable was written since, and sets `step` behind them.
+  void RunKept(size_t* step);
   void MakeOutputs(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) const;
   void BindCall(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
   void CheckSources(std::span<const Tensor> inputs) const;
@@ -62,6 +67,12 @@ class Executable {
     int32_t slot, index;
   };
   std::vector<Patch> input_patches_, output_patches_;
+
+  // What the kept steps leave behind, and the StateClock when they read the state (-1: never).
+  std::byte* kept_ = nullptr;
+  int64_t kept_at_ = -1;
+  std::vector<const Variable*> kept_sources_;
+  std::vector<Variable*> written_;
 };
 
 }  // namespace ostria

@@ -8,6 +8,7 @@
 #include "backend/backend.h"
 #include "ir/builder.h"
 #include "ops/ops.h"
+#include "passes/match.h"
 #include "runtime/control.h"
 
 namespace ostria {
@@ -58,6 +59,16 @@ bool NothingToCompute(const Graph& g, NodeId n) {
     if (g.shape(g.result(n, i)).numel() != 0) return false;
   }
   return true;
+}
+
+// What runs once in a while itself packs nothing.
+uint64_t LastingInputs(const Graph& g, NodeId n, const Origins& origins) {
+  uint64_t bits = 0;
+  if (origins.Of(n) != Origin::kRun) return bits;
+  for (int i = 0; i < g.num_operands(n) && i < 64; ++i) {
+    if (origins[g.operand(n, i)] != Origin::kRun) bits |= uint64_t{1} << i;
+  }
+  return bits;
 }
 
 std::string Signature(const Graph& g, NodeId n) {
@@ -123,13 +134,15 @@ void PinKernel(const OpDef& op, std::string_view impl) {
               StrCat("no implementation '", impl, "'; there are ", known.empty() ? "none" : known));
 }
 
-std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
+std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps) {
   std::vector<Choice> choices(static_cast<size_t>(g.node_capacity()));
   std::vector<int> depth(static_cast<size_t>(g.node_capacity()));  // decompositions above a node
   std::vector<MemDesc> inputs, outputs;
+  Origins origins(g);
   for (NodeId n = g.first(); n.valid();) {
     const NodeId next = g.next(n);
     const OpDef& op = g.op(n);
+    origins.Add(n);
     if (&op == &ops::kConstant || op.traits.view || NothingToCompute(g, n)) {
       n = next;
       continue;
@@ -145,7 +158,8 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device) {
       continue;
     }
     DescribeNode(g, n, &inputs, &outputs);
-    const NodeDesc desc{&op, g.attrs(n), inputs, outputs, &device};
+    const NodeDesc desc{&op,     g.attrs(n), inputs,
+                        outputs, &device,    keeps ? LastingInputs(g, n, origins) : 0};
     std::string reasons;
     auto pin = Pins().find(&op);
     // A decomposition may use its own op for another dtype: there the choice is free.

@@ -20,7 +20,7 @@ struct Choice {
 
 /// Rewrites `graph` and returns the choices by node id. Throws Error(kNotImplemented) with the
 /// reasons of every implementation and the user's line.
-std::vector<Choice> Lower(Graph& graph, const DeviceProps& device);
+std::vector<Choice> Lower(Graph& graph, const DeviceProps& device, bool keeps = true);
 
 /// Implementations of `op` on the device, in order of preference.
 std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op);

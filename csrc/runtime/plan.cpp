@@ -13,6 +13,7 @@
 #include "runtime/lower.h"
 #include "runtime/memory_planner.h"
 #include "runtime/plan_bytes.h"
+#include "runtime/schedule.h"
 #include "runtime/storage.h"
 
 namespace ostria {
@@ -36,15 +37,25 @@ void AddInterface(const Graph& g, Plan* plan) {
   }
 }
 
-void AddSteps(const Graph& g, const StorageMap& storage, std::vector<Choice>& choices, Plan* plan) {
-  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
-    Choice& choice = choices[n.id];
-    if (choice.kernel == nullptr) continue;
-    Step step{
-        choice.kernel,     std::move(choice.state), n, static_cast<int32_t>(plan->operands.size()),
-        g.num_operands(n), g.num_results(n)};
+void AddSteps(const Graph& g, const Schedule& schedule, const StorageMap& storage,
+              const std::vector<Choice>& choices, Plan* plan) {
+  plan->num_kept = schedule.num_kept;
+  for (const auto& [n, pack] : schedule.steps) {
+    const Choice& choice = choices[n.id];
+    const int packed = choice.state->packed_input;
+    Step step{choice.kernel, choice.state, n, static_cast<int32_t>(plan->operands.size())};
+    step.pack = pack;
+    if (pack) {
+      plan->operands.push_back(storage.OperandOf(g.operand(n, packed)));
+      plan->operands.push_back(storage.PackedOf(n));
+      plan->steps.push_back(std::move(step));
+      continue;
+    }
+    step.num_inputs = g.num_operands(n);
+    step.num_outputs = g.num_results(n);
     for (int i = 0; i < g.num_operands(n); ++i) {
-      plan->operands.push_back(storage.OperandOf(g.operand(n, i)));
+      plan->operands.push_back(i == packed ? storage.PackedOf(n)
+                                           : storage.OperandOf(g.operand(n, i)));
     }
     for (int i = 0; i < g.num_results(n); ++i) {
       plan->operands.push_back(storage.OperandOf(g.result(n, i)));
@@ -92,13 +103,14 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   plan->graph = graph.Clone();
   Graph& g = plan->graph;
   if (options.optimize) Optimise(g, {.evaluate = Evaluate});
-  std::vector<Choice> choices = Lower(g, options.device);
+  std::vector<Choice> choices = Lower(g, options.device, options.keeps);
   if (VerifyEnabled()) Verify(g, "lower");
   AddInterface(g, plan.get());
 
-  StorageMap storage(g, choices, options, plan.get());
+  const Schedule schedule = MakeSchedule(g, choices);
+  StorageMap storage(g, choices, schedule, options, plan.get());
   storage.Place(&plan->stats);
-  AddSteps(g, storage, choices, plan.get());
+  AddSteps(g, schedule, storage, choices, plan.get());
   CountBytes(g, plan.get());
   if (options.device.memory_limit > 0 && plan->stats.peak_bytes() > options.device.memory_limit) {
     FailOverLimit(g, *plan);

@@ -20,6 +20,7 @@ enum class Region : uint8_t {
   kInput,       // index: graph input
   kOutput,      // index: graph output; written into a fresh tensor of the caller
   kConstant,    // offset into the plan's constants
+  kKept,        // offset into what an executable keeps from run to run
   kNone,        // no memory: an empty tensor, or a workspace of 0 bytes
 };
 
@@ -36,6 +37,7 @@ struct Step {
   NodeId node;                // in Plan::graph, for names and lines
   int32_t first_operand = 0;  // into Plan::operands: inputs, outputs, workspace
   int32_t num_inputs = 0, num_outputs = 0;
+  bool pack = false;  // the kernel's pack: one operand of the node, then its packed form
 };
 
 /// A copy that the plan needs besides its steps: a graph output or state out value that is an
@@ -57,10 +59,12 @@ struct PlanStats {
   int64_t activation_bytes = 0;  // planned size of the activation region
   int64_t liveness_bytes = 0;  // largest sum of live values and workspace at any step: lower bound
   int64_t state_bytes = 0, input_bytes = 0, output_bytes = 0, constant_bytes = 0;
-  int64_t moved_bytes = 0;        // operands of all steps, read and written
+  int64_t kept_bytes = 0;         // derived from state alone, computed when a Variable was written
+  int64_t moved_bytes = 0;        // operands of the steps of every run, read and written
   int64_t fused_bound_bytes = 0;  // the same if all loops were fused that could be
   int64_t peak_bytes() const {
-    return activation_bytes + state_bytes + input_bytes + output_bytes + constant_bytes;
+    return activation_bytes + state_bytes + input_bytes + output_bytes + constant_bytes +
+           kept_bytes;
   }
 };
 
@@ -76,12 +80,15 @@ struct PlanOptions {
   DeviceProps device;
   StateLayout layout;
   bool optimize = true;  // run the passes; off for debugging and comparisons
+  bool keeps = true;     // what derives from state alone is computed now and then; off for bodies
 };
 
 struct Plan {
   Graph graph;  // specialised, optimised, lowered: what the steps execute
   DeviceProps device;
   std::vector<Step> steps;
+  int32_t num_kept =
+      0;  // the first steps: they run only when a Variable that they read was written
   std::vector<Operand> operands;
   std::vector<Copy> copies;
   std::vector<StateSlot> state;

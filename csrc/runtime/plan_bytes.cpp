@@ -6,6 +6,8 @@
 #include "runtime/plan_bytes.h"
 
 #include <algorithm>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "ir/builder.h"
@@ -36,7 +38,8 @@ bool EndsStage(const Graph& g, Value v) {
   return out.rank() == 0 || !(out[0] == first) || first == Dim(1);
 }
 
-Graph Flatten(const Graph& graph) {
+// `kept`: nodes that do not run every time; those of their bodies do not either.
+Graph Flatten(const Graph& graph, std::vector<bool>* kept) {
   Graph g = graph.Clone();
   for (NodeId n = g.first(); n.valid();) {
     const NodeId next = g.next(n);
@@ -44,6 +47,7 @@ Graph Flatten(const Graph& graph) {
       const std::vector<Value> operands = g.operands(n);
       const std::vector<Value> results = Inline(g, *g.attr<Body>(n, 0), operands, n, g.location(n));
       for (int i = 0; i < g.num_results(n); ++i) g.ReplaceAllUses(g.result(n, i), results[i]);
+      kept->resize(static_cast<size_t>(g.node_capacity()), (*kept)[n.id]);
       g.Erase(n);
     }
     n = next;
@@ -53,8 +57,9 @@ Graph Flatten(const Graph& graph) {
 
 class Bound {
  public:
-  explicit Bound(const Graph& graph)
-      : g_(Flatten(graph)),
+  Bound(const Graph& graph, std::vector<bool> kept)
+      : kept_(std::move(kept)),
+        g_(Flatten(graph, &kept_)),
         stage_(static_cast<size_t>(g_.node_capacity())),
         root_(static_cast<size_t>(g_.value_capacity())) {
     for (size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<int32_t>(i);
@@ -80,7 +85,8 @@ class Bound {
  private:
   Value Root(Value v) const { return Value{root_[v.id]}; }
   bool Runs(NodeId n) const {
-    return !g_.op(n).traits.view && !g_.is(n, ops::kConstant) && !g_.is(n, ops::kFull);
+    return !kept_[n.id] && !g_.op(n).traits.view && !g_.is(n, ops::kConstant) &&
+           !g_.is(n, ops::kFull);
   }
   bool IsNumber(Value v) const {
     const NodeId p = g_.producer(v);
@@ -123,6 +129,7 @@ class Bound {
     return bytes;
   }
 
+  std::vector<bool> kept_;  // by node
   Graph g_;
   std::vector<int> stage_;       // by node
   std::vector<int32_t> root_;    // value -> the value whose bytes it shows
@@ -134,13 +141,18 @@ class Bound {
 }  // namespace
 
 void CountBytes(const Graph& g, Plan* plan) {
-  for (const Step& step : plan->steps) {
+  const auto every_run = std::span(plan->steps).subspan(static_cast<size_t>(plan->num_kept));
+  for (const Step& step : every_run) {
     for (int i = 0; i < step.num_inputs; ++i)
       plan->stats.moved_bytes += Bytes(g.type(g.operand(step.node, i)));
     for (int i = 0; i < step.num_outputs; ++i)
       plan->stats.moved_bytes += Bytes(g.type(g.result(step.node, i)));
   }
-  plan->stats.fused_bound_bytes = Bound(g).Run();
+  std::vector<bool> kept(static_cast<size_t>(g.node_capacity()));
+  for (const Step& step : std::span(plan->steps).first(static_cast<size_t>(plan->num_kept))) {
+    if (!step.pack) kept[step.node.id] = true;
+  }
+  plan->stats.fused_bound_bytes = Bound(g, std::move(kept)).Run();
   for (const Step& step : plan->steps) {
     for (const BodyPlan& body : BodiesOf(*step.state)) {
       plan->stats.moved_bytes += body.times * body.plan->stats.moved_bytes;

@@ -14,6 +14,7 @@ std::string Text(const Plan& plan, const Operand& o) {
     case Region::kInput: return StrCat("in", o.index);
     case Region::kOutput: return StrCat("out", o.index);
     case Region::kConstant: return StrCat("const+", o.offset);
+    case Region::kKept: return StrCat("kept+", o.offset);
     case Region::kNone: break;
   }
   return "-";
@@ -25,7 +26,9 @@ void AppendSteps(const Plan& plan, const std::string& indent, std::string* text)
   std::string& out = *text;
   int index = 0;
   for (const Step& s : plan.steps) {
-    out += StrCat(indent, index++, ": ", g.op(s.node).name, " <", s.kernel->impl);
+    out += StrCat(indent, index, index < plan.num_kept ? " (kept): " : ": ", s.pack ? "pack " : "",
+                  g.op(s.node).name, " <", s.kernel->impl);
+    ++index;
     if (!s.state->detail.empty()) out += StrCat(", ", s.state->detail);
     out += ">";
     for (int i = 0; i < s.num_inputs + s.num_outputs; ++i) {
@@ -33,7 +36,12 @@ void AppendSteps(const Plan& plan, const std::string& indent, std::string* text)
       out += i == s.num_inputs ? " -> " : i > 0 ? ", " : " ";
       out += StrCat(Text(plan, plan.operands[s.first_operand + i]), " ", g.type(v));
     }
-    if (s.state->workspace_bytes > 0) {
+    if (s.pack) {
+      out += StrCat(" ", Text(plan, plan.operands[s.first_operand]), " ",
+                    g.type(g.operand(s.node, s.state->packed_input)), " -> ",
+                    Text(plan, plan.operands[s.first_operand + 1]), " ", s.state->packed_bytes,
+                    " bytes");
+    } else if (s.state->workspace_bytes > 0) {
       const int at = s.first_operand + s.num_inputs + s.num_outputs;
       out += StrCat(" workspace ", Text(plan, plan.operands[at]), " ", s.state->workspace_bytes);
     }
@@ -56,10 +64,10 @@ std::string Print(const Plan& plan) {
   std::string out = StrCat("plan for ", plan.device.name, ": ", plan.steps.size(), " steps\n");
   AppendSteps(plan, "  ", &out);
   const PlanStats& s = plan.stats;
-  out +=
-      StrCat("peak ", s.peak_bytes(), " bytes: activations ", s.activation_bytes,
-             " (liveness bound ", s.liveness_bytes, "), state ", s.state_bytes, ", inputs ",
-             s.input_bytes, ", outputs ", s.output_bytes, ", constants ", s.constant_bytes, "\n");
+  out += StrCat("peak ", s.peak_bytes(), " bytes: activations ", s.activation_bytes,
+                " (liveness bound ", s.liveness_bytes, "), state ", s.state_bytes, ", inputs ",
+                s.input_bytes, ", outputs ", s.output_bytes, ", constants ", s.constant_bytes,
+                s.kept_bytes > 0 ? StrCat(", kept ", s.kept_bytes) : "", "\n");
   out += StrCat("moved ", s.moved_bytes, " bytes (fused bound ", s.fused_bound_bytes, ")\n");
   return out;
 }

@@ -50,9 +50,25 @@ class Replay {
   }
 
   void Run() {
+    int32_t left = plan_.num_kept;
     for (const Step& s : plan_.steps) {
+      // A run may start here: whatever the region of activations held is gone.
+      if (left-- == 0) regions_.erase({Region::kActivation, 0});
+      const int packed = s.state->packed_input;
+      if (s.pack) {
+        Read(s, Operand(s, 0), g_.operand(s.node, packed));
+        Claim(Operand(s, 1), s.state->packed_bytes, PackedOwner(s));
+        continue;
+      }
       for (int i = 0; i < s.num_inputs; ++i) {
-        Read(s, Operand(s, i), g_.operand(s.node, i));
+        if (i == packed) {
+          OSTRIA_CHECK(Of(Operand(s, i))
+                           .Holds(Operand(s, i).offset,
+                                  Operand(s, i).offset + s.state->packed_bytes, PackedOwner(s)),
+                       g_.op(s.node).name, " reads a packed operand that was overwritten");
+        } else {
+          Read(s, Operand(s, i), g_.operand(s.node, i));
+        }
       }
       const struct Operand& workspace = Operand(s, s.num_inputs + s.num_outputs);
       Claim(workspace, s.state->workspace_bytes, kScratch);
@@ -71,6 +87,7 @@ class Replay {
 
  private:
   static constexpr int32_t kScratch = -2;
+  static int32_t PackedOwner(const Step& s) { return -3 - s.node.id; }
 
   const struct Operand& Operand(const Step& s, int i) const {
     return plan_.operands[s.first_operand + i];

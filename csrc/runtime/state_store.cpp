@@ -143,6 +143,7 @@ void Variable::Assign(const Tensor& value) {
   }
   const DeviceId d = chunk_->device;
   FindBackend(d.kind).CopyToDevice(d.ordinal, data(), value.raw(), static_cast<size_t>(bytes()));
+  MarkWritten(StateClock::Tick());
 }
 
 void SealStateChunks() {

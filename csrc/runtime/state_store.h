@@ -5,6 +5,7 @@
 // goes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,6 +19,17 @@ namespace ostria {
 enum class StateClass : uint8_t { kTrainable, kOther };
 
 class StateChunk;
+
+/// When state was written: a count of all writes in the process, so that the usual question,
+/// whether anything was written since, is one load.
+class StateClock {
+ public:
+  static int64_t Now() { return now_.load(std::memory_order_acquire); }
+  static int64_t Tick() { return now_.fetch_add(1, std::memory_order_acq_rel) + 1; }
+
+ private:
+  static inline std::atomic<int64_t> now_{0};
+};
 
 /// One named piece of state. Written only by executables and Assign. Not thread-safe.
 class Variable {
@@ -55,9 +67,14 @@ class Variable {
   /// Copies into place; throws Error naming the variable when dtype or shape differ.
   void Assign(const Tensor& value);
 
+  /// The StateClock of the last write. Whoever writes through data() says so with MarkWritten.
+  int64_t written_at() const { return written_at_.load(std::memory_order_relaxed); }
+  void MarkWritten(int64_t now) { written_at_.store(now, std::memory_order_relaxed); }
+
  private:
   Variable() = default;
   int64_t id_ = 0, offset_ = 0;
+  std::atomic<int64_t> written_at_{0};
   std::string name_;
   DType dtype_ = DType::kFloat32;
   Shape shape_;

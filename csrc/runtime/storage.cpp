@@ -21,15 +21,18 @@ int64_t Aligned(int64_t bytes) {
 
 }  // namespace
 
-StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices,
+StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices, const Schedule& schedule,
                        const PlanOptions& options, Plan* plan)
     : g_(g),
       device_(options.device),
       root_(static_cast<size_t>(g.value_capacity()), -1),
       step_of_(static_cast<size_t>(g.node_capacity()), -1),
-      workspace_(static_cast<size_t>(g.node_capacity()), -1) {
-  AddValues(choices, plan);
-  FindLifetimes(choices);
+      workspace_(static_cast<size_t>(g.node_capacity()), -1),
+      packed_(static_cast<size_t>(g.node_capacity())) {
+  AddValues(plan);
+  NumberSteps(schedule);
+  FindLifetimes(choices, schedule);
+  Keep(choices, schedule, &plan->stats);
   AssignState(choices, plan);
   AssignOutputs(plan);
   MirrorGradients(options.layout);
@@ -37,7 +40,7 @@ StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices,
   MakeBlocks(choices);
 }
 
-void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
+void StorageMap::AddValues(Plan* plan) {
   const auto add = [&](Value v, Operand operand) {
     root_[v.id] = static_cast<int32_t>(storages_.size());
     Storage s;
@@ -67,18 +70,30 @@ void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
         storages_.back().computed = true;
       }
     }
-    if (choices[n.id].kernel == nullptr) continue;
-    step_of_[n.id] = num_steps_++;
-    if (ChecksData(g_, n)) last_check_ = step_of_[n.id];
   }
   plan->stats.constant_bytes = static_cast<int64_t>(plan->constants.size());
 }
 
-void StorageMap::FindLifetimes(const std::vector<Choice>& choices) {
+void StorageMap::NumberSteps(const Schedule& schedule) {
+  for (const auto& [n, pack] : schedule.steps) {
+    if (!pack) step_of_[n.id] = num_steps_;
+    if (!pack && ChecksData(g_, n)) last_check_ = num_steps_;
+    ++num_steps_;
+  }
+}
+
+void StorageMap::FindLifetimes(const std::vector<Choice>& choices, const Schedule& schedule) {
+  for (int32_t i = 0; i < schedule.num_kept; ++i) {
+    const auto& [n, pack] = schedule.steps[static_cast<size_t>(i)];
+    if (!pack) continue;
+    Storage& s = storages_[Root(g_.operand(n, choices[n.id].state->packed_input))];
+    s.last = std::max(s.last, i);
+  }
   for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
     const int32_t step = step_of_[n.id];
     if (choices[n.id].kernel == nullptr) continue;
     for (int i = 0; i < g_.num_operands(n); ++i) {
+      if (i == choices[n.id].state->packed_input) continue;
       Storage& s = storages_[Root(g_.operand(n, i))];
       s.last = std::max(s.last, step);
     }
@@ -99,6 +114,28 @@ const StorageMap::Described& StorageMap::Describe(NodeId n) {
     for (int i = 0; i < g_.num_operands(n); ++i) d.operands.emplace(Root(g_.operand(n, i)), i);
   }
   return d;
+}
+
+// What the steps of every run read of those that only run now and then must outlast a run.
+void StorageMap::Keep(const std::vector<Choice>& choices, const Schedule& schedule,
+                      PlanStats* stats) {
+  const auto place = [&](int64_t bytes) {
+    const int64_t at = stats->kept_bytes;
+    stats->kept_bytes += Aligned(bytes);
+    return at;
+  };
+  for (const StateEntry& e : g_.state()) {
+    Storage& s = storages_[Root(e.out)];
+    if (s.computed && s.first < schedule.num_kept) s.last = EndOf();
+  }
+  for (Storage& s : storages_) {
+    if (!s.computed || s.bytes == 0 || s.first >= schedule.num_kept || s.last < schedule.num_kept)
+      continue;
+    s.operand = {Region::kKept, 0, place(s.bytes)};
+  }
+  for (const auto& [n, pack] : schedule.steps) {
+    if (pack) packed_[n.id] = place(choices[n.id].state->packed_bytes);
+  }
 }
 
 bool StorageMap::AliasOk(const Choice& choice, NodeId n, int out, int in) {

@@ -10,19 +10,21 @@
 #include "runtime/lower.h"
 #include "runtime/memory_planner.h"
 #include "runtime/plan.h"
+#include "runtime/schedule.h"
 
 namespace ostria {
 
 class StorageMap {
  public:
   /// Assigns storages; appends constants and end-of-step copies to `plan`.
-  StorageMap(const Graph& g, const std::vector<Choice>& choices, const PlanOptions& options,
-             Plan* plan);
+  StorageMap(const Graph& g, const std::vector<Choice>& choices, const Schedule& schedule,
+             const PlanOptions& options, Plan* plan);
   /// Plans the activation region and fills in its sizes.
   void Place(PlanStats* stats);
 
   Operand OperandOf(Value v) const;
   Operand WorkspaceOf(NodeId n) const;
+  Operand PackedOf(NodeId n) const { return {Region::kKept, 0, packed_[n.id]}; }
 
  private:
   struct Storage {
@@ -44,8 +46,10 @@ class StorageMap {
   const Described& Describe(NodeId n);
   int32_t Root(Value v) const { return root_[v.id]; }
   bool Placed(int32_t s) const { return storages_[s].operand.region != Region::kNone; }
-  void AddValues(const std::vector<Choice>& choices, Plan* plan);
-  void FindLifetimes(const std::vector<Choice>& choices);
+  void AddValues(Plan* plan);
+  void NumberSteps(const Schedule& schedule);
+  void FindLifetimes(const std::vector<Choice>& choices, const Schedule& schedule);
+  void Keep(const std::vector<Choice>& choices, const Schedule& schedule, PlanStats* stats);
   void AssignState(const std::vector<Choice>& choices, Plan* plan);
   void AssignOutputs(Plan* plan);
   void ReuseInputs(const std::vector<Choice>& choices);
@@ -63,6 +67,7 @@ class StorageMap {
   std::vector<Block> blocks_;
   std::unordered_map<int32_t, Described> described_;  // by node, while it is asked about
   std::vector<int32_t> workspace_;                    // node -> block, -1 without
+  std::vector<int64_t> packed_;  // node -> offset of its packed operand among what is kept
   std::vector<Copy>* copies_ =
       nullptr;  // the plan's; a kNone operand in it names a storage until Place
   int32_t num_steps_ = 0;

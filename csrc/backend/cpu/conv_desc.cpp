@@ -37,7 +37,8 @@ ConvDesc DescribeConv(const NodeDesc& node) {
   // Only for images has the library implementations that compute each channel by itself.
   if (d.dims == 1 && d.groups == d.c && d.groups == d.o) d.dims = 2;
   if (node.op == &ops::kConvFused) {
-    d.has_bias = node.inputs.size() == 3;
+    d.has_bias = node.inputs.size() >= 3;
+    d.has_addend = node.inputs.size() == 4;
     ops::ParseActivation(node.attr<std::string>(ConvAttr::kActivation), &d.activation);
   }
   return d;

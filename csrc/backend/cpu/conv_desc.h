@@ -20,7 +20,7 @@ struct ConvDesc {
   int64_t n = 0, c = 0, o = 0, groups = 1;
   Sizes image{1, 1, 1}, result{1, 1, 1};
   ops::Window window;  // over three axes
-  bool has_bias = false;
+  bool has_bias = false, has_addend = false;
   ops::Activation activation = ops::Activation::kNone;
 
   int64_t group_in() const { return c / groups; }

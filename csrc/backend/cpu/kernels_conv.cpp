@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Implementations of the convolutions: oneDNN on images with channels last, the kernel reordered
-// inside the step into the layout that the primitive asks for (with its own it would fall back to
-// its reference loops), and direct loops of our own for float64 and whatever oneDNN refuses.
+// into the layout that the primitive asks for (with its own it would fall back to its reference
+// loops), inside the step or, where the kernel lasts, once; and direct loops of our own for float64
+// and whatever oneDNN refuses.
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "backend/cpu/conv_desc.h"
@@ -73,7 +75,7 @@ OnednnConv MakeOnednn(const ConvDesc& d, Kind kind, int threads, bool compile) {
 
   using Forward = dnnl::convolution_forward::primitive_desc;
   const auto prop = dnnl::prop_kind::forward_training;
-  const dnnl::primitive_attr attr = onednn::Attributes(d.activation);
+  const dnnl::primitive_attr attr = onednn::Attributes(d.activation, d.has_addend);
   const Forward forward = d.has_bias ? Forward(engine, prop, algorithm, out.image, any, out.bias,
                                                out.result, stride, dilation, low, high, attr)
                                      : Forward(engine, prop, algorithm, out.image, any, out.result,
@@ -119,7 +121,8 @@ int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 struct OnednnState : KernelState {
   Kind kind = Kind::kForward;
   std::unique_ptr<onednn::Primitive> conv, reorder;  // reorder: null when the layouts agree
-  bool has_bias = false;
+  bool has_bias = false, has_addend = false;
+  int64_t result_bytes = 0;
   // In the workspace: the reordered kernel, then each primitive's scratchpad.
   int64_t conv_scratch = 0, reorder_scratch = 0;
 };
@@ -129,6 +132,8 @@ std::unique_ptr<KernelState> PrepareOnednn(const NodeDesc& node) {
   auto state = std::make_unique<OnednnState>();
   state->kind = KindOf(node);
   state->has_bias = d.has_bias;
+  state->has_addend = d.has_addend;
+  state->result_bytes = node.outputs[0].bytes();
   const int threads = onednn::ThreadsFor(node, d.flops());
   const OnednnConv made = MakeOnednn(d, state->kind, threads, true);
   const onednn::ThreadShare share(threads);
@@ -164,6 +169,15 @@ std::unique_ptr<KernelState> PrepareOnednn(const NodeDesc& node) {
     state->detail += StrCat(" + reorder ", state->reorder->impl());
     bytes = Aligned(static_cast<int64_t>(made.inner_kernel.get_size()));
   }
+  if (bytes > 0 && node.Lasts(1)) {
+    state->detail = StrCat(state->conv->impl(), ", packed by ", state->reorder->impl());
+    state->packed_input = 1;
+    state->packed_bytes = bytes + state->reorder->scratchpad_bytes();
+    state->conv_scratch = 0;
+    state->reorder_scratch = bytes;
+    state->workspace_bytes = state->conv->scratchpad_bytes();
+    return state;
+  }
   state->conv_scratch = bytes;
   bytes += Aligned(state->conv->scratchpad_bytes());
   state->reorder_scratch = bytes;
@@ -174,13 +188,19 @@ std::unique_ptr<KernelState> PrepareOnednn(const NodeDesc& node) {
 
 void LaunchOnednn(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const OnednnState&>(state);
-  const int operands = s.has_bias ? 4 : 3;
-  char* workspace = static_cast<char*>(ptrs[operands]);
+  const int inputs = 2 + (s.has_bias ? 1 : 0);  // the library's
+  void* const* const outputs = ptrs + inputs + (s.has_addend ? 1 : 0);
+  char* workspace = static_cast<char*>(outputs[1]);
   void* handles[5];
-  std::copy_n(ptrs, operands, handles);
-  handles[operands] = workspace + s.conv_scratch;
+  std::copy_n(ptrs, inputs, handles);
+  handles[inputs] = outputs[0];
+  handles[inputs + 1] = workspace + s.conv_scratch;
+  // The library adds to what is there; where it can, the planner puts both in one place.
+  if (s.has_addend && ptrs[inputs] != outputs[0]) {
+    std::memcpy(outputs[0], ptrs[inputs], static_cast<size_t>(s.result_bytes));
+  }
   void* const reorder_scratch = workspace + s.reorder_scratch;
-  if (s.reorder == nullptr) {
+  if (s.reorder == nullptr || s.packed_input >= 0) {
     s.conv->Run(handles);
   } else if (s.kind == Kind::kGradFilter) {
     handles[2] = workspace;
@@ -193,6 +213,16 @@ void LaunchOnednn(const KernelState& state, void* const* ptrs) {
     handles[1] = workspace;
     s.conv->Run(handles);
   }
+}
+
+void PackOnednn(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const OnednnState&>(state);
+  void* const reorder[] = {ptrs[0], ptrs[1], static_cast<char*>(ptrs[1]) + s.reorder_scratch};
+  s.reorder->Run(reorder);
+}
+
+bool MayOverwriteAddend(const NodeDesc& node, int, int in) {
+  return node.op == &ops::kConvFused && in == 3;
 }
 
 // --- direct loops ------------------------------------------------------------------------------
@@ -384,16 +414,22 @@ void LaunchDirect(const KernelState& state, void* const* ptrs) {
 }
 
 constexpr KernelDef kKernels[] = {
-    {&ops::kConv1d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConv1d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
+     PackOnednn},
     {&ops::kConv1d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
-    {&ops::kConv2d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConv2d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
+     PackOnednn},
     {&ops::kConv2d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
-    {&ops::kConv3d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConv3d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
+     PackOnednn},
     {&ops::kConv3d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
-    {&ops::kConvFused, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
-    {&ops::kConvGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConvFused, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
+     PackOnednn},
+    {&ops::kConvGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn,
+     MayOverwriteAddend, PackOnednn},
     {&ops::kConvGradInput, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kGradInput>},
-    {&ops::kConvGradFilter, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn},
+    {&ops::kConvGradFilter, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn,
+     MayOverwriteAddend, PackOnednn},
     {&ops::kConvGradFilter, "direct", SupportsDirect, PrepareDirect,
      LaunchDirect<Kind::kGradFilter>},
 };

@@ -53,15 +53,16 @@ dnnl::memory::desc Any(const Dims& sizes) {
   return dnnl::memory::desc(sizes, Type::f32, dnnl::memory::format_tag::any);
 }
 
-dnnl::primitive_attr Attributes(ops::Activation activation) {
+dnnl::primitive_attr Attributes(ops::Activation activation, bool sum) {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::post_ops post;
+  if (sum) post.append_sum();
   if (activation != ops::Activation::kNone) {
-    dnnl::post_ops post;
     post.append_eltwise(AlgorithmOf(activation), activation == ops::Activation::kSilu ? 1.f : 0.f,
                         0.f);
-    attr.set_post_ops(post);
   }
+  attr.set_post_ops(post);
   return attr;
 }
 

@@ -29,8 +29,10 @@ dnnl::memory::desc Dense(const Dims& sizes);
 /// float32 in whatever layout the primitive likes best.
 dnnl::memory::desc Any(const Dims& sizes);
 
-/// Scratchpad from the caller, and the activation applied to the result.
-dnnl::primitive_attr Attributes(ops::Activation activation = ops::Activation::kNone);
+/// Scratchpad from the caller, and the activation applied to the result; before that, what the
+/// result's memory held is added where `sum` says so.
+dnnl::primitive_attr Attributes(ops::Activation activation = ops::Activation::kNone,
+                                bool sum = false);
 
 /// Gives the calling thread `n` threads while it lives; primitives must be made and run under one
 /// count.

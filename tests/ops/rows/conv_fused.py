@@ -6,8 +6,11 @@ from row import A, Row, S
 from rows.matmul_fused import ACTIVATIONS
 
 
-def ref(x, kernel, bias=None, activation="none", **attrs):
-    return ACTIVATIONS[activation](images.conv(x, kernel, **attrs) + (0 if bias is None else bias))
+def ref(x, kernel, bias=None, addend=None, activation="none", **attrs):
+    y = images.conv(x, kernel, **attrs)
+    for term in (bias, addend):
+        y = y if term is None else y + term
+    return ACTIVATIONS[activation](y)
 
 
 X, KERNEL, ATTRS = images.CONVOLUTIONS[2][0]
@@ -18,6 +21,14 @@ ROW = Row(
         *(
             S(A(*X), A(*KERNEL), A(KERNEL[0]), **images.filled(KERNEL, ATTRS), activation=name)
             for name in ACTIVATIONS
+        ),
+        S(
+            A(*X),
+            A(*KERNEL),
+            A(5),
+            A("n", 5, 4, 5),
+            **images.filled(KERNEL, ATTRS),
+            activation="relu",
         ),
         *(
             S(A(*x), A(*k), **images.filled(k, attrs), activation="relu")
