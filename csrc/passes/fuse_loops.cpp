@@ -29,8 +29,9 @@ constexpr size_t kMostMembers = 192;  // a longer chain is cut: programs stay sm
 struct Group {
   std::vector<NodeId> members;  // in list order
   std::vector<int64_t> space;
-  int columns = -1;  // column axes that its folds want; -1: it has none
-  int epoch = 0;     // effects keep their order: a group lies between two of them
+  int columns = -1;   // column axes that its folds want; -1: it has none
+  int epoch = 0;      // effects keep their order: a group lies between two of them
+  bool kept = false;  // computed once for many runs: what runs every time stays out
   bool dead = false;
 };
 
@@ -51,12 +52,14 @@ class LoopFuser {
       : g_(g),
         group_of_(static_cast<size_t>(g.node_capacity()), -1),
         lies_(static_cast<size_t>(g.value_capacity()), Lies::kNowhere),
-        position_(static_cast<size_t>(g.node_capacity())) {}
+        position_(static_cast<size_t>(g.node_capacity())),
+        origins_(g) {}
 
   bool Run() {
     int position = 0, epoch = 0;
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
       position_[n.id] = position++;
+      origins_.Add(n);
       if (g_.op(n).traits.ordered || !g_.op(n).traits.pure) {
         ++epoch;
         continue;
@@ -180,7 +183,7 @@ class LoopFuser {
     }
     if (home < 0) {
       home = static_cast<int>(groups_.size());
-      groups_.push_back({.space = shape.space, .epoch = epoch});
+      groups_.push_back({.space = shape.space, .epoch = epoch, .kept = IsKept(n)});
     }
     Add(n, shape, home);
   }
@@ -202,6 +205,8 @@ class LoopFuser {
     }
   }
 
+  bool IsKept(NodeId n) const { return origins_.Of(n) == Origin::kState; }
+
   // Operands that the group makes must be readable inside it.
   bool Readable(NodeId n, int k) const {
     for (int i = 0; i < g_.num_operands(n); ++i) {
@@ -215,6 +220,7 @@ class LoopFuser {
   bool MayJoin(NodeId n, const Footprint& shape, int epoch, int k) const {
     const Group& group = groups_[k];
     if (group.members.size() >= kMostMembers || !Readable(n, k)) return false;
+    if (group.kept != IsKept(n)) return false;
     if (!Compatible(group, shape.space, shape.columns, epoch)) {
       if (!OnRows(n, shape, k) || group.dead || group.epoch != epoch) return false;
     }
@@ -455,6 +461,7 @@ class LoopFuser {
   std::vector<int> group_of_;  // by node, -1: none
   std::vector<Lies> lies_;     // by value
   std::vector<int> position_;  // in the list
+  Origins origins_;
 };
 
 }  // namespace

@@ -104,6 +104,7 @@ void RunBody(const Bound& b, std::byte* workspace, const BodyPlan& body) {
       case Region::kInput: return b.inputs[o.index];
       case Region::kOutput: return b.outputs[o.index];
       case Region::kState:
+      case Region::kKept:  // bodies keep nothing
       case Region::kNone: break;
     }
     return empty_operand;

@@ -19,7 +19,8 @@ struct Choice {
 };
 
 /// Rewrites `graph` and returns the choices by node id. Throws Error(kNotImplemented) with the
-/// reasons of every implementation and the user's line.
+/// reasons of every implementation and the user's line. `keeps`: whether operands that derive from
+/// state alone may be packed once for many runs.
 std::vector<Choice> Lower(Graph& graph, const DeviceProps& device, bool keeps = true);
 
 /// Implementations of `op` on the device, in order of preference.
