@@ -42,6 +42,7 @@ py::list Wrapped(Trace& trace, const std::vector<Value>& values) {
 // d(sum of outputs * cotangents) / d(wrt), appended to the trace; on a tape also computed.
 py::list GradientsIn(Trace& trace, const py::list& outputs, const py::list& cotangents,
                      const py::list& wrt) {
+  trace.ApplyPrecision();
   std::vector<Value> ys, gs, xs;
   std::vector<size_t> ends;  // in xs, after the values of each of wrt
   for (py::handle y : outputs) ys.push_back(AsValue(trace, y));
@@ -72,6 +73,7 @@ py::list GradientsIn(Trace& trace, const py::list& outputs, const py::list& cota
     }
     out.push_back(sum);
   }
+  trace.SkipPrecision();
   if (trace.kind() == Trace::Kind::kTape) {
     const NodeId from = last.valid() ? g.next(last) : g.first();
     if (from.valid()) trace.RunFrom(from);
@@ -138,6 +140,18 @@ void BindTrace(py::module_& m) {
             return all;
           },
           "Floating-point operations of each node so far, in program order.")
+      .def("set_precision", &Trace::SetPrecision, py::arg("low"))
+      .def(
+          "precision_notes",
+          [](const Trace& t) {
+            py::list rows;
+            if (t.precision() == nullptr) return rows;
+            for (const auto& note : t.precision()->notes()) {
+              rows.append(py::make_tuple(note.op, note.dtype, note.why, note.line));
+            }
+            return rows;
+          },
+          "(op, dtype, reason, user line) of what mixed precision cast or was kept from casting.")
       .def_property_readonly("num_nodes", [](Trace& t) { return t.graph().num_nodes(); })
       .def("text", [](const Trace& t) { return Print(const_cast<Trace&>(t).graph()); });
   m.def("current_trace", []() -> py::object {
@@ -153,28 +167,32 @@ void BindTrace(py::module_& m) {
 
   // A closed body from a finished `body` trace: its inputs are the declared ones, then the
   // captures.
-  m.def("call_body",
-        [](const py::object& forward, const py::list& forward_outputs, const py::object& backward,
-           const py::list& backward_outputs, const py::list& arguments) {
-          Trace& trace = RequireTrace("custom_gradient");
-          const auto close = [](const py::object& t, const py::list& outputs) -> Body {
-            if (t.is_none()) return nullptr;
-            Trace& body = *t.cast<TracePtr>();
-            for (py::handle y : outputs) {
-              body.graph().AddOutput(StrCat("y", body.graph().outputs().size()),
-                                     AsPyTensor(y.ptr())->value);
-            }
-            return std::make_shared<const Graph>(std::move(body.graph()));
-          };
-          const Body f = close(forward, forward_outputs), b = close(backward, backward_outputs);
-          std::vector<Value> operands;
-          for (py::handle a : arguments) operands.push_back(AsValue(trace, a));
-          py::list out;
-          for (PyTensor& t : trace.AddOp(ops::kCall, operands, {f, b}, CaptureLocation())) {
-            out.append(py::reinterpret_steal<py::object>(NewPyTensor(std::move(t))));
+  m.def(
+      "call_body",
+      [](const py::object& forward, const py::list& forward_outputs, const py::object& backward,
+         const py::list& backward_outputs, const py::list& arguments, bool recompute) {
+        Trace& trace = RequireTrace("custom_gradient");
+        const auto close = [](const py::object& t, const py::list& outputs) -> Body {
+          if (t.is_none()) return nullptr;
+          Trace& body = *t.cast<TracePtr>();
+          for (py::handle y : outputs) {
+            body.graph().AddOutput(StrCat("y", body.graph().outputs().size()),
+                                   AsPyTensor(y.ptr())->value);
           }
-          return out;
-        });
+          return std::make_shared<const Graph>(std::move(body.graph()));
+        };
+        const Body f = close(forward, forward_outputs), b = close(backward, backward_outputs);
+        std::vector<Value> operands;
+        for (py::handle a : arguments) operands.push_back(AsValue(trace, a));
+        py::list out;
+        for (PyTensor& t :
+             trace.AddOp(ops::kCall, operands, {f, b, recompute, false}, CaptureLocation())) {
+          out.append(py::reinterpret_steal<py::object>(NewPyTensor(std::move(t))));
+        }
+        return out;
+      },
+      py::arg("forward"), py::arg("forward_outputs"), py::arg("backward"),
+      py::arg("backward_outputs"), py::arg("arguments"), py::arg("recompute") = false);
   m.def("capture_location", [] { return ShortLocation(CaptureLocation()); });
   m.def(
       "parse_graph", [](const std::string& text) { return Print(Parse(text)); }, py::arg("text"),

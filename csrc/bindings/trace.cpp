@@ -66,7 +66,9 @@ Value Trace::Capture(const PyTensor& tensor, std::string name) {
 }
 
 Value Trace::Use(const PyTensor& tensor) {
-  if (tensor.trace.get() == this) return tensor.value;
+  if (tensor.trace.get() == this) {
+    return precision_ == nullptr ? tensor.value : precision_->Now(tensor.value);
+  }
   if (tensor.trace != nullptr && IsAround(*tensor.trace)) return Import(tensor);
   if (!tensor.has_data()) {
     if (!tensor.trace->open()) FailLeaked(tensor, "");
@@ -231,6 +233,17 @@ void Trace::AssignDecided(const std::shared_ptr<Variable>& variable, Value value
 
 void Trace::AssignAlways(const std::shared_ptr<Variable>& variable, Value value) {
   Write(variable, value).always = true;
+}
+
+void Trace::ApplyPrecision() {
+  if (precision_ == nullptr) return;
+  precision_->Run(graph_);
+  for (auto& [id, s] : state_) {
+    s.current = precision_->Now(s.current);
+    s.decided_by = precision_->Now(s.decided_by);
+    for (Value& v : s.written) v = precision_->Now(v);
+  }
+  commit_ = precision_->Now(commit_);
 }
 
 void Trace::FinishState() {

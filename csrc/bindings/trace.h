@@ -12,6 +12,7 @@
 
 #include "bindings/py_tensor.h"
 #include "ir/builder.h"
+#include "passes/mixed_precision.h"
 #include "runtime/state_store.h"
 
 namespace ostria {
@@ -55,6 +56,16 @@ class Trace : public std::enable_shared_from_this<Trace> {
   /// What decides whether the step changes any state, a bool scalar; the last one counts.
   void SetCommit(Value commit) { commit_ = commit; }
   Value commit() const { return commit_; }
+
+  /// What the forward nodes compute in from now on: float16 or bfloat16.
+  void SetPrecision(DType low) { precision_ = std::make_unique<MixedPrecision>(low); }
+  /// Rewrites the forward nodes so far; before they are differentiated.
+  void ApplyPrecision();
+  /// Differentiation is done: its nodes stay as they are.
+  void SkipPrecision() {
+    if (precision_ != nullptr) precision_->Skip(graph_);
+  }
+  const MixedPrecision* precision() const { return precision_.get(); }
 
   PyTensor Wrap(Value value);
   /// Appends a node; on a tape also runs it. Returns its results.
@@ -101,6 +112,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
   };
   std::unordered_map<const Trace*, Imported> imported_;
   Value commit_;
+  std::unique_ptr<MixedPrecision> precision_;
 };
 
 /// The user's frames, innermost first: those outside the ostria package. Makes no text.

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // inline_calls: a call is for differentiation; to the planner its body's nodes are nodes like
-// others.
+// others. inline_apart does the same after the last merging of equal nodes, with the calls that
+// compute again what would have to be kept else.
 #include "ops/ops.h"
 #include "passes/pass.h"
 
 namespace ostria {
 
-bool InlineCalls(Graph& graph, const PassContext&) {
+namespace {
+
+bool InlineWhere(Graph& graph, bool apart) {
   bool changed = false;
   for (NodeId n = graph.first(); n.valid();) {
-    if (!graph.is(n, ops::kCall)) {
+    if (!graph.is(n, ops::kCall) || graph.attr<bool>(n, 3) != apart) {
       n = graph.next(n);
       continue;
     }
@@ -26,5 +29,11 @@ bool InlineCalls(Graph& graph, const PassContext&) {
   }
   return changed;
 }
+
+}  // namespace
+
+bool InlineCalls(Graph& graph, const PassContext&) { return InlineWhere(graph, false); }
+
+bool InlineApart(Graph& graph, const PassContext&) { return InlineWhere(graph, true); }
 
 }  // namespace ostria

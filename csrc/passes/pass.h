@@ -32,6 +32,7 @@ bool InlineControl(Graph& graph, const PassContext& context);
 bool MergeScans(Graph& graph, const PassContext& context);
 bool HoistInvariant(Graph& graph, const PassContext& context);
 bool TrimScans(Graph& graph, const PassContext& context);
+bool InlineApart(Graph& graph, const PassContext& context);
 bool Simplify(Graph& graph, const PassContext& context);
 bool RemoveBroadcasts(Graph& graph, const PassContext& context);
 bool FoldTransposes(Graph& graph, const PassContext& context);

@@ -38,6 +38,12 @@ constexpr Pass kFuse[] = {
     {"dce", EliminateDeadCode},
 };
 
+// Last, when bodies are optimised: what is computed again must not be merged with the first time.
+constexpr Pass kLast[] = {
+    {"inline_apart", InlineApart},
+    {"dce", EliminateDeadCode},
+};
+
 constexpr int kMaxRounds = 8;  // ordinary graphs need two or three
 
 using BodyMap = std::unordered_map<Body, Body>;
@@ -72,6 +78,7 @@ void OptimiseGraph(Graph& graph, const PassContext& context, BodyMap& bodies) {
       graph.SetAttr(n, i, bodies[body]);
     }
   }
+  RunAll(kLast, graph, context);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ _native.set_package_folder(_os.path.dirname(_os.path.abspath(__file__)))
 from ostria._array_api import *
 from ostria._attention import attention
 from ostria._autodiff import GradientTape, custom_gradient, grad, gradients, value_and_grad
+from ostria._checkpoint import checkpoint
 from ostria._compile import CompiledFunction, compile, debug
 from ostria._einsum import *
 from ostria._control import cond, scan, while_loop
@@ -66,6 +67,7 @@ _SUBMODULES = (
     "random",
     "diagnose",
     "train",
+    "mixed_precision",
 )
 
 

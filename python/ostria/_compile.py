@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native, _trainable, _tree
+from ostria import _native, _trainable, _tree, mixed_precision
 from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 
@@ -39,6 +39,8 @@ class _Entry:
         self.structure = structure
         self.static = static  # (position, value) of results that are not tensors
         self.why = why
+        self.policy = mixed_precision.global_policy()
+        self.report: list[str] = []  # what precision changed
         self.seconds = seconds
         self.reads = reads
         self.version = _trainable.version  # of the flags that this graph is known to be for
@@ -77,12 +79,14 @@ class CompiledFunction:
         memory_limit: int | None,
         eager: bool,
         name: str | None,
+        precision: str | None = None,
     ):
         functools.update_wrapper(self, fn)
         self._fn = fn
         self._dynamic_batch = dynamic_batch
         self._device = device
         self._memory_limit = memory_limit or 0
+        self._precision = None if precision is None else mixed_precision.policy(precision)
         self._eager = eager
         self.name = name or getattr(fn, "__name__", "function")
         self._entries: dict[Any, _Entry] = {}
@@ -92,11 +96,19 @@ class CompiledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         last = self._last
-        if last is not None and not kwargs and last.version == _trainable.version:
+        if (
+            last is not None
+            and not kwargs
+            and last.version == _trainable.version
+            and last.policy is self._policy()
+        ):
             outputs = last.compiled.run_same(args)  # None unless tensors of the same types
             if outputs is not None:
                 return outputs[0] if last.is_single else last.unpack(outputs)
         return self._call(args, kwargs)
+
+    def _policy(self) -> mixed_precision.Policy:
+        return self._precision or mixed_precision._global
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._eager or _native.current_trace() is not None:
@@ -125,7 +137,7 @@ class CompiledFunction:
                 keys.append(("static", self._static_key(leaf)))
         frozen: list[str] = []
         for variant in itertools.count():  # one for each setting of `trainable`
-            key = (structure, tuple(keys), variant)
+            key = (structure, tuple(keys), self._policy().name, variant)
             if key not in self._entries:
                 self._entries[key] = self._trace(structure, leaves, keys, frozen)
             entry = self._entries[key]
@@ -154,6 +166,10 @@ class CompiledFunction:
         why = self._why(structure, keys, given, frozen)
         begin = time.perf_counter()
         trace = _native.Trace("graph")
+        policy = self._policy()
+        trace.scratch["precision"] = policy
+        if policy.is_mixed:
+            trace.set_precision(policy.compute_dtype)
         trace.push()
         try:
             inputs = []
@@ -171,17 +187,22 @@ class CompiledFunction:
             static = [(i, y) for i, y in enumerate(outputs) if not _is_array(y)]
             tensors = [y for y in outputs if _is_array(y)]
             compiled = _native.finish_trace(trace, tensors, self._device, self._memory_limit)
+            report = mixed_precision.report(trace, policy.name) if policy.is_mixed else []
         finally:
             trace.pop()
         seconds = time.perf_counter() - begin
-        return _Entry(compiled, out_structure, static, given, why, seconds, reads)
+        entry = _Entry(compiled, out_structure, static, given, why, seconds, reads)
+        entry.policy, entry.report = policy, report
+        return entry
 
     def _why(self, structure: Any, keys: list[Any], given: list[str], frozen: list[str]) -> str:
         if not self._entries:
             return "first call"
-        (old_structure, old_keys, _), last = next(reversed(self._entries.items()))
+        (old_structure, old_keys, old_policy, _), last = next(reversed(self._entries.items()))
         if frozen:
             why = "; ".join(frozen)
+        elif old_policy != self._policy().name:
+            why = f"precision {self._policy().name} (was {old_policy})"
         elif old_structure != structure:
             why = "the arguments have another structure"
         else:
@@ -262,6 +283,7 @@ class CompiledFunction:
             )
             if _MANY < self.num_traces != number + 1:
                 continue
+            lines += ["  " + line for line in entry.report]
             for sizes, why, seconds, calls, steps in c.specialisations():
                 lines.append(
                     f"  plan {sizes or 'static'}: {why}; {steps} steps, {seconds * 1e3:.1f} ms, "
@@ -306,6 +328,7 @@ def compile(
     memory_limit: int | None = None,
     eager: bool = False,
     name: str | None = None,
+    precision: str | None = None,
 ) -> Any:
     """Compiles `fn`: traced once per kind of arguments, planned once per size, replayed afterwards.
 
@@ -323,6 +346,8 @@ def compile(
         memory_limit: bytes that a plan may take; a larger one is refused before its first step.
         eager: run `fn` as plain Python instead, to look at values.
         name: what messages and reports call it.
+        precision: a policy of `ost.mixed_precision`, such as 'mixed_bfloat16'; by default the one
+            that `ost.mixed_precision.set_policy` chose. `explain` says what it cast.
 
     Example:
         >>> import ostria as ost
@@ -341,6 +366,7 @@ def compile(
             memory_limit=memory_limit,
             eager=eager,
             name=name,
+            precision=precision,
         )
 
     return wrap if fn is None else wrap(fn)

@@ -65,13 +65,16 @@ class Generator:
             key = self._state.value()
             self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
             return key, stream_of(path, 0)
+        key = self._state.value()
+        while trace.is_body and "draws_in" in trace.scratch:
+            trace = trace.scratch["draws_in"]
         if trace.is_body:
             return self._draw_in_body(trace, path)
-        notes = trace.scratch.setdefault(("generator", self._state.id), {})
-        if not notes:
+        notes = trace.scratch.get(("generator", self._state.id))
+        if notes is None:
+            notes = trace.scratch[("generator", self._state.id)] = {}
             trace.scratch.setdefault("finish", []).append(self._advance)
         number = notes[path] = notes.get(path, -1) + 1
-        key = self._state.value()
         return key, stream_of(path, number)
 
     def _draw_in_body(self, trace: Any, path: str) -> tuple[Any, int]:

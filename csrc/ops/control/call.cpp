@@ -7,9 +7,12 @@
 namespace ostria {
 namespace {
 
-enum Attribute { kBody, kVjp };
+enum Attribute { kBody, kVjp, kRecompute, kApart };
 constexpr InputDef kInputs[] = {{"inputs", Arity::kVariadic}};
-constexpr AttrDef kAttrs[] = {{"body", AttrType::kBody}, {"vjp", AttrType::kBody, "none"}};
+constexpr AttrDef kAttrs[] = {{"body", AttrType::kBody},
+                              {"vjp", AttrType::kBody, "none"},
+                              {"recompute", AttrType::kBool, "false"},
+                              {"apart", AttrType::kBool, "false"}};
 constexpr OutputDef kOutputs[] = {{"outputs", Arity::kVariadic}};
 
 void CheckVjp(const InferContext& c, const Graph& body, const Graph& vjp) {
@@ -63,7 +66,8 @@ void Grad(GradContext& c) {
   for (int i = 0; i < c.size(); ++i) arguments.push_back(c.input(i));
   const int outputs = c.b.graph().num_results(c.node());
   for (int i = 0; i < outputs; ++i) arguments.push_back(c.cotangent(i));
-  const std::vector<Value> g = c.b.Multi(ops::kCall, arguments, {vjp, Body()});
+  const bool apart = c.attr<bool>(kRecompute) || c.attr<bool>(kApart);
+  const std::vector<Value> g = c.b.Multi(ops::kCall, arguments, {vjp, Body(), false, apart});
   for (int i = 0; i < c.size(); ++i) c.Set(i, g[i]);
 }
 
@@ -81,7 +85,11 @@ constinit const OpDef ops::kCall = {
         "body: the sub-graph.\n"
         "vjp: its gradient: inputs and one cotangent per output to one cotangent per input; "
         "without "
-        "it, the body is differentiated.",
+        "it, the body is differentiated.\n"
+        "recompute: whether the gradient computes the body's values again instead of keeping "
+        "them.\n"
+        "apart: whether what the body computes stays its own: it is not merged with equal nodes "
+        "around it.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

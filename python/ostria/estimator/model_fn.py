@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ostria import _scope
-from ostria._autodiff import gradients
 from ostria._errors import at_line
 from ostria.estimator.specs import EstimatorSpec, ModeKeys
 from ostria.train import Task
@@ -52,8 +51,7 @@ class ModelFnTask(Task):
             if callable(getattr(spec.train_op, "apply", None)):
                 self._optimizer = self._optimizer or spec.train_op
                 variables = self._trainable()
-                grads = gradients(spec.loss, variables)
-                self._optimizer.apply(grads, variables, loss=spec.loss)
+                self._optimizer.minimize(spec.loss, variables)
         _note(self.train_metrics, spec.eval_metric_ops)
         self.hooks[ModeKeys.TRAIN] = spec.training_hooks + spec.training_chief_hooks
         return _scalar(spec.loss)

@@ -2,6 +2,7 @@
 """Optimizers and learning-rate schedules with Keras's names."""
 
 from ostria.optim import schedules
+from ostria.optim._loss_scale import LossScaleOptimizer
 from ostria.optim._optimizer import Optimizer
 from ostria.optim._rules import (
     SGD,
@@ -29,6 +30,7 @@ __all__ = [
     "Ftrl",
     "Lamb",
     "Lion",
+    "LossScaleOptimizer",
     "Nadam",
     "Optimizer",
     "RMSprop",

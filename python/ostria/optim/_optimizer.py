@@ -245,9 +245,13 @@ class Optimizer:
         Returns:
             Whether the step was committed, a bool scalar.
         """
-        return self.apply(_autodiff.gradients(loss, variables), variables, loss=loss)
+        return self.apply(self.gradients(loss, variables), variables, loss=loss)
 
     minimise = minimize
+
+    def gradients(self, loss: Any, variables: Sequence[Any]) -> list[Any]:
+        """d(loss)/d(variables); an optimizer that scales the loss does it here."""
+        return _autodiff.gradients(loss, variables)
 
     def apply(self, grads: Sequence[Any], variables: Sequence[Any], loss: Any = None) -> Any:
         """One step: clip, decide whether to commit, update every variable.
@@ -267,8 +271,24 @@ class Optimizer:
 
         Raises:
             ValueError: the lengths differ, a variable or a name occurs twice, a gradient is missing
-                or of another shape or dtype.
+                or of another shape or dtype; or the precision is float16 and nothing scales the
+                loss.
         """
+        trace = _native.current_trace()
+        policy = None if trace is None else trace.scratch.get("precision")
+        if policy is not None and policy.compute_dtype == _native.float16:
+            raise ValueError(
+                at_line(
+                    f"{type(self).__name__}: under mixed_float16 gradients underflow unless the "
+                    "loss is scaled; wrap the optimizer, "
+                    f"ost.optim.LossScaleOptimizer({type(self).__name__}(...)), or use "
+                    "mixed_bfloat16"
+                )
+            )
+        return self._apply_scaled(grads, variables, loss)
+
+    def _apply_scaled(self, grads: Sequence[Any], variables: Sequence[Any], loss: Any) -> Any:
+        """`apply`, without asking whether the loss is scaled."""
         variables, grads = list(variables), list(grads)
         self._check(grads, variables)
         self.build(variables)

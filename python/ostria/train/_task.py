@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ostria import _native
-from ostria._autodiff import gradients
 from ostria._errors import at_line
 from ostria.train._input import leaves, split_batch
 
@@ -213,7 +212,7 @@ def apply_gradients(optimizer: Any, loss: Any, variables: list[Any]) -> None:
                 "frozen (trainable=False); add a layer with weights, or set trainable=True"
             )
         )
-    optimizer.apply(gradients(loss, variables), variables, loss=loss)
+    optimizer.minimize(loss, variables)
 
 
 def named_metrics(metrics: Any) -> dict[str, Any]:

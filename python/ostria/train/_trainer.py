@@ -55,6 +55,7 @@ class Trainer:
       initialize: called with all Variables before the first step of a run that has no checkpoint to
         go on from; may assign them (a warm start).
       hooks: observers of every run, see ``Hook``.
+      precision: what training, evaluation and prediction compute in, see ``ost.compile``.
 
     Example:
       >>> import numpy as np, ostria as ost
@@ -84,6 +85,7 @@ class Trainer:
         on_nonfinite: str = "stop",
         initialize: Callable[[list[Any]], None] | None = None,
         hooks: Iterable[Hook] = (),
+        precision: str | None = None,
     ) -> None:
         if (task is None) == (model is None):
             raise ValueError(
@@ -119,11 +121,13 @@ class Trainer:
         self._active: list[Hook] = []  # hooks of the run in progress
 
         self._train_step = compile_function(
-            self._trace_train, dynamic_batch=True, name="train_step"
+            self._trace_train, dynamic_batch=True, name="train_step", precision=precision
         )
-        self._eval_step = compile_function(self._trace_eval, dynamic_batch=True, name="eval_step")
+        self._eval_step = compile_function(
+            self._trace_eval, dynamic_batch=True, name="eval_step", precision=precision
+        )
         self._predict_step = compile_function(
-            self._trace_predict, dynamic_batch=True, name="predict_step"
+            self._trace_predict, dynamic_batch=True, name="predict_step", precision=precision
         )
         self._train_variables: dict[int, Any] = {}
         self._generators: list[Any] = []

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//   y = matmul(x, w)   ->   m = matmul(cast(x), cast(w));  y' = cast(m, float32)
+// A consumer of y' that runs low too reads m.
+#include "passes/mixed_precision.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ir/builder.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+bool HasBody(const Graph& g, NodeId n) {
+  return std::any_of(g.attrs(n).begin(), g.attrs(n).end(),
+                     [](const Attr& a) { return std::holds_alternative<Body>(a); });
+}
+
+// Variables, constants and scalars take the dtype of what they meet.
+bool IsFree(const Graph& g, Value v) {
+  const NodeId n = g.producer(v);
+  if (n.valid()) return g.is(n, ops::kConstant) || g.is(n, ops::kFull) || g.shape(v).rank() == 0;
+  return std::any_of(g.state().begin(), g.state().end(),
+                     [&](const StateEntry& s) { return s.in == v; });
+}
+
+}  // namespace
+
+Value MixedPrecision::Now(Value v) const {
+  const auto it = replaced_.find(v.id);
+  return it == replaced_.end() ? v : it->second;
+}
+
+void MixedPrecision::Skip(const Graph& graph) {
+  last_ = graph.last();
+  skipped_ = true;
+}
+
+void MixedPrecision::Run(Graph& graph) {
+  const NodeId end = graph.last();
+  NodeId n = last_.valid() ? graph.next(last_) : graph.first();
+  while (n.valid()) {
+    const NodeId next = graph.next(n);
+    const bool is_end = n == end;
+    Visit(graph, n);
+    if (is_end) break;
+    n = next;
+  }
+  last_ = graph.last();
+}
+
+Value MixedPrecision::Low(Graph& graph, Value v, NodeId before) {
+  const auto [it, fresh] = casts_.try_emplace(v.id);
+  if (fresh) {
+    Builder b(graph, graph.location(before), before);
+    it->second = b(ops::kCast, {v}, {low_});
+  }
+  return it->second;
+}
+
+// What follows runs low where all it reads was computed so, apart from what is free to be cast.
+bool MixedPrecision::Wants(const Graph& g, NodeId n) const {
+  bool any_float = false, any_low = false, others_free = true;
+  for (int i = 0; i < g.num_operands(n); ++i) {
+    const Value v = g.operand(n, i);
+    if (!IsFloat(g.dtype(v))) continue;
+    if (g.dtype(v) != DType::kFloat32) return false;
+    any_float = true;
+    if (computed_.contains(v.id)) {
+      any_low = true;
+    } else {
+      others_free &= !pinned_.contains(v.id) && IsFree(g, v);
+    }
+  }
+  return g.op(n).traits.amp == Amp::kLow ? any_float : any_low && others_free;
+}
+
+// A body is closed: its inputs and outputs keep their types, and it is rewritten on its own.
+void MixedPrecision::VisitBody(Graph& graph, NodeId n) {
+  if (!graph.is(n, ops::kCall) || graph.attr<Body>(n, 1) != nullptr) return;
+  auto body = std::make_shared<Graph>(graph.attr<Body>(n, 0)->Clone());
+  MixedPrecision inside(low_);
+  inside.Run(*body);
+  graph.SetAttr(n, 0, Body(std::move(body)));
+  notes_.insert(notes_.end(), inside.notes_.begin(), inside.notes_.end());
+}
+
+void MixedPrecision::Visit(Graph& graph, NodeId n) {
+  const OpDef& op = graph.op(n);
+  const std::string line = ShortLocation(graph.location(n));
+  if (HasBody(graph, n)) return VisitBody(graph, n);
+  if (&op == &ops::kCast) {
+    const Value y = graph.result(n, 0);
+    if (graph.dtype(y) == DType::kFloat32) pinned_.insert(y.id);
+    return;
+  }
+  if (!op.traits.pure || op.traits.ordered || op.traits.amp == Amp::kFp32) return;
+  if (!Wants(graph, n)) return;
+  for (int i = 0; i < graph.num_operands(n); ++i) {
+    if (!pinned_.contains(graph.operand(n, i).id)) continue;
+    notes_.push_back({std::string(op.name), "float32", "an operand was cast by the user", line});
+    return;
+  }
+
+  std::vector<ValueType> types, results;
+  for (const Value v : graph.operands(n)) {
+    types.push_back(graph.type(v));
+    if (types.back().dtype == DType::kFloat32) types.back().dtype = low_;
+  }
+  const std::vector<Attr> attrs(graph.attrs(n).begin(), graph.attrs(n).end());
+  try {
+    InferTypes(op, types, attrs, &results);
+  } catch (const Error&) {
+    return;  // not for half precision
+  }
+  for (int i = 0; i < graph.num_results(n); ++i) {
+    const DType before = graph.dtype(graph.result(n, i));
+    if (results[i].dtype != (before == DType::kFloat32 ? low_ : before)) return;
+  }
+
+  std::vector<Value> operands = graph.operands(n);
+  for (Value& v : operands) {
+    if (graph.dtype(v) == DType::kFloat32) v = Low(graph, v, n);
+  }
+  const NodeId m = graph.AddTypedNode(op, operands, attrs, results, graph.location(n), n);
+  Builder b(graph, graph.location(n), n);
+  for (int i = 0; i < graph.num_results(n); ++i) {
+    const Value old = graph.result(n, i), made = graph.result(m, i);
+    Value now = made;
+    if (graph.dtype(old) == DType::kFloat32) {
+      now = b(ops::kCast, {made}, {DType::kFloat32});
+      casts_[now.id] = made;
+      computed_.insert(now.id);
+    }
+    graph.ReplaceAllUses(old, now);
+    replaced_[old.id] = now;
+  }
+  graph.Erase(n);
+  notes_.push_back({std::string(op.name), std::string(ostria::Name(low_)), "", line});
+}
+
+}  // namespace ostria

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mixed precision: what is cast, what is not, training to the same loss, the loss scale."""
+
+import numpy as np
+import pytest
+
+import ostria as ost
+from ostria import nn, optim
+
+RNG = np.random.default_rng(0)
+A, B = (RNG.standard_normal((8, 8)).astype(np.float32) for _ in range(2))
+IMAGES = RNG.standard_normal((96, 8, 8, 1)).astype(np.float32)
+LABELS = (IMAGES.mean((1, 2, 3)) > 0).astype(np.int64)
+
+
+def rounded(x, dtype="bfloat16"):
+    return ost.cast(ost.cast(ost.asarray(x), dtype), "float32").numpy()
+
+
+def optimized(f, *args):
+    return f.trace(*args).optimized_text({})
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_a_product_is_of_rounded_operands_and_the_user_sees_float32(name):
+    f = ost.compile(lambda a, b: a @ b, precision=name)
+    y = f(A, B)
+    assert y.dtype == ost.float32
+    np.testing.assert_array_equal(y.numpy(), rounded(y.numpy(), name))
+    eps = 2.0**-8 if name == "bfloat16" else 2.0**-11
+    np.testing.assert_allclose(
+        y.numpy(), rounded(A, name) @ rounded(B, name), rtol=2 * eps, atol=1e-5
+    )
+
+
+def test_what_follows_is_low_and_softmax_is_not():
+    f = ost.compile(lambda a, b, c: ost.softmax(ost.relu(a @ b) + 1.0) + c, precision="bfloat16")
+    f(A, B, A)
+    text = f.explain(runs=1)
+    assert "precision mixed_bfloat16: 3 op(s) run in bfloat16" in text
+    for op in ("matmul", "relu", "add"):
+        assert f"  {op}: bfloat16" in text
+    assert "softmax: bfloat16" not in text
+
+
+def test_a_users_cast_wins_and_is_reported():
+    f = ost.compile(lambda a, b: ost.cast(a, "float32") @ b, precision="bfloat16")
+    np.testing.assert_array_equal(f(A, B).numpy(), (ost.asarray(A) @ ost.asarray(B)).numpy())
+    assert "matmul: float32, because an operand was cast by the user" in f.explain(runs=1)
+    g = ost.compile(
+        lambda a, b: ost.cast(a, "float16") @ ost.cast(b, "float16"), precision="bfloat16"
+    )
+    assert g(A, B).dtype == ost.float16
+
+
+def test_gradients_inherit_dtypes_and_weights_stay_float32():
+    w = ost.Variable(A, name="w")
+
+    def step(x):
+        loss = ost.mean(ost.square(x @ w))
+        return ost.gradients(loss, [w])[0]
+
+    f = ost.compile(step, precision="bfloat16")
+    assert f(B).dtype == ost.float32
+    want = ost.compile(step)(B).numpy()
+    np.testing.assert_allclose(f(B).numpy(), want, rtol=0.05, atol=0.02)
+    assert not np.array_equal(f(B).numpy(), want)
+    graph = f.trace(B).text()
+    assert [("bfloat16" in line) for line in graph.splitlines() if "matmul@" in line] == [True] * 2
+
+
+def test_the_policy_is_part_of_the_key():
+    f = ost.compile(lambda a, b: a @ b)
+    a, b = ost.asarray(A), ost.asarray(B)
+    exact = f(a, b).numpy()
+    f(a, b)
+    ost.mixed_precision.set_policy("mixed_bfloat16")
+    try:
+        assert not np.array_equal(f(a, b).numpy(), exact)
+    finally:
+        ost.mixed_precision.set_policy("float32")
+    np.testing.assert_array_equal(f(a, b).numpy(), exact)
+    assert f.num_traces == 2
+    assert "precision mixed_bfloat16 (was float32)" in f.explain(runs=1)
+
+
+def test_an_unknown_policy_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"'mixed_bfloat16', 'mixed_float16'.*test_mixed"):
+        ost.compile(lambda x: x, precision="fp8")
+
+
+def make(kind):
+    ost.random.seed(0)
+    if kind == "cnn":
+        return nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.Flatten(), nn.Dense(2)])
+    return nn.Sequential([nn.Flatten(), nn.Dense(32, activation="relu"), nn.Dense(2)])
+
+
+def trained(kind, precision, steps=60):
+    model = make(kind)
+    optimizer = optim.Adam(1e-2)
+    if precision == "float16":
+        optimizer = optim.LossScaleOptimizer(optimizer)
+
+    @ost.compile(precision=precision)
+    def step(x, y):
+        logits = model(x, training=True)
+        loss = ost.mean(ost.sparse_softmax_cross_entropy(logits, y))
+        optimizer.minimize(loss, model.trainable_variables)
+        return loss, ost.mean(ost.cast(ost.equal(ost.argmax(logits, axis=-1), y), "float32"))
+
+    for _ in range(steps):
+        loss, accuracy = step(IMAGES, LABELS)
+    return loss.item(), accuracy.item(), optimizer
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_models_reach_the_same_accuracy(kind):
+    loss, accuracy, _ = trained(kind, "float32")
+    assert accuracy > 0.95
+    for precision in ("bfloat16", "float16"):
+        low_loss, low_accuracy, _ = trained(kind, precision)
+        assert abs(low_accuracy - accuracy) < 0.05
+        assert abs(low_loss - loss) < 0.05
+
+
+def test_an_overflow_halves_the_scale_and_changes_no_weight():
+    w = ost.Variable(np.ones((1, 1), np.float32), name="w")
+    optimizer = optim.LossScaleOptimizer(optim.SGD(0.25), dynamic_growth_steps=2)
+
+    @ost.compile(precision="float16")
+    def step(x):
+        loss = ost.sum(x @ w)
+        return optimizer.minimize(loss, [w])
+
+    def scale():
+        return optimizer.dynamic_scale.numpy().item()
+
+    assert not step(np.float32([[4]])).item()  # 4 * 2**15 is no float16
+    assert scale() == 2.0**14
+    assert w.numpy().item() == 1.0
+    assert optimizer.skipped.numpy().item() == 1
+    assert step(np.float32([[2]])).item()
+    assert w.numpy().item() == 0.5
+    assert scale() == 2.0**14
+    assert step(np.float32([[1]])).item()  # the second in a row
+    assert scale() == 2.0**15
+    assert optimizer.iterations.numpy().item() == 2
+
+
+def test_float16_asks_for_a_loss_scale():
+    w = ost.Variable(A, name="w")
+    step = ost.compile(
+        lambda x: optim.SGD(0.1).minimize(ost.sum(x @ w), [w]), precision="mixed_float16"
+    )
+    with pytest.raises(ValueError, match=r"LossScaleOptimizer\(SGD\(\.\.\.\)\)"):
+        step(A)
+
+
+def test_a_checkpointed_block_runs_low_too():
+    w = ost.Variable(A, name="w")
+
+    def grad(wrap):
+        f = ost.compile(
+            lambda x: ost.gradients(ost.mean(wrap(lambda h: ost.relu(h @ w))(x)), [w])[0],
+            precision="bfloat16",
+        )
+        return f(B).numpy()
+
+    np.testing.assert_allclose(grad(ost.checkpoint), grad(lambda f: f), rtol=0.02, atol=1e-3)
+
+
+def trainer(folder):
+    data = ost.data.Dataset.from_tensor_slices((IMAGES, LABELS)).repeat(4).batch(32)
+    model = make("mlp")
+    optimizer = optim.LossScaleOptimizer(optim.Adam(1e-2), dynamic_growth_steps=2)
+    loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made = ost.train.Trainer(
+        model,
+        loss,
+        optimizer,
+        model_dir=folder,
+        save_steps=3,
+        seed=0,
+        on_nonfinite="skip",
+        precision="float16",
+    )
+    return made, model, optimizer, lambda: data
+
+
+def test_a_resumed_run_is_bit_identical(tmp_path):
+    ends = []
+    for stops in ([9], [6, 9]):  # 3 steps an epoch: each run begins one
+        for stop in stops:
+            t, model, optimizer, data = trainer(tmp_path / str(len(stops)))
+            t.train(data, max_steps=stop)
+        state = [v.numpy() for v in [*model.variables, *optimizer.variables]]
+        assert optimizer.dynamic_scale.numpy() != 2.0**15
+        ends.append(state)
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_array_equal(a, b)
