@@ -18,8 +18,9 @@ namespace {
 // A compiled graph, the concrete tensors that its function closed over, and room for its calls.
 struct Compiled {
   Compiled(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
-           std::vector<Tensor> captured, DeviceId device, int64_t memory_limit)
-      : compiled(std::move(graph), std::move(variables), device, memory_limit),
+           std::vector<Tensor> captured, DeviceId device, int64_t memory_limit,
+           bool recompute = false)
+      : compiled(std::move(graph), std::move(variables), device, memory_limit, recompute),
         captures(std::move(captured)) {}
   CompiledGraph compiled;
   std::vector<Tensor> captures;
@@ -27,7 +28,7 @@ struct Compiled {
 };
 
 std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const std::string& device,
-                                 int64_t memory_limit) {
+                                 int64_t memory_limit, bool recompute) {
   if (trace.precision() != nullptr && !trace.precision()->skipped()) trace.ApplyPrecision();
   int index = 0;
   for (py::handle y : outputs) {
@@ -46,7 +47,7 @@ std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const st
     captured.push_back(RequireData(t, "a closed-over value"));
   if (VerifyEnabled()) Verify(trace.graph(), "trace");
   return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
-                                    ParseDevice(device), memory_limit);
+                                    ParseDevice(device), memory_limit, recompute);
 }
 
 std::vector<Tensor> Inputs(const Compiled& c, const py::handle& arguments) {
@@ -103,6 +104,7 @@ py::dict Stats(const PlanStats& s) {
   d["output_bytes"] = s.output_bytes;
   d["constant_bytes"] = s.constant_bytes;
   d["kept_bytes"] = s.kept_bytes;
+  d["recomputed_nodes"] = s.recomputed_nodes;
   d["moved_bytes"] = s.moved_bytes;
   d["fused_bound_bytes"] = s.fused_bound_bytes;
   return d;
@@ -201,7 +203,7 @@ void BindCompiled(py::module_& m) {
                              [](const Compiled& c) { return c.compiled.num_specialised(); })
       .def_readonly("calls", &Compiled::calls);
   m.def("finish_trace", &Finish, py::arg("trace"), py::arg("outputs"), py::arg("device") = "cpu",
-        py::arg("memory_limit") = 0);
+        py::arg("memory_limit") = 0, py::arg("recompute") = false);
   m.def(
       "compile_text",
       [](const std::string& text) {

@@ -19,11 +19,12 @@ std::string ToString(const Binding& binding) {
 }  // namespace
 
 CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
-                             DeviceId device, int64_t memory_limit)
+                             DeviceId device, int64_t memory_limit, bool recompute)
     : graph_(std::move(graph)),
       variables_(std::move(variables)),
       device_(device),
-      memory_limit_(memory_limit) {}
+      memory_limit_(memory_limit),
+      recompute_(recompute) {}
 
 bool CompiledGraph::Bind(std::span<const ValueType> inputs, Binding* binding,
                          std::string* why) const {
@@ -81,6 +82,7 @@ std::shared_ptr<Executable> CompiledGraph::Make(const Binding& binding) const {
   PlanOptions options;
   options.device = FindBackend(device_.kind).Props(device_.ordinal);
   options.device.memory_limit = memory_limit_;
+  options.recompute = recompute_;
   for (const auto& v : variables_) {
     options.layout.places.push_back({v->id(), v->chunk_id(), v->offset()});
   }

@@ -27,9 +27,10 @@ struct Specialisation {
 /// runs.
 class CompiledGraph {
  public:
-  /// `variables` in the order of graph.state(). `memory_limit` in bytes, 0 = none.
+  /// `variables` in the order of graph.state(). `memory_limit` in bytes, 0 = none; `recompute`:
+  /// see PlanOptions.
   CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables, DeviceId device = {},
-                int64_t memory_limit = 0);
+                int64_t memory_limit = 0, bool recompute = false);
 
   const Graph& graph() const { return graph_; }
   std::span<const std::shared_ptr<Variable>> variables() const { return variables_; }
@@ -59,6 +60,7 @@ class CompiledGraph {
   std::vector<std::shared_ptr<Variable>> variables_;
   DeviceId device_;
   int64_t memory_limit_;
+  bool recompute_;
   mutable std::mutex mutex_;         // guards what follows
   std::list<Specialisation> cache_;  // most recently used first
   int64_t num_specialised_ = 0;

@@ -13,6 +13,7 @@
 #include "runtime/lower.h"
 #include "runtime/memory_planner.h"
 #include "runtime/plan_bytes.h"
+#include "runtime/recompute.h"
 #include "runtime/schedule.h"
 #include "runtime/storage.h"
 
@@ -95,14 +96,12 @@ std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
   throw Error(ErrorCode::kOutOfMemory, text);
 }
 
-}  // namespace
-
-std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options) {
+// Of an optimised graph, whatever its size.
+std::shared_ptr<Plan> PlanGraph(const Graph& graph, const PlanOptions& options) {
   auto plan = std::make_shared<Plan>();
   plan->device = options.device;
   plan->graph = graph.Clone();
   Graph& g = plan->graph;
-  if (options.optimize) Optimise(g, {.evaluate = Evaluate});
   std::vector<Choice> choices = Lower(g, options.device, options.keeps);
   if (VerifyEnabled()) Verify(g, "lower");
   AddInterface(g, plan.get());
@@ -112,9 +111,45 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   storage.Place(&plan->stats);
   AddSteps(g, schedule, storage, choices, plan.get());
   CountBytes(g, plan.get());
-  if (options.device.memory_limit > 0 && plan->stats.peak_bytes() > options.device.memory_limit) {
-    FailOverLimit(g, *plan);
+  return plan;
+}
+
+bool Fits(const Plan& plan) {
+  const int64_t limit = plan.device.memory_limit;
+  return limit <= 0 || plan.stats.peak_bytes() <= limit;
+}
+
+// The estimate of a graph and the planner's figure differ: aim at a share of the estimate, and
+// lower until the planner agrees.
+std::shared_ptr<Plan> PlanRecomputed(Graph& graph, const PlanOptions& options,
+                                     std::shared_ptr<Plan> plan) {
+  constexpr int kTries = 6;
+  int64_t added = 0;
+  for (int i = 0; i < kTries && !Fits(*plan); ++i) {
+    const int64_t fixed = plan->stats.peak_bytes() - plan->stats.activation_bytes;
+    const int64_t room = options.device.memory_limit - fixed;
+    if (room <= 0) break;
+    const double share =
+        static_cast<double>(room) / static_cast<double>(plan->stats.activation_bytes);
+    const auto target = static_cast<int64_t>(share * static_cast<double>(EstimatePeak(graph)));
+    const int more = RecomputeUntil(&graph, target);
+    if (more == 0) break;
+    added += more;
+    std::shared_ptr<Plan> next = PlanGraph(graph, options);
+    next->stats.recomputed_nodes = added;
+    plan = std::move(next);
   }
+  return plan;
+}
+
+}  // namespace
+
+std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options) {
+  Graph optimised = graph.Clone();
+  if (options.optimize) Optimise(optimised, {.evaluate = Evaluate});
+  std::shared_ptr<Plan> plan = PlanGraph(optimised, options);
+  if (options.recompute) plan = PlanRecomputed(optimised, options, std::move(plan));
+  if (!Fits(*plan)) FailOverLimit(plan->graph, *plan);
   return plan;
 }
 

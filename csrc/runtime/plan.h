@@ -62,6 +62,7 @@ struct PlanStats {
   int64_t kept_bytes = 0;         // derived from state alone, computed when a Variable was written
   int64_t moved_bytes = 0;        // operands of the steps of every run, read and written
   int64_t fused_bound_bytes = 0;  // the same if all loops were fused that could be
+  int64_t recomputed_nodes = 0;   // run twice, to stay within the memory limit
   int64_t peak_bytes() const {
     return activation_bytes + state_bytes + input_bytes + output_bytes + constant_bytes +
            kept_bytes;
@@ -79,8 +80,9 @@ struct StateLayout {
 struct PlanOptions {
   DeviceProps device;
   StateLayout layout;
-  bool optimize = true;  // run the passes; off for debugging and comparisons
-  bool keeps = true;     // what derives from state alone is computed now and then; off for bodies
+  bool recompute = false;  // over device.memory_limit: compute values again rather than keep them
+  bool optimize = true;    // run the passes; off for debugging and comparisons
+  bool keeps = true;       // what derives from state alone is computed now and then; off for bodies
 };
 
 struct Plan {
