@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native, _trainable, _tree, mixed_precision
+from ostria import _accumulate, _native, _trainable, _tree, mixed_precision
 from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 
@@ -40,7 +40,8 @@ class _Entry:
         self.static = static  # (position, value) of results that are not tensors
         self.why = why
         self.policy = mixed_precision.global_policy()
-        self.report: list[str] = []  # what precision changed
+        self.report: list[str] = []  # what precision and the memory budget changed
+        self.rows = 0  # of the batch that can be split
         self.seconds = seconds
         self.reads = reads
         self.version = _trainable.version  # of the flags that this graph is known to be for
@@ -80,10 +81,18 @@ class CompiledFunction:
         eager: bool,
         name: str | None,
         precision: str | None = None,
+        accumulate: int = 1,
+        memory_budget: int | str | None = None,
     ):
         functools.update_wrapper(self, fn)
         self._fn = fn
-        self._dynamic_batch = dynamic_batch
+        self._accumulate = _check_steps(accumulate)
+        self._budget = (
+            None if memory_budget is None else _accumulate.parse_bytes(memory_budget, "compile")
+        )
+        # How a batch is split depends on its size: each has a trace of its own.
+        is_split = self._accumulate > 1 or self._budget is not None
+        self._dynamic_batch = dynamic_batch and not is_split
         self._device = device
         self._memory_limit = memory_limit or 0
         self._precision = None if precision is None else mixed_precision.policy(precision)
@@ -139,7 +148,7 @@ class CompiledFunction:
         for variant in itertools.count():  # one for each setting of `trainable`
             key = (structure, tuple(keys), self._policy().name, variant)
             if key not in self._entries:
-                self._entries[key] = self._trace(structure, leaves, keys, frozen)
+                self._entries[key] = self._fitting(structure, leaves, keys, frozen)
             entry = self._entries[key]
             frozen = entry.outdated()
             if not frozen:
@@ -156,8 +165,62 @@ class CompiledFunction:
         self._objects.append(leaf)
         return id(leaf)
 
-    def _trace(
+    def _fitting(
         self, structure: Any, leaves: list[Any], keys: list[Any], frozen: list[str]
+    ) -> _Entry:
+        """The trace of the fewest micro-batches that fit the budget; then with recomputation."""
+        if self._budget is None:
+            return self._trace(structure, leaves, keys, frozen, self._accumulate)
+        found: dict[int, _Entry | None] = {}
+        rows = 0
+
+        def fits(steps: int) -> bool:
+            nonlocal rows
+            entry = self._trace(structure, leaves, keys, frozen, steps)
+            rows = entry.rows
+            try:
+                entry.compiled.plan_stats({})
+            except _native.OutOfMemoryError:
+                found[steps] = None
+                return False
+            found[steps] = entry
+            return True
+
+        low, high = 0, self._accumulate  # `low` does not fit
+        while not fits(high):
+            if high >= rows:
+                return self._recomputed(structure, leaves, keys, frozen, min(high, max(rows, 1)))
+            low, high = high, min(2 * high, rows)
+        while high - low > 1 and low > 0:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle, high)
+        entry = found[high]
+        assert entry is not None
+        entry.report.append(self._budget_text(entry, high))
+        return entry
+
+    def _recomputed(
+        self, structure: Any, leaves: list[Any], keys: list[Any], frozen: list[str], steps: int
+    ) -> _Entry:
+        entry = self._trace(structure, leaves, keys, frozen, steps, recompute=True)
+        stats = entry.compiled.plan_stats({})  # raises OutOfMemoryError with the largest values
+        again = f", {stats['recomputed_nodes']} node(s) computed again"
+        entry.report.append(self._budget_text(entry, steps) + again)
+        return entry
+
+    def _budget_text(self, entry: _Entry, steps: int) -> str:
+        peak = entry.compiled.plan_stats({})["peak_bytes"]
+        rows = f" of at most {-(-entry.rows // steps)} rows" if entry.rows else ""
+        return f"memory budget {self._budget} bytes: {peak} used, {steps} micro-batch(es){rows}"
+
+    def _trace(
+        self,
+        structure: Any,
+        leaves: list[Any],
+        keys: list[Any],
+        frozen: list[str],
+        steps: int,
+        recompute: bool = False,
     ) -> _Entry:
         given = [
             _shortened(repr(leaf)) if key[0] == "static" else f"{key[0]}{_sizes_text(key[1])}"
@@ -168,6 +231,7 @@ class CompiledFunction:
         trace = _native.Trace("graph")
         policy = self._policy()
         trace.scratch["precision"] = policy
+        trace.scratch["accumulate"] = steps
         if policy.is_mixed:
             trace.set_precision(policy.compute_dtype)
         trace.push()
@@ -186,13 +250,15 @@ class CompiledFunction:
             outputs, out_structure = _tree.flatten(result)
             static = [(i, y) for i, y in enumerate(outputs) if not _is_array(y)]
             tensors = [y for y in outputs if _is_array(y)]
-            compiled = _native.finish_trace(trace, tensors, self._device, self._memory_limit)
+            limit = self._budget or self._memory_limit
+            compiled = _native.finish_trace(trace, tensors, self._device, limit, recompute)
+            rows = trace.scratch.get("rows", 0)
             report = mixed_precision.report(trace, policy.name) if policy.is_mixed else []
         finally:
             trace.pop()
         seconds = time.perf_counter() - begin
         entry = _Entry(compiled, out_structure, static, given, why, seconds, reads)
-        entry.policy, entry.report = policy, report
+        entry.policy, entry.report, entry.rows = policy, report, rows
         return entry
 
     def _why(self, structure: Any, keys: list[Any], given: list[str], frozen: list[str]) -> str:
@@ -307,6 +373,14 @@ class CompiledFunction:
         return "\n".join(lines)
 
 
+def _check_steps(steps: Any) -> int:
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise ValueError(
+            at_line(f"compile: accumulate {steps!r} is not accepted; give a positive integer")
+        )
+    return int(steps)
+
+
 def _sizes_text(shape: tuple[Any, ...]) -> str:
     return f"[{', '.join(str(d) for d in shape)}]"
 
@@ -329,6 +403,8 @@ def compile(
     eager: bool = False,
     name: str | None = None,
     precision: str | None = None,
+    accumulate: int = 1,
+    memory_budget: int | str | None = None,
 ) -> Any:
     """Compiles `fn`: traced once per kind of arguments, planned once per size, replayed afterwards.
 
@@ -348,6 +424,11 @@ def compile(
         name: what messages and reports call it.
         precision: a policy of `ost.mixed_precision`, such as 'mixed_bfloat16'; by default the one
             that `ost.mixed_precision.set_policy` chose. `explain` says what it cast.
+        accumulate: micro-batches that `optimizer.minimize_batch` splits its batch into.
+        memory_budget: bytes, or text such as "512MB", that a plan may take. Where the plan is
+            larger, the batch is split into the fewest micro-batches that fit; where none do, values
+            are computed again in the backward pass as well. `explain` says what was chosen. With
+            this or `accumulate`, each batch size has a trace of its own.
 
     Example:
         >>> import ostria as ost
@@ -367,6 +448,8 @@ def compile(
             eager=eager,
             name=name,
             precision=precision,
+            accumulate=accumulate,
+            memory_budget=memory_budget,
         )
 
     return wrap if fn is None else wrap(fn)

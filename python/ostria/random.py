@@ -143,7 +143,13 @@ def seed(value: int) -> None:
 
 
 def _offset(offset: Any) -> Any:
-    return np.array(0, np.int64) if offset is None else offset
+    if offset is not None:
+        return offset
+    trace = _native.current_trace()
+    while trace is not None and "draws_in" in trace.scratch:
+        trace = trace.scratch["draws_in"]
+    first = None if trace is None else trace.scratch.get("first_row")  # of a micro-batch
+    return np.array(0, np.int64) if first is None else first
 
 
 def _sample(

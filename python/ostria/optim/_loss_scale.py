@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _autodiff, _checks, _native
+from ostria import _accumulate, _autodiff, _checks, _native
 from ostria import _functions as F
 from ostria._errors import at_line
 from ostria.optim._optimizer import Optimizer
@@ -102,6 +102,12 @@ class LossScaleOptimizer:
         return self.apply(self.gradients(loss, variables), variables, loss=loss)
 
     minimise = minimize
+
+    def minimize_batch(self, loss_fn: Any, variables: Any, batch: Sequence[Any]) -> Any:
+        """As of other optimizers: one step in micro-batches; returns the loss."""
+        loss, grads, wrt = _accumulate.over_batch(loss_fn, variables, batch, self.gradients)
+        self.apply(grads, wrt, loss=loss)
+        return loss
 
     def apply(self, grads: Sequence[Any], variables: Sequence[Any], loss: Any = None) -> Any:
         """One step of `inner_optimizer`, then of the scale. `grads` are as `gradients` gives them.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _autodiff, _checks, _native
+from ostria import _accumulate, _autodiff, _checks, _native
 from ostria import _functions as F
 from ostria._errors import at_line
 from ostria.optim import _options
@@ -248,6 +248,30 @@ class Optimizer:
         return self.apply(self.gradients(loss, variables), variables, loss=loss)
 
     minimise = minimize
+
+    def minimize_batch(
+        self,
+        loss_fn: Callable[..., Any],
+        variables: Sequence[Any] | Callable[[], Sequence[Any]],
+        batch: Sequence[Any],
+    ) -> Any:
+        """One step on `loss_fn(*batch)`, in the micro-batches that `ost.compile` was told to make.
+
+        The result is that of the whole batch at once: gradients and losses of the micro-batches are
+        added, weighted by rows, and draws are those of the whole batch. Batch normalization is the
+        exception: it takes its statistics from each micro-batch.
+
+        Args:
+            loss_fn: gives a scalar, a mean over the rows of its arguments.
+            variables: what to change, or a function that says it after the first call of `loss_fn`.
+            batch: tensors, or nested structures of them, that are split along their first axis.
+
+        Returns:
+            The loss, a float scalar.
+        """
+        loss, grads, wrt = _accumulate.over_batch(loss_fn, variables, batch, self.gradients)
+        self.apply(grads, wrt, loss=loss)
+        return loss
 
     def gradients(self, loss: Any, variables: Sequence[Any]) -> list[Any]:
         """d(loss)/d(variables); an optimizer that scales the loss does it here."""

@@ -117,14 +117,18 @@ class ModelTask(Task):
                     "such as ost.optim.Adam(1e-3)"
                 )
             )
-        features, labels, weights = split_batch(batch)
-        predictions = self._call(features, training=True)
-        with _MayNeedLabels("train", features, labels):
-            loss = self._loss(labels, predictions, weights)
-        apply_gradients(self.optimizer, loss, self.model.trainable_variables)
-        with _MayNeedLabels("train", features, labels):
-            _update(self.train_metrics, labels, predictions, weights)
-        return loss
+
+        def loss_of(*part: Any) -> Any:
+            features, labels, weights = split_batch(part)
+            predictions = self._call(features, training=True)
+            with _MayNeedLabels("train", features, labels):
+                loss = self._loss(labels, predictions, weights)
+                _update(self.train_metrics, labels, predictions, weights)
+            return loss
+
+        return self.optimizer.minimize_batch(
+            loss_of, lambda: some(self.model.trainable_variables), batch
+        )
 
     def evaluate(self, batch: tuple[Any, ...]) -> Any:
         features, labels, weights = split_batch(batch)
@@ -199,8 +203,8 @@ class StepTask(Task):
         return self._predict(features) if self._predict else super().predict(features)
 
 
-def apply_gradients(optimizer: Any, loss: Any, variables: list[Any]) -> None:
-    """One optimizer step on ``variables``; decides whether this step's writes take effect.
+def some(variables: list[Any]) -> list[Any]:
+    """``variables``, of which there must be some.
 
     Raises:
       ValueError: there is nothing to train.
@@ -212,7 +216,7 @@ def apply_gradients(optimizer: Any, loss: Any, variables: list[Any]) -> None:
                 "frozen (trainable=False); add a layer with weights, or set trainable=True"
             )
         )
-    optimizer.minimize(loss, variables)
+    return variables
 
 
 def named_metrics(metrics: Any) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class Trainer:
         go on from; may assign them (a warm start).
       hooks: observers of every run, see ``Hook``.
       precision: what training, evaluation and prediction compute in, see ``ost.compile``.
+      accumulate, memory_budget: micro-batches of a training step, or the memory that decides how
+        many there are, see ``ost.compile``.
 
     Example:
       >>> import numpy as np, ostria as ost
@@ -86,6 +88,8 @@ class Trainer:
         initialize: Callable[[list[Any]], None] | None = None,
         hooks: Iterable[Hook] = (),
         precision: str | None = None,
+        accumulate: int = 1,
+        memory_budget: int | str | None = None,
     ) -> None:
         if (task is None) == (model is None):
             raise ValueError(
@@ -121,7 +125,12 @@ class Trainer:
         self._active: list[Hook] = []  # hooks of the run in progress
 
         self._train_step = compile_function(
-            self._trace_train, dynamic_batch=True, name="train_step", precision=precision
+            self._trace_train,
+            dynamic_batch=True,
+            name="train_step",
+            precision=precision,
+            accumulate=accumulate,
+            memory_budget=memory_budget,
         )
         self._eval_step = compile_function(
             self._trace_eval, dynamic_batch=True, name="eval_step", precision=precision

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gradient accumulation: one step over a batch in micro-batches, in one compiled graph.
+
+Each micro-batch runs forward and backward before the next begins, so the planner gives all of them
+the same memory. Draws count rows along the whole batch, so they are those of one large batch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ostria import _native, _tree
+from ostria._errors import at_line
+
+_UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+
+
+def parse_bytes(size: int | str, what: str) -> int:
+    """`size` as a number of bytes; text has a unit, of which each is 1024 of the one before.
+
+    Raises:
+        ValueError: it is no positive size.
+    """
+    if isinstance(size, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", size.upper())
+        if match and match[2] in _UNITS and float(match[1]) > 0:
+            return int(float(match[1]) * _UNITS[match[2]])
+    elif isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0:
+        return int(size)
+    raise ValueError(
+        at_line(
+            f"{what}: {size!r} is not accepted; give a number of bytes, or text such as '512MB'"
+        )
+    )
+
+
+def over_batch(
+    loss_fn: Callable[..., Any],
+    variables: Sequence[Any] | Callable[[], Sequence[Any]],
+    batch: Sequence[Any],
+    gradients: Callable[[Any, Sequence[Any]], list[Any]],
+) -> tuple[Any, list[Any], list[Any]]:
+    """(loss, gradients, variables) of `loss_fn(*batch)`, a mean over rows, in micro-batches.
+
+    As many as the compiled function was told to make: one outside of it. A function may be given
+    for `variables` where a model makes them in its first call.
+    """
+
+    def differentiated(loss: Any) -> tuple[list[Any], list[Any]]:
+        wrt = list(variables() if callable(variables) else variables)
+        return gradients(loss, wrt), wrt
+
+    trace = _native.current_trace()
+    steps = 1 if trace is None else trace.scratch.get("accumulate", 1)
+    leaves, structure = _tree.flatten(tuple(batch))
+    rows = _rows(leaves)
+    if trace is not None and isinstance(rows, int):
+        trace.scratch["rows"] = max(rows, trace.scratch.get("rows", 0))
+    if steps == 1 or not isinstance(rows, int) or rows < 2:
+        loss = loss_fn(*batch)
+        grads, wrt = differentiated(loss)
+        return loss, grads, wrt
+
+    size = -(-rows // steps)
+    counts = _draw_counts(trace)
+    total: Any = None
+    sums: list[Any] = []
+    for begin in range(0, rows, size):
+        end = min(begin + size, rows)
+        _set_draw_counts(trace, counts)
+        trace.scratch["first_row"] = np.array(begin, np.int64)
+        try:
+            part = [x[begin:end] if _is_batched(x, rows) else x for x in leaves]
+            loss = loss_fn(*_tree.unflatten(structure, part))
+            loss = loss * ((end - begin) / rows)
+            grads, wrt = differentiated(loss)
+        finally:
+            del trace.scratch["first_row"]
+        total = loss if total is None else total + loss
+        sums = [a + b for a, b in zip(sums, grads, strict=True)] if sums else grads
+    return total, sums, wrt
+
+
+def _rows(leaves: list[Any]) -> Any:
+    for x in leaves:
+        if isinstance(x, (_native.Tensor, np.ndarray)) and len(x.shape) > 0:
+            return x.shape[0]
+    return None
+
+
+def _is_batched(x: Any, rows: int) -> bool:
+    is_array = isinstance(x, (_native.Tensor, np.ndarray))
+    return is_array and len(x.shape) > 0 and bool(x.shape[0] == rows)
+
+
+# Every micro-batch makes the same draws, told apart by their rows.
+def _draw_counts(trace: Any) -> dict[Any, dict[str, int]]:
+    return {
+        key: dict(notes)
+        for key, notes in trace.scratch.items()
+        if isinstance(key, tuple) and key[0] == "generator"
+    }
+
+
+def _set_draw_counts(trace: Any, counts: dict[Any, dict[str, int]]) -> None:
+    for key in _draw_counts(trace):
+        notes = trace.scratch[key]
+        notes.clear()
+        notes.update(counts.get(key, {}))

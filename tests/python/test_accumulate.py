@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Micro-batches and memory budgets: the same step in less memory."""
+
+import numpy as np
+import pytest
+
+import ostria as ost
+from ostria import nn, optim
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((512, 32)).astype(np.float32)
+Y = RNG.integers(0, 4, 512)
+
+
+def trained(steps=5, rows=512, loss_scale=False, width=32, depth=2, **options):
+    """Losses, weights, and the compiled step, of an MLP with dropout."""
+    ost.random.seed(0)
+    layers = []
+    for _ in range(depth):
+        layers += [nn.Dense(width, activation="tanh"), nn.Dropout(0.3)]
+    model = nn.Sequential([*layers, nn.Dense(4)])
+    optimizer = optim.SGD(0.1)
+    if loss_scale:
+        optimizer = optim.LossScaleOptimizer(optimizer)
+
+    def loss_of(x, y):
+        return ost.mean(ost.sparse_softmax_cross_entropy(model(x, training=True), y))
+
+    @ost.compile(**options)
+    def step(x, y):
+        return optimizer.minimize_batch(loss_of, lambda: model.trainable_variables, (x, y))
+
+    losses = [step(X[:rows], Y[:rows]).item() for _ in range(steps)]
+    return losses, [v.numpy() for v in model.trainable_variables], step
+
+
+@pytest.mark.parametrize(("rows", "k"), [(64, 4), (64, 5), (10, 3), (3, 8), (1, 2)])
+@pytest.mark.parametrize("loss_scale", [False, True])
+def test_micro_batches_are_the_large_batch(rows, k, loss_scale):
+    losses, weights, _ = trained(rows=rows)
+    split_losses, split_weights, _ = trained(rows=rows, accumulate=k, loss_scale=loss_scale)
+    np.testing.assert_allclose(split_losses, losses, atol=1e-6)
+    for a, b in zip(split_weights, weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def peak(step):
+    return step.memory_plan(X, Y)["peak_bytes"]
+
+
+def test_micro_batches_share_memory():
+    whole = trained(steps=1)[2].memory_plan(X, Y)["activation_bytes"]
+    parts = trained(steps=1, accumulate=8)[2].memory_plan(X, Y)["activation_bytes"]
+    assert parts < 0.4 * whole
+
+
+def test_a_batch_four_times_too_large_for_the_budget_is_split_into_the_fewest_parts():
+    losses, _, step = trained(depth=8)
+    whole = step.memory_plan(X, Y)
+    budget = whole["peak_bytes"] - 3 * whole["activation_bytes"] // 4
+    split_losses, _, split = trained(depth=8, memory_budget=budget)
+    np.testing.assert_allclose(split_losses, losses, atol=1e-5)
+    assert peak(split) <= budget
+    line = next(s for s in split.explain(runs=1).splitlines() if "memory budget" in s)
+    k = int(line.split(" used, ")[1].split()[0])
+    assert k > 1
+    assert peak(trained(steps=1, depth=8, accumulate=k - 1)[2]) > budget
+
+
+def test_a_budget_that_holds_changes_nothing():
+    _, _, step = trained(steps=1, memory_budget="1GB")
+    assert "1 micro-batch(es) of at most 512 rows" in step.explain(runs=1)
+
+
+def test_nothing_fits_names_the_largest_values():
+    with pytest.raises(ost.OutOfMemoryError, match="Largest values"):
+        trained(steps=1, memory_budget="1KB")
+
+
+@pytest.mark.parametrize(
+    "options", [{"memory_budget": "a lot"}, {"memory_budget": -1}, {"accumulate": 0}]
+)
+def test_options_that_are_refused(options):
+    with pytest.raises(ValueError, match=r"not accepted; give .*test_accumulate"):
+        ost.compile(lambda x: x, **options)
+
+
+def test_values_are_computed_again_where_a_batch_cannot_be_split():
+    w = ost.Variable(RNG.standard_normal((32, 32)).astype(np.float32) / 6, name="w")
+
+    def step(x):
+        h = x
+        for _ in range(12):
+            h = ost.sin(ost.tanh(h) + h)
+        h = h @ w
+        for _ in range(12):
+            h = ost.cos(ost.tanh(h) + h)
+        loss = ost.mean(ost.square(h))
+        return loss, ost.gradients(loss, [w])[0]
+
+    plain = ost.compile(step)
+    want = plain(X)
+    stats = plain.memory_plan(X)
+    budget = stats["peak_bytes"] - stats["activation_bytes"] // 3
+    small = ost.compile(step, memory_budget=budget)
+    got = small(X)
+    assert small.memory_plan(X)["peak_bytes"] <= budget
+    assert small.memory_plan(X)["recomputed_nodes"] > 0
+    assert "computed again" in small.explain(runs=1)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_a_trainer_trains_the_same_within_a_quarter_of_the_memory():
+    ends = []
+    for options in ({}, {"accumulate": 4}):
+        ost.random.seed(0)
+        model = nn.Sequential([nn.Dense(64, activation="relu"), nn.Dropout(0.5), nn.Dense(4)])
+        data = ost.data.Dataset.from_tensor_slices((X[:64], Y[:64])).repeat(4).batch(48)
+        loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+        t = ost.train.Trainer(
+            model,
+            loss,
+            optim.SGD(0.1),
+            [ost.metrics.SparseCategoricalAccuracy()],
+            seed=0,
+            **options,
+        )
+        t.train(lambda data=data: data)
+        ends.append([v.numpy() for v in model.variables])
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
