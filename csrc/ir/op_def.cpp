@@ -34,7 +34,7 @@ int VariadicCount(const OpDef& op, int n) {
     }
     return 0;
   }
-  if (n < single || (n - single) % groups != 0) {
+  if (n < single || (n - single) % groups > optional) {
     throw Error(ErrorCode::kTypeError, std::string(op.name),
                 StrCat("takes ", single, " input(s) and ", groups, " list(s) of equal length, but ",
                        n, " values were given"));

@@ -43,6 +43,7 @@ Range GradientsOf(const Graph& g, NodeId n) {
   if (g.is(n, ops::kAllFinite)) return {0, g.num_operands(n)};
   const OpDef& op = g.op(n);
   if (op.traits.mirror_gradient < 0 || op.attrs.back().name != ops::kOuterRows.name) return {};
+  if (ops::IsLazy(op, g.attrs(n))) return {};  // it must see whether a row of its gradient is zero
   const int count = VariadicCount(op, g.num_operands(n));
   return {op.traits.mirror_gradient * count, count};
 }

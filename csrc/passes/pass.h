@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct PassContext {
   std::function<std::vector<Tensor>(const OpDef& op, std::span<const Attr> attrs,
                                     std::span<const Tensor> inputs)>
       evaluate;
+  /// Lines for the plan's report: what a pass decided that a user may wonder about. May be null.
+  std::vector<std::string>* report = nullptr;
 };
 
 using PassFn = bool (*)(Graph&, const PassContext&);
@@ -44,6 +47,7 @@ bool FoldChannelScale(Graph& graph, const PassContext& context);
 bool FuseBiasActivation(Graph& graph, const PassContext& context);
 bool FuseLoops(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);
+bool RowUpdates(Graph& graph, const PassContext& context);
 bool OuterGradients(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);
 

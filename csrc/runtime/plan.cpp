@@ -146,9 +146,11 @@ std::shared_ptr<Plan> PlanRecomputed(Graph& graph, const PlanOptions& options,
 
 std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options) {
   Graph optimised = graph.Clone();
-  if (options.optimize) Optimise(optimised, {.evaluate = Evaluate});
+  decltype(Plan::report) report;
+  if (options.optimize) Optimise(optimised, {.evaluate = Evaluate, .report = &report});
   std::shared_ptr<Plan> plan = PlanGraph(optimised, options);
   if (options.recompute) plan = PlanRecomputed(optimised, options, std::move(plan));
+  plan->report = std::move(report);
   if (!Fits(*plan)) FailOverLimit(plan->graph, *plan);
   return plan;
 }

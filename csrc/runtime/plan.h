@@ -96,6 +96,7 @@ struct Plan {
   std::vector<StateSlot> state;
   std::vector<ValueType> inputs, outputs;
   std::vector<std::byte> constants;
+  std::vector<std::string> report;  // what passes decided, one line each
   PlanStats stats;
 };
 

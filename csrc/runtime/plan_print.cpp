@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The text of a plan: one line per step, then copies and statistics. Golden tests compare it.
+// The text of a plan: one line per step, then copies, what passes report, and statistics. Golden
+// tests compare it.
 #include "runtime/plan.h"
 
 #include "runtime/control.h"
@@ -63,6 +64,7 @@ void AppendSteps(const Plan& plan, const std::string& indent, std::string* text)
 std::string Print(const Plan& plan) {
   std::string out = StrCat("plan for ", plan.device.name, ": ", plan.steps.size(), " steps\n");
   AppendSteps(plan, "  ", &out);
+  for (const std::string& line : plan.report) out += StrCat("  ", line, "\n");
   const PlanStats& s = plan.stats;
   out += StrCat("peak ", s.peak_bytes(), " bytes: activations ", s.activation_bytes,
                 " (liveness bound ", s.liveness_bytes, "), state ", s.state_bytes, ", inputs ",

@@ -308,7 +308,7 @@ def keyword_of_compile() -> None:
 @mistake(
     TypeError,
     "Adam: unknown keyword 'learning_rte'; did you mean 'learning_rate'? Accepted: "
-    "learning_rate, beta_1, beta_2, epsilon, weight_decay, clipnorm, clipvalue, "
+    "learning_rate, beta_1, beta_2, epsilon, lazy, weight_decay, clipnorm, clipvalue, "
     "global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency, learning_rate_multipliers, "
     "name. {line}",
 )

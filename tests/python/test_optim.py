@@ -446,8 +446,8 @@ G = np.zeros(3, np.float32)
 ERRORS = [
     (lambda: optim.Adam(lr=0.1), TypeError,
      "Adam: unknown keyword 'lr'; did you mean 'learning_rate'? Accepted: learning_rate, beta_1, "
-     "beta_2, epsilon, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum, "
-     "ema_overwrite_frequency, learning_rate_multipliers, name."),
+     "beta_2, epsilon, lazy, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, "
+     "ema_momentum, ema_overwrite_frequency, learning_rate_multipliers, name."),
     (lambda: optim.SGD(clip_norm=1.0), TypeError,
      "SGD: unknown keyword 'clip_norm'; did you mean 'clipnorm'? Accepted: learning_rate, "
      "momentum, nesterov, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, "

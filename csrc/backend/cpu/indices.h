@@ -42,4 +42,14 @@ struct Indices {
   }
 };
 
+/// Calls fn(pointer) with the indices as what they are.
+template <class Fn>
+void WithIndices(DType dtype, const void* indices, Fn fn) {
+  if (dtype == DType::kInt32) {
+    fn(static_cast<const int32_t*>(indices));
+  } else {
+    fn(static_cast<const int64_t*>(indices));
+  }
+}
+
 }  // namespace ostria::cpu

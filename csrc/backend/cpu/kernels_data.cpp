@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gather, the scatters, the segments and one_hot: whole slices of x, seen as [outer, axis, inner],
 // picked by indices along the axis.
+#include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "backend/cpu/columns.h"
 #include "backend/cpu/combine.h"
@@ -44,6 +46,33 @@ void GatherElements(const IndexState& s, const T* x, const void* indices, T* y) 
   });
 }
 
+// Rows lie anywhere in a table that no cache holds: memory is asked for before it is needed.
+void GatherRows(const IndexState& s, const std::byte* x, const void* indices, std::byte* y,
+                int64_t row, int64_t begin, int64_t end) {
+  constexpr int64_t kAhead = 8, kLine = 64, kMostLines = 4;
+  const int64_t count = s.indices.count, size = s.columns.size;
+  const auto from = [&](int64_t i) {
+    return x + (i / count * size + s.indices.Place(indices, i % count)) * row;
+  };
+  const auto copy = [&](auto bytes) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (i + kAhead < end) {
+        const std::byte* next = from(i + kAhead);
+        for (int64_t k = 0; k < std::min(row, kMostLines * kLine); k += kLine) {
+          __builtin_prefetch(next + k);
+        }
+      }
+      std::memcpy(y + i * row, from(i), static_cast<size_t>(bytes));
+    }
+  };
+  switch (row) {  // a copy of a known size is a few instructions
+    case 32: return copy(std::integral_constant<int64_t, 32>());
+    case 64: return copy(std::integral_constant<int64_t, 64>());
+    case 128: return copy(std::integral_constant<int64_t, 128>());
+    default: return copy(row);
+  }
+}
+
 void LaunchGather(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const IndexState&>(state);
   const void* indices = ptrs[1];
@@ -66,13 +95,8 @@ void LaunchGather(const KernelState& state, void* const* ptrs) {
   }
   const auto* x = static_cast<const std::byte*>(ptrs[0]);
   auto* y = static_cast<std::byte*>(ptrs[2]);
-  const int64_t count = s.indices.count, size = s.columns.size;
-  ParallelFor(s.columns.outer * count, kGrainBytes / row + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t from = i / count * size + s.indices.Place(indices, i % count);
-      std::memcpy(y + i * row, x + from * row, static_cast<size_t>(row));
-    }
-  });
+  ParallelFor(s.columns.outer * s.indices.count, kGrainBytes / row + 1,
+              [&](int64_t begin, int64_t end) { GatherRows(s, x, indices, y, row, begin, end); });
 }
 
 // Scatters and segments: updates [outer, indices, inner] go into y [outer, size, inner], which

@@ -34,6 +34,9 @@ struct UpdateState : KernelState {
   OptimizerRule rule = OptimizerRule::kSgd;
   double attrs[kMaxRuleNumbers] = {};  // the op's own
   std::vector<int64_t> numel, outer_rows;
+  std::vector<int64_t> rows_begin;  // where the rows of a gradient stand in operand `rows`
+  std::vector<int64_t> row_size;    // > 0: updated row by row
+  bool has_rows = false, lazy = false;
   std::vector<size_t> output_bytes;
   std::vector<Alike> kinds;
   double weight_decay = 0;
@@ -79,9 +82,19 @@ std::unique_ptr<UpdateState> Make(const NodeDesc& node) {
   for (int i = 0; i < state->form.own_attrs; ++i) state->attrs[i] = NumberOf(node.attrs[i]);
   const ops::Segments segments(state->form, node.attrs);
   state->weight_decay = segments.weight_decay();
+  state->has_rows =
+      static_cast<int>(node.inputs.size()) > state->form.groups * state->n + state->form.scalars();
+  state->lazy = ops::IsLazy(*node.op, node.attrs);
+  int64_t named = 0;
   for (int i = 0; i < state->n; ++i) {
-    state->numel.push_back(node.inputs[i].numel());
+    const MemDesc& w = node.inputs[i];
+    const bool by_rows = segments.outer_rows(i) == ops::kByRows;
+    state->numel.push_back(w.numel());
     state->outer_rows.push_back(segments.outer_rows(i));
+    const int64_t rows = w.rank == 0 ? 1 : w.sizes[0];
+    state->row_size.push_back((by_rows || state->lazy) && w.numel() > 0 ? w.numel() / rows : 0);
+    state->rows_begin.push_back(named);
+    if (by_rows) named += 1 + node.inputs[state->n + i].sizes[0];
     const int64_t rate = segments.rate(i);
     const bool decays = segments.decays(i);
     const auto kind = std::find_if(state->kinds.begin(), state->kinds.end(), [&](const Alike& k) {
@@ -134,7 +147,7 @@ Scalars ReadScalars(const UpdateState& s, void* const* ptrs) {
 }
 
 void* const* OutputsOf(const UpdateState& s, void* const* ptrs) {
-  return ptrs + s.form.groups * s.n + s.form.scalars();
+  return ptrs + s.form.groups * s.n + s.form.scalars() + (s.has_rows ? 1 : 0);
 }
 
 // Copies what variable `i` does not update in place; returns whether nothing was to copy.
@@ -206,6 +219,20 @@ void ForType(DType dtype, Fn fn) {
   }
 }
 
+// Makes variable `i` one that is updated row by row: all of its rows, or those named.
+template <class T>
+void SetRows(const UpdateState& s, void* const* ptrs, int i, OptimizerSegment<T>* now) {
+  now->cols = s.row_size[i];
+  now->rows = now->n / now->cols;
+  now->lazy = s.lazy;
+  if (s.outer_rows[i] != ops::kByRows) return;
+  const void* rows = ptrs[s.form.groups * s.n + s.form.scalars()];
+  const int32_t* named = static_cast<const int32_t*>(rows) + s.rows_begin[i];
+  now->rows = named[0];
+  now->ids = named + 1;
+  now->n = now->rows * now->cols;
+}
+
 // With commit false nothing but copies happens.
 template <class T>
 void UpdateAlike(const UpdateState& s, const Scalars& v, const Alike& kind, void* const* ptrs) {
@@ -226,13 +253,16 @@ void UpdateAlike(const UpdateState& s, const Scalars& v, const Alike& kind, void
       now.slots[k - 1] = static_cast<T*>(outputs[k * s.n + i]);
     }
     now.n = s.numel[i];
-    const int64_t rows = s.outer_rows[i];
-    if (rows > 0) {
+    const int64_t column = s.outer_rows[i];
+    if (s.row_size[i] > 0) {
+      SetRows(s, ptrs, i, &now);
+      if (now.rows == 0) continue;
+    } else if (column > 0) {
       now.column = now.g;
-      now.g += rows;
-      now.cols = now.n / rows;
+      now.g += column;
+      now.cols = now.n / column;
     }
-    runs.Add(now, in_place && rows == 0);
+    runs.Add(now, in_place && column == 0 && s.row_size[i] == 0);
   }
 }
 

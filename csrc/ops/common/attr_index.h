@@ -29,6 +29,10 @@ struct PoolAttr {
   enum : int { kWindow, kStrides, kPadding, kSize };
 };
 
+struct SumRowsAttr {
+  enum : int { kTables, kSizes };
+};
+
 struct SoftmaxAttr {
   enum : int { kAxis };
 };

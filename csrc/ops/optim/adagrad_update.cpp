@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Exact by rows without decay: a + 0 is a, w - 0 is w.
 #include "ops/common/build.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
@@ -10,7 +11,7 @@ using namespace ops;
 namespace {
 
 enum Attribute { kEpsilon };
-constexpr auto kInputs = UpdateInputs<UpdateTakes::kRate>("a");
+constexpr auto kInputs = RowUpdateInputs<UpdateTakes::kRate>("a");
 constexpr auto kAttrs = UpdateAttrs(Number("epsilon", "1e-07"));
 constexpr auto kOutputs = UpdateOutputs("a_out");
 
@@ -30,7 +31,7 @@ constinit const OpDef ops::kAdagradUpdate = {
     .doc =
         "One step of Adagrad (Duchi et al. 2011) for all variables: a' = a + g^2,\n"
         "w' = w - lr g / sqrt(a' + epsilon), with g scaled by grad_scale.\n"
-        "epsilon: added under the root." OSTRIA_UPDATE_DOC,
+        "epsilon: added under the root." OSTRIA_ROWS_DOC,
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keras's Adam: epsilon is added to sqrt(v), the bias corrections are in the step size. With
-// weight_decay it is AdamW (decoupled).
+// weight_decay it is AdamW (decoupled). By rows only where lazy: moments decay without a gradient.
 #include "ops/common/build.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
@@ -11,10 +11,10 @@ using namespace ops;
 
 namespace {
 
-enum Attribute { kBeta1, kBeta2, kEpsilon };
-constexpr auto kInputs = UpdateInputs<UpdateTakes::kRateAndStep>("m", "v");
-constexpr auto kAttrs =
-    UpdateAttrs(Number("beta1", "0.9"), Number("beta2", "0.999"), Number("epsilon", "1e-07"));
+enum Attribute { kBeta1, kBeta2, kEpsilon, kLazy };
+constexpr auto kInputs = RowUpdateInputs<UpdateTakes::kRateAndStep>("m", "v");
+constexpr auto kAttrs = UpdateAttrs(Number("beta1", "0.9"), Number("beta2", "0.999"),
+                                    Number("epsilon", "1e-07"), kLazyRows);
 constexpr auto kOutputs = UpdateOutputs("m_out", "v_out");
 
 void Infer(InferContext& c) {
@@ -41,7 +41,7 @@ constinit const OpDef ops::kAdamUpdate = {
         "One step of Adam (Kingma and Ba 2014) for all variables; `step` is 1 in the first one.\n"
         "beta1: decay of the first moment.\n"
         "beta2: decay of the second moment.\n"
-        "epsilon: added to the root of the second moment." OSTRIA_UPDATE_DOC,
+        "epsilon: added to the root of the second moment." OSTRIA_LAZY_DOC,
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

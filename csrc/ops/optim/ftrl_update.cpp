@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Without a gradient n and z stay (unless l2_shrinkage pulls), but w is computed from them anew: it
+// changes where it did not come from them, or the rate changed. So by rows only where lazy.
 #include "ops/common/build.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
@@ -9,11 +11,11 @@ using namespace ops;
 
 namespace {
 
-enum Attribute { kLearningRatePower, kL1, kL2, kL2Shrinkage, kBeta };
-constexpr auto kInputs = UpdateInputs<UpdateTakes::kRate>("n", "z");
+enum Attribute { kLearningRatePower, kL1, kL2, kL2Shrinkage, kBeta, kLazy };
+constexpr auto kInputs = RowUpdateInputs<UpdateTakes::kRate>("n", "z");
 constexpr auto kAttrs =
     UpdateAttrs(Number("learning_rate_power", "-0.5"), Number("l1", "0"), Number("l2", "0"),
-                Number("l2_shrinkage", "0"), Number("beta", "0"));
+                Number("l2_shrinkage", "0"), Number("beta", "0"), kLazyRows);
 constexpr auto kOutputs = UpdateOutputs("n_out", "z_out");
 
 void Infer(InferContext& c) {
@@ -57,7 +59,7 @@ constinit const OpDef ops::kFtrlUpdate = {
         "l1: strength of the L1 penalty.\n"
         "l2: strength of the L2 penalty.\n"
         "l2_shrinkage: L2 penalty of the loss itself, which the accumulator does not see.\n"
-        "beta: added to the root of the accumulator." OSTRIA_UPDATE_DOC,
+        "beta: added to the root of the accumulator." OSTRIA_LAZY_DOC,
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

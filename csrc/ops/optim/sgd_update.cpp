@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Exact by rows without decay: w - 0 is w.
 #include "ops/common/build.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
@@ -9,7 +10,7 @@ using namespace ops;
 
 namespace {
 
-constexpr auto kInputs = UpdateInputs<UpdateTakes::kRate>();
+constexpr auto kInputs = RowUpdateInputs<UpdateTakes::kRate>();
 constexpr auto kAttrs = UpdateAttrs();
 constexpr auto kOutputs = UpdateOutputs();
 
@@ -24,7 +25,7 @@ std::vector<Value> Rule(Builder& b, std::span<const Attr>, Value w, Value g, std
 
 constinit const OpDef ops::kSgdUpdate = {
     .name = "sgd_update",
-    .doc = "One step of gradient descent for all variables: w - lr grad_scale g." OSTRIA_UPDATE_DOC,
+    .doc = "One step of gradient descent for all variables: w - lr grad_scale g." OSTRIA_ROWS_DOC,
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

@@ -76,7 +76,19 @@ class Adam(_Moments):
         beta_1: decay of the first moment, 0 … 1.
         beta_2: decay of the second moment, 0 … 1.
         epsilon: added to the root of the second moment.
+        lazy: leave rows (slices along the first axis) alone whose gradient is zero. Their moments
+            do not decay, as they do in Adam, so results differ; in return a step touches only
+            those rows of an embedding table that its batch read (see `CompiledFunction.explain`).
         options: as `SGD`.
+
+    Example:
+        >>> import ostria as ost
+        >>> optimizer = ost.optim.Adam(0.1, lazy=True)
+        >>> table = ost.Variable([[1.0], [1.0]], name="table")
+        >>> optimizer.apply([ost.asarray([[0.5], [0.0]])], [table]).item()
+        True
+        >>> (table.numpy() == 1.0).tolist()
+        [[False], [True]]
     """
 
     _slots = (("adam_m", 0.0), ("adam_v", 0.0))
@@ -88,10 +100,17 @@ class Adam(_Moments):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        *,
+        lazy: bool = False,
         **options: Unpack[Options],
     ):
         super().__init__(learning_rate, **options)
         self._take(beta_1, beta_2, epsilon)
+        self.lazy = bool(lazy)
+
+    def _rule(self) -> tuple[Any, dict[str, Any]]:
+        op, attributes = super()._rule()
+        return op, {**attributes, "lazy": self.lazy}
 
 
 @_keywords.checked_init_with(Shared)
@@ -105,10 +124,18 @@ class AdamW(Adam):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        *,
+        lazy: bool = False,
         **options: Unpack[Shared],
     ):
         super().__init__(
-            learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay, **options
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            lazy=lazy,
+            weight_decay=weight_decay,
+            **options,
         )
 
 
@@ -335,6 +362,8 @@ class Ftrl(Optimizer):
         l2_regularization_strength: L2 penalty that stabilises, but is no part of the loss.
         l2_shrinkage_regularization_strength: L2 penalty as part of the loss.
         beta: added to the root of the sum of squares.
+        lazy: leave rows (slices along the first axis) alone whose gradient is zero, as `Adam`. It
+            changes nothing for tables that start from zeros, at a constant rate, without shrinkage.
         options: as `SGD`.
     """
 
@@ -347,6 +376,8 @@ class Ftrl(Optimizer):
         l2_regularization_strength: float = 0.0,
         l2_shrinkage_regularization_strength: float = 0.0,
         beta: float = 0.0,
+        *,
+        lazy: bool = False,
         **options: Unpack[Options],
     ):
         super().__init__(learning_rate, **options)
@@ -370,6 +401,7 @@ class Ftrl(Optimizer):
             "l2": l2,
             "l2_shrinkage": shrinkage,
             "beta": beta,
+            "lazy": bool(lazy),
         }
         start = check_not_negative("Ftrl", "initial_accumulator_value", initial_accumulator_value)
         self._slots = (("ftrl_accumulator", start), ("ftrl_linear", 0.0))

@@ -10,4 +10,4 @@ def step(w, g, a, lr, t, epsilon=1e-7):
     return w - lr * g / np.sqrt(a + epsilon), a
 
 
-ROW = update("adagrad_update", 1, step, attrs=({}, {"epsilon": 1e-3}))
+ROW = update("adagrad_update", 1, step, attrs=({}, {"epsilon": 1e-3}), by_rows={})

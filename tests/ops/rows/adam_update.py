@@ -12,5 +12,10 @@ def step(w, g, m, v, lr, t, beta1=0.9, beta2=0.999, epsilon=1e-7):
 
 
 ROW = update(
-    "adam_update", 2, step, has_step=True, attrs=({}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3})
+    "adam_update",
+    2,
+    step,
+    has_step=True,
+    attrs=({}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}),
+    by_rows={"lazy": True},
 )

@@ -22,4 +22,5 @@ ROW = update(
         {"l1": 0.5, "l2": 0.25, "l2_shrinkage": 0.125, "beta": 1.0},
         {"learning_rate_power": -0.75, "l1": 0.5},
     ),
+    by_rows={"lazy": True, "l1": 0.5},
 )

@@ -11,13 +11,16 @@ namespace ostria {
 enum class FoldOp : uint8_t { kSum, kProd, kMax, kMin, kSumSquares };
 inline constexpr int kNumFoldOps = 5;
 
-/// Gradients of n weights: g[i]. With a column: of `rows` times n weights, where weight i of row r
-/// has the gradient column[r] * g[i].
+/// Gradients of n weights: g[i]. With `rows`: of rows of n weights. Weight i of row r has the
+/// gradient column[r] * g[i] with a column; else row ids[r] (r without ids) has g[r * n + i], and
+/// is left alone where `lazy` says so and all of its gradient is 0.
 template <class T>
 struct Gradients {
   const T* g;
   const T* column = nullptr;
   int64_t rows = 0;
+  const int32_t* ids = nullptr;
+  bool lazy = false;
 };
 
 /// The elementwise update rules; optimizer_impl.h has a functor for each, in this order.

@@ -19,7 +19,7 @@ int64_t Cut(int64_t n, int64_t unit, int64_t part, int64_t parts) {
   return std::min((n + unit - 1) / unit * part / parts * unit, n);
 }
 
-// Every thread gets its share of every segment, of an outer product whole rows: the rows whose
+// Every thread gets its share of every segment, of rows whole ones, of an outer product those whose
 // products with a single example it also computes (kernels_linalg.cpp). Where two cores share no
 // cache, a weight that one reads and the other writes costs several times as much.
 template <class T, class Fn>
@@ -31,22 +31,30 @@ void ForSegments(const OptimizerSegment<T>* segments, int count, Fn fn) {
     const FlushDenormals flush;
     for (int s = 0; s < count; ++s) {
       const OptimizerSegment<T>& all = segments[s];
-      const int64_t unit = all.column == nullptr ? kBlock : all.cols;
+      const bool by_rows = all.rows > 0;
+      const int64_t unit = by_rows || all.column != nullptr ? all.cols : kBlock;
       const int64_t from = Cut(all.n, unit, begin, parts), to = Cut(all.n, unit, end, parts);
       if (from == to) continue;
-      Gradients<T> g = {all.g, nullptr};
-      int64_t n = to - from;
-      if (all.column == nullptr) {
-        g.g += from;
-      } else {
+      Gradients<T> g = {all.g};
+      int64_t n = to - from, at = from;
+      if (by_rows) {
+        g = {all.g + from, nullptr, n / all.cols, all.ids, all.lazy};
+        if (all.ids != nullptr) {
+          g.ids += from / all.cols;
+          at = 0;
+        }
+        n = all.cols;
+      } else if (all.column != nullptr) {
         g = {all.g, all.column + from / all.cols, n / all.cols};
         n = all.cols;
+      } else {
+        g.g += from;
       }
       T* slots[kMaxSlots];
       for (int k = 0; k < kMaxSlots; ++k) {
-        slots[k] = all.slots[k] == nullptr ? nullptr : all.slots[k] + from;
+        slots[k] = all.slots[k] == nullptr ? nullptr : all.slots[k] + at;
       }
-      fn(all.w + from, g, slots, n);
+      fn(all.w + at, g, slots, n);
     }
   });
 }

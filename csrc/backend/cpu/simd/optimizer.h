@@ -14,11 +14,14 @@ namespace ostria {
 template <class T>
 struct OptimizerSegment {
   T* w;
-  const T* g;  // n elements; with `column` a row of `cols`
+  const T* g;  // n elements; with `column` a row of `cols`; with `rows` that many rows of `cols`
   T* slots[kMaxSlots];
   int64_t n;
   const T* column = nullptr;  // not null: weight i has the gradient column[i / cols] g[i % cols]
   int64_t cols = 0;
+  int64_t rows = 0;              // > 0: row r of g belongs to row ids[r] of w (r without ids)
+  const int32_t* ids = nullptr;  // each row at most once; w and slots are then whole tables
+  bool lazy = false;             // with `rows`: a row whose gradient is all 0 is left alone
 };
 
 /// Slots that the rule takes.

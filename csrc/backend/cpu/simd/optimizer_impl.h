@@ -12,13 +12,41 @@ inline namespace OSTRIA_ISA_NS {
 using kernels::CopySign;
 using kernels::Lanewise;
 
-// Calls fn(offset, count, gradients) for vectors of weights.
-template <class V, class F>
-OSTRIA_FN void ForGradients(const Gradients<ScalarOf<V>>& g, int64_t n, F fn) {
-  if (g.column == nullptr) {
+constexpr int64_t kAhead = 6;  // rows whose memory is asked for before their turn
+
+template <class T>
+OSTRIA_FN void Prefetch(const T* p, int64_t n) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < n && i < 4 * kLine; i += kLine) __builtin_prefetch(p + i, 1);
+}
+
+template <class T>
+OSTRIA_FN bool AllZero(const T* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (x[i] != 0) return false;
+  }
+  return true;
+}
+
+// Calls fn(offset, count, gradients) for vectors of weights, ahead(offset) for rows to come.
+template <class V, class F, class Ahead>
+OSTRIA_FN void ForGradients(const Gradients<ScalarOf<V>>& g, int64_t n, F fn, Ahead ahead) {
+  if (g.rows == 0) {
     ForVectors<V>(
         n, [&](int64_t i, int64_t k)
                __attribute__((always_inline)) { fn(i, k, LoadVecUpTo<V>(g.g + i, k)); });
+    return;
+  }
+  if (g.column == nullptr) {
+    const ScalarOf<V>* from = g.g;
+    for (int64_t row = 0; row < g.rows; ++row, from += n) {
+      if (g.ids != nullptr && row + kAhead < g.rows) ahead(g.ids[row + kAhead] * n);
+      if (g.lazy && AllZero(from, n)) continue;
+      const int64_t at = (g.ids == nullptr ? row : g.ids[row]) * n;
+      ForVectors<V>(
+          n, [&](int64_t i, int64_t k)
+                 __attribute__((always_inline)) { fn(at + i, k, LoadVecUpTo<V>(from + i, k)); });
+    }
     return;
   }
   for (int64_t row = 0; row < g.rows; ++row) {
@@ -290,12 +318,17 @@ void UpdateRange(const UpdateParams& p, ScalarOf<V>* w, const Gradients<ScalarOf
   ScalarOf<V>* at[kSlots + 1] = {};
   for (int k = 0; k < kSlots; ++k) at[k] = slots[k];
   ForGradients<V>(
-      gradients, n, [&](int64_t i, int64_t count, V g) __attribute__((always_inline)) {
+      gradients, n,
+      [&](int64_t i, int64_t count, V g) __attribute__((always_inline)) {
         V s[kSlots + 1] = {};
         for (int k = 0; k < kSlots; ++k) s[k] = LoadVecUpTo<V>(at[k] + i, count);
         const V after = rule(LoadVecUpTo<V>(w + i, count) * keep, g * scale, s);
         for (int k = 0; k < kSlots; ++k) StoreVec(at[k] + i, count, s[k]);
         StoreVec(w + i, count, after);
+      },
+      [&](int64_t i) __attribute__((always_inline)) {
+        Prefetch(w + i, n);
+        for (int k = 0; k < kSlots; ++k) Prefetch(at[k] + i, n);
       });
 }
 

@@ -48,7 +48,7 @@ std::vector<Rule> Rules() {
       {&ops::kAdamUpdate,
        4,
        true,
-       {0.9, 0.999, 1e-7},
+       {0.9, 0.999, 1e-7, false},
        [](double& w, double g, double* s, double lr, double t) {
          s[0] += (g - s[0]) * (1 - 0.9);
          s[1] += (g * g - s[1]) * (1 - 0.999);
@@ -76,7 +76,7 @@ std::vector<Rule> Rules() {
       {&ops::kFtrlUpdate,
        4,
        false,
-       {-0.5, 0.05, 0.5, 0.25, 0.0},
+       {-0.5, 0.05, 0.5, 0.25, 0.0, false},
        [](double& w, double g, double* s, double lr, double) {
          const double before = std::sqrt(s[0]);
          s[0] += g * g;
@@ -87,7 +87,7 @@ std::vector<Rule> Rules() {
       {&ops::kFtrlUpdate,
        4,
        false,
-       {-0.5, 0.0, 0.0, 0.0, 0.0},  // leaves padding nothing to divide by
+       {-0.5, 0.0, 0.0, 0.0, 0.0, false},  // leaves padding nothing to divide by
        [](double& w, double g, double* s, double lr, double) {
          const double before = std::sqrt(s[0]);
          s[0] += g * g;

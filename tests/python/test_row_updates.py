@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables that are updated by rows: the bits of the dense update, at a cost that ids decide.
+
+A step that also returns the gradient of the table needs it whole, so its update is dense: that is
+what steps by rows are compared with.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import ostria as ost
+from ostria import nn, optim
+
+ROWS, WIDTH, BATCH = 500, 7, 64
+
+EXACT = {
+    "sgd": lambda: optim.SGD(0.01),
+    "sgd of two rates": lambda: optim.SGD(0.01, learning_rate_multipliers={"table": 3.0}),
+    "adagrad": lambda: optim.Adagrad(0.1),
+    "lazy ftrl": lambda: optim.Ftrl(0.1, l1_regularization_strength=0.01, lazy=True),
+    "lazy adam": lambda: optim.Adam(0.1, lazy=True),
+    "lazy adamw": lambda: optim.AdamW(0.1, weight_decay=0.0, lazy=True),
+}
+
+
+class Model:
+    """A table, read once or twice in a step, a dense weight and a compiled step."""
+
+    def __init__(self, optimizer, *, reads=1, whole=False, dtype="float32", rows=ROWS):
+        rng = np.random.default_rng(0)
+        self.table = ost.Variable(rng.normal(size=(rows, WIDTH)).astype(dtype), name="table")
+        self.kernel = ost.Variable(rng.normal(size=(WIDTH, 3)).astype(dtype), name="kernel")
+        self.optimizer = optimizer
+
+        def step(ids, y):
+            h = ost.gather(self.table, ids)
+            for k in range(1, reads):
+                h = h * ost.gather(self.table, ids // (k + 1))
+            loss = ost.sum(ost.square(ost.matmul(h, self.kernel) - y))
+            grads = ost.gradients(loss, [self.table, self.kernel])
+            committed = optimizer.apply(grads, [self.table, self.kernel], loss=loss)
+            return (committed, grads[0]) if whole else committed
+
+        self.step = ost.compile(step, dynamic_batch=True)
+
+    @property
+    def state(self):
+        return [v.numpy() for v in (self.table, self.kernel, *self.optimizer.variables)]
+
+    def report(self):
+        lines = self.step.explain(runs=1).splitlines()
+        return [line.strip() for line in lines if line.strip().startswith("table ")]
+
+
+def batches(dtype="float32", count=6, n=BATCH):
+    rng = np.random.default_rng(1)
+    for _ in range(count):
+        ids = rng.integers(-ROWS, ROWS // 8, n)  # many twice, some counted from the end
+        yield ids, rng.normal(size=(n, 3)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reads", [1, 2, 3])
+@pytest.mark.parametrize("name", EXACT)
+def test_the_bits_are_those_of_the_dense_update(name, reads, dtype):
+    by_rows = Model(EXACT[name](), reads=reads, dtype=dtype)
+    dense = Model(EXACT[name](), reads=reads, dtype=dtype, whole=True)
+    for ids, y in batches(dtype):
+        assert by_rows.step(ids, y).item()
+        dense.step(ids, y)
+    for a, b in zip(by_rows.state, dense.state, strict=True):
+        np.testing.assert_array_equal(a, b)
+    shape = f"{dtype}[{ROWS}, {WIDTH}]"
+    assert by_rows.report() == [f"table table {shape}: by rows, at most {reads * BATCH} a step"]
+    assert dense.report() == [f"table table {shape}: dense: its gradient is a result too"]
+
+
+def test_rows_that_nobody_reads_stay():
+    model = Model(optim.Adagrad(0.1))
+    before = model.table.numpy()
+    ids = np.array([3, 7, 7, -1])
+    model.step(ids, np.zeros((4, 3), np.float32))
+    moved = np.any(model.table.numpy() != before, axis=1)
+    assert np.flatnonzero(moved).tolist() == [3, 7, ROWS - 1]
+
+
+def test_clipping_by_the_norm_of_all_sees_duplicates_summed():
+    by_rows, dense = (Model(optim.SGD(0.1, global_clipnorm=1.0), whole=w) for w in (False, True))
+    for ids, y in batches():
+        by_rows.step(ids, y)
+        dense.step(ids, y)
+    for a, b in zip(by_rows.state, dense.state, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-7)
+    assert "by rows" in by_rows.report()[0]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "why"),
+    [
+        (lambda: optim.Adam(0.1), "adam_update is not exact by rows; lazy=True"),
+        (lambda: optim.Ftrl(0.1), "ftrl_update is not exact by rows; lazy=True"),
+        (lambda: optim.SGD(0.1, momentum=0.9), "momentum_update is not exact by rows"),
+        (
+            lambda: optim.Adagrad(0.1, weight_decay=0.1),
+            "weight decay moves every row; exclude_from_weight_decay",
+        ),
+        (lambda: optim.SGD(0.1, clipvalue=1.0), "its gradient comes from clip"),
+    ],
+)
+def test_the_report_says_why_a_table_stays_dense(optimizer, why):
+    model = Model(optimizer())
+    model.step(*next(batches()))
+    assert model.report() == [f"table table float32[{ROWS}, {WIDTH}]: dense: {why}"]
+
+
+def test_a_regularised_table_stays_dense():
+    table = nn.Embedding(ROWS, WIDTH, embeddings_regularizer=nn.regularizers.L2(0.01))
+    table(np.array([0]))
+    optimizer = optim.SGD(0.1)
+
+    @ost.compile
+    def step(ids):
+        loss = ost.sum(table(ids)) + ost.sum(ost.square(table.embeddings.value()))
+        return optimizer.minimize(loss, table.trainable_variables)
+
+    step(np.arange(5))
+    assert "its gradient also comes from" in step.explain(runs=1)
+
+
+def test_a_table_without_decay_is_updated_by_rows():
+    model = Model(optim.AdamW(0.1, weight_decay=0.1, lazy=True))
+    model.optimizer.exclude_from_weight_decay(names=["table"])
+    before = model.kernel.numpy()
+    model.step(*next(batches()))
+    assert "by rows" in model.report()[0]
+    assert np.all(model.kernel.numpy() != before)
+
+
+def test_an_id_outside_is_an_error_and_nothing_changes():
+    model = Model(optim.Adagrad(0.1))
+    ids, y = next(batches())
+    model.step(ids, y)
+    before = model.state
+    ids[5] = ROWS
+    with pytest.raises(IndexError, match=f"index {ROWS} .number 5 of {BATCH}. is out of range"):
+        model.step(ids, y)
+    for a, b in zip(before, model.state, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_refused_step_changes_no_row(name):
+    model = Model(EXACT[name]())
+    ids, y = next(batches())
+    model.step(ids, y)
+    before = [v.numpy() for v in (model.table, model.kernel)]
+    y[0, 0] = np.inf
+    assert not model.step(ids, y).item()
+    for a, b in zip(before, (model.table, model.kernel), strict=True):
+        np.testing.assert_array_equal(a, b.numpy())
+
+
+def test_an_empty_batch_changes_no_row():
+    model = Model(optim.Adagrad(0.1))
+    before = model.table.numpy()
+    assert model.step(np.zeros(0, np.int64), np.zeros((0, 3), np.float32)).item()
+    assert "by rows, at most 0 a step" in model.report()[0]
+    np.testing.assert_array_equal(model.table.numpy(), before)
+
+
+# --- Lazy Adam ------------------------------------------------------------------------------------
+
+
+def lazy_adam(w, ids_of_steps, grads, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    """Kingma and Ba's update of the rows that a step names; step numbers are those of all."""
+    w, m, v = w.copy(), np.zeros_like(w), np.zeros_like(w)
+    for t, (ids, g) in enumerate(zip(ids_of_steps, grads, strict=True), 1):
+        total = np.zeros_like(w)
+        np.add.at(total, ids, g)
+        rows = np.unique(ids)
+        m[rows] += (total[rows] - m[rows]) * (1 - beta_1)
+        v[rows] += (total[rows] ** 2 - v[rows]) * (1 - beta_2)
+        alpha = rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+        w[rows] -= alpha * m[rows] / (np.sqrt(v[rows]) + epsilon)
+    return w, m, v
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_lazy_adam_moves_only_rows_with_a_gradient(compiled):
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=(40, 5))
+    ids = [rng.integers(0, 40, 9) for _ in range(12)]
+    grads = [rng.normal(size=(9, 5)) for _ in ids]
+    table, optimizer = ost.Variable(start, name="table"), optim.Adam(0.01, lazy=True)
+
+    def step(ids, g):
+        loss = ost.sum(ost.gather(table, ids) * g)
+        return optimizer.minimize(loss, [table])
+
+    if compiled:
+        run = ost.compile(step)
+    else:
+
+        def run(ids, g):
+            with ost.GradientTape() as tape:
+                loss = ost.sum(ost.gather(table, ids) * g)
+            return optimizer.apply(tape.gradient(loss, [table]), [table])
+
+    for i, g in zip(ids, grads, strict=True):
+        run(ost.asarray(i), ost.asarray(g))
+    slots = {v.name: v for v in optimizer.variables}
+    got = [table, slots["table/adam_m"], slots["table/adam_v"]]
+    for variable, want in zip(
+        got, lazy_adam(start, ids, grads, float(np.float32(0.01))), strict=True
+    ):
+        np.testing.assert_allclose(variable.numpy(), want, rtol=1e-9, atol=1e-12)
+    if compiled:
+        assert "table table float64[40, 5]: by rows, at most 9 a step" in run.explain(runs=1)
+
+
+# --- Cost -----------------------------------------------------------------------------------------
+
+
+def embedding_step(rows, width=64, batch=512):
+    table = nn.Embedding(rows, width, embeddings_initializer="zeros")
+    ids = ost.asarray(np.random.default_rng(4).integers(0, rows, batch))
+    table(ids)
+    optimizer = optim.SGD(0.1)
+
+    @ost.compile
+    def step(ids):
+        loss = ost.mean(ost.square(table(ids) - 1.0))
+        return optimizer.minimize(loss, table.trainable_variables)
+
+    return step, ids
+
+
+def test_no_gradient_as_large_as_the_table_is_planned():
+    step, ids = embedding_step(1_000_000)
+    plan = step.memory_plan(ids)
+    table = 1_000_000 * 64 * 4
+    assert table <= plan["state_bytes"] < table + 10_000
+    assert plan["activation_bytes"] + plan["constant_bytes"] < 2_000_000
+
+
+def test_the_time_of_a_step_does_not_grow_with_the_table():
+    def seconds(rows):
+        step, ids = embedding_step(rows)
+        for _ in range(20):
+            step(ids)
+        times = []
+        for _ in range(60):
+            begin = time.perf_counter()
+            step(ids)
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    small, middle, large = (seconds(rows) for rows in (10_000, 100_000, 1_000_000))
+    assert middle < 4 * small, (small, middle)
+    assert large < 4 * small, (small, large)  # a dense gradient: about 100 times

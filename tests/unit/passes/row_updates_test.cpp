@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "golden.h"
+
+namespace ostria {
+namespace {
+
+const char* const kHead = R"(input %ids "ids": int64[8]
+input %dy "dy": float32[8, 4]
+input %lr "lr": float32[]
+input %commit "commit": bool[]
+state %w "w": float32[1000, 4]
+state %a "a": float32[1000, 4]
+state %b "b": float32[1000, 4]
+%one: float32[] = full@1() {shape = [], value = 1}
+%zeros: float32[1000, 4] = full@1() {shape = [1000, 4], value = 0}
+%y: float32[8, 4] = gather@1(%w, %ids)
+)";
+const char* const kScatter = "%g: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dy)\n";
+const char* const kTail = "update %w = %new\noutput \"y\" %y\n";
+
+struct Outcome {
+  std::string graph, report;
+};
+
+Outcome Apply(const std::string& text) {
+  std::vector<std::string> report;
+  PassContext context;
+  Graph g = Parse("ostria-graph 1\n" + text);
+  context.report = &report;
+  RowUpdates(g, context);
+  return {After(RowUpdates, text), report.empty() ? "" : report[0]};
+}
+
+TEST(RowUpdates, GiveTheUpdateTheCheckAndTheNormRowsOnly) {
+  const Outcome got = Apply(std::string(kHead) + kScatter + R"(%ok: bool[] = all_finite@1(%g)
+%both: bool[] = logical_and@1(%ok, %commit)
+%norm: float32[] = global_norm@1(%g)
+%new: float32[1000, 4] = sgd_update@1(%w, %g, %lr, %norm, %both)
+)" + kTail);
+  EXPECT_EQ(got.graph,
+            R"(input %0 "ids": int64[8]
+input %1 "dy": float32[8, 4]
+input %2 "lr": float32[]
+input %3 "commit": bool[]
+state %4 "w": float32[1000, 4]
+state %5 "a": float32[1000, 4]
+state %6 "b": float32[1000, 4]
+%7: float32[8, 4] = gather@1(%4, %0) {axis = 0}
+%8: float32[8, 4], %9: int32[9] = sum_rows@1(%0, %1) {tables = ints[0], sizes = ints[1000]}
+%10: bool[] = all_finite@1(%8) {outer = ints[]}
+%11: bool[] = logical_and@1(%10, %3)
+%12: float32[] = global_norm@1(%8)
+%13: float32[1000, 4] = sgd_update@1(%4, %8, %2, %12, %11, %9) {weight_decay = 0, decay = ints[], rates = ints[], outer = ints[-1]}
+output "y" %7
+update %4 = %13
+)");
+  EXPECT_EQ(got.report, "table w float32[1000, 4]: by rows, at most 8 a step");
+}
+
+TEST(RowUpdates, TakeSeveralGathersInTheOrderOfTheirAdditions) {
+  const Outcome got = Apply(std::string(kHead) + kScatter + R"(%dz: float32[8, 4] = negative@1(%dy)
+%h: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dz)
+%both: float32[1000, 4] = add@1(%h, %g)
+%new: float32[1000, 4] = sgd_update@1(%w, %both, %lr, %one, %commit)
+)" + kTail);
+  EXPECT_NE(got.graph.find("sum_rows@1(%0, %0, %9, %1) {tables = ints[0, 0]"), std::string::npos)
+      << got.graph;
+  EXPECT_EQ(got.graph.find("scatter_add"), std::string::npos);
+}
+
+// Every update keeps what it cannot do without, and says why.
+TEST(RowUpdates, SayWhyATableStaysDense) {
+  const std::string head = std::string(kHead) + kScatter;
+  const std::string sgd = "%new: float32[1000, 4] = sgd_update@1(%w, %g, %lr, %one, %commit)\n";
+  const std::string adam =
+      "%step: int64[] = full@1() {shape = [], dtype = int64, value = 1}\n"
+      "%new: float32[1000, 4], %m: float32[1000, 4], %v: float32[1000, 4] = "
+      "adam_update@1(%w, %g, %a, %b, %lr, %step, %one, %commit)";
+  const struct {
+    std::string text, why;
+  } cases[] = {
+      {head + adam + "\n", "adam_update is not exact by rows; lazy=True"},
+      {head + "%new: float32[1000, 4], %v: float32[1000, 4] = momentum_update@1(%w, %g, %a, %lr, "
+              "%one, %commit) {momentum = 0.5}\n",
+       "momentum_update is not exact by rows"},
+      {head + "%new: float32[1000, 4] = sgd_update@1(%w, %g, %lr, %one, %commit) {weight_decay = "
+              "0.5}\n",
+       "weight decay moves every row; exclude_from_weight_decay"},
+      {head + sgd + "output \"g\" %g\n", "its gradient is a result too"},
+      {head + "%n: float32[1000, 4] = negative@1(%g)\n" + sgd + "output \"n\" %n\n",
+       "negative reads its whole gradient"},
+      {std::string(kHead) + "%g: float32[1000, 4] = multiply@1(%w, %lr)\n" + sgd,
+       "its gradient comes from multiply"},
+      {std::string(kHead) +
+           "%s: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dy)\n"
+           "%p: float32[1000, 4] = multiply@1(%w, %lr)\n%g: float32[1000, 4] = add@1(%s, %p)\n" +
+           sgd,
+       "its gradient also comes from multiply"},
+      {std::string(kHead) + "%g: float32[1000, 4] = scatter_add@1(%a, %ids, %dy)\n" + sgd,
+       "its gradient is not added to zeros by rows"},
+  };
+  for (const auto& c : cases) {
+    const Outcome got = Apply(c.text + kTail);
+    EXPECT_EQ(got.report, "table w float32[1000, 4]: dense: " + c.why) << c.text;
+    EXPECT_EQ(got.graph.find("sum_rows"), std::string::npos) << c.text;
+  }
+  const Outcome lazy = Apply(head + adam + " {lazy = true}\n" + kTail);
+  EXPECT_EQ(lazy.report, "table w float32[1000, 4]: by rows, at most 8 a step");
+}
+
+TEST(RowUpdates, LeaveSmallTablesAlone) {
+  std::string text = std::string(kHead) + kScatter +
+                     "%new: float32[1000, 4] = sgd_update@1(%w, %g, %lr, %one, %commit)\n" + kTail;
+  for (size_t at; (at = text.find("1000")) != std::string::npos;) text.replace(at, 4, "8");
+  EXPECT_EQ(Apply(text).report, "table w float32[8, 4]: dense: 8 ids for 8 rows");
+}
+
+}  // namespace
+}  // namespace ostria
