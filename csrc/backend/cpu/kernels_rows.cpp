@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // sum_rows: (id, position) pairs are sorted by id, stably, then every row is summed in the order of
-// its positions. Sorting is one thread's per table; rows are shared out among all threads.
+// its positions. Sorting is one thread's per table, once for tables that share their ids; rows are
+// shared out among all threads.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -77,9 +78,9 @@ std::unique_ptr<KernelState> PrepareSum(const NodeDesc& node) {
     state->elements += (table.end - table.begin) * table.row;
     state->tables.push_back(table);
   }
-  // Two lists of pairs, and where each row's pairs begin.
+  // Two lists of pairs, where each row's pairs begin, and which table is sorted for each.
   state->workspace_bytes =
-      state->ids * 20 + static_cast<int64_t>(sizeof(int32_t) * state->tables.size());
+      state->ids * 20 + static_cast<int64_t>(2 * sizeof(int32_t) * state->tables.size());
   return state;
 }
 
@@ -115,18 +116,31 @@ const uint64_t* Sort(const Table& t, uint64_t* a, uint64_t* b, int64_t n) {
   return a;
 }
 
-/// The two lists, where rows begin, and the output that names rows.
+/// The two lists, where rows begin, the output that names rows, and of every table the first one
+/// that has the same rows and ids: only that one is sorted.
 struct Work {
   uint64_t *a, *b;
-  int32_t *starts, *rows;
+  int32_t *starts, *rows, *sorted_as;
   // Of table number t.
   Work At(const Table& table, int64_t t) const {
-    return {a + table.begin, b + table.begin, starts + table.begin + t, rows + table.begin + t};
+    return {a + table.begin, b + table.begin, starts + table.begin + t, rows + table.begin + t,
+            sorted_as};
   }
 };
 
 const uint64_t* Sorted(const Table& t, const Work& w) {
   return t.end - t.begin > kFewIds && t.digits % 2 == 1 ? w.b : w.a;
+}
+
+bool SameIds(const SumState& s, const Table& x, const Table& y, void* const* ids) {
+  const int parts = x.last_part - x.first_part;
+  if (x.rows != y.rows || parts != y.last_part - y.first_part) return false;
+  for (int i = 0; i < parts; ++i) {
+    const int p = x.first_part + i, q = y.first_part + i;
+    const Indices &a = s.parts[p].ids, &b = s.parts[q].ids;
+    if (ids[p] != ids[q] || a.count != b.count || a.dtype != b.dtype) return false;
+  }
+  return true;
 }
 
 void FindRows(const SumState& s, const Table& t, void* const* ptrs, const Work& w) {
@@ -188,7 +202,8 @@ void SumRange(const SumState& s, void* const* ptrs, const Work& work, int64_t be
   for (size_t k = 0; k < s.tables.size() && begin < end; ++k) {
     const Table& t = s.tables[k];
     if (begin >= t.end) continue;
-    const Work w = work.At(t, static_cast<int64_t>(k));
+    const int32_t as = work.sorted_as[k];
+    const Work w = work.At(s.tables[as], as);
     const uint64_t* pairs = Sorted(t, w);
     const int64_t last = std::min(end, t.end) - t.begin, count = w.rows[0];
     T* out = static_cast<T*>(sums[k]);
@@ -207,11 +222,24 @@ void LaunchSum(const KernelState& state, void* const* ptrs) {
   const size_t outputs = 2 * s.parts.size();
   const auto tables = static_cast<int64_t>(s.tables.size());
   auto* lists = static_cast<uint64_t*>(ptrs[outputs + s.tables.size() + 1]);
-  const Work work = {lists, lists + s.ids, reinterpret_cast<int32_t*>(lists + 2 * s.ids),
-                     static_cast<int32_t*>(ptrs[outputs + s.tables.size()])};
+  auto* starts = reinterpret_cast<int32_t*>(lists + 2 * s.ids);
+  const Work work = {lists, lists + s.ids, starts,
+                     static_cast<int32_t*>(ptrs[outputs + s.tables.size()]),
+                     starts + s.ids + tables};
+  for (int32_t k = 0; k < tables; ++k) {
+    int32_t as = 0;
+    while (as < k && !SameIds(s, s.tables[as], s.tables[k], ptrs)) ++as;
+    work.sorted_as[k] = as;
+  }
   ParallelFor(tables, tables * kSortGrain / (s.ids + 1) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) FindRows(s, s.tables[k], ptrs, work.At(s.tables[k], k));
+    for (int64_t k = begin; k < end; ++k) {
+      if (work.sorted_as[k] == k) FindRows(s, s.tables[k], ptrs, work.At(s.tables[k], k));
+    }
   });
+  for (int64_t k = 0; k < tables; ++k) {
+    const int64_t as = work.sorted_as[k], n = s.tables[k].end - s.tables[k].begin;
+    if (as != k) std::copy_n(work.At(s.tables[as], as).rows, n + 1, work.At(s.tables[k], k).rows);
+  }
   const int64_t grain = s.ids * kSumGrain / (s.elements + 1) + 1;
   ParallelFor(s.ids, grain, [&](int64_t begin, int64_t end) {
     if (s.dtype == DType::kFloat32) {

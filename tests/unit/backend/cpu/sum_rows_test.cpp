@@ -99,6 +99,25 @@ TEST(SumRows, HaveTheBitsOfScatterAdd) {
   SetNumThreads(1);
 }
 
+// Also where tables of other ids or other numbers of rows lie between them.
+TEST(SumRows, OfTablesThatShareTheirIds) {
+  const Tensor ids = Ids(300, 40, 1), others = Ids(300, 40, 2);
+  const Tensor a = Values(300, 3, 3), b = Values(300, 5, 4);
+  const std::vector<Tensor> lists = {ids, others, ids, ids}, values = {a, b, b, a};
+  const Ints numbers = {0, 1, 2, 3}, sizes = {40, 40, 40, 41};
+  std::vector<Tensor> in = lists;
+  in.insert(in.end(), values.begin(), values.end());
+  const std::vector<Tensor> got = EvaluateNode(ops::kSumRows, {numbers, sizes}, in, false);
+  const int32_t* named = got.back().data<int32_t>();
+  for (size_t t = 0; t < lists.size(); ++t) {
+    const std::vector<Tensor> one =
+        EvaluateNode(ops::kSumRows, {Ints{0}, Ints{sizes[t]}}, {lists[t], values[t]}, false);
+    EXPECT_EQ(std::memcmp(got[t].raw(), one[0].raw(), one[0].bytes()), 0) << t;
+    EXPECT_EQ(std::memcmp(named, one[1].raw(), one[1].bytes()), 0) << t;
+    named += 301;
+  }
+}
+
 TEST(SumRows, MoveAsInADenseUpdate) {
   const int64_t rows = 4000;
   struct Rule {
