@@ -56,7 +56,7 @@ class LoopFuser {
         origins_(g) {}
 
   bool Run() {
-    int position = 0, epoch = 0;
+    int position = 1, epoch = 0;
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
       position_[n.id] = position++;
       origins_.Add(n);
@@ -67,8 +67,8 @@ class LoopFuser {
       const Footprint shape = FootprintOf(n);
       if (shape.candidate) {
         Place(n, shape, epoch);
-      } else {
-        JoinRowView(n);
+      } else if (!JoinRowView(n) && !IsView(g_, n)) {
+        last_other_ = position_[n.id];
       }
     }
     bool changed = false;
@@ -224,8 +224,41 @@ class LoopFuser {
     if (!Compatible(group, shape.space, shape.columns, epoch)) {
       if (!OnRows(n, shape, k) || group.dead || group.epoch != epoch) return false;
     }
-    return !Reaches(n, k);
+    return !Reaches(n, k) && KeepsLittleAlive(n, k);
   }
+
+  // A member waits for its group. Where others run meanwhile, what it reads must not be more than
+  // what it would have left in memory: sums of gradients that arrive one by one stay sums.
+  bool KeepsLittleAlive(NodeId n, int k) const {
+    const Group& group = groups_[k];
+    if (last_other_ < position_[group.members.back().id]) return true;
+    int64_t saved = 0, held = 0;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const NodeId p = g_.producer(g_.operand(n, i));
+      if (p.valid() && group_of_[p.id] == k) saved += Bytes(g_.operand(n, i));
+    }
+    std::vector<Value> seen;
+    for (NodeId m : group.members) {
+      for (int i = 0; i < g_.num_operands(m); ++i) {
+        const Value v = g_.operand(m, i);
+        const NodeId p = g_.producer(v);
+        if (!p.valid() || group_of_[p.id] == k || ReadAfter(v, position_[n.id])) continue;
+        if (std::find(seen.begin(), seen.end(), v) != seen.end()) continue;
+        seen.push_back(v);
+        held += Bytes(v);
+      }
+    }
+    return held <= saved;
+  }
+  int64_t Bytes(Value v) const { return g_.shape(v).numel() * SizeOf(g_.dtype(v)); }
+  bool ReadAfter(Value v, int position) const {
+    for (const Use& use : g_.uses(v)) {
+      if (PositionOf(use.user) > position) return true;
+    }
+    return g_.is_output(v);
+  }
+  // Nodes further down have none yet.
+  int PositionOf(NodeId n) const { return position_[n.id] == 0 ? 1 << 30 : position_[n.id]; }
 
   // An elementwise node over values per row: log(sum(x)).
   bool OnRows(NodeId n, const Footprint& shape, int k) const {
@@ -242,14 +275,15 @@ class LoopFuser {
   }
 
   // reshape [8] -> [8, 1] of a value per row.
-  void JoinRowView(NodeId n) {
-    if (!IsView(g_, n)) return;
+  bool JoinRowView(NodeId n) {
+    if (!IsView(g_, n)) return false;
     const NodeId p = g_.producer(g_.operand(n, 0));
-    if (!p.valid() || group_of_[p.id] < 0 || lies_[g_.operand(n, 0).id] != Lies::kRow) return;
+    if (!p.valid() || group_of_[p.id] < 0 || lies_[g_.operand(n, 0).id] != Lies::kRow) return false;
     Group& group = groups_[group_of_[p.id]];
     group.members.push_back(n);
     group_of_[n.id] = group_of_[p.id];
     lies_[g_.result(n).id] = Lies::kRow;
+    return true;
   }
 
   // Whether an operand of `n` that group `k` does not make depends on the group.
@@ -460,7 +494,8 @@ class LoopFuser {
   std::vector<Group> groups_;
   std::vector<int> group_of_;  // by node, -1: none
   std::vector<Lies> lies_;     // by value
-  std::vector<int> position_;  // in the list
+  std::vector<int> position_;  // in the list, from 1
+  int last_other_ = 0;         // the last node so far that is in no group
   Origins origins_;
 };
 

@@ -217,7 +217,8 @@ int RecomputeUntil(Graph* graph, int64_t target) {
   Graph work = graph->Clone();
   int64_t lowest = EstimatePeak(work);
   int added = 0, kept = 0, waited = 0;
-  while (lowest > target && waited < kPatience) {
+  const int most = 4 * graph->num_nodes();  // a second run of everything is not the way
+  while (lowest > target && waited < kPatience && added < most) {
     const Liveness l = Analyse(work);
     Candidate c;
     if (!Find(work, l, &c)) break;

@@ -286,7 +286,7 @@ class CompiledFunction:
                 f"time because of {why}. Pass changing numbers as tensors, or use "
                 f"dynamic_batch=True for a changing batch size; {self.name}.explain() lists every "
                 "trace.",
-                stacklevel=6,
+                stacklevel=7,
             )
         return why
 

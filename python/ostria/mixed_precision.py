@@ -79,7 +79,7 @@ def set_policy(name: str | Policy) -> None:
         >>> ost.mixed_precision.set_policy("mixed_bfloat16")
         >>> f = ost.compile(lambda a, b: a @ b)
         >>> f(ost.ones((2, 3)), ost.ones((3, 2))).dtype
-        float32
+        ostria.float32
         >>> ost.mixed_precision.set_policy("float32")
     """
     global _global

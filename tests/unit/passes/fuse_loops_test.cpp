@@ -147,6 +147,22 @@ output "v" %v
             "(add layer_norm)");
 }
 
+// Gradients of three products that arrive one after another: a single sum at the end would keep all
+// of them in memory.
+TEST(FuseLoops, SumsDoNotWaitForWhatComesLater) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
+%a: float32[4, 4] = matmul@1(%x, %x)
+%b: float32[4, 4] = matmul@1(%a, %x)
+%s: float32[4, 4] = add@1(%a, %b)
+%c: float32[4, 4] = matmul@1(%b, %x)
+%t: float32[4, 4] = add@1(%s, %c)
+%d: float32[4, 4] = matmul@1(%c, %x)
+%u: float32[4, 4] = add@1(%t, %d)
+output "u" %u
+)"),
+            "matmul matmul add matmul add matmul add");
+}
+
 TEST(FuseLoops, NumbersMoveIntoTheBody) {
   const std::string after = After(FuseLoops, R"(input %x "x": float32[4]
 %c: float32[] = full@1() {shape = [], dtype = float32, value = 2.5}
