@@ -299,7 +299,8 @@ def keyword_of_a_layer() -> None:
 @mistake(
     TypeError,
     "compile: unknown keyword 'dynamic'; did you mean 'dynamic_batch'? Accepted: fn, "
-    "dynamic_batch, device, memory_limit, eager, name, precision, accumulate, memory_budget. {line}",
+    "dynamic_batch, device, memory_limit, eager, name, precision, accumulate, memory_budget. "
+    "{line}",
 )
 def keyword_of_compile() -> None:
     ost.compile(lambda x: x, dynamic=True)  # <-
