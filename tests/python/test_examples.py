@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ostria
@@ -71,6 +72,40 @@ def test_char_gpt_on_a_text_that_is_too_short(tmp_path: Path) -> None:
     file.write_text("to be\n")
     status, _, err = run("char_gpt.py", "--text", str(file))
     assert (status, err) == (1, "the text has 6 characters; give at least 650\n")
+
+
+def test_sunspots_lstm() -> None:
+    out, figures = quick("sunspots_lstm.py")
+    progress = losses(out)
+    assert len(progress) == 7 and progress[-1] < 0.7 * progress[0]
+    assert figures["rmse"] < 0.8 * figures["baseline"]
+    # The naive forecast and the linear one are facts of the data: they hold the split in place.
+    assert (figures["baseline"], figures["linear"]) == (33.18, 18.58)
+
+
+def test_wide_deep() -> None:
+    pytest.importorskip("sklearn")
+    out, figures = quick("wide_deep.py")
+    progress = losses(out)  # of each fold the first and the last
+    assert len(progress) == 6 and max(progress[1::2]) < 0.3 * min(progress[::2])
+    assert figures["accuracy"] > figures["baseline"] + 0.25
+    assert figures["auc"] > figures["linear_auc"] - 0.01
+
+
+def test_both_optimizers_of_wide_deep_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import wide_deep
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(128, 12))
+    _, losses, model = wide_deep.fit(x, (x[:, 0] > 0).astype(int), wide_deep.parse(["--quick"]))
+    assert len(losses) == 15 * 4 and losses[-1] < 0.5 * losses[0]
+    begun_at_zero = [t.embeddings for t in model.wide] + [
+        v for v in model.layers.trainable_variables if v.name.endswith("bias")
+    ]
+    assert len(begun_at_zero) == 5
+    for variable in begun_at_zero:
+        assert np.any(variable.numpy()), variable.name
 
 
 def test_damaged_data_ends_with_one_line(tmp_path: Path) -> None:
