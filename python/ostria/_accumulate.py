@@ -66,12 +66,13 @@ def over_batch(
         return loss, grads, wrt
 
     size = -(-rows // steps)
-    counts = _draw_counts(trace)
+    counts, penalties = _draw_counts(trace), trace.scratch.get("activity", {})
     total: Any = None
     sums: list[Any] = []
     for begin in range(0, rows, size):
         end = min(begin + size, rows)
         _set_draw_counts(trace, counts)
+        trace.scratch["activity"] = {key: list(values) for key, values in penalties.items()}
         trace.scratch["first_row"] = np.array(begin, np.int64)
         try:
             part = [x[begin:end] if _is_batched(x, rows) else x for x in leaves]

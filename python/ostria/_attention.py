@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ostria import _functions as F
 from ostria import _native, random
 from ostria._checks import is_number
@@ -114,7 +112,7 @@ def attend(
     stream = 0
     if dropout:
         key, stream = (generator or random.default_generator())._draw()
-        options += [key, np.array(0, np.int64) if offset is None else offset]
+        options += [key, random.first_row(offset)]
     return _ops.attention(
         q,
         k,

@@ -63,19 +63,15 @@ class Generator:
         path = _scope.path()
         if trace is None or trace.is_tape:  # what runs at once is a step of its own
             key = self._state.value()
-            self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
+            self._advance_now()
             return key, stream_of(path, 0)
         key = self._state.value()
         while trace.is_body and "draws_in" in trace.scratch:
             trace = trace.scratch["draws_in"]
         if trace.is_body:
             return self._draw_in_body(trace, path)
-        notes = trace.scratch.get(("generator", self._state.id))
-        if notes is None:
-            notes = trace.scratch[("generator", self._state.id)] = {}
-            trace.scratch.setdefault("finish", []).append(self._advance)
-        number = notes[path] = notes.get(path, -1) + 1
-        return key, stream_of(path, number)
+        finish = trace.scratch.setdefault("finish", [])
+        return key, stream_of(path, self._number(trace.scratch, finish, self._advance, path))
 
     def _draw_in_body(self, trace: Any, path: str) -> tuple[Any, int]:
         if "control" not in trace.scratch:  # a function with a gradient of its own
@@ -84,11 +80,19 @@ class Generator:
         key = self._state.value()
         if step is not None:
             key = _mix(key, step)
-        notes = draws.notes.setdefault(("generator", self._state.id), {})
-        if not notes:
-            draws.finish.append(self._advance_now if draws.at_once else self._advance)
-        number = notes[path] = notes.get(path, -1) + 1
+        advance = self._advance_now if draws.at_once else self._advance
+        number = self._number(draws.notes, draws.finish, advance, path)
         return key, stream_of(f"{path}#body", number)
+
+    def _number(self, scratch: Any, finish: list[Any], advance: Any, path: str) -> int:
+        """Which draw of a graph at `path` this is; the first of all makes the generator move on."""
+        notes = scratch.get(("generator", self._state.id))
+        if notes is None:  # empty ones are those of a micro-batch that begins
+            notes = scratch[("generator", self._state.id)] = {}
+            finish.append(advance)
+        number: int = notes.get(path, -1) + 1
+        notes[path] = number
+        return number
 
     def _advance_now(self) -> None:
         self._state.assign(self._state.numpy() + np.array([0, 1], np.int64))
@@ -142,14 +146,17 @@ def seed(value: int) -> None:
     default_generator().seed(value)
 
 
-def _offset(offset: Any) -> Any:
+def first_row(offset: Any) -> Any:
+    """The index of a draw's first row in the whole batch, where none is given."""
     if offset is not None:
         return offset
     trace = _native.current_trace()
     while trace is not None and "draws_in" in trace.scratch:
         trace = trace.scratch["draws_in"]
-    first = None if trace is None else trace.scratch.get("first_row")  # of a micro-batch
-    return np.array(0, np.int64) if first is None else first
+    scratch = {} if trace is None else trace.scratch
+    if "control" in scratch:
+        scratch = scratch["control"][0].notes
+    return scratch.get("first_row", np.array(0, np.int64))  # of a micro-batch
 
 
 def _sample(
@@ -158,7 +165,7 @@ def _sample(
     key, stream = (generator or default_generator())._draw()
     parameters = {name: float(value) for name, value in parameters.items()}
     dtype = _native.dtype(dtype)
-    return op(key, _offset(offset), shape=shape, dtype=dtype, stream=stream, **parameters)
+    return op(key, first_row(offset), shape=shape, dtype=dtype, stream=stream, **parameters)
 
 
 def uniform(
@@ -217,4 +224,4 @@ def dropout(x: Any, rate: float, *, generator: Generator | None = None, offset: 
     if rate == 0.0:
         return astensor(x)
     key, stream = (generator or default_generator())._draw()
-    return _ops.dropout(x, key, _offset(offset), rate=float(rate), stream=stream)
+    return _ops.dropout(x, key, first_row(offset), rate=float(rate), stream=stream)

@@ -127,3 +127,49 @@ def test_a_trainer_trains_the_same_within_a_quarter_of_the_memory():
         ends.append([v.numpy() for v in model.variables])
     for a, b in zip(*ends, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def two_steps(loss_of, variables, **options):
+    """Losses of two steps on eight rows, and what the generator's state is afterwards."""
+    ost.random.seed(0)
+    optimizer = optim.SGD(0.1)
+    step = ost.compile(lambda x: optimizer.minimize_batch(loss_of, variables, (x,)), **options)
+    losses = [step(X[:8]).item() for _ in range(2)]
+    return losses, ost.random.default_generator().variable.numpy().tolist()
+
+
+def attending():
+    w = ost.Variable(np.ones(4, np.float32), name="w")
+
+    def loss_of(x):
+        x = ost.reshape(x, (x.shape[0], 4, 2, 4))
+        return ost.mean(ost.square(ost.attention(x * w, x, x, dropout=0.5)))
+
+    return loss_of, [w]
+
+
+def looping():
+    w = ost.Variable(np.ones(32, np.float32), name="w")
+
+    def step(c, _):
+        return ost.checkpoint(lambda c: ost.random.dropout(c * w, 0.5))(c), None
+
+    return lambda x: ost.mean(ost.square(ost.scan(step, x, length=3)[0])), [w]
+
+
+def penalised():
+    layer = nn.Dense(3, activity_regularizer=lambda y: ost.mean(ost.square(y)))
+
+    def loss_of(x):
+        return ost.mean(layer(x)) + sum(layer.losses)
+
+    return loss_of, lambda: layer.trainable_variables
+
+
+@pytest.mark.parametrize("make", [attending, looping, penalised])
+@pytest.mark.parametrize("k", [2, 3])
+def test_draws_and_penalties_of_micro_batches_are_those_of_the_large_batch(make, k):
+    losses, state = two_steps(*make())
+    split_losses, split_state = two_steps(*make(), accumulate=k)
+    np.testing.assert_allclose(split_losses, losses, rtol=1e-5)
+    assert split_state == state
