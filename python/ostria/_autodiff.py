@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ostria import _native, _tree
+from ostria import _activity, _native, _tree
 from ostria._compile import CompiledFunction
 from ostria._errors import at_line
 
@@ -228,6 +228,7 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
             y, _ = _pair(fn, fn(*inputs))
             ys, structure = _tree.flatten(y)
             ys = [forward.use(v) for v in ys]
+            _activity.leave(forward, outer)
         finally:
             forward.pop()
         captures = forward.captures()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native, _tree
+from ostria import _activity, _native, _tree
 
 _Tensor = _native.Tensor
 
@@ -50,6 +50,7 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
                 if isinstance(y, (_Tensor, _native.Variable, np.ndarray))
             ]
             values = [body.use(ys[i]) for i in arrays]
+            _activity.leave(body, outer)
         finally:
             body.pop()
         outputs = _native.call_body(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ostria import _native, _tree
+from ostria import _activity, _native, _tree
 from ostria._errors import at_line
 from ostria._functions import astensor
 
@@ -34,7 +34,7 @@ class _Traced:
 
     def run(self, types: Sequence[tuple[str, Any, tuple[Any, ...]]], call: Any) -> Any:
         """Traces `call(fn, inputs)`, whose result is a tree of tensors."""
-        trace = self._trace
+        trace, outer = self._trace, _native.current_trace()
         trace.push()
         try:
             inputs = [trace.add_input(*t) for t in types]
@@ -44,6 +44,7 @@ class _Traced:
             result = call(self._fn, inputs)
             leaves, self.structure = _tree.flatten(result)
             self.results = [trace.use(leaf) for leaf in leaves]
+            _activity.leave(trace, outer)
         finally:
             trace.pop()
         return result

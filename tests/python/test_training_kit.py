@@ -254,6 +254,49 @@ def test_activity_regularizers_join_the_losses():
     assert np.abs(model.layers[0].kernel.numpy() - kernel).max() > 0
 
 
+BODIES = {
+    "cond": lambda f, x: ost.cond(True, f, lambda x: x * 2.0, x),
+    "scan": lambda f, x: ost.scan(lambda c, _: (f(c), None), x, length=2)[0],
+    "nested": lambda f, x: ost.cond(True, lambda x: ost.checkpoint(f)(x), lambda x: x, x),
+    "checkpoint": lambda f, x: ost.checkpoint(f)(x),
+    "custom": lambda f, x: ost.custom_gradient(lambda x: (f(x), lambda g: g))(x),
+}
+
+
+@pytest.mark.parametrize("how", BODIES)
+def test_an_activity_penalty_left_in_a_body_is_an_error_where_losses_are_read(how):
+    layer = nn.Dense(2, activity_regularizer="l2")
+    x = ost.ones((3, 2))
+    layer(x)
+
+    @ost.compile
+    def step(x):
+        y = BODIES[how](layer, x)
+        return ost.mean(y) + sum(layer.losses)
+
+    with pytest.raises(ValueError, match=r"activity regularizer of 'dense' .* return their sum"):
+        step(x)
+    assert ost.compile(lambda x: BODIES[how](layer, x))(x).shape == (3, 2)  # nobody asks for it
+
+
+def test_an_activity_penalty_that_is_read_in_a_body_is_returned_by_it():
+    layer = nn.Dense(2, activity_regularizer="l2")
+    x = ost.ones((3, 2))
+    want = (layer(x), sum(layer.losses).item())[1]
+
+    def penalised(x):
+        return layer(x), sum(layer.losses)
+
+    for wrapped in (ost.checkpoint(penalised), lambda x: ost.cond(True, penalised, penalised, x)):
+        step = ost.compile(lambda x, f=wrapped: f(x)[1] + sum(layer.losses))
+        assert step(x).item() == pytest.approx(want)
+    ost.cond(True, layer, layer, x)  # at once
+    with pytest.raises(ValueError, match="activity regularizer"):
+        layer.losses  # noqa: B018
+    layer(x)
+    assert sum(layer.losses).item() == pytest.approx(want)
+
+
 # --- Schedules ------------------------------------------------------------------------------------
 
 

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
+from ostria import _activity, _native, _scope, _trainable, _tree
 from ostria import _functions as F
-from ostria import _native, _scope, _trainable, _tree
 from ostria._errors import at_line, name_layer
-from ostria.nn import _activity, constraints, initializers, regularizers
+from ostria.nn import constraints, initializers, regularizers
 
 
 def snake_case(name: str) -> str:
@@ -54,7 +54,7 @@ class Module:
         self.name = name or snake_case(type(self).__name__)
         self._trainable = True
         self.built = False
-        self._activity: tuple[Any, list[Any]] = (None, [])  # the call, its penalties
+        self._activity: tuple[Any, list[Any] | None] = (None, [])  # the call, its penalties
         self._scope_name = ""
         self._path = ""
         self._losses: list[Callable[[], Any]] = []
@@ -291,8 +291,11 @@ class Module:
 
         Besides those of `add_loss`: regularizers of the weights that are trainable, and activity
         regularizers of the calls so far in the function being traced, elsewhere of the last call.
-        What a function of `cond`, `scan` or `while_loop` calls counts in that function alone: read
-        it there and return it.
+        What a function of `cond`, `scan`, `while_loop` or `checkpoint` calls counts in that
+        function alone: read it there and return it.
+
+        Raises:
+            ValueError: an activity regularizer was applied in such a function, and not read there.
         """
         modules = list(self.modules())
         penalties = [p for module in modules for p in module._penalties]
