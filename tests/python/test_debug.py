@@ -41,3 +41,11 @@ def test_eager_ops_are_checked_too_and_only_inside() -> None:
         with pytest.raises(ost.NonFiniteError, match="log: output 0"):
             ost.log(x)
     assert np.isnan(ost.log(x).item())
+
+
+def test_a_function_that_ran_before_is_checked_too() -> None:
+    f, x = ost.compile(ost.log), ost.asarray([-1.0])
+    for _ in range(2):
+        f(x)
+    with ost.debug(), pytest.raises(ost.NonFiniteError, match="log: output 0"):
+        f(x)
