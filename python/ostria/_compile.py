@@ -101,7 +101,7 @@ class CompiledFunction:
         self._entries: dict[Any, _Entry] = {}
         self._last: _Entry | None = None
         self._warned = False
-        self._objects: list[Any] = []  # static arguments keyed by identity stay alive
+        self._objects: dict[int, Any] = {}  # static arguments keyed by identity stay alive
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         last = self._last
@@ -147,7 +147,7 @@ class CompiledFunction:
                 keys.append(("static", self._static_key(leaf)))
         frozen: list[str] = []
         for variant in itertools.count():  # one for each setting of `trainable`
-            key = (structure, tuple(keys), self._policy().name, variant)
+            key = (structure, tuple(keys), self._policy(), variant)
             if key not in self._entries:
                 self._entries[key] = self._fitting(structure, leaves, keys, frozen)
             entry = self._entries[key]
@@ -163,7 +163,7 @@ class CompiledFunction:
             return (type(leaf), leaf.hex())  # tells 0.0 from -0.0; NaN is itself
         if isinstance(leaf, (bool, int, str, bytes, _native.DType)):
             return (type(leaf), leaf)
-        self._objects.append(leaf)
+        self._objects[id(leaf)] = leaf
         return id(leaf)
 
     def _fitting(
@@ -254,7 +254,7 @@ class CompiledFunction:
             limit = self._budget or self._memory_limit
             compiled = _native.finish_trace(trace, tensors, self._device, limit, recompute)
             rows = trace.scratch.get("rows", 0)
-            report = mixed_precision.report(trace, policy.name) if policy.is_mixed else []
+            report = mixed_precision.report(trace, policy) if policy.is_mixed else []
         finally:
             trace.pop()
         seconds = time.perf_counter() - begin
@@ -268,8 +268,8 @@ class CompiledFunction:
         (old_structure, old_keys, old_policy, _), last = next(reversed(self._entries.items()))
         if frozen:
             why = "; ".join(frozen)
-        elif old_policy != self._policy().name:
-            why = f"precision {self._policy().name} (was {old_policy})"
+        elif old_policy != self._policy():
+            why = f"precision {self._policy().name} (was {old_policy.name})"
         elif old_structure != structure:
             why = "the arguments have another structure"
         else:

@@ -94,13 +94,13 @@ def global_policy() -> Policy:
     return _global
 
 
-def report(trace: Any, name: str) -> list[str]:
+def report(trace: Any, policy: Policy) -> list[str]:
     """What the policy changed in a trace, as lines of text."""
     counts: dict[Any, int] = {}
     for note in trace.precision_notes():
         counts[note] = counts.get(note, 0) + 1
     low = sum(n for (_, dtype, _, _), n in counts.items() if dtype != "float32")
-    lines = [f"precision {name}: {low} op(s) run in {policy(name).compute_dtype}"]
+    lines = [f"precision {policy.name}: {low} op(s) run in {policy.compute_dtype}"]
     for (op, dtype, why, line), n in counts.items():
         times = f" ({n} times)" if n > 1 else ""
         reason = f", because {why}" if why else ""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,11 @@ def test_explain_shows_only_the_latest_of_many_traces_in_full() -> None:
     )
     assert text.count("  graph:") == text.count("  plan static") == 1
     assert text.index("trace 3") < text.index("  graph:")
+
+
+def test_a_static_object_is_kept_once_however_often_it_is_given() -> None:
+    f, given = ost.compile(lambda x, s: x), object()
+    before = sys.getrefcount(given)
+    for _ in range(20):
+        f(x(), given)
+    assert sys.getrefcount(given) <= before + 2

@@ -199,3 +199,17 @@ def test_a_resumed_run_is_bit_identical(tmp_path):
         ends.append(state)
     for a, b in zip(*ends, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_policies_of_your_own_are_told_apart_by_what_they_compute_in():
+    f = ost.compile(lambda a: a @ a)
+    for dtype in (ost.bfloat16, ost.float16, ost.float32):
+        try:
+            ost.mixed_precision.set_policy(ost.mixed_precision.Policy("mine", dtype))
+            assert f(ost.ones((2, 2))).numpy().tolist() == [[2.0, 2.0], [2.0, 2.0]]
+        finally:
+            ost.mixed_precision.set_policy("float32")
+    text = f.explain(runs=1)
+    assert f.num_traces == 3
+    assert "precision mine: 1 op(s) run in bfloat16" in text
+    assert "precision mine (was mine)" in text
