@@ -139,7 +139,8 @@ def grad(
 class GradientTape:
     """Records eager ops while they run; the recording is the graph that autodiff reads.
 
-    Variables are watched by themselves, tensors with `watch`.
+    Variables are watched by themselves, tensors with `watch`. In a compiled function, where nothing
+    has run yet, entering one is a ValueError: `ost.gradients` differentiates there.
 
     Example:
         >>> import ostria as ost
@@ -155,6 +156,14 @@ class GradientTape:
         self._trace = _native.Trace("tape")
 
     def __enter__(self) -> GradientTape:
+        outer = _native.current_trace()
+        if outer is not None and not outer.is_tape:
+            raise ValueError(
+                at_line(
+                    "GradientTape: a tape records ops while they run, but this function is being "
+                    "traced; use ost.gradients(loss, variables) in it, or enter the tape outside"
+                )
+            )
         self._trace.push()
         return self
 

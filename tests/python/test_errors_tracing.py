@@ -51,6 +51,20 @@ def float_of_a_traced_value() -> None:
 
 
 @mistake(
+    ValueError,
+    "GradientTape: a tape records ops while they run, but this function is being traced; use "
+    "ost.gradients(loss, variables) in it, or enter the tape outside {line}",
+)
+def tape_in_a_compiled_function() -> None:
+    def f(x):
+        with ost.GradientTape() as tape:  # <-
+            y = ost.sum(x)
+        return tape.gradient(y, x)
+
+    ost.compile(f)(x())
+
+
+@mistake(
     TypeError,
     "int() needs the value of a traced tensor (float32[], made at {line-1}), which is "
     "not known while the function is traced; use ost.where or ost.maximum for a choice "
