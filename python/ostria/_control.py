@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ostria import _activity, _native, _tree
+from ostria._checks import is_int
 from ostria._errors import at_line
 from ostria._functions import astensor
 
@@ -80,6 +81,13 @@ def _draws() -> Draws | None:
     if trace.is_body:  # that of the op around this one; None in a custom gradient
         return trace.scratch[_ROOT][0] if _ROOT in trace.scratch else None
     return Draws(trace.scratch, trace.scratch.setdefault("finish", []), at_once=False)
+
+
+def _check_count(what: str, count: Any) -> None:
+    if count is not None and not is_int(count):
+        raise TypeError(
+            at_line(f"{what} {count!r} is not accepted; give an integer of at least 0, or None")
+        )
 
 
 def _fail_structure(op: str, what: str, was: Any, became: Any) -> None:
@@ -167,6 +175,7 @@ def scan(
         >>> total.item(), sums.numpy().tolist()
         (7.0, [1.0, 3.0, 7.0])
     """
+    _check_count("scan: length", length)
     draws = _draws()
     carries, carry_structure = _leaves(init)
     rows, row_structure = _leaves(xs)
@@ -237,6 +246,7 @@ def while_loop(
         >>> ost.while_loop(lambda x: x < 100.0, lambda x: x * 2.0, 3.0).item()
         192.0
     """
+    _check_count("while_loop: max_steps", max_steps)
     draws = _draws()
     carries, structure = _leaves(init)
     condition = _Traced(cond_fn, draws, steps=True)

@@ -230,6 +230,10 @@ def test_messages() -> None:
         ost.scan(lambda c, r: (c, None), x[0], x, length=2)
     with pytest.raises(ValueError, match="pred must be bool.*" + line):
         ost.cond(x, lambda: x, lambda: x)
+    with pytest.raises(TypeError, match="scan: length 2.5 is not accepted; give an int.*" + line):
+        ost.scan(lambda c, _: (c, None), x[0], length=2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="while_loop: max_steps True is not accepted; .*" + line):
+        ost.while_loop(lambda c: c < 1.0, lambda c: c, 0.0, max_steps=True)
     with pytest.raises(ValueError, match="result 0 is .* in the branch for true and .*" + line):
         ost.cond(True, lambda x: x, lambda x: x[0], x)
 
