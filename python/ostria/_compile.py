@@ -211,7 +211,11 @@ class CompiledFunction:
 
     def _budget_text(self, entry: _Entry, steps: int) -> str:
         peak = entry.compiled.plan_stats({})["peak_bytes"]
-        rows = f" of at most {-(-entry.rows // steps)} rows" if entry.rows else ""
+        rows = ""
+        if entry.rows:
+            size = -(-entry.rows // steps)
+            steps = -(-entry.rows // size)  # as many as there are, of those asked for
+            rows = f" of at most {size} rows"
         return f"memory budget {self._budget} bytes: {peak} used, {steps} micro-batch(es){rows}"
 
     def _trace(
@@ -253,6 +257,14 @@ class CompiledFunction:
             tensors = [y for y in outputs if _is_array(y)]
             limit = self._budget or self._memory_limit
             compiled = _native.finish_trace(trace, tensors, self._device, limit, recompute)
+            if self._accumulate > 1 and "rows" not in trace.scratch:
+                raise ValueError(
+                    at_line(
+                        f"compile: accumulate={self._accumulate} splits what "
+                        f"optimizer.minimize_batch is given, but {self.name} splits no batch; "
+                        "call minimize_batch in it instead of minimize, or leave accumulate out"
+                    )
+                )
             rows = trace.scratch.get("rows", 0)
             report = mixed_precision.report(trace, policy) if policy.is_mixed else []
         finally:
@@ -425,7 +437,8 @@ def compile(
         name: what messages and reports call it.
         precision: a policy of `ost.mixed_precision`, such as 'mixed_bfloat16'; by default the one
             that `ost.mixed_precision.set_policy` chose. `explain` says what it cast.
-        accumulate: micro-batches that `optimizer.minimize_batch` splits its batch into.
+        accumulate: micro-batches that `optimizer.minimize_batch` splits its batch into; without
+            such a call it is an error.
         memory_budget: bytes, or text such as "512MB", that a plan may take. Where the plan is
             larger, the batch is split into the fewest micro-batches that fit; where none do, values
             are computed again in the backward pass as well. `explain` says what was chosen. With

@@ -173,3 +173,18 @@ def test_draws_and_penalties_of_micro_batches_are_those_of_the_large_batch(make,
     split_losses, split_state = two_steps(*make(), accumulate=k)
     np.testing.assert_allclose(split_losses, losses, rtol=1e-5)
     assert split_state == state
+
+
+def test_nothing_to_split_is_an_error():
+    w = ost.Variable(np.ones(32, np.float32), name="w")
+    step = ost.compile(
+        lambda x: optim.SGD(0.1).minimize(ost.mean(x * w), [w]), name="step", accumulate=4
+    )
+    with pytest.raises(ValueError, match=r"accumulate=4 .* step splits no batch; .*\[test_acc"):
+        step(X)
+    np.testing.assert_array_equal(w.numpy(), 1.0)
+
+
+def test_the_report_counts_the_micro_batches_that_there_are():
+    *_, step = trained(steps=1, rows=10, accumulate=6, memory_budget="64MB")
+    assert " 5 micro-batch(es) of at most 2 rows" in step.explain(runs=1)

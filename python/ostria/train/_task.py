@@ -94,7 +94,7 @@ class ModelTask(Task):
                     "take one of ost.losses, such as ost.losses.MeanSquaredError()"
                 )
             )
-        if optimizer is not None and not callable(getattr(optimizer, "apply", None)):
+        if optimizer is not None and not callable(getattr(optimizer, "minimize_batch", None)):
             raise TypeError(
                 at_line(
                     f"Trainer: optimizer must be one of ost.optim, given: {optimizer!r}; give an "

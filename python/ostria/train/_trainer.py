@@ -57,7 +57,8 @@ class Trainer:
       hooks: observers of every run, see ``Hook``.
       precision: what training, evaluation and prediction compute in, see ``ost.compile``.
       accumulate, memory_budget: micro-batches of a training step, or the memory that decides how
-        many there are, see ``ost.compile``.
+        many there are, see ``ost.compile``. A ``task`` splits its batch if it updates by
+        ``optimizer.minimize_batch``, as the one for a model does.
 
     Example:
       >>> import numpy as np, ostria as ost
