@@ -7,7 +7,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _native, random
-from ostria._checks import is_number
+from ostria._checks import check_share, is_number
 from ostria._errors import at_line
 
 __all__ = ["attention"]
@@ -92,13 +92,7 @@ def attend(
                 "for 1 / sqrt(head_dim)"
             )
         )
-    if not is_number(dropout) or not 0 <= dropout < 1:
-        raise ValueError(
-            at_line(
-                f"attention: dropout {dropout!r} is not accepted; give a number from 0 up to, but "
-                "not, 1"
-            )
-        )
+    dropout = check_share("attention", "dropout", dropout)
     options: list[Any] = []
     if mask is not None:
         mask = F.astensor(mask)
@@ -120,7 +114,7 @@ def attend(
         options,
         causal=bool(causal),
         scale=0.0 if scale is None else float(scale),
-        dropout=float(dropout),
+        dropout=dropout,
         stream=stream,
         masked=mask is not None,
         lengths=lengths is not None,

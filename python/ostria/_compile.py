@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _accumulate, _native, _trainable, _tree, mixed_precision
+from ostria._checks import check_positive_int
 from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 
@@ -86,7 +87,7 @@ class CompiledFunction:
     ):
         functools.update_wrapper(self, fn)
         self._fn = fn
-        self._accumulate = _check_steps(accumulate)
+        self._accumulate = check_positive_int("compile", "accumulate", accumulate)
         self._budget = (
             None if memory_budget is None else _accumulate.parse_bytes(memory_budget, "compile")
         )
@@ -384,14 +385,6 @@ class CompiledFunction:
             lines.append("  plan:")
             lines += ["    " + text for text in c.plan_text(sizes).splitlines()]
         return "\n".join(lines)
-
-
-def _check_steps(steps: Any) -> int:
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(
-            at_line(f"compile: accumulate {steps!r} is not accepted; give a positive integer")
-        )
-    return int(steps)
 
 
 def _sizes_text(shape: tuple[Any, ...]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _native, _scope
-from ostria._checks import is_number
+from ostria._checks import check_share
 from ostria._errors import at_line
 from ostria._functions import astensor
 
@@ -215,13 +215,8 @@ def permutation(n: int, *, generator: Generator | None = None) -> Any:
 
 def dropout(x: Any, rate: float, *, generator: Generator | None = None, offset: Any = None) -> Any:
     """`x` with a share `rate` of its elements zeroed and the others divided by (1 - rate)."""
-    if not is_number(rate) or not 0.0 <= rate < 1.0:
-        raise ValueError(
-            at_line(
-                f"dropout: rate {rate!r} is not accepted; give a number from 0 up to, but not, 1"
-            )
-        )
+    rate = check_share("dropout", "rate", rate)
     if rate == 0.0:
         return astensor(x)
     key, stream = (generator or default_generator())._draw()
-    return _ops.dropout(x, key, first_row(offset), rate=float(rate), stream=stream)
+    return _ops.dropout(x, key, first_row(offset), rate=rate, stream=stream)

@@ -281,3 +281,18 @@ def test_a_shared_layer_counts_once() -> None:
     model = Model()
     model(data(1, 3))
     assert len(model.variables) == 2
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_sizes_may_be_numpy_integers(kind):
+    x = np.ones((2, 3, 4), np.float32)
+    assert nn.Dense(kind(5))(x).shape == (2, 3, 5)
+    assert nn.GRU(kind(5))(x).shape == (2, 5)
+    assert nn.Embedding(kind(5), kind(2))(np.array([1])).shape == (1, 2)
+    assert nn.MultiHeadAttention(kind(2), kind(3))(x, x).shape == (2, 3, 4)
+
+
+def test_tables_have_positive_sizes():
+    for sizes in ((0, 2), (5, 2.5), (True, 2)):
+        with pytest.raises(ValueError, match=r"Embedding: .* give a positive integer"):
+            nn.Embedding(*sizes)

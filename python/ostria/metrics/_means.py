@@ -7,6 +7,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _keywords, _native, _targets
+from ostria._checks import check_positive_int
 from ostria._errors import at_line
 from ostria.losses import mean_absolute_error, mean_squared_error
 from ostria.metrics._metric import MeanOf, Reduce
@@ -117,11 +118,7 @@ class SparseTopKCategoricalAccuracy(MeanOf):
 
     def __init__(self, k: int = 5, name: str | None = None):
         super().__init__(self._hits, name)
-        if not isinstance(k, int) or k < 1:
-            raise ValueError(
-                at_line(f"{self.name}: k {k!r} is not accepted; give a positive integer")
-            )
-        self.k = k
+        self.k = check_positive_int(self.name, "k", k)
 
     def _hits(self, y_true: Any, y_pred: Any) -> Any:
         y_pred = _targets.predictions(self.name, y_pred)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _keywords, _native
+from ostria._checks import check_not_negative
 from ostria._errors import at_line
 
 _ops = _native.ops
@@ -88,10 +89,7 @@ def check_relu(name: str, negative_slope: float, max_value: float | None, thresh
     """Raises ValueError for a parameter that no relu has."""
     given = {"negative_slope": negative_slope, "threshold": threshold}
     for key, value in {**given, "max_value": 0.0 if max_value is None else max_value}.items():
-        if not value >= 0:
-            raise ValueError(
-                at_line(f"{name}: {key} {value!r} is not accepted; give a number of at least 0")
-            )
+        check_not_negative(name, key, value)
 
 
 def __getattr__(name: str) -> Any:

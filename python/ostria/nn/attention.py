@@ -11,7 +11,7 @@ import numpy as np
 from ostria import _functions as F
 from ostria import _native, random
 from ostria._attention import attend
-from ostria._checks import is_int, is_number
+from ostria._checks import check_positive_int, check_share
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import regularizers
@@ -23,10 +23,7 @@ _ops = _native.ops
 
 def _require_positive(layer: str, **counts: Any) -> None:
     for name, count in counts.items():
-        if not is_int(count) or count < 1:
-            raise ValueError(
-                at_line(f"{layer}: {name} {count!r} is not accepted; give a positive integer")
-            )
+        check_positive_int(layer, name, count)
 
 
 class _Projection(Module):
@@ -94,15 +91,7 @@ class _Attention(Module):
         name: str | None,
     ):
         super().__init__(name=name)
-        kind = type(self).__name__
-        if not is_number(dropout) or not 0 <= dropout < 1:
-            raise ValueError(
-                at_line(
-                    f"{kind}: dropout {dropout!r} is not accepted; give a number from 0 up to, but "
-                    "not, 1"
-                )
-            )
-        self.dropout = float(dropout)
+        self.dropout = check_share(type(self).__name__, "dropout", dropout)
         self.seed = None if seed is None else random.check_seed(seed)
         self.generator: random.Generator | None = None
         self._options = options

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 from ostria import _functions as F
 from ostria import _native, random
-from ostria._checks import is_int, is_number
+from ostria._checks import check_positive_int, check_share
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import activations, initializers
-from ostria.nn._common import require_rank, rules
+from ostria.nn._common import require_features, require_rank, rules
 from ostria.nn.module import Module
 
 _ops: Any = _native.ops
@@ -39,22 +39,11 @@ class Recurrence(Module):
     ) -> None:
         kind = type(self).__name__
         Module.__init__(self, name=options["name"])
-        if not is_int(units) or units < 1:
-            raise ValueError(
-                at_line(f"{kind}: units {units!r} is not accepted; give a positive integer")
-            )
-        for what in ("dropout", "recurrent_dropout"):
-            rate = options[what]
-            if not is_number(rate) or not 0 <= rate < 1:
-                raise ValueError(
-                    at_line(
-                        f"{kind}: {what} {rate!r} is not accepted; give a number from 0 up to, but "
-                        "not, 1"
-                    )
-                )
-        self.units, self.use_bias, self.dtype = units, use_bias, options["dtype"]
-        self.dropout = options["dropout"]
-        self.recurrent_dropout = options["recurrent_dropout"]
+        self.units = check_positive_int(kind, "units", units)
+        self.use_bias, self.dtype = use_bias, options["dtype"]
+        self.dropout, self.recurrent_dropout = (
+            check_share(kind, what, options[what]) for what in ("dropout", "recurrent_dropout")
+        )
         self.activation, self.recurrent_activation = activation, recurrent_activation
         self._activate = activations.get(activation)
         self._open = activations.get(recurrent_activation)
@@ -84,15 +73,6 @@ class Recurrence(Module):
         if self.use_bias:
             bias = {**self._rules["bias"], "initializer": self._first_bias}
             self.bias = make("bias", self._bias_shape(), dtype=dtype, **bias)
-
-    def _check_features(self, x: Any) -> None:
-        if x.shape[-1] != self.kernel.shape[0]:
-            raise ValueError(
-                at_line(
-                    f"{self.name}: its weights are for {self.kernel.shape[0]} features, but the "
-                    f"last size of {list(x.shape)} is another; build another layer for it"
-                )
-            )
 
     def _listed(self, states: Any) -> list[Any]:
         listed = list(states) if isinstance(states, (list, tuple)) else [states]
@@ -237,7 +217,7 @@ class Cell(Recurrence):
 
     def call(self, x: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
         x, states = F.astensor(x), [F.astensor(s) for s in self._listed(states)]
-        self._check_features(x)
+        require_features(self, x, self.kernel.shape[0])
         of_x, of_h = self._held or self._masks(x.shape[0], training)
         return self._advance(self._project(_masked(x, of_x)), states, of_h)
 

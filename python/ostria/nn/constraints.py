@@ -27,7 +27,7 @@ class MaxNorm:
     """
 
     def __init__(self, max_value: float = 2, axis: Axis = 0):
-        self.max_value = _not_negative("MaxNorm", "max_value", max_value)
+        self.max_value = _checks.check_not_negative("MaxNorm", "max_value", max_value)
         self.axis = _axes(axis)
 
     def __call__(self, w: Any) -> Any:
@@ -71,8 +71,8 @@ class MinMaxNorm:
     def __init__(
         self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axis = 0
     ):
-        self.min_value = _not_negative("MinMaxNorm", "min_value", min_value)
-        self.max_value = _not_negative("MinMaxNorm", "max_value", max_value)
+        self.min_value = _checks.check_not_negative("MinMaxNorm", "min_value", min_value)
+        self.max_value = _checks.check_not_negative("MinMaxNorm", "max_value", max_value)
         if self.min_value > self.max_value:
             raise ValueError(
                 at_line(
@@ -129,11 +129,3 @@ def _norms(w: Any, axes: tuple[int, ...]) -> Any:
 
 def _axes(axis: Axis) -> tuple[int, ...]:
     return (int(axis),) if _checks.is_int(axis) else tuple(axis)  # type: ignore[arg-type]
-
-
-def _not_negative(kind: str, what: str, value: Any) -> float:
-    if not (_checks.is_number(value) and value >= 0):
-        raise ValueError(
-            at_line(f"{kind}: {what} {value!r} is not accepted; give a number of at least 0")
-        )
-    return float(value)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ostria import _functions as F
 from ostria import _native
-from ostria._checks import is_int
+from ostria._checks import check_positive_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import activations, regularizers
@@ -27,14 +27,7 @@ class _Convolution(Module):
     _dims: ClassVar[int]
 
     def _count(self, what: str, count: Any) -> int:
-        if not is_int(count) or count < 1:
-            raise ValueError(
-                at_line(
-                    f"{type(self).__name__}: {what} {count!r} is not accepted; give a positive "
-                    "integer"
-                )
-            )
-        return int(count)
+        return check_positive_int(type(self).__name__, what, count)
 
     def _window(self, kernel_size: Any, strides: Any, padding: Any, dilation_rate: Any) -> None:
         kind = type(self).__name__

@@ -7,6 +7,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _native
+from ostria._checks import check_positive_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import activations, regularizers
@@ -37,11 +38,8 @@ class Dense(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(
-                at_line(f"Dense: units {units!r} is not accepted; give a positive integer")
-            )
-        self.units, self.use_bias, self.dtype = units, use_bias, dtype
+        self.units = check_positive_int("Dense", "units", units)
+        self.use_bias, self.dtype = use_bias, dtype
         self.activation = activations.get(activation)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._kernel = rules(kernel_initializer, kernel_regularizer, kernel_constraint)
@@ -89,8 +87,9 @@ class Embedding(Module):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.input_dim, self.output_dim, self.dtype = input_dim, output_dim, dtype
-        self.mask_zero = mask_zero
+        self.input_dim = check_positive_int("Embedding", "input_dim", input_dim)
+        self.output_dim = check_positive_int("Embedding", "output_dim", output_dim)
+        self.dtype, self.mask_zero = dtype, mask_zero
         self._table = rules(embeddings_initializer, embeddings_regularizer, embeddings_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ostria import _functions as F
 from ostria import random
-from ostria._checks import is_number
+from ostria._checks import check_not_negative, check_share
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn._common import require_rank
@@ -35,16 +35,6 @@ class _Noise(Module):
             )
         self.generator = generator
         self.seed = None if seed is None else random.check_seed(seed)
-
-    def _rate(self, rate: Any) -> Any:
-        if not is_number(rate) or not 0 <= rate < 1:
-            raise ValueError(
-                at_line(
-                    f"{type(self).__name__}: rate {rate!r} is not accepted; give a number from 0 "
-                    "up to, but not, 1"
-                )
-            )
-        return rate
 
     def build(self, shape: tuple[Any, ...]) -> None:
         if self.seed is not None:
@@ -76,7 +66,7 @@ class _Dropout(_Noise):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.rate = self._rate(rate)
+        self.rate = check_share(type(self).__name__, "rate", rate)
         self._draw_with(seed, generator)
 
 
@@ -135,13 +125,7 @@ class GaussianNoise(_Noise):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        if not is_number(stddev) or stddev < 0:
-            raise ValueError(
-                at_line(
-                    f"GaussianNoise: stddev {stddev!r} is not accepted; give a number of at least 0"
-                )
-            )
-        self.stddev = stddev
+        self.stddev = check_not_negative("GaussianNoise", "stddev", stddev)
         self._draw_with(seed, generator)
 
     def _disturb(self, x: Any) -> Any:

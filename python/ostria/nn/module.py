@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ostria import _activity, _native, _scope, _trainable, _tree
 from ostria import _functions as F
+from ostria._checks import is_int
 from ostria._errors import at_line, name_layer
 from ostria.nn import constraints, initializers, regularizers
 
@@ -247,6 +248,7 @@ class Module:
     def _make_weight(
         self, name: str, shape: tuple[int, ...], initializer: Any, dtype: Any, trainable: bool
     ) -> Any:
+        shape = tuple(int(size) if is_int(size) else size for size in shape)
         for size in shape:
             if not isinstance(size, int):
                 raise ValueError(

@@ -21,7 +21,7 @@ from ostria._control import cond, scan
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import regularizers
-from ostria.nn._common import require_rank
+from ostria.nn._common import require_features, require_rank
 from ostria.nn.cells import (
     GRURecurrence,
     LSTMRecurrence,
@@ -46,10 +46,8 @@ class Sequence(Module):
     zero_output_for_mask: bool
 
     def _sequence_options(self, options: Any) -> None:
-        self.return_sequences, self.return_state = (
-            options["return_sequences"],
-            options["return_state"],
-        )
+        self.return_sequences = options["return_sequences"]
+        self.return_state = options["return_state"]
         self.go_backwards, self.stateful = options["go_backwards"], options["stateful"]
         self.zero_output_for_mask = options["zero_output_for_mask"]
 
@@ -190,9 +188,7 @@ class RNN(Sequence):
                     "call(x, states), such as nn.LSTMCell(8)"
                 )
             )
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.go_backwards, self.stateful = go_backwards, stateful
-        self.zero_output_for_mask = zero_output_for_mask
+        self._sequence_options(given(locals()))
 
     def _state_sizes(self) -> list[int]:
         return sizes_of(self.cell)
@@ -262,7 +258,7 @@ class Layer(Sequence, Recurrence):
     ) -> Any:
         """Outputs, and states with `return_state`; `mask` is bool [batch, time]."""
         x = F.astensor(x)
-        self._check_features(x)
+        require_features(self, x, self.kernel.shape[0])
         states, mask = self._first_states(x, initial_state, self.dtype), self._checked_mask(x, mask)
         dropped = self._drawn(self.dropout, (x.shape[0], 1, x.shape[2]), training)
         if dropped is not None:

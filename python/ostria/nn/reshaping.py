@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ostria import _functions as F
 from ostria import _native
-from ostria._checks import is_int
+from ostria._checks import check_positive_int, is_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn._common import require_rank
@@ -86,11 +86,7 @@ class RepeatVector(Module):
 
     def __init__(self, n: int, *, name: str | None = None):
         super().__init__(name=name)
-        if not is_int(n) or n < 1:
-            raise ValueError(
-                at_line(f"RepeatVector: n {n!r} is not accepted; give a positive integer")
-            )
-        self.n = n
+        self.n = check_positive_int("RepeatVector", "n", n)
 
     def call(self, x: Any) -> Any:
         require_rank(self, x.shape, 2, "[batch, features]")

@@ -55,15 +55,10 @@ class LossScaleOptimizer:
                     "number of at least 1"
                 )
             )
-        if not isinstance(dynamic_growth_steps, int) or dynamic_growth_steps < 1:
-            raise ValueError(
-                at_line(
-                    f"LossScaleOptimizer: dynamic_growth_steps {dynamic_growth_steps!r} is not "
-                    "accepted; give a positive integer"
-                )
-            )
         self.inner_optimizer = inner_optimizer
-        self.dynamic_growth_steps = dynamic_growth_steps
+        self.dynamic_growth_steps = _checks.check_positive_int(
+            "LossScaleOptimizer", "dynamic_growth_steps", dynamic_growth_steps
+        )
         name = inner_optimizer.name
         self.dynamic_scale = _native.Variable(
             np.array(initial_scale, np.float32), name=f"{name}/loss_scale", trainable=False

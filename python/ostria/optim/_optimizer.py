@@ -78,7 +78,7 @@ class Optimizer:
         self._factors = _options.check_multipliers(kind, learning_rate_multipliers or {})
         self.name = name or "optimizer"
         decay = 0.0 if weight_decay is None else weight_decay
-        self.weight_decay = _options.check_not_negative(kind, "weight_decay", decay)
+        self.weight_decay = _checks.check_not_negative(kind, "weight_decay", decay)
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self._averages = Averages(ema_momentum, ema_overwrite_frequency) if use_ema else None
         self.iterations = self._counter("iterations", 0)

@@ -41,27 +41,7 @@ def check_clipping(kind: str, limits: dict[str, Any]) -> None:
             at_line(f"{kind}: {' and '.join(given)} exclude each other; give at most one")
         )
     for key in given:
-        check_not_negative(kind, key, limits[key])
-
-
-def check_not_negative(kind: str, what: str, value: Any) -> float:
-    """`value` as a float, which must be a number of at least 0."""
-    if not (_checks.is_number(value) and value >= 0):
-        raise ValueError(
-            at_line(f"{kind}: {what} {value!r} is not accepted; give a number of at least 0")
-        )
-    return float(value)
-
-
-def check_share(kind: str, what: str, value: Any) -> float:
-    """`value` as a float, which must be at least 0 and less than 1."""
-    if not (_checks.is_number(value) and 0 <= value < 1):
-        raise ValueError(
-            at_line(
-                f"{kind}: {what} {value} is not accepted; give a number from 0 up to, but not, 1"
-            )
-        )
-    return float(value)
+        _checks.check_not_negative(kind, key, limits[key])
 
 
 def check_averaging(kind: str, momentum: Any, frequency: Any) -> None:

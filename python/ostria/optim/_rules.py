@@ -9,9 +9,10 @@ from typing import Any, Unpack
 import numpy as np
 
 from ostria import _checks, _keywords, _native
+from ostria._checks import check_not_negative, check_share
 from ostria._errors import at_line
 from ostria.optim._optimizer import Optimizer
-from ostria.optim._options import Options, Shared, check_not_negative, check_share
+from ostria.optim._options import Options, Shared
 
 _ops = _native.ops
 Rate = float | Callable[[Any], Any]
