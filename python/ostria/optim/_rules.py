@@ -57,12 +57,19 @@ class _Moments(Optimizer):
     _takes_step = True
     _op: Any
 
-    def _take(self, beta_1: float, beta_2: float, epsilon: float | None) -> None:
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **options: Unpack[Options],
+    ):
+        super().__init__(learning_rate, **options)
         kind = type(self).__name__
         self.beta_1 = check_share(kind, "beta_1", beta_1)
         self.beta_2 = check_share(kind, "beta_2", beta_2)
-        if epsilon is not None:
-            self.epsilon = check_not_negative(kind, "epsilon", epsilon)
+        self.epsilon = check_not_negative(kind, "epsilon", epsilon)
 
     def _rule(self) -> tuple[Any, dict[str, Any]]:
         return self._op, {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
@@ -105,8 +112,7 @@ class Adam(_Moments):
         lazy: bool = False,
         **options: Unpack[Options],
     ):
-        super().__init__(learning_rate, **options)
-        self._take(beta_1, beta_2, epsilon)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.lazy = bool(lazy)
 
     def _rule(self) -> tuple[Any, dict[str, Any]]:
@@ -155,17 +161,6 @@ class Adamax(_Moments):
     _slots = (("adamax_m", 0.0), ("adamax_u", 0.0))
     _op = _ops.adamax_update
 
-    def __init__(
-        self,
-        learning_rate: Rate = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Unpack[Options],
-    ):
-        super().__init__(learning_rate, **options)
-        self._take(beta_1, beta_2, epsilon)
-
 
 @_keywords.checked_init_with(Options)
 class Nadam(_Moments):
@@ -181,17 +176,6 @@ class Nadam(_Moments):
 
     _slots = (("nadam_m", 0.0), ("nadam_v", 0.0))
     _op = _ops.nadam_update
-
-    def __init__(
-        self,
-        learning_rate: Rate = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Unpack[Options],
-    ):
-        super().__init__(learning_rate, **options)
-        self._take(beta_1, beta_2, epsilon)
 
 
 @_keywords.checked_init_with(Options)
@@ -209,20 +193,9 @@ class Lamb(_Moments):
     _slots = (("lamb_m", 0.0), ("lamb_v", 0.0))
     _op = _ops.lamb_update
 
-    def __init__(
-        self,
-        learning_rate: Rate = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Unpack[Options],
-    ):
-        super().__init__(learning_rate, **options)
-        self._take(beta_1, beta_2, epsilon)
-
 
 @_keywords.checked_init_with(Options)
-class Lion(_Moments):
+class Lion(Optimizer):
     """Lion (Chen et al. 2023): steps of one size, in the direction of a momentum's sign.
 
     Args:
@@ -233,7 +206,6 @@ class Lion(_Moments):
     """
 
     _slots = (("lion_m", 0.0),)
-    _takes_step = False
 
     def __init__(
         self,
@@ -243,7 +215,8 @@ class Lion(_Moments):
         **options: Unpack[Options],
     ):
         super().__init__(learning_rate, **options)
-        self._take(beta_1, beta_2, None)
+        self.beta_1 = check_share("Lion", "beta_1", beta_1)
+        self.beta_2 = check_share("Lion", "beta_2", beta_2)
 
     def _rule(self) -> tuple[Any, dict[str, Any]]:
         return _ops.lion_update, {"beta1": self.beta_1, "beta2": self.beta_2}
