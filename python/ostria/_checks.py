@@ -40,5 +40,12 @@ def check_share(kind: str, what: str, value: Any) -> float:
     return float(value)
 
 
+def check_fraction(kind: str, what: str, value: Any) -> float:
+    """`value` as a float, which must be from 0 to 1."""
+    if not (is_number(value) and 0 <= value <= 1):
+        _fail(kind, what, value, "a number from 0 to 1")
+    return float(value)
+
+
 def _fail(kind: str, what: str, value: Any, accepted: str) -> None:
     raise ValueError(at_line(f"{kind}: {what} {value!r} is not accepted; give {accepted}"))

@@ -368,8 +368,7 @@ def test_an_unknown_loss_is_guessed():
 
 @mistake(
     ValueError,
-    "binary_focal_crossentropy: gamma -1 is not accepted; give a number that is not negative "
-    "{line}",
+    "binary_focal_crossentropy: gamma -1 is not accepted; give a number of at least 0 {line}",
 )
 def negative_gamma() -> None:
     losses.binary_focal_crossentropy(BITS, SIGMOID, gamma=-1)  # <-

@@ -89,15 +89,16 @@ class Loss:
 
 
 class Plain(Loss):
-    """Base of losses that are a function of (y_true, y_pred) without options."""
+    """Base of losses that are a function of (y_true, y_pred), and of options that it keeps."""
 
-    _fn: Callable[[Any, Any], Any]
+    _fn: Callable[..., Any]
+    _options: tuple[Any, ...] = ()
 
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
         super().__init__(reduction, name=name)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self._fn(y_true, y_pred)
+        return self._fn(y_true, y_pred, *self._options)
 
 
 @_keywords.checked_init
@@ -132,9 +133,11 @@ class Huber(Loss):
 
 
 @_keywords.checked_init
-class BinaryCrossentropy(Loss):
+class BinaryCrossentropy(Plain):
     """Yes/no labels; see `binary_crossentropy`."""
 
+    _fn = staticmethod(_functions.binary_crossentropy)
+
     def __init__(
         self,
         from_logits: bool = False,
@@ -146,14 +149,13 @@ class BinaryCrossentropy(Loss):
         super().__init__(reduction, name=name)
         self._options = (from_logits, label_smoothing, axis)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.binary_crossentropy(y_true, y_pred, *self._options)
-
 
 @_keywords.checked_init
-class CategoricalCrossentropy(Loss):
+class CategoricalCrossentropy(Plain):
     """One-hot labels or distributions; see `categorical_crossentropy`."""
 
+    _fn = staticmethod(_functions.categorical_crossentropy)
+
     def __init__(
         self,
         from_logits: bool = False,
@@ -165,16 +167,15 @@ class CategoricalCrossentropy(Loss):
         super().__init__(reduction, name=name)
         self._options = (from_logits, label_smoothing, axis)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.categorical_crossentropy(y_true, y_pred, *self._options)
-
 
 @_keywords.checked_init
-class SparseCategoricalCrossentropy(Loss):
+class SparseCategoricalCrossentropy(Plain):
     """Class numbers; see `sparse_categorical_crossentropy`.
 
     With `ignore_class`, means are over the other labels alone; 0 where there are none.
     """
+
+    _fn = staticmethod(_functions.sparse_categorical_crossentropy)
 
     def __init__(
         self,
@@ -187,9 +188,6 @@ class SparseCategoricalCrossentropy(Loss):
         super().__init__(reduction, name=name)
         self._options = (from_logits, ignore_class, axis)
         self.ignore_class = ignore_class
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return _functions.sparse_categorical_crossentropy(y_true, y_pred, *self._options)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         losses = self.call(y_true, y_pred)

@@ -13,6 +13,7 @@ from typing import Any
 from ostria import _functions as F
 from ostria import _native, _targets
 from ostria._array_api import moveaxis
+from ostria._checks import check_fraction
 from ostria._errors import at_line
 
 _ops = _native.ops
@@ -83,7 +84,7 @@ def binary_crossentropy(
         TypeError: y_pred is not floating-point.
     """
     name = "binary_crossentropy"
-    check_smoothing(name, label_smoothing)
+    check_fraction(name, "label_smoothing", label_smoothing)
     y_pred = _targets.predictions(name, y_pred)
     y = _targets.matching(name, y_true, y_pred)
     if label_smoothing:
@@ -184,7 +185,7 @@ def class_targets(
     name: str, y_true: Any, y_pred: Any, label_smoothing: float, axis: int
 ) -> tuple[Any, Any]:
     """Smoothed distributions and floating-point predictions, after every check."""
-    check_smoothing(name, label_smoothing)
+    check_fraction(name, "label_smoothing", label_smoothing)
     y_pred = _targets.predictions(name, y_pred)
     y = _targets.matching(name, y_true, y_pred)
     if y_pred.ndim < 1:
@@ -205,14 +206,3 @@ def normalized(y_pred: Any, axis: int) -> Any:
 def mean_per_example(values: Any, axis: int = -1) -> Any:
     """The mean over an axis; values of rank 1 are one per example already."""
     return _ops.mean(values, axis, False) if values.ndim > 1 else values
-
-
-def check_smoothing(name: str, label_smoothing: float) -> None:
-    """Raises ValueError unless it is a share."""
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(
-            at_line(
-                f"{name}: label_smoothing {label_smoothing} is not accepted; give a number from 0 "
-                "to 1"
-            )
-        )

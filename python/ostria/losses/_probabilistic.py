@@ -7,12 +7,11 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _keywords, _native, _targets
-from ostria._errors import at_line
-from ostria.losses._classes import Loss, Plain
+from ostria._checks import check_fraction, check_not_negative
+from ostria.losses._classes import Plain
 from ostria.losses._functions import (
     EPSILON,
     SMALLEST,
-    check_smoothing,
     class_targets,
     mean_per_example,
     normalized,
@@ -48,7 +47,7 @@ def binary_focal_crossentropy(
         TypeError: y_pred is not floating-point.
     """
     name = "binary_focal_crossentropy"
-    check_smoothing(name, label_smoothing)
+    check_fraction(name, "label_smoothing", label_smoothing)
     y_pred = _targets.predictions(name, y_pred)
     y = _targets.matching(name, y_true, y_pred)
     if label_smoothing:
@@ -133,16 +132,14 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
 
 def _faded(name: str, wrong: Any, gamma: float) -> Any:
     """wrong^gamma, whose slope is finite where nothing is wrong."""
-    if not gamma >= 0:
-        raise ValueError(
-            at_line(f"{name}: gamma {gamma} is not accepted; give a number that is not negative")
-        )
-    return _ops.maximum(wrong, SMALLEST) ** float(gamma)
+    return _ops.maximum(wrong, SMALLEST) ** check_not_negative(name, "gamma", gamma)
 
 
 @_keywords.checked_init
-class BinaryFocalCrossentropy(Loss):
+class BinaryFocalCrossentropy(Plain):
     """Yes/no labels, easy ones faded; see `binary_focal_crossentropy`."""
+
+    _fn = staticmethod(binary_focal_crossentropy)
 
     def __init__(
         self,
@@ -158,13 +155,12 @@ class BinaryFocalCrossentropy(Loss):
         super().__init__(reduction, name=name)
         self._options = (apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return binary_focal_crossentropy(y_true, y_pred, *self._options)
-
 
 @_keywords.checked_init
-class CategoricalFocalCrossentropy(Loss):
+class CategoricalFocalCrossentropy(Plain):
     """Class distributions, easy ones faded; see `categorical_focal_crossentropy`."""
+
+    _fn = staticmethod(categorical_focal_crossentropy)
 
     def __init__(
         self,
@@ -178,9 +174,6 @@ class CategoricalFocalCrossentropy(Loss):
     ):
         super().__init__(reduction, name=name)
         self._options = (alpha, gamma, from_logits, label_smoothing, axis)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return categorical_focal_crossentropy(y_true, y_pred, *self._options)
 
 
 @_keywords.checked_init

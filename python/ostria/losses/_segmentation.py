@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ostria import _keywords, _native, _targets
-from ostria.losses._classes import Loss
+from ostria.losses._classes import Loss, Plain
 from ostria.losses._functions import EPSILON
 
 _ops = _native.ops
@@ -84,8 +84,10 @@ class Dice(Loss):
 
 
 @_keywords.checked_init
-class Tversky(Loss):
+class Tversky(Plain):
     """Overlap, its two kinds of error weighted; see `tversky`."""
+
+    _fn = staticmethod(tversky)
 
     def __init__(
         self,
@@ -97,6 +99,3 @@ class Tversky(Loss):
     ):
         super().__init__(reduction, name=name)
         self._options = (alpha, beta, axis)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return tversky(y_true, y_pred, *self._options)

@@ -80,11 +80,8 @@ class MinMaxNorm:
                     "min_value <= max_value"
                 )
             )
-        if not (_checks.is_number(rate) and 0 <= rate <= 1):
-            raise ValueError(
-                at_line(f"MinMaxNorm: rate {rate!r} is not accepted; give a number from 0 to 1")
-            )
-        self.rate, self.axis = float(rate), _axes(axis)
+        self.rate = _checks.check_fraction("MinMaxNorm", "rate", rate)
+        self.axis = _axes(axis)
 
     def __call__(self, w: Any) -> Any:
         norms = _norms(w, self.axis)

@@ -46,10 +46,7 @@ def check_clipping(kind: str, limits: dict[str, Any]) -> None:
 
 def check_averaging(kind: str, momentum: Any, frequency: Any) -> None:
     """The arguments of the moving average of weights."""
-    if not (_checks.is_number(momentum) and 0 <= momentum <= 1):
-        raise ValueError(
-            at_line(f"{kind}: ema_momentum {momentum!r} is not accepted; give a number from 0 to 1")
-        )
+    _checks.check_fraction(kind, "ema_momentum", momentum)
     if frequency is not None and not (_checks.is_int(frequency) and frequency > 0):
         raise ValueError(
             at_line(

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ostria import _checks, _keywords, _native
-from ostria._checks import check_not_negative, check_share
+from ostria._checks import check_fraction, check_not_negative, check_share
 from ostria._errors import at_line
 from ostria.optim._optimizer import Optimizer
 from ostria.optim._options import Options, Shared
@@ -38,11 +38,8 @@ class SGD(Optimizer):
         **options: Unpack[Options],
     ):
         super().__init__(learning_rate, **options)
-        if not 0 <= momentum <= 1:
-            raise ValueError(
-                at_line(f"SGD: momentum {momentum} is not accepted; give a number from 0 to 1")
-            )
-        self.momentum, self.nesterov = float(momentum), bool(nesterov)
+        self.momentum = check_fraction("SGD", "momentum", momentum)
+        self.nesterov = bool(nesterov)
         self._slots = (("momentum", 0.0),) if self.momentum else ()
 
     def _rule(self) -> tuple[Any, dict[str, Any]]:
