@@ -255,3 +255,38 @@ def test_states_of_rnn_go_on() -> None:
     parts = [rnn(x[:, :2]).numpy(), rnn(x[:, 2:]).numpy()]
     rnn.reset_states()
     close(rnn(x), np.concatenate(parts, axis=1))
+
+
+class Dropping(nn.Module):
+    """A cell that draws in its steps."""
+
+    state_size = output_size = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Dense(3)
+
+    def call(self, x: Any, states: Any, training: bool = False) -> Any:
+        h = self.dense(x) + states[0]
+        h = ost.random.dropout(h, 0.5) if training else h
+        return h, [h]
+
+
+def test_a_layer_draws_the_same_whether_its_call_makes_the_weights_or_not() -> None:
+    x = np.ones((2, 4, 3), np.float32)
+    outputs = []
+    for is_built in (False, True):
+        ost.random.seed(3)
+        rnn = nn.RNN(Dropping(), return_sequences=True)
+        if is_built:
+            rnn(x)
+        outputs.append(ost.compile(lambda x, rnn=rnn: rnn(x, training=True))(x).numpy())
+    np.testing.assert_array_equal(*outputs)
+
+
+def test_states_of_half_types_are_reset() -> None:
+    rnn = nn.GRU(3, stateful=True, dtype="bfloat16")
+    x = ost.ones((2, 4, 3), dtype="bfloat16")
+    first = rnn(x)
+    rnn.reset_states()
+    assert ost.all(rnn(x) == first).item()

@@ -82,7 +82,7 @@ class Sequence(Module):
                 at_line(f"{self.name}: has no states to reset; make it with stateful=True")
             )
         for state in self.states if self.built else ():
-            state.assign(np.zeros(tuple(state.shape), str(state.dtype)))
+            state.assign(F.zeros(tuple(state.shape), dtype=state.dtype))
 
     def _first_states(self, x: Any, given: Any, dtype: Any) -> list[Any]:
         sizes = self._state_sizes()
@@ -207,7 +207,8 @@ class RNN(Sequence):
         require_rank(self, x.shape, 3, "[batch, time, features]")
         states = self._first_states(x, initial_state, self._cell_dtype(x))
         if not self.cell.built:
-            self.cell(x[:, 0], states)  # makes weights, which a loop's body cannot
+            # Makes weights, which a loop's body cannot; what it drew would shift later draws.
+            self.cell(x[:, 0], states, training=False)
         holding = getattr(self.cell, "holding_masks", None)
         with holding(x.shape[0], training) if holding else contextlib.nullcontext():
             ends = self._loop(
