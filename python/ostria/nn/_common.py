@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ostria import random
 from ostria._errors import at_line
 from ostria.nn import constraints, initializers, regularizers
 from ostria.nn.module import Module
@@ -17,6 +20,19 @@ def rules(initializer: Any, regularizer: Any = None, constraint: Any = None) -> 
         "regularizer": regularizers.get(regularizer),
         "constraint": constraints.get(constraint),
     }
+
+
+def own_generator(module: Any, seed: int) -> random.Generator:
+    """A generator whose state is the weight `generator` of `module`."""
+    first = np.array([seed, 0], np.int64)
+    module.generator_state = module.add_weight(
+        "generator",
+        first.shape,
+        initializer=lambda shape, dtype, path: first,
+        dtype="int64",
+        trainable=False,
+    )
+    return random.Generator.around(module.generator_state)
 
 
 def require_rank(module: Module, shape: tuple[Any, ...], rank: int, meaning: str) -> None:

@@ -15,7 +15,7 @@ from ostria._checks import check_positive_int, check_share
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import regularizers
-from ostria.nn._common import require_features, rules
+from ostria.nn._common import own_generator, require_features, rules
 from ostria.nn.module import Module
 
 _ops = _native.ops
@@ -39,7 +39,7 @@ class _Projection(Module):
         outputs: tuple[int, ...],
         options: dict[str, Any],
     ):
-        super().__init__()
+        super().__init__(name="projection")
         self.inputs, self.outputs, self._options = inputs, outputs, options
         self.activity_regularizer = options["activity_regularizer"]
         self.bias: Any = None
@@ -102,15 +102,7 @@ class _Attention(Module):
 
     def build(self, *shapes: Any) -> None:
         if self.seed is not None and self.dropout:
-            first = np.array([self.seed, 0], np.int64)
-            self.generator_state = self.add_weight(
-                "generator",
-                first.shape,
-                initializer=lambda shape, dtype, path: first,
-                dtype="int64",
-                trainable=False,
-            )
-            self.generator = random.Generator.around(self.generator_state)
+            self.generator = own_generator(self, self.seed)
 
     def _make(self, query: Any, key: Any, value: Any) -> None:
         def heads(x: Any, count: int, dim: int) -> _Projection:

@@ -6,14 +6,12 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ostria import _functions as F
 from ostria import random
 from ostria._checks import check_not_negative, check_share
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.nn._common import require_rank
+from ostria.nn._common import own_generator, require_rank
 from ostria.nn._windows import IMAGES
 from ostria.nn.module import Module
 
@@ -38,15 +36,7 @@ class _Noise(Module):
 
     def build(self, shape: tuple[Any, ...]) -> None:
         if self.seed is not None:
-            first = np.array([self.seed, 0], np.int64)
-            self.generator_state = self.add_weight(
-                "generator",
-                first.shape,
-                initializer=lambda shape, dtype, path: first,
-                dtype="int64",
-                trainable=False,
-            )
-            self.generator = random.Generator.around(self.generator_state)
+            self.generator = own_generator(self, self.seed)
 
     def call(self, x: Any, training: bool = False) -> Any:
         x = F.astensor(x)
