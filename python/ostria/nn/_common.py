@@ -22,6 +22,16 @@ def rules(initializer: Any, regularizer: Any = None, constraint: Any = None) -> 
     }
 
 
+def given(names: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor, from its `locals()`."""
+    return {name: value for name, value in names.items() if name not in ("self", "__class__")}
+
+
+def rules_of(options: dict[str, Any], weight: str) -> dict[str, Any]:
+    """`rules` from the arguments `<weight>_initializer` and so on among all that were given."""
+    return rules(*(options[f"{weight}_{w}"] for w in ("initializer", "regularizer", "constraint")))
+
+
 def own_generator(module: Any, seed: int) -> random.Generator:
     """A generator whose state is the weight `generator` of `module`."""
     first = np.array([seed, 0], np.int64)

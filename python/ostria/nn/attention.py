@@ -15,7 +15,7 @@ from ostria._checks import check_positive_int, check_share
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import regularizers
-from ostria.nn._common import own_generator, require_features, rules
+from ostria.nn._common import given, own_generator, require_features, rules_of
 from ostria.nn.module import Module
 
 _ops = _native.ops
@@ -83,18 +83,19 @@ class _Attention(Module):
     _value_dim: int
     _output_dim: int | None
 
-    def __init__(
-        self,
-        dropout: float,
-        seed: int | None,
-        options: dict[str, Any],
-        name: str | None,
-    ):
-        super().__init__(name=name)
-        self.dropout = check_share(type(self).__name__, "dropout", dropout)
+    def __init__(self, options: dict[str, Any]):
+        super().__init__(name=options["name"])
+        self.dropout = check_share(type(self).__name__, "dropout", options["dropout"])
+        seed = options["seed"]
         self.seed = None if seed is None else random.check_seed(seed)
         self.generator: random.Generator | None = None
-        self._options = options
+        self._options = {
+            "kernel": rules_of(options, "kernel"),
+            "bias": rules_of(options, "bias"),
+            "activity_regularizer": regularizers.get(options["activity_regularizer"]),
+            "use_bias": options["use_bias"],
+            "dtype": options["dtype"],
+        }
         self.query: Any = None
         self.key: Any = None
         self.value: Any = None
@@ -164,34 +165,34 @@ class _Attention(Module):
     ) -> Any:
         """All masks as one that fits [batch, heads, length_q, length_kv], or None."""
         combined = None
-        for name, given, rank, shape in (
+        for name, part, rank, shape in (
             ("query_mask", query_mask, 2, (query.shape[0], 1, query.shape[1], 1)),
             ("value_mask", value_mask, 2, (query.shape[0], 1, 1, key.shape[1])),
             ("key_mask", key_mask, 2, (query.shape[0], 1, 1, key.shape[1])),
             ("attention_mask", mask, 3, None),
         ):
-            if given is None:
+            if part is None:
                 continue
-            given = F.astensor(given)
-            if given.dtype.kind != "bool":
-                given = _ops.not_equal(given, 0)
+            part = F.astensor(part)
+            if part.dtype.kind != "bool":
+                part = _ops.not_equal(part, 0)
             if shape is None:
-                sizes = tuple(given.shape)
+                sizes = tuple(part.shape)
                 if len(sizes) == 4:
                     shape = sizes
                 elif len(sizes) in (2, 3):
                     shape = (*([1] * (3 - len(sizes))), *sizes)
                     shape = (shape[0], 1, shape[1], shape[2])
-            if shape is None or (name != "attention_mask" and len(given.shape) != rank):
+            if shape is None or (name != "attention_mask" and len(part.shape) != rank):
                 accepted = "[batch, length]" if rank == 2 else "[batch, length_q, length_kv]"
                 raise ValueError(
                     at_line(
                         f"{self.name}: {name} must be {accepted}, but its shape is "
-                        f"{list(given.shape)}; true or 1 means: attend"
+                        f"{list(part.shape)}; true or 1 means: attend"
                     )
                 )
-            given = F.reshape(given, shape)
-            combined = given if combined is None else _ops.logical_and(combined, given)
+            part = F.reshape(part, shape)
+            combined = part if combined is None else _ops.logical_and(combined, part)
         if combined is not None and combined.shape[-1] != key.shape[1]:
             sizes = (*combined.shape[:-1], key.shape[1])
             combined = F.broadcast_to(combined, sizes)
@@ -260,18 +261,7 @@ class MultiHeadAttention(_Attention):
                     "axes into the batch"
                 )
             )
-        super().__init__(
-            dropout,
-            seed,
-            {
-                "kernel": rules(kernel_initializer, kernel_regularizer, kernel_constraint),
-                "bias": rules(bias_initializer, bias_regularizer, bias_constraint),
-                "activity_regularizer": regularizers.get(activity_regularizer),
-                "use_bias": use_bias,
-                "dtype": dtype,
-            },
-            name,
-        )
+        super().__init__(given(locals()))
         self.num_heads, self.key_dim, self.value_dim = num_heads, key_dim, value_dim or key_dim
         self._heads = self._kv_heads = num_heads
         self._key_dim, self._value_dim, self._output_dim = key_dim, self.value_dim, output_shape
@@ -318,18 +308,7 @@ class GroupedQueryAttention(_Attention):
                     f"num_key_value_heads"
                 )
             )
-        super().__init__(
-            dropout,
-            seed,
-            {
-                "kernel": rules(kernel_initializer, kernel_regularizer, kernel_constraint),
-                "bias": rules(bias_initializer, bias_regularizer, bias_constraint),
-                "activity_regularizer": regularizers.get(activity_regularizer),
-                "use_bias": use_bias,
-                "dtype": dtype,
-            },
-            name,
-        )
+        super().__init__(given(locals()))
         self.head_dim = head_dim
         self.num_query_heads, self.num_key_value_heads = num_query_heads, num_key_value_heads
         self._heads, self._kv_heads = num_query_heads, num_key_value_heads

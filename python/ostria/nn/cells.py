@@ -17,15 +17,10 @@ from ostria._checks import check_positive_int, check_share
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import activations, initializers
-from ostria.nn._common import require_features, require_rank, rules
+from ostria.nn._common import given, require_features, require_rank, rules_of
 from ostria.nn.module import Module
 
 _ops: Any = _native.ops
-
-
-def given(names: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, from its `locals()`."""
-    return {name: value for name, value in names.items() if name not in ("self", "__class__")}
 
 
 class Recurrence(Module):
@@ -47,12 +42,7 @@ class Recurrence(Module):
         self.activation, self.recurrent_activation = activation, recurrent_activation
         self._activate = activations.get(activation)
         self._open = activations.get(recurrent_activation)
-        self._rules = {
-            w: rules(
-                *(options[f"{w}_{what}"] for what in ("initializer", "regularizer", "constraint"))
-            )
-            for w in ("kernel", "recurrent", "bias")
-        }
+        self._rules = {w: rules_of(options, w) for w in ("kernel", "recurrent", "bias")}
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self._gates * self.units,)

@@ -142,19 +142,9 @@ class BatchNormalization(_Normalization):
 class _RowNormalization(_Normalization):
     """What normalises the last axes: axis -1, or several that end with it."""
 
-    def __init__(
-        self,
-        axis: Any,
-        epsilon: float,
-        center: bool,
-        scale: bool,
-        beta: dict[str, Any],
-        gamma: dict[str, Any],
-        dtype: Any,
-        name: str | None,
-    ):
+    def __init__(self, axis: Any, *others: Any):
         axes = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
-        super().__init__(axes[-1:] or axis, epsilon, center, scale, beta, gamma, dtype, name)
+        super().__init__(axes[-1:] or axis, *others)
         self._axes = axes
 
     def build(self, shape: tuple[Any, ...]) -> None:

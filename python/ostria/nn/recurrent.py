@@ -21,14 +21,13 @@ from ostria._control import cond, scan
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import regularizers
-from ostria.nn._common import require_features, require_rank
+from ostria.nn._common import given, require_features, require_rank
 from ostria.nn.cells import (
     GRURecurrence,
     LSTMRecurrence,
     Recurrence,
     SimpleRecurrence,
     StackedRNNCells,
-    given,
     sizes_of,
 )
 from ostria.nn.module import Module
