@@ -9,7 +9,6 @@ position.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -126,6 +125,8 @@ def check_seed(seed: int) -> int:
 
 def stream_of(path: str, number: int) -> int:
     """The 63-bit stream of the `number`-th draw at a module path."""
+    import hashlib  # late: it loads OpenSSL, which would cost every program milliseconds
+
     digest = hashlib.blake2b(f"{path}#{number}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
