@@ -27,8 +27,8 @@ def parse_bytes(size: int | str, what: str) -> int:
     """
     if isinstance(size, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", size.upper())
-        if match and match[2] in _UNITS and float(match[1]) > 0:
-            return int(float(match[1]) * _UNITS[match[2]])
+        if match and match[2] in _UNITS and (count := int(float(match[1]) * _UNITS[match[2]])):
+            return count
     elif isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0:
         return int(size)
     raise ValueError(
@@ -48,7 +48,18 @@ def over_batch(
 
     As many as the compiled function was told to make: one outside of it. A function may be given
     for `variables` where a model makes them in its first call.
+
+    Raises:
+        TypeError: `batch` is no sequence of arguments.
+        ValueError: a loss is no scalar.
     """
+    if not isinstance(batch, (tuple, list)):
+        raise TypeError(
+            at_line(
+                f"minimize_batch: batch is a {type(batch).__name__}; give a tuple of what the loss "
+                "function takes, such as (x, y)"
+            )
+        )
 
     def differentiated(loss: Any) -> tuple[list[Any], list[Any]]:
         wrt = list(variables() if callable(variables) else variables)
@@ -61,7 +72,7 @@ def over_batch(
     if trace is not None and isinstance(rows, int):
         trace.scratch["rows"] = max(rows, trace.scratch.get("rows", 0))
     if steps == 1 or not isinstance(rows, int) or rows < 2:
-        loss = loss_fn(*batch)
+        loss = _require_scalar(loss_fn(*batch))
         grads, wrt = differentiated(loss)
         return loss, grads, wrt
 
@@ -76,7 +87,7 @@ def over_batch(
         trace.scratch["first_row"] = np.array(begin, np.int64)
         try:
             part = [x[begin:end] if _is_batched(x, rows) else x for x in leaves]
-            loss = loss_fn(*_tree.unflatten(structure, part))
+            loss = _require_scalar(loss_fn(*_tree.unflatten(structure, part)))
             loss = loss * ((end - begin) / rows)
             grads, wrt = differentiated(loss)
         finally:
@@ -84,6 +95,17 @@ def over_batch(
         total = loss if total is None else total + loss
         sums = [a + b for a, b in zip(sums, grads, strict=True)] if sums else grads
     return total, sums, wrt
+
+
+def _require_scalar(loss: Any) -> Any:
+    if tuple(getattr(loss, "shape", ())):
+        raise ValueError(
+            at_line(
+                f"minimize_batch: the loss is {loss.dtype}{list(loss.shape)}, but must be a "
+                "scalar, a mean over the rows; reduce it with ost.mean"
+            )
+        )
+    return loss
 
 
 def _rows(leaves: list[Any]) -> Any:

@@ -188,3 +188,24 @@ def test_nothing_to_split_is_an_error():
 def test_the_report_counts_the_micro_batches_that_there_are():
     *_, step = trained(steps=1, rows=10, accumulate=6, memory_budget="64MB")
     assert " 5 micro-batch(es) of at most 2 rows" in step.explain(runs=1)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_batch_is_a_sequence_and_its_loss_a_scalar(k):
+    w = ost.Variable(np.ones(32, np.float32), name="w")
+
+    def stepping(loss_of, batch_of):
+        return ost.compile(
+            lambda x: optim.SGD(0.1).minimize_batch(loss_of, [w], batch_of(x)), accumulate=k
+        )
+
+    with pytest.raises(TypeError, match=r"batch is a Tensor; give a tuple .*\[test_accumulate"):
+        stepping(lambda x: ost.mean(x * w), lambda x: x)(X)
+    with pytest.raises(ValueError, match=r"the loss is float32\[\d+, 32\], but must be a scalar"):
+        stepping(lambda x: x * w, lambda x: (x,))(X)
+
+
+@pytest.mark.parametrize("budget", ["0.2", "0KB", "8k", 0, -1, True, 1e9])
+def test_a_budget_is_at_least_a_byte(budget):
+    with pytest.raises(ValueError, match="give a number of bytes, or text such as '512MB'"):
+        ost.compile(lambda x: x, memory_budget=budget)
