@@ -258,8 +258,10 @@ class Optimizer:
         """One step on `loss_fn(*batch)`, in the micro-batches that `ost.compile` was told to make.
 
         The result is that of the whole batch at once: gradients and losses of the micro-batches are
-        added, weighted by rows, and draws are those of the whole batch. Batch normalization is the
-        exception: it takes its statistics from each micro-batch.
+        added, weighted by rows, and draws are those of the whole batch. There are two exceptions:
+        batch normalization takes its statistics from each micro-batch, and terms that are no means
+        over rows (a loss divided by a sum of weights or by the labels that count, an activity
+        regularizer that sums) become the mean of what they are in the micro-batches.
 
         Args:
             loss_fn: gives a scalar, a mean over the rows of its arguments.
