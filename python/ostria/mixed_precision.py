@@ -25,12 +25,15 @@ class Policy:
     Attributes:
       name: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
       compute_dtype: of matrix products and what follows them.
-      variable_dtype: of weights.
     """
 
     name: str
     compute_dtype: Any
-    variable_dtype: Any = _native.float32
+
+    @property
+    def variable_dtype(self) -> Any:
+        """Of weights: float32, whatever the policy."""
+        return _native.float32
 
     @property
     def is_mixed(self) -> bool:

@@ -296,3 +296,19 @@ def test_tables_have_positive_sizes():
     for sizes in ((0, 2), (5, 2.5), (True, 2)):
         with pytest.raises(ValueError, match=r"Embedding: .* give a positive integer"):
             nn.Embedding(*sizes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.BatchNormalization(momentum="high"),
+        lambda: nn.BatchNormalization(momentum=1.5),
+        lambda: nn.LayerNormalization(epsilon=-1.0),
+        lambda: nn.regularizers.L2("strong"),
+        lambda: nn.regularizers.L1(-0.1),
+        lambda: nn.Dense(2, kernel_regularizer=["l2"]),
+    ],
+)
+def test_numbers_of_layers_are_checked_when_they_are_made(make):
+    with pytest.raises(ValueError, match=r" (not accepted; give|not known; accepted are) .*\[test"):
+        make()

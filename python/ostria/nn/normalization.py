@@ -8,7 +8,7 @@ from typing import Any
 
 from ostria import _functions as F
 from ostria import _native
-from ostria._checks import is_int
+from ostria._checks import check_fraction, check_not_negative, is_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn._common import require_features, rules
@@ -39,7 +39,8 @@ class _Normalization(Module):
                     f"{type(self).__name__}: axis {axis!r} is not accepted; give -1, the last axis"
                 )
             )
-        self.epsilon, self.center, self.scale, self.dtype = epsilon, center, scale, dtype
+        self.epsilon = check_not_negative(type(self).__name__, "epsilon", epsilon)
+        self.center, self.scale, self.dtype = center, scale, dtype
         self.beta: Any = None
         self.gamma: Any = None
         self._rules = {"beta": beta, "gamma": gamma}
@@ -105,7 +106,7 @@ class BatchNormalization(_Normalization):
         beta = rules(beta_initializer, beta_regularizer, beta_constraint)
         gamma = rules(gamma_initializer, gamma_regularizer, gamma_constraint)
         super().__init__(axis, epsilon, center, scale, beta, gamma, dtype, name)
-        self.momentum = momentum
+        self.momentum = check_fraction("BatchNormalization", "momentum", momentum)
         self._rules["moving_mean"] = rules(moving_mean_initializer)
         self._rules["moving_variance"] = rules(moving_variance_initializer)
 

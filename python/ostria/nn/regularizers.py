@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ostria import _native
+from ostria._checks import check_not_negative
 from ostria._errors import at_line
 
 __all__ = ["L1", "L1L2", "L2", "get"]
@@ -17,7 +18,8 @@ class L1L2:
     """l1 * sum(|w|) + l2 * sum(w²)."""
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
-        self.l1, self.l2 = float(l1), float(l2)
+        self.l1 = check_not_negative("L1L2", "l1", l1)
+        self.l2 = check_not_negative("L1L2", "l2", l2)
 
     def __call__(self, w: Any) -> Any:
         terms = []
@@ -45,7 +47,7 @@ def get(regularizer: Any) -> Any:
     named = {"l1": L1, "l2": L2, "l1_l2": lambda: L1L2(0.01, 0.01)}
     if regularizer is None or callable(regularizer):
         return regularizer
-    if regularizer in named:
+    if isinstance(regularizer, str) and regularizer in named:
         return named[regularizer]()
     raise ValueError(
         at_line(
