@@ -14,7 +14,7 @@ from ostria._checks import check_positive_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.nn import activations, regularizers
-from ostria.nn._common import require_rank, rules
+from ostria.nn._common import given, require_rank, rules, rules_of
 from ostria.nn._windows import IMAGES, reach_of, resolve_padding, sizes, transpose_padding
 from ostria.nn.module import Module
 
@@ -29,25 +29,18 @@ class _Convolution(Module):
     def _count(self, what: str, count: Any) -> int:
         return check_positive_int(type(self).__name__, what, count)
 
-    def _window(self, kernel_size: Any, strides: Any, padding: Any, dilation_rate: Any) -> None:
-        kind = type(self).__name__
-        self.kernel_size = sizes(kernel_size, self._dims, f"{kind}: kernel_size")
-        self.strides = sizes(strides, self._dims, f"{kind}: strides")
-        self.dilation_rate = sizes(dilation_rate, self._dims, f"{kind}: dilation_rate")
-        self.padding = padding
-
-    def _finish_with(
-        self,
-        activation: Any,
-        activity_regularizer: Any,
-        use_bias: bool,
-        bias: dict[str, Any],
-        dtype: Any,
-    ) -> None:
-        self.activation = activations.get(activation)
-        self.use_bias, self.dtype = use_bias, dtype
-        self.activity_regularizer = regularizers.get(activity_regularizer)
-        self._bias = bias
+    def _set_up(self, options: dict[str, Any]) -> None:
+        Module.__init__(self, name=options["name"])
+        self.kernel_size, self.strides, self.dilation_rate = (
+            sizes(options[what], self._dims, f"{type(self).__name__}: {what}")
+            for what in ("kernel_size", "strides", "dilation_rate")
+        )
+        self.padding, self.use_bias, self.dtype = (
+            options[what] for what in ("padding", "use_bias", "dtype")
+        )
+        self.activation = activations.get(options["activation"])
+        self.activity_regularizer = regularizers.get(options["activity_regularizer"])
+        self._bias = rules_of(options, "bias")
 
     def _build_bias(self, channels: int) -> None:
         if self.use_bias:
@@ -96,11 +89,8 @@ class _Conv(_Convolution):
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(name=name)
+        self._set_up(given(locals()))
         self.filters, self.groups = self._count("filters", filters), self._count("groups", groups)
-        self._window(kernel_size, strides, padding, dilation_rate)
-        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
-        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
         self._kernel = rules(kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
@@ -167,10 +157,9 @@ class _ConvTranspose(_Convolution):
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(name=name)
+        self._set_up(given(locals()))
         kind = type(self).__name__
         self.filters = self._count("filters", filters)
-        self._window(kernel_size, strides, padding, dilation_rate)
         if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
             raise ValueError(
                 at_line(f"{kind}: padding {padding!r} is not known; accepted are 'valid', 'same'")
@@ -185,8 +174,6 @@ class _ConvTranspose(_Convolution):
                         f"smaller than strides {self.strides}"
                     )
                 )
-        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
-        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
         self._kernel = rules(kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
@@ -271,11 +258,8 @@ class _DepthwiseConv(_Depthwise):
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(name=name)
+        self._set_up(given(locals()))
         self.depth_multiplier = self._count("depth_multiplier", depth_multiplier)
-        self._window(kernel_size, strides, padding, dilation_rate)
-        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
-        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
         self._kernel = rules(depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, shape: tuple[Any, ...]) -> None:
@@ -328,12 +312,9 @@ class _SeparableConv(_Depthwise):
         dtype: Any = "float32",
         name: str | None = None,
     ):
-        super().__init__(name=name)
+        self._set_up(given(locals()))
         self.filters = self._count("filters", filters)
         self.depth_multiplier = self._count("depth_multiplier", depth_multiplier)
-        self._window(kernel_size, strides, padding, dilation_rate)
-        bias = rules(bias_initializer, bias_regularizer, bias_constraint)
-        self._finish_with(activation, activity_regularizer, use_bias, bias, dtype)
         self._kernels = (
             rules(depthwise_initializer, depthwise_regularizer, depthwise_constraint),
             rules(pointwise_initializer, pointwise_regularizer, pointwise_constraint),
