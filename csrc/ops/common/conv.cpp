@@ -32,6 +32,12 @@ void CheckKernel(const InferContext& c, int dims, const Shape& kernel, std::stri
            last, "), but has shape ", kernel);
   }
   if (!kernel.is_static()) c.Fail("the kernel's shape must be fixed, but is ", kernel);
+  for (Dim d : SpatialSizes(kernel)) {
+    if (d == Dim(0)) {
+      c.Fail("kernel ", kernel, " has no elements to slide; give at least 1 in ",
+             SpatialNames(dims));
+    }
+  }
 }
 
 }  // namespace
@@ -182,14 +188,16 @@ void InferTranspose(InferContext& c, int dims) {
   }
   Shape y = {x[0]};
   for (int i = 0; i < dims; ++i) {
-    const int64_t added = (w.size[i] - 1) * w.dilation[i] + 1 - w.low[i] - w.high[i] + more[i];
-    const Dim size = (x[i + 1] - Dim(1)) * Dim(w.stride[i]) + Dim(added);
-    if (size.is_static() && size.value() < 1) {
+    // As dimensions, whose arithmetic does not overflow silently; what padding takes comes last.
+    const Dim whole = (x[i + 1] - Dim(1)) * Dim(w.stride[i]) +
+                      Dim(w.size[i] - 1) * Dim(w.dilation[i]) + Dim(1 + more[i]);
+    const Dim cut = Dim(w.low[i]) + Dim(w.high[i]);
+    if (whole.is_static() && whole.value() <= cut.value()) {
       c.Fail("padding (", Join(c.attr<Ints>(ConvAttr::kPadding), ", "),
              ") takes everything away from the result of image ", x, " and kernel ", kernel,
              "; use less of it");
     }
-    y.Append(size);
+    y.Append(whole - cut);
   }
   y.Append(kernel[dims + 1] * Dim(groups));
   c.Out(c.dtype(0), y);

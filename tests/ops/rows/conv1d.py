@@ -32,6 +32,11 @@ ROW = Row(
             "[2, 9, 3] padded by 0 and 0",
         ),
         Mistake(
+            lambda: ops.conv1d(_ones(*(2, 9, 3)), _ones(*(5, 0, 3))),
+            ValueError,
+            "conv1d: kernel [5, 0, 3] has no elements to slide; give at least 1 in length",
+        ),
+        Mistake(
             lambda: ops.conv1d(_ones(*(2, 9, 3)), _ones(*(5, 3, 3)), groups=2),
             ValueError,
             "conv1d: groups is 2; it must be positive and divide the 5 output channels",
