@@ -113,7 +113,7 @@ class LargeBlocks {
     if (p == nullptr && Empty() > 0) p = FromSystem(size);
     if (p == nullptr) {
       std::lock_guard lock(mutex_);
-      stats_.in_use -= size;
+      stats_.peak = stats_.in_use -= size;  // Empty began a peak that counts what was refused
     }
     return p;
   }

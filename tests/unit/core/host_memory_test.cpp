@@ -116,6 +116,7 @@ TEST_F(HostMemory, WhatCannotBeHadIsAnErrorAndCountsNothing) {
   EXPECT_THROW(AllocateHost(size_t{1} << 60), Error);
   EXPECT_THROW(AllocateHost(std::numeric_limits<size_t>::max() - 5), Error);
   EXPECT_EQ(GetHostMemoryStats().in_use, begin_.in_use);
+  EXPECT_EQ(GetHostMemoryStats().peak, begin_.in_use);  // also bounds what waits
 }
 
 TEST_F(HostMemory, ThreadsShareBlocksButNeverOne) {
