@@ -174,6 +174,21 @@ def test_twenty_steps_are_the_formula(name, dtype, compiled, decay):
         np.testing.assert_allclose(g, w, tolerance, tolerance)
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_centered_rmsprop_survives_a_gradient_that_stops_changing(compiled):
+    optimizer = optim.RMSprop(1e-6, centered=True)
+    ws = [ost.Variable(np.zeros(37, np.float32), name="w")]
+
+    def step(g):
+        return optimizer.apply([g], ws)
+
+    step = ost.compile(step) if compiled else step
+    g = ost.asarray(np.random.default_rng(0).normal(0, 1, 37).astype(np.float32))
+    for t in range(400):  # both averages fall until only rounding is left of the variance
+        step(2 * g if t < 20 else g)
+    assert np.isfinite(ws[0].numpy()).all()
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_a_refused_step_leaves_every_bit(name):
     kind, options, _ = ROWS[name]

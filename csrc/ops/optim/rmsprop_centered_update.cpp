@@ -28,7 +28,8 @@ std::vector<Value> Rule(Builder& b, std::span<const Attr> attrs, Value w, Value 
   };
   const Value v = mix(slots[0], b(kSquare, {g}));
   const Value a = mix(slots[1], g);
-  const Value spread = b(kSubtract, {v, b(kSquare, {a})});
+  // Of a gradient that does not change the difference is rounding alone, and may be negative.
+  const Value spread = b(kMaximum, {b(kSubtract, {v, b(kSquare, {a})}), Scalar(b, b.dtype(w), 0)});
   const Value scale = b(kSqrt, {Plus(b, spread, std::get<double>(attrs[kEpsilon]))});
   const Value now = b(kDivide, {b(kMultiply, {g, lr}), scale});
   const Value move = b(kAdd, {Times(b, slots[2], std::get<double>(attrs[kMomentum])), now});
@@ -42,7 +43,8 @@ constinit const OpDef ops::kRmspropCenteredUpdate = {
     .doc =
         "One step of centered RMSprop (Graves 2013) for all variables: as rmsprop_momentum_update, "
         "but\n"
-        "over sqrt(v' - a'^2 + epsilon), the spread of the gradient, with a' = rho a + (1 - rho) "
+        "over sqrt(max(v' - a'^2, 0) + epsilon), the spread of the gradient, with a' = rho a + (1 "
+        "- rho) "
         "g.\n"
         "rho: share of the averages that is kept.\n"
         "momentum: share of the last move that is kept.\n"

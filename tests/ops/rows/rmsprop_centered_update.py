@@ -7,11 +7,11 @@ from optimizers import update
 
 def step(w, g, v, a, m, lr, t, rho=0.9, momentum=0.0, epsilon=1e-7):
     v, a = rho * v + (1 - rho) * g * g, rho * a + (1 - rho) * g
-    m = momentum * m + lr * g / np.sqrt(v - a * a + epsilon)
+    m = momentum * m + lr * g / np.sqrt(np.maximum(v - a * a, 0) + epsilon)
     return w - m, v, a, m
 
 
-# The slots are drawn on their own, so v - a² may be negative: epsilon keeps the root real.
+# The slots are drawn on their own, so v - a² may be negative: epsilon keeps the quotient small.
 ROW = update(
     "rmsprop_centered_update",
     3,

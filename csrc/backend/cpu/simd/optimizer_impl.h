@@ -168,7 +168,7 @@ struct RmspropRule {
     V spread = s[0];
     if constexpr (kCentered) {
       s[1] = Toward(s[1], g, share);
-      spread = spread - s[1] * s[1];
+      spread = Max(V(0), spread - s[1] * s[1]);  // negative by rounding alone
     }
     const V move = rate * g / Sqrt(spread + epsilon);
     if constexpr (kMomentum) {

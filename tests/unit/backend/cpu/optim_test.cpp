@@ -70,7 +70,7 @@ std::vector<Rule> Rules() {
        [](double& w, double g, double* s, double lr, double) {
          s[0] += (g * g - s[0]) * (1 - 0.9);
          s[1] += (g - s[1]) * (1 - 0.9);
-         s[2] = 0.5 * s[2] + lr * g / std::sqrt(s[0] - s[1] * s[1] + 100);
+         s[2] = 0.5 * s[2] + lr * g / std::sqrt(std::max(s[0] - s[1] * s[1], 0.0) + 100);
          w -= s[2];
        }},
       {&ops::kFtrlUpdate,

@@ -61,7 +61,7 @@ std::vector<RuleCase> Cases() {
        {0.9, 0.5, 2},
        [](int, double& w, double g, double* s) {
          Blend(s[0], g * g, 0.9), Blend(s[1], g, 0.9);
-         s[2] = 0.5 * s[2] + kRate * g / std::sqrt(s[0] - s[1] * s[1] + 2);
+         s[2] = 0.5 * s[2] + kRate * g / std::sqrt(std::max(s[0] - s[1] * s[1], 0.0) + 2);
          w -= s[2];
        }},
       {OptimizerRule::kAdadelta,
