@@ -134,6 +134,22 @@ def test_softmax_of_axes_and_masks(dtype):
     np.testing.assert_allclose(first.sum(0), 1, 4 * tolerance)
 
 
+@pytest.mark.parametrize("name", NAMED)
+def test_nan_stays(name):
+    x = np.where(np.arange(4) == 1, np.nan, X)
+    assert np.isnan(nn.Activation(name)(x).numpy()[:, 1]).all()
+
+
+def test_a_threshold_keeps_nan():
+    got = ost._native.ops.threshold(ost.asarray(np.float32([np.nan, 1.0, 0.0])), 0.5, -2.0)
+    np.testing.assert_array_equal(got.numpy(), np.float32([np.nan, 1.0, -2.0]))
+
+
+def test_celu_leaves_positive_numbers_alone():
+    x = np.float32([1e38, 0.1, 0.3, 3.0])
+    np.testing.assert_array_equal(nn.activations.celu(ost.asarray(x), alpha=0.01).numpy(), x)
+
+
 def test_activations_compile_for_any_batch():
     layer = nn.Sequential([nn.PReLU("ones"), nn.ReLU(6.0), nn.Softmax()])
     step = ost.compile(lambda x: layer(x), dynamic_batch=True)

@@ -20,7 +20,11 @@ void Infer(InferContext& c) {
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
   if (HasHalf(b, in)) return ViaFloat32(b, kCelu, in, attrs);
   const double alpha = std::get<double>(attrs[kAlpha]);
-  return {Times(b, b(kElu, {Times(b, in[0], 1.0 / alpha)}), alpha)};
+  const Value below = Times(b, b(kElu, {Times(b, in[0], 1.0 / alpha)}), alpha);
+  if (alpha == 1.0) return {below};
+  // x itself where it is positive: there and back it would be rounded, or overflow.
+  const Value positive = b(kGreater, {in[0], Scalar(b, b.dtype(in[0]), 0.0)});
+  return {b(kWhere, {positive, in[0], below})};
 }
 
 }  // namespace

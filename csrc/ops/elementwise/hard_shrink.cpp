@@ -19,8 +19,8 @@ void Infer(InferContext& c) {
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
   const DType dtype = b.dtype(in[0]);
   const Value limit = Scalar(b, dtype, std::get<double>(attrs[kThreshold]));
-  const Value beyond = b(kGreater, {b(kAbs, {in[0]}), limit});
-  return {b(kWhere, {beyond, in[0], Scalar(b, dtype, 0.0)})};
+  const Value within = b(kLessEqual, {b(kAbs, {in[0]}), limit});  // not so for NaN, which stays
+  return {b(kWhere, {within, Scalar(b, dtype, 0.0), in[0]})};
 }
 
 }  // namespace
@@ -28,7 +28,7 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 constinit const OpDef ops::kHardShrink = {
     .name = "hard_shrink",
     .doc =
-        "x where |x| > threshold, else 0, element by element.\n"
+        "x where |x| > threshold, else 0, element by element; NaN stays.\n"
         "Floating-point only.\n"
         "threshold: at least 0.",
     .inputs = kUnaryInputs,

@@ -12,8 +12,9 @@ constexpr AttrDef kAttrs[] = {{"threshold", AttrType::kFloat}, {"default_value",
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
   const DType dtype = b.dtype(in[0]);
-  const Value above = b(kGreater, {in[0], Scalar(b, dtype, std::get<double>(attrs[kLimit]))});
-  return {b(kWhere, {above, in[0], Scalar(b, dtype, std::get<double>(attrs[kDefault]))})};
+  const Value limit = Scalar(b, dtype, std::get<double>(attrs[kLimit]));
+  const Value below = b(kLessEqual, {in[0], limit});  // not so for NaN, which stays
+  return {b(kWhere, {below, Scalar(b, dtype, std::get<double>(attrs[kDefault])), in[0]})};
 }
 
 }  // namespace
@@ -21,7 +22,7 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 constinit const OpDef ops::kThreshold = {
     .name = "threshold",
     .doc =
-        "x where x > threshold, else default_value, element by element.\n"
+        "x where x > threshold, else default_value, element by element; NaN stays.\n"
         "Floating-point only.\n"
         "threshold: what x must exceed to stay.\n"
         "default_value: what stands in the place of the others.",
