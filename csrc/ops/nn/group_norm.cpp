@@ -46,28 +46,12 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 }
 
 void Grad(GradContext& c) {
-  Builder& b = c.b;
-  const int64_t groups = c.attr<int64_t>(NormAttr::kGroups);
-  const auto d = b.Multi(
-      kGroupNormGrad, {c.cotangent(), c.input(0), c.input(1), c.output(1), c.output(2)}, {groups});
-  Value dx = d[0];
-  if (c.HasCotangent(1) || c.HasCotangent(2)) {
-    // Only second derivatives come here. dmean = 1 / n; drstd = -rstd^3 (x - mean) / n
-    const Shape x = b.shape(c.input(0)), split = GroupsOf(x, groups);
-    const Shape column = {x[0], 1, groups, 1};
-    const Value n = DimProduct(b, {split[1], split[3]}, b.dtype(c.input(0)));
-    const Value mean = Reshape(b, c.output(1), column), rstd = Reshape(b, c.output(2), column);
-    const Value dmean = Reshape(b, c.cotangent(1), column),
-                drstd = Reshape(b, c.cotangent(2), column);
-    const Value cube = b(kMultiply, {b(kMultiply, {rstd, rstd}), rstd});
-    const Value centered = b(kSubtract, {Reshape(b, c.input(0), split), mean});
-    const Value slope = b(kMultiply, {centered, b(kMultiply, {cube, drstd})});
-    const Value more = b(kDivide, {b(kSubtract, {dmean, slope}), n});
-    dx = b(kAdd, {dx, Reshape(b, more, x)});
-  }
-  c.Set(0, dx);
-  c.Set(1, d[1]);
-  c.Set(2, d[2]);
+  if (c.HasCotangent(1) || c.HasCotangent(2))
+    return c.ThroughDecomposition();  // second derivatives
+  const auto d =
+      c.b.Multi(kGroupNormGrad, {c.cotangent(), c.input(0), c.input(1), c.output(1), c.output(2)},
+                {c.attr<int64_t>(NormAttr::kGroups)});
+  for (int i = 0; i < 3; ++i) c.Set(i, d[i]);
 }
 
 }  // namespace

@@ -45,29 +45,12 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 }
 
 void Grad(GradContext& c) {
-  Builder& b = c.b;
-  const int64_t axes = c.attr<int64_t>(NormAttr::kAxes);
-  const auto d = b.Multi(kLayerNormGrad,
-                         {c.cotangent(), c.input(0), c.input(1), c.output(1), c.output(2)}, {axes});
-  Value dx = d[0];
-  if (c.HasCotangent(1) || c.HasCotangent(2)) {
-    // Only second derivatives come here. dmean = 1 / n; drstd = -rstd^3 (x - mean) / n
-    const Shape x = b.shape(c.input(0));
-    Shape column = FirstDims(x, x.rank() - static_cast<int>(axes));
-    for (int64_t i = 0; i < axes; ++i) column.Append(1);
-    const DType dtype = b.dtype(c.input(0));
-    const Value n = DimProduct(b, LastDims(x, static_cast<int>(axes)), dtype);
-    const Value mean = Reshape(b, c.output(1), column), rstd = Reshape(b, c.output(2), column);
-    const Value dmean = Reshape(b, c.cotangent(1), column),
-                drstd = Reshape(b, c.cotangent(2), column);
-    const Value cube = b(kMultiply, {b(kMultiply, {rstd, rstd}), rstd});
-    const Value slope =
-        b(kMultiply, {b(kSubtract, {c.input(0), mean}), b(kMultiply, {cube, drstd})});
-    dx = b(kAdd, {dx, b(kDivide, {b(kSubtract, {dmean, slope}), n})});
-  }
-  c.Set(0, dx);
-  c.Set(1, d[1]);
-  c.Set(2, d[2]);
+  if (c.HasCotangent(1) || c.HasCotangent(2))
+    return c.ThroughDecomposition();  // second derivatives
+  const auto d =
+      c.b.Multi(kLayerNormGrad, {c.cotangent(), c.input(0), c.input(1), c.output(1), c.output(2)},
+                {c.attr<int64_t>(NormAttr::kAxes)});
+  for (int i = 0; i < 3; ++i) c.Set(i, d[i]);
 }
 
 }  // namespace

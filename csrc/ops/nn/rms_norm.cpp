@@ -39,25 +39,10 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<co
 }
 
 void Grad(GradContext& c) {
-  Builder& b = c.b;
-  const int64_t axes = c.attr<int64_t>(NormAttr::kAxes);
-  const auto d =
-      b.Multi(kRmsNormGrad, {c.cotangent(), c.input(0), c.input(1), c.output(1)}, {axes});
-  Value dx = d[0];
-  if (c.HasCotangent(1)) {
-    // Only second derivatives come here. drstd = -rstd^3 x / n
-    const Shape x = b.shape(c.input(0));
-    const int last = static_cast<int>(axes);
-    Shape column = FirstDims(x, x.rank() - last);
-    for (int i = 0; i < last; ++i) column.Append(1);
-    const Value n = DimProduct(b, LastDims(x, last), b.dtype(c.input(0)));
-    const Value rstd = Reshape(b, c.output(1), column);
-    const Value cube = b(kMultiply, {b(kMultiply, {rstd, rstd}), rstd});
-    const Value slope = b(kMultiply, {cube, Reshape(b, c.cotangent(1), column)});
-    dx = b(kSubtract, {dx, b(kDivide, {b(kMultiply, {c.input(0), slope}), n})});
-  }
-  c.Set(0, dx);
-  c.Set(1, d[1]);
+  if (c.HasCotangent(1)) return c.ThroughDecomposition();  // second derivatives
+  const auto d = c.b.Multi(kRmsNormGrad, {c.cotangent(), c.input(0), c.input(1), c.output(1)},
+                           {c.attr<int64_t>(NormAttr::kAxes)});
+  for (int i = 0; i < 2; ++i) c.Set(i, d[i]);
 }
 
 }  // namespace
