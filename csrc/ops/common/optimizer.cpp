@@ -252,6 +252,10 @@ Value Blend(Builder& b, Value slot, Value now, double share) {
   return b(kAdd, {slot, Times(b, b(kSubtract, {now, slot}), 1 - share)});
 }
 
+Value Mix(Builder& b, Value slot, Value now, double share) {
+  return b(kAdd, {Times(b, slot, share), Times(b, now, 1 - share)});
+}
+
 Value BiasCorrection(Builder& b, double base, Value step) {
   return Plus(b, b(kNegative, {b(kPow, {Scalar(b, b.dtype(step), base), step})}), 1);
 }

@@ -164,6 +164,8 @@ std::vector<Value> DecomposeByRule(Builder& b, std::span<const Value> in,
 
 /// slot + (now - slot)(1 - share).
 Value Blend(Builder& b, Value slot, Value now, double share);
+/// The same as slot share + now (1 - share).
+Value Mix(Builder& b, Value slot, Value now, double share);
 /// 1 - base^step.
 Value BiasCorrection(Builder& b, double base, Value step);
 

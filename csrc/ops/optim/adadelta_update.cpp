@@ -22,14 +22,12 @@ void Infer(InferContext& c) {
 std::vector<Value> Rule(Builder& b, std::span<const Attr> attrs, Value w, Value g,
                         std::span<const Value> slots, Value lr, Value) {
   const double rho = std::get<double>(attrs[kRho]), epsilon = std::get<double>(attrs[kEpsilon]);
-  const auto mix = [&](Value slot, Value x) {
-    return b(kAdd, {Times(b, slot, rho), Times(b, b(kSquare, {x}), 1 - rho)});
-  };
-  const Value a = mix(slots[0], g);
+  const Value a = Mix(b, slots[0], b(kSquare, {g}), rho);
   const Value ratio =
       b(kDivide, {b(kSqrt, {Plus(b, slots[1], epsilon)}), b(kSqrt, {Plus(b, a, epsilon)})});
   const Value move = b(kMultiply, {ratio, g});
-  return {b(kSubtract, {w, b(kMultiply, {move, lr})}), a, mix(slots[1], move)};
+  const Value d = Mix(b, slots[1], b(kSquare, {move}), rho);
+  return {b(kSubtract, {w, b(kMultiply, {move, lr})}), a, d};
 }
 
 }  // namespace

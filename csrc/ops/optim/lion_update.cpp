@@ -22,11 +22,8 @@ void Infer(InferContext& c) {
 std::vector<Value> Rule(Builder& b, std::span<const Attr> attrs, Value w, Value g,
                         std::span<const Value> slots, Value lr, Value) {
   const double beta1 = std::get<double>(attrs[kBeta1]), beta2 = std::get<double>(attrs[kBeta2]);
-  const auto mix = [&](double beta) {
-    return b(kAdd, {Times(b, slots[0], beta), Times(b, g, 1 - beta)});
-  };
-  const Value move = b(kMultiply, {b(kSign, {mix(beta1)}), lr});
-  return {b(kSubtract, {w, move}), mix(beta2)};
+  const Value move = b(kMultiply, {b(kSign, {Mix(b, slots[0], g, beta1)}), lr});
+  return {b(kSubtract, {w, move}), Mix(b, slots[0], g, beta2)};
 }
 
 }  // namespace

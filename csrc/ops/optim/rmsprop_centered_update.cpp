@@ -23,11 +23,8 @@ void Infer(InferContext& c) {
 std::vector<Value> Rule(Builder& b, std::span<const Attr> attrs, Value w, Value g,
                         std::span<const Value> slots, Value lr, Value) {
   const double rho = std::get<double>(attrs[kRho]);
-  const auto mix = [&](Value slot, Value x) {
-    return b(kAdd, {Times(b, slot, rho), Times(b, x, 1 - rho)});
-  };
-  const Value v = mix(slots[0], b(kSquare, {g}));
-  const Value a = mix(slots[1], g);
+  const Value v = Mix(b, slots[0], b(kSquare, {g}), rho);
+  const Value a = Mix(b, slots[1], g, rho);
   // Of a gradient that does not change the difference is rounding alone, and may be negative.
   const Value spread = b(kMaximum, {b(kSubtract, {v, b(kSquare, {a})}), Scalar(b, b.dtype(w), 0)});
   const Value scale = b(kSqrt, {Plus(b, spread, std::get<double>(attrs[kEpsilon]))});

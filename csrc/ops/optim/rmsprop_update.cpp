@@ -22,10 +22,7 @@ void Infer(InferContext& c) {
 std::vector<Value> Rule(Builder& b, std::span<const Attr> attrs, Value w, Value g,
                         std::span<const Value> slots, Value lr, Value) {
   const double rho = std::get<double>(attrs[kRho]);
-  const auto mix = [&](Value slot, Value x) {
-    return b(kAdd, {Times(b, slot, rho), Times(b, x, 1 - rho)});
-  };
-  const Value v = mix(slots[0], b(kSquare, {g}));
+  const Value v = Mix(b, slots[0], b(kSquare, {g}), rho);
   const Value scale = b(kSqrt, {Plus(b, v, std::get<double>(attrs[kEpsilon]))});
   const Value move = b(kDivide, {b(kMultiply, {g, lr}), scale});
   return {b(kSubtract, {w, move}), v};
