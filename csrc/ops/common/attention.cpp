@@ -6,6 +6,7 @@
 
 #include "ops/common/build.h"
 #include "ops/common/random.h"
+#include "ops/common/rearrange.h"
 #include "ops/ops.h"
 
 namespace ostria::ops {
@@ -120,12 +121,7 @@ Shape InferAttention(const InferContext& c, int first, int first_option, bool gr
 }
 
 Value SwapHeads(Builder& b, Value x, Dim repeat) {
-  const Shape s = b.shape(x);
-  if (!(repeat == Dim(1))) {
-    x = Reshape(b, x, {s[0], s[1], s[2], 1, s[3]});
-    x = BroadcastTo(b, x, {s[0], s[1], s[2], repeat, s[3]});
-    x = Reshape(b, x, {s[0], s[1], s[2] * repeat, s[3]});
-  }
+  x = RepeatBlocks(b, x, 2, 3, repeat.value());
   return b(kTranspose, {x}, {std::vector<int64_t>{0, 2, 1, 3}});
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "ops/common/build.h"
+#include "ops/common/rearrange.h"
 #include "ops/common/resample.h"
 #include "ops/common/window.h"
 #include "ops/ops.h"
@@ -49,18 +50,8 @@ void Infer(InferContext& c) {
   c.Out(c.dtype(0), y);
 }
 
-// Every element `times` times along the axis.
-Value Repeat(Builder& b, Value x, int axis, int64_t times) {
-  Shape shape = b.shape(x);
-  Shape one = shape, many = shape;
-  one.Insert(axis + 1, 1);
-  many.Insert(axis + 1, times);
-  shape[axis] = shape[axis] * Dim(times);
-  return Reshape(b, BroadcastTo(b, Reshape(b, x, one), many), shape);
-}
-
 Value Nearest(Builder& b, Value x, int axis, int64_t from, int64_t to) {
-  if (to % from == 0) return Repeat(b, x, axis, to / from);
+  if (to % from == 0) return RepeatBlocks(b, x, axis, axis + 1, to / from);
   const Tensor indices = Tensor::Empty(DType::kInt64, {to});
   for (int64_t i = 0; i < to; ++i) {
     indices.data<int64_t>()[i] = std::min(from - 1, (2 * i + 1) * from / (2 * to));
