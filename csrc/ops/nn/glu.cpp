@@ -3,8 +3,6 @@
 #include "ops/common/infer.h"
 #include "ops/ops.h"
 
-#include <limits>
-
 namespace ostria {
 
 using namespace ops;
@@ -24,20 +22,14 @@ void Infer(InferContext& c) {
            " is halved, so its size must be even and known while tracing; give another axis, or "
            "twice as many features");
   }
-  const int64_t half = shape[axis].value() / 2;
-  Shape halved;
-  for (int i = 0; i < shape.rank(); ++i) halved.Append(i == axis ? Dim(half) : shape[i]);
-  c.Out(c.dtype(0), halved);
+  shape[axis] = shape[axis].value() / 2;
+  c.Out(c.dtype(0), shape);
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
-  const Shape shape = b.shape(in[0]);
-  const auto axis = static_cast<size_t>(ops::Axis(std::get<int64_t>(attrs[kAxis]), shape.rank()));
-  const int64_t half = shape[static_cast<int>(axis)].value() / 2;
-  const auto rank = static_cast<size_t>(shape.rank());
-  std::vector<int64_t> start(rank, 0), middle(rank, 0);
-  std::vector<int64_t> stop(rank, std::numeric_limits<int64_t>::max()), end = stop;
-  stop[axis] = middle[axis] = half;
+  const int rank = b.shape(in[0]).rank(), axis = ops::Axis(std::get<int64_t>(attrs[kAxis]), rank);
+  std::vector<int64_t> start(rank, 0), middle(rank, 0), stop(rank, INT64_MAX), end = stop;
+  stop[axis] = middle[axis] = b.shape(in[0])[axis].value() / 2;
   const Value values = b(kSlice, {in[0]}, {start, stop});
   const Value gates = b(kSlice, {in[0]}, {middle, end});
   return {b(kMultiply, {values, b(kSigmoid, {gates})})};
