@@ -57,6 +57,21 @@ void RequireBodyInput(const InferContext& c, const Graph& body, int i, const Val
          ", but ", given, " is given");
 }
 
+void InferBody(InferContext& c, const Body& body) {
+  if (body == nullptr) c.Fail("there is no body");
+  if (static_cast<int>(body->inputs().size()) != c.size()) {
+    c.Fail("the body has ", body->inputs().size(), " input(s), but ", c.size(), " were given");
+  }
+  for (int i = 0; i < c.size(); ++i) {
+    const ValueType& type = body->type(body->inputs()[i]);
+    if (type != c.input(i)) {
+      c.Fail("input ", i, " ('", body->input_name(i), "') must be ", type, ", but is ", c.input(i));
+    }
+  }
+  if (body->outputs().empty()) c.Fail("the body has no outputs");
+  for (const Value v : body->outputs()) c.Out(body->type(v));
+}
+
 void RequireCarry(const InferContext& c, int k, std::string_view name, const ValueType& was,
                   const ValueType& became) {
   if (was == became) return;
@@ -65,7 +80,8 @@ void RequireCarry(const InferContext& c, int k, std::string_view name, const Val
          "initial value");
 }
 
-void DropDead(Graph& g) {
+bool DropDead(Graph& g) {
+  bool changed = false;
   for (NodeId n = g.last(); n.valid();) {
     const NodeId previous = g.previous(n);
     bool used = g.op(n).traits.ordered || !g.op(n).traits.pure;
@@ -73,8 +89,10 @@ void DropDead(Graph& g) {
       used |= g.num_uses(g.result(n, i)) > 0 || g.is_output(g.result(n, i));
     }
     if (!used) g.Erase(n);
+    changed |= !used;
     n = previous;
   }
+  return changed;
 }
 
 Body KeepOutputs(const Graph& body, const std::vector<bool>& keep) {

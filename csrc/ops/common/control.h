@@ -55,9 +55,11 @@ std::vector<Value> BuildScan(
     std::span<const Value> xs, int64_t length, bool reverse,
     const std::function<ScanReturns(Builder& body, const ScanArguments&)>& body);
 
-/// The inputs of `body`, from `first` on, must be these values; `what` names the body in messages.
+/// Input `i` of `body` must be like `given`; `what` names the body in messages, `role` the input.
 void RequireBodyInput(const InferContext& c, const Graph& body, int i, const ValueType& given,
                       std::string_view what, std::string_view role);
+/// call and fused: the inputs are those of the body, the outputs become the op's.
+void InferBody(InferContext& c, const Body& body);
 /// The new value of carry `k` must be of the old one's type.
 void RequireCarry(const InferContext& c, int k, std::string_view name, const ValueType& was,
                   const ValueType& became);
@@ -65,8 +67,8 @@ void RequireCarry(const InferContext& c, int k, std::string_view name, const Val
 /// A copy of `body` with the outputs of which `keep` says so, without the nodes that only the
 /// others needed.
 Body KeepOutputs(const Graph& body, const std::vector<bool>& keep);
-/// Removes the nodes of a body under construction that no output needs, effects excepted.
-void DropDead(Graph& body);
+/// Removes the nodes that no output or state needs, effects excepted; whether there were any.
+bool DropDead(Graph& graph);
 /// Operations of one run of the body.
 double BodyFlops(const Graph& body);
 

@@ -2,6 +2,7 @@
 // A call of a closed sub-graph. Functions with a gradient of their own are calls with a `vjp` body;
 // the passes inline every call once differentiation is over.
 #include "ir/grad_context.h"
+#include "ops/common/control.h"
 #include "ops/ops.h"
 
 namespace ostria {
@@ -41,19 +42,8 @@ void CheckVjp(const InferContext& c, const Graph& body, const Graph& vjp) {
 
 void Infer(InferContext& c) {
   const Body& body = c.attr<Body>(kBody);
-  if (body == nullptr) c.Fail("there is no body to call");
-  if (static_cast<int>(body->inputs().size()) != c.size()) {
-    c.Fail("the body has ", body->inputs().size(), " input(s), but ", c.size(), " were given");
-  }
-  for (int i = 0; i < c.size(); ++i) {
-    const ValueType& type = body->type(body->inputs()[i]);
-    if (type != c.input(i)) {
-      c.Fail("input ", i, " ('", body->input_name(i), "') must be ", type, ", but is ", c.input(i));
-    }
-  }
-  if (body->outputs().empty()) c.Fail("the body has no outputs");
+  ops::InferBody(c, body);
   if (const Body& vjp = c.attr<Body>(kVjp); vjp != nullptr) CheckVjp(c, *body, *vjp);
-  for (const Value v : body->outputs()) c.Out(body->type(v));
 }
 
 void Grad(GradContext& c) {
