@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The activations that matmul_fused and conv2d_fused can carry out on their result: exactly those
+// The activations that matmul_fused and conv_fused can carry out on their result: exactly those
 // that a library can do while the result is still in registers.
 #pragma once
 
