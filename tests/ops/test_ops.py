@@ -345,6 +345,36 @@ def test_gradients(row: Row) -> None:
             _check_second(row, sample, arrays, wrt, gs, gradient, what)
 
 
+def _slopes(
+    row: Row, sample: Sample, wrt: list[int], arrays: list[np.ndarray], t: str
+) -> list[np.ndarray]:
+    """The first derivatives in dtype `t`, with the same cotangents in every dtype."""
+    rng = np.random.default_rng(7)
+    xs = tensors(row, sample, arrays, t)
+    ys = _floats(row.call(*xs, **sample.attrs))
+    gs = [tensor(rng.uniform(0.5, 1.5, y.shape), str(y.dtype)) for y in ys]
+    return [numbers(d) for d in _vjp(row, sample, wrt)(xs, gs)]
+
+
+@with_reference
+def test_gradients_of_every_dtype(row: Row) -> None:
+    """First derivatives of the other floats against those of float64, at the same numbers."""
+    entry = REGISTRY[row.op]
+    if (not entry["has_gradient"] and not entry["decomposes"]) or "float64" not in row.dtypes:
+        return
+    for t, tolerance in (("float32", 1e-3), ("float16", 3e-2), ("bfloat16", 2e-1)):
+        for sample in row.samples if t in row.dtypes else ():
+            wrt = [i for i in row.differentiable(sample) if sample.inputs[i].dtype == "T"]
+            if not wrt:
+                continue
+            arrays = row.arrays(sample, t)
+            wants = _slopes(row, sample, wrt, arrays, "float64")
+            for i, got, want in zip(wrt, _slopes(row, sample, wrt, arrays, t), wants, strict=True):
+                most = tolerance * (np.abs(want).max(initial=0.0) + 1e-3)
+                what = f"{row.op}: {t}, {sample}, input {i}"
+                np.testing.assert_allclose(got, want, 0, most, err_msg=what)
+
+
 def _check_second(
     row: Row,
     sample: Sample,
