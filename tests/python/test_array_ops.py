@@ -103,6 +103,34 @@ def test_a_float32_sum_is_rounded_once_per_result() -> None:
 # --- Scatters and segments ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_add_up_thousands(dtype: str) -> None:
+    ids, ones = ost.zeros((4000,), dtype="int64"), ost.ones((4000,), dtype=dtype)
+    zero = ost.zeros((1,), dtype=dtype)
+    for total in (
+        ost.scatter_add(zero, ids, ones),
+        ost.put_along_axis(zero, ids, ones, axis=0, reduce="add"),
+        ost.segment_sum(ones, ids, 1),
+        ost.grad(lambda x: ost.sum(ost.take(x, ids)))(zero),
+        ost.grad(lambda x: ost.sum(ost.take_along_axis(x, ids, axis=0)))(zero),
+    ):
+        np.testing.assert_allclose(ost.cast(total, "float64").numpy(), 4000, 1e-2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_share_a_gradient_among_thousands(dtype: str) -> None:
+    """As zeros after relu are: they are counted in float32."""
+    ids, zeros = ost.zeros((4000,), dtype="int64"), ost.zeros((4000,), dtype=dtype)
+    start = ost.full((1,), -1.0, dtype=dtype)
+    for largest in (
+        lambda u: ost.scatter_max(start, ids, u),
+        lambda u: ost.put_along_axis(start, ids, u, axis=0, reduce="max"),
+        lambda u: ost.segment_max(u, ids, 1),
+    ):
+        shares = ost.grad(lambda u, largest=largest: ost.sum(largest(u)))(zeros)
+        np.testing.assert_allclose(ost.cast(shares, "float64").numpy(), 1 / 4000, 1e-2)
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTS])
 def test_a_segment_without_elements(dtype: str) -> None:
     data, ids = ost.ones((3, 2), dtype=dtype), ost.asarray(np.array([3, 0, 3]))

@@ -45,6 +45,15 @@ Support Supports(const NodeDesc& d) {
   return NeedsDense(d);
 }
 
+Support SupportsPut(const NodeDesc& d) {
+  const DType t = d.inputs[0].dtype;
+  if ((t == DType::kFloat16 || t == DType::kBFloat16) &&
+      d.attr<std::string>(ops::AlongAxisAttr::kReduce) == "add") {
+    return Support::No("would round ", t, " after every addition");
+  }
+  return Supports(d);
+}
+
 std::unique_ptr<AlongState> Make(const NodeDesc& d) {
   auto state = std::make_unique<AlongState>();
   const int axis = AxisOf(d);
@@ -129,7 +138,7 @@ constexpr KernelDef kKernels[] = {
      .launch = LaunchTake},
     {.op = &ops::kPutAlongAxis,
      .impl = "columns",
-     .supports = Supports,
+     .supports = SupportsPut,
      .prepare = PreparePut,
      .launch = LaunchPut,
      .alias_ok = [](const NodeDesc&, int, int in) { return in == 0; }},

@@ -240,10 +240,10 @@ Support SupportsSums(const NodeDesc& d) {
 }
 
 template <class Rule>
-constexpr KernelDef Scattering(const OpDef& op) {
+constexpr KernelDef Scattering(const OpDef& op, Support (*supports)(const NodeDesc&)) {
   return {.op = &op,
           .impl = "rows",
-          .supports = NeedsDense,
+          .supports = supports,
           .prepare = PrepareScatter,
           .launch = LaunchScatter<Rule>,
           .alias_ok = [](const NodeDesc&, int, int in) { return in == 0; }};
@@ -264,10 +264,10 @@ constexpr KernelDef kKernels[] = {
      .supports = NeedsDense,
      .prepare = Prepare,
      .launch = LaunchGather},
-    Scattering<Sum>(ops::kScatterAdd),
-    Scattering<Larger>(ops::kScatterMax),
-    Scattering<Smaller>(ops::kScatterMin),
-    Scattering<Replace>(ops::kScatterUpdate),
+    Scattering<Sum>(ops::kScatterAdd, SupportsSums),
+    Scattering<Larger>(ops::kScatterMax, NeedsDense),
+    Scattering<Smaller>(ops::kScatterMin, NeedsDense),
+    Scattering<Replace>(ops::kScatterUpdate, NeedsDense),
     Segments<Sum>(ops::kSegmentSum, SupportsSums),
     {.op = &ops::kSegmentMean,
      .impl = "rows",

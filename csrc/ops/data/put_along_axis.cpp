@@ -3,6 +3,7 @@
 
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
+#include "ops/common/via_float32.h"
 #include "ops/ops.h"
 
 namespace ostria {
@@ -84,6 +85,9 @@ void Grad(GradContext& c) {
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
+  // Halves are summed in float32.
+  const bool adds = std::get<std::string>(attrs[AlongAxisAttr::kReduce]) == "add";
+  if (adds && HasHalf(b, in)) return ViaFloat32(b, kPutAlongAxis, in, attrs);
   const Shape shape = b.shape(in[0]);
   const int axis = Axis(std::get<int64_t>(attrs[AlongAxisAttr::kAxis]), shape.rank());
   const Shape places = Places(shape, b.shape(in[1]), axis);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/common/scatter.h"
+#include "ops/common/via_float32.h"
 
 namespace ostria {
 
@@ -11,6 +12,12 @@ void Grad(GradContext& c) {
   const Value g = c.cotangent();
   if (c.Needs(0)) c.Set(0, g);
   if (c.Needs(2)) c.Set(2, c.b(kGather, {g, c.input(1)}, {c.attr<int64_t>(kScatterAxis)}));
+}
+
+// Halves are summed in float32.
+std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
+  if (HasHalf(b, in)) return ViaFloat32(b, kScatterAdd, in, attrs);
+  return {b(kScatterAdd, in, {attrs.begin(), attrs.end()})};
 }
 
 }  // namespace
@@ -30,6 +37,7 @@ constinit const OpDef ops::kScatterAdd = {
     .traits = {.checks_data = true},
     .infer = InferScatterNumbers,
     .grad = Grad,
+    .decompose = Decompose,
     .flops = ScatterFlops,
 };
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
+from row import FLOATS, SOME_INTS
 from scatters import scatter
 
-# Whole sums are rounded after every step: in halves the order would have to be the reference's.
-ROW = scatter("scatter_add", np.add, ("float32", "float64", "int8", "int32", "int64", "uint8"))
+ROW = scatter("scatter_add", np.add, FLOATS + SOME_INTS)
