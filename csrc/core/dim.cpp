@@ -86,12 +86,7 @@ class DimTable {
 
   Dim Intern(const Polynomial& p) {
     if (p.empty()) return Dim(0);
-    if (p.size() == 1 && p.begin()->first.empty()) {
-      if (p.begin()->second < 0) {
-        Fail(ErrorCode::kInvalidArgument, "a dimension came out negative: ", p.begin()->second);
-      }
-      return Dim(p.begin()->second);
-    }
+    if (p.size() == 1 && p.begin()->first.empty()) return Dim(p.begin()->second);
     std::lock_guard lock(mutex_);
     const auto [it, fresh] = ids_.try_emplace(p, polynomials_.size());
     if (fresh) polynomials_.push_back(p);
@@ -129,6 +124,10 @@ Dim Opaque(const char* op, Dim a, Dim b) {
 int64_t FloorDivInt(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
 }  // namespace
+
+void Dim::FailNegative(int64_t value) {
+  Fail(ErrorCode::kInvalidArgument, "a dimension came out negative: ", value);
+}
 
 Dim Dim::Symbol(std::string_view name) {
   const bool good = !name.empty() && !std::isdigit(static_cast<unsigned char>(name[0])) &&

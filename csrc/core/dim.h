@@ -18,7 +18,10 @@ enum class Tri : uint8_t { kNo, kYes, kUnknown };
 class Dim {
  public:
   constexpr Dim() = default;
-  constexpr Dim(int64_t value) : code_(value) {}  // NOLINT: sizes convert freely
+  /// Throws Error when negative: codes below 0 are expressions.
+  constexpr Dim(int64_t value) : code_(value) {  // NOLINT: sizes convert freely
+    if (value < 0) FailNegative(value);
+  }
 
   /// The symbol with this name (letters, digits, `_`); equal names are the same symbol.
   static Dim Symbol(std::string_view name);
@@ -33,6 +36,7 @@ class Dim {
 
  private:
   friend class DimTable;
+  [[noreturn]] static void FailNegative(int64_t value);
   int64_t code_ = 0;
 };
 

@@ -40,6 +40,11 @@ TEST(Dim, SubstituteEvaluates) {
   EXPECT_THROW(Substitute(b - 5, {{"batch", 2}}), Error);
 }
 
+TEST(Dim, ANegativeSizeIsAnErrorAndNotAnExpression) {
+  for (const int64_t value : {int64_t{-1}, INT64_MIN}) EXPECT_THROW(Dim{value}, Error);
+  EXPECT_THROW(Dim(2) - Dim(3), Error);
+}
+
 TEST(Dim, BadTextIsAnError) {
   for (const char* text : {"", "2*", "foo(", "max(1)", "99999999999999999999", "a b", "-"}) {
     EXPECT_THROW(ParseDim(text), Error) << text;
