@@ -8,6 +8,7 @@
 // columns is complete when its level ends.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,6 +58,10 @@ struct TileOperand {
   std::vector<int64_t> outer;  // strides of the outer axes
   int64_t row = 0, col = 0;
   int8_t size = 4;
+
+  bool varies_outside() const {
+    return std::any_of(outer.begin(), outer.end(), [](int64_t s) { return s != 0; });
+  }
 };
 
 /// One fold over rows: `width` partial results per piece, joined in order into `output`.
