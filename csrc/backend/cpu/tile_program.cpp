@@ -37,6 +37,7 @@ class TileMaker {
     p_.row_steps.resize(static_cast<size_t>(p_.levels));
     p_.steps.resize(static_cast<size_t>(p_.levels));
     PlaceOutputs();
+    FindPairs();
     for (size_t k = 0; k < n; ++k) Emit(static_cast<int32_t>(k));
     for (size_t k = 0; k < l_.outputs.size(); ++k) Store(static_cast<int32_t>(k));
     PlaceScratch(buffers_, &p_);
@@ -76,6 +77,33 @@ class TileMaker {
   TilePlace Memory(Base base, int32_t index) const {
     const TileOperand& o = base == Base::kInput ? p_.inputs[index] : p_.outputs[index];
     return {.base = base, .index = index, .row = o.row, .col = o.col, .size = o.size};
+  }
+
+  // Super-instructions: a product, sum or difference whose one reader is another joins it.
+  void FindPairs() {
+    const size_t n = l_.code.size();
+    std::vector<int> uses(n);
+    for (const LoopInstr& i : l_.code) {
+      for (int32_t a : i.args) {
+        if (a >= 0) ++uses[a];
+      }
+    }
+    for (const LoopOperand& o : l_.outputs) ++uses[o.value];
+    joined_.assign(n, -1);
+    absorbed_.assign(n, false);
+    for (size_t k = 0; k < n; ++k) {
+      const LoopInstr& i = l_.code[k];
+      if (i.kind != LoopKind::kScalar || !s_.Full(static_cast<int32_t>(k))) continue;
+      for (int side = 0; side < 2 && joined_[k] < 0; ++side) {
+        const int32_t a = i.args[side];
+        if (a < 0 || l_.code[a].kind != LoopKind::kScalar || uses[a] != 1 || joined_[a] >= 0 ||
+            !s_.Full(a) || s_.level[a] != s_.level[k]) {
+          continue;
+        }
+        if (ElementwisePair(l_.code[a].op, i.op, side == 1, i.dtype) != nullptr) joined_[k] = a;
+      }
+      if (joined_[k] >= 0) absorbed_[joined_[k]] = true;
+    }
   }
 
   // Outputs that a value can be computed into. A per-row value lies dense there or is copied.
@@ -165,12 +193,20 @@ class TileMaker {
 
   void Function(int32_t v) {
     const LoopInstr& i = l_.code[v];
+    if (absorbed_[v]) return;
     const int data = i.op == kernels::ScalarOp::kWhere ? 1 : 0;
     TileStep step{.kind = Kind::kFunction, .n_in = static_cast<int8_t>(kernels::Arity(i.op))};
     step.fn = ElementwiseFunction(i.op, l_.code[i.args[data]].dtype);
     if (step.fn == nullptr) throw TileUnfit{StrCat("no loop for ", kernels::Name(i.op))};
     std::copy_n(i.number, 2, step.params);
     for (int k = 0; k < step.n_in; ++k) step.in[k] = places_[i.args[k]];
+    if (const int32_t first = joined_[v]; first >= 0) {
+      const int side = i.args[1] == first;
+      step.fn = ElementwisePair(l_.code[first].op, i.op, side == 1, i.dtype);
+      step.n_in = 3;
+      step.in[2] = places_[i.args[1 - side]];
+      for (int k = 0; k < 2; ++k) step.in[k] = places_[l_.code[first].args[k]];
+    }
     cost_ += s_.Full(v) ? (ElementwiseIsCostly(i.op) ? 6 : 1) : 0;
     step.out = places_[v] = direct_[v] >= 0 ? Memory(Base::kOutput, direct_[v]) : Scratch(v);
     Push(StepsOf(v), step, s_.extent[v] == kPerRow);
@@ -278,6 +314,8 @@ class TileMaker {
   std::vector<TilePlace> places_;
   std::vector<int32_t> direct_;  // value -> output it is computed into
   std::vector<bool> stored_;
+  std::vector<int32_t> joined_;  // the instruction that is computed in the step of this one, or -1
+  std::vector<bool> absorbed_;
   std::vector<TileBuffer> buffers_;
   int64_t cost_ = 0;
 };

@@ -246,6 +246,13 @@ bool RunJoinedRows(const ElementwiseProgram& p, const void* const* in, void* out
 bool ElementwiseSupports(ScalarOp op, DType dtype) { return Resolve(op, dtype) != nullptr; }
 
 ElementwiseFn ElementwiseFunction(ScalarOp op, DType dtype) { return Resolve(op, dtype); }
+ElementwiseFn ElementwisePair(ScalarOp first, ScalarOp second, bool swapped, DType dtype) {
+  const int index = PairIndex(first, second, swapped);
+  if (index < 0) return nullptr;
+  const ElementwiseTable& table = TableOf(CurrentIsa());
+  if (dtype == DType::kFloat32) return table.pair_f32[index];
+  return dtype == DType::kFloat64 ? table.pair_f64[index] : nullptr;
+}
 bool ElementwiseIsCostly(ScalarOp op) { return GrainOf(op) == kCostlyGrain; }
 const ElementwiseTable& HalfConversions() { return TableOf(CurrentIsa()); }
 

@@ -53,6 +53,8 @@ void RunElementwise(const ElementwiseProgram& program, const void* const* in, vo
 
 /// The loop over a tile for CurrentIsa(); null when unsupported. Half types have none of their own.
 ElementwiseFn ElementwiseFunction(ScalarOp op, DType dtype);
+/// Two of them in one loop; null where there is no such pair.
+ElementwiseFn ElementwisePair(ScalarOp first, ScalarOp second, bool swapped, DType dtype);
 /// Whether an element costs several additions.
 bool ElementwiseIsCostly(ScalarOp op);
 /// Half storage to float32 and back; the first is float16's, the second bfloat16's.

@@ -20,13 +20,30 @@ inline namespace OSTRIA_ISA_NS {
 using kernels::Functor;
 using kernels::ScalarOp;
 
-template <ScalarOp op, class V>
+template <ScalarOp op>
+struct One : Functor<op> {
+  static constexpr kernels::ScalarOpInfo kInfo = kernels::InfoOf(op);
+  static constexpr bool kBoolFirst = op == ScalarOp::kWhere;
+};
+
+template <ScalarOp first, ScalarOp second, bool kSwapped>
+struct Pair {
+  static constexpr kernels::ScalarOpInfo kInfo = {"pair", 3, 0, false, kernels::kFloats};
+  static constexpr bool kBoolFirst = false;
+  template <class V>
+  static OSTRIA_FN V Call(V a, V b, V c) {
+    const V x = Functor<first>::Call(a, b);
+    return kSwapped ? Functor<second>::Call(c, x) : Functor<second>::Call(x, c);
+  }
+};
+
+template <class F, class V>
 struct ElementLoop {
   using T = ScalarOf<V>;
-  static constexpr kernels::ScalarOpInfo kInfo = kernels::InfoOf(op);
+  static constexpr kernels::ScalarOpInfo kInfo = F::kInfo;
   static constexpr int kInputs = kInfo.arity;
   static constexpr int kLanes = kLanesOf<V>;
-  static constexpr bool kBoolFirst = op == ScalarOp::kWhere;
+  static constexpr bool kBoolFirst = F::kBoolFirst;
 
   struct Cursor {
     const T* data[3];
@@ -47,7 +64,6 @@ struct ElementLoop {
 
   // n < 0 means a whole vector.
   static OSTRIA_FN auto Apply(const Cursor& c, V p0, int64_t n) {
-    using F = Functor<op>;
     if constexpr (kBoolFirst) {
       return F::Call(Get<MaskOf<V>>(c.condition, n), Get<V>(c.data[1], n), Get<V>(c.data[2], n));
     } else if constexpr (kInputs == 3) {
@@ -108,7 +124,23 @@ constexpr void FillTable(ElementwiseFn* fns, std::index_sequence<kIndex...>) {
       [&] {
         constexpr ScalarOp kOp = static_cast<ScalarOp>(kIndex);
         if constexpr ((kernels::InfoOf(kOp).kinds & kernels::kFloats) != 0) {
-          fns[kIndex] = &ElementLoop<kOp, V>::Run;
+          fns[kIndex] = &ElementLoop<One<kOp>, V>::Run;
+        }
+      }(),
+      ...);
+}
+
+template <class V, size_t... kIndex>
+constexpr void FillPairs(ElementwiseFn* fns, std::index_sequence<kIndex...>) {
+  constexpr size_t kOps = std::size(kPairOps);
+  (
+      [&] {
+        constexpr ScalarOp kFirst = kPairOps[kIndex / (kOps + 1)];
+        constexpr size_t kSecond = kIndex % (kOps + 1);
+        if constexpr (kSecond == kOps) {
+          fns[kIndex] = &ElementLoop<Pair<kFirst, ScalarOp::kSubtract, true>, V>::Run;
+        } else {
+          fns[kIndex] = &ElementLoop<Pair<kFirst, kPairOps[kSecond], false>, V>::Run;
         }
       }(),
       ...);
@@ -150,6 +182,8 @@ constexpr ElementwiseTable MakeElementwiseTable() {
   ElementwiseTable table = {};
   FillTable<VecF32>(table.f32, std::make_index_sequence<kernels::kNumScalarOps>());
   FillTable<VecF64>(table.f64, std::make_index_sequence<kernels::kNumScalarOps>());
+  FillPairs<VecF32>(table.pair_f32, std::make_index_sequence<kNumPairs>());
+  FillPairs<VecF64>(table.pair_f64, std::make_index_sequence<kNumPairs>());
 #if OSTRIA_SIMD_ISA > 0
   table.from_half[0] = &FromHalf<false>;
   table.from_half[1] = &FromHalf<true>;

@@ -327,6 +327,47 @@ TEST(Elementwise, PatternsOfOperandsChangeNothing) {
   CheckPatterns<uint8_t>(DType::kBool, [](int64_t i) { return static_cast<uint8_t>(i % 3 == 1); });
 }
 
+// Two functions in one loop give the bits of one after the other.
+template <class T>
+void CheckPairs() {
+  constexpr int64_t kN = 71;
+  const std::vector<float> numbers = Numbers(3 * kN, -3, 3);
+  const std::vector<T> x(numbers.begin(), numbers.end());
+  const T* const operand[] = {x.data(), x.data() + kN, x.data() + 2 * kN};
+  const auto run = [&](ElementwiseFn fn, std::initializer_list<const T*> in) {
+    std::vector<T> out(kN);
+    ElementwiseTile tile{.out = out.data(), .rows = 1, .cols = kN, .out_row = kN};
+    int k = 0;
+    for (const T* p : in) tile.in[k] = p, tile.in_col[k++] = 1;
+    fn(tile);
+    return out;
+  };
+  constexpr ScalarOp kOps[] = {ScalarOp::kMultiply, ScalarOp::kAdd, ScalarOp::kSubtract};
+  for (ScalarOp first : kOps) {
+    for (ScalarOp second : kOps) {
+      for (bool swapped : {false, true}) {
+        const ElementwiseFn pair = ElementwisePair(first, second, swapped, kTypeOf<T>);
+        ASSERT_NE(pair, nullptr);
+        const std::vector<T> once =
+            run(ElementwiseFunction(first, kTypeOf<T>), {operand[0], operand[1]});
+        const ElementwiseFn then = ElementwiseFunction(second, kTypeOf<T>);
+        const std::vector<T> want =
+            swapped ? run(then, {operand[2], once.data()}) : run(then, {once.data(), operand[2]});
+        EXPECT_TRUE(SameBits(run(pair, {operand[0], operand[1], operand[2]}), want))
+            << kernels::Name(first) << ", " << kernels::Name(second) << ", " << swapped;
+      }
+    }
+  }
+  EXPECT_EQ(ElementwisePair(ScalarOp::kDivide, ScalarOp::kAdd, false, kTypeOf<T>), nullptr);
+}
+
+TEST(Elementwise, PairsHaveTheBitsOfTwoFunctions) {
+  ForEachIsa([] {
+    CheckPairs<float>();
+    CheckPairs<double>();
+  });
+}
+
 TEST(Elementwise, InPlaceAndHalfStorage) {
   ForEachIsa([] {
     std::vector<float> x = Numbers(100003), y = Numbers(100003, 1, 2, 2), want = x;
