@@ -76,6 +76,8 @@ struct KernelDef {
   /// Whether output `out` may be the same memory as input `in` (same bytes, equal sizes).
   bool (*alias_ok)(const NodeDesc&, int out, int in) = nullptr;  // nullptr: never
   LaunchFn pack = nullptr;  // `ptrs`: the packed input, then its packed form
+  /// Bit i: where nobody reads output i, it has no memory and launch is given null.
+  uint32_t optional_outputs = 0;
 };
 
 }  // namespace ostria

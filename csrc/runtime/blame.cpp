@@ -46,6 +46,7 @@ void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
   if (step.pack) return step.kernel->pack(*step.state, ptrs);
   const auto finite = [&](int operand, Value v) {
     if (operand == step.state->packed_input) return true;  // looked at when it was packed
+    if (ptrs[operand] == nullptr) return true;             // nobody reads it
     return AllFinite(g.dtype(v), ptrs[operand], g.shape(v).numel());
   };
   bool inputs_finite = true;  // looked at before the launch: it may overwrite them

@@ -103,6 +103,7 @@ void RunBody(const Bound& b, std::byte* workspace, const BodyPlan& body) {
       case Region::kConstant: return const_cast<std::byte*>(plan.constants.data()) + o.offset;
       case Region::kInput: return b.inputs[o.index];
       case Region::kOutput: return b.outputs[o.index];
+      case Region::kUnread: return nullptr;
       case Region::kState:
       case Region::kKept:  // bodies keep nothing
       case Region::kNone: break;

@@ -73,6 +73,7 @@ void* Executable::Address(const Operand& o) const {
       return static_cast<std::byte*>(variables_[static_cast<size_t>(o.index)]->data()) + o.offset;
     case Region::kConstant: return const_cast<std::byte*>(plan_->constants.data()) + o.offset;
     case Region::kKept: return kept_ + o.offset;
+    case Region::kUnread: return nullptr;
     case Region::kInput:
     case Region::kOutput:
     case Region::kNone: break;

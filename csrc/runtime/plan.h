@@ -22,6 +22,7 @@ enum class Region : uint8_t {
   kConstant,    // offset into the plan's constants
   kKept,        // offset into what an executable keeps from run to run
   kNone,        // no memory: an empty tensor, or a workspace of 0 bytes
+  kUnread,      // null: an output that the kernel need not compute
 };
 
 struct Operand {

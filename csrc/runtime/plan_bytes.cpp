@@ -145,8 +145,11 @@ void CountBytes(const Graph& g, Plan* plan) {
   for (const Step& step : every_run) {
     for (int i = 0; i < step.num_inputs; ++i)
       plan->stats.moved_bytes += Bytes(g.type(g.operand(step.node, i)));
-    for (int i = 0; i < step.num_outputs; ++i)
+    for (int i = 0; i < step.num_outputs; ++i) {
+      const Operand& out = plan->operands[step.first_operand + step.num_inputs + i];
+      if (out.region == Region::kUnread) continue;
       plan->stats.moved_bytes += Bytes(g.type(g.result(step.node, i)));
+    }
   }
   std::vector<bool> kept(static_cast<size_t>(g.node_capacity()));
   for (const Step& step : std::span(plan->steps).first(static_cast<size_t>(plan->num_kept))) {

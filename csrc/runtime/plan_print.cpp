@@ -16,6 +16,7 @@ std::string Text(const Plan& plan, const Operand& o) {
     case Region::kOutput: return StrCat("out", o.index);
     case Region::kConstant: return StrCat("const+", o.offset);
     case Region::kKept: return StrCat("kept+", o.offset);
+    case Region::kUnread: return "unread";
     case Region::kNone: break;
   }
   return "-";

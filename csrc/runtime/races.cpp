@@ -104,12 +104,15 @@ class Replay {
     return regions_[{o.region, o.region == Region::kActivation ? 0 : o.index}];
   }
   void Claim(const struct Operand& o, int64_t bytes, int32_t owner) {
-    if (o.region != Region::kNone) Of(o).Write(o.offset, o.offset + bytes, owner);
+    if (o.region != Region::kNone && o.region != Region::kUnread)
+      Of(o).Write(o.offset, o.offset + bytes, owner);
   }
   void Write(const struct Operand& o, Value v) { Claim(o, Bytes(v), v.id); }
   void Read(const Step& s, const struct Operand& o, Value v) {
     const Value source = Source(v);
-    if (o.region == Region::kNone || o.region == Region::kConstant) return;
+    if (o.region == Region::kNone || o.region == Region::kUnread || o.region == Region::kConstant) {
+      return;
+    }
     OSTRIA_CHECK(Of(o).Holds(o.offset, o.offset + Bytes(v), source.id), g_.op(s.node).name,
                  " reads a value that was overwritten: ", g_.type(v));
   }

@@ -29,7 +29,7 @@ StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices, const
       step_of_(static_cast<size_t>(g.node_capacity()), -1),
       workspace_(static_cast<size_t>(g.node_capacity()), -1),
       packed_(static_cast<size_t>(g.node_capacity())) {
-  AddValues(plan);
+  AddValues(choices, plan);
   NumberSteps(schedule);
   FindLifetimes(choices, schedule);
   Keep(choices, schedule, &plan->stats);
@@ -40,7 +40,7 @@ StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices, const
   MakeBlocks(choices);
 }
 
-void StorageMap::AddValues(Plan* plan) {
+void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
   const auto add = [&](Value v, Operand operand) {
     root_[v.id] = static_cast<int32_t>(storages_.size());
     Storage s;
@@ -68,10 +68,19 @@ void StorageMap::AddValues(Plan* plan) {
       for (int i = 0; i < g_.num_results(n); ++i) {
         add(g_.result(n, i), {});
         storages_.back().computed = true;
+        if (IsUnread(choices[n.id], g_.result(n, i))) {
+          storages_.back().operand.region = Region::kUnread;
+          storages_.back().bytes = 0;
+        }
       }
     }
   }
   plan->stats.constant_bytes = static_cast<int64_t>(plan->constants.size());
+}
+
+bool StorageMap::IsUnread(const Choice& choice, Value v) const {
+  if (choice.kernel == nullptr || g_.num_uses(v) > 0 || g_.is_output(v)) return false;
+  return (choice.kernel->optional_outputs >> g_.result_index(v) & 1) != 0;
 }
 
 void StorageMap::NumberSteps(const Schedule& schedule) {

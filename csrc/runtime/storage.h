@@ -46,7 +46,8 @@ class StorageMap {
   const Described& Describe(NodeId n);
   int32_t Root(Value v) const { return root_[v.id]; }
   bool Placed(int32_t s) const { return storages_[s].operand.region != Region::kNone; }
-  void AddValues(Plan* plan);
+  void AddValues(const std::vector<Choice>& choices, Plan* plan);
+  bool IsUnread(const Choice& choice, Value v) const;
   void NumberSteps(const Schedule& schedule);
   void FindLifetimes(const std::vector<Choice>& choices, const Schedule& schedule);
   void Keep(const std::vector<Choice>& choices, const Schedule& schedule, PlanStats* stats);

@@ -141,7 +141,9 @@ void LaunchLayerNorm(const KernelState& state, void* const* ptrs) {
 }
 
 std::unique_ptr<KernelState> PrepareLayerNormGrad(const NodeDesc& node) {
-  return MakeRows(node.inputs[0], static_cast<int>(node.attr<int64_t>(0)));
+  auto state = MakeRows(node.inputs[0], static_cast<int>(node.attr<int64_t>(0)));
+  state->workspace_bytes = NormGradSums(state->rows, state->cols) * SizeOf(state->dtype);
+  return state;
 }
 
 void LaunchLayerNormGrad(const KernelState& state, void* const* ptrs) {
@@ -150,7 +152,8 @@ void LaunchLayerNormGrad(const KernelState& state, void* const* ptrs) {
     LayerNormGrad<T>(static_cast<const T*>(ptrs[1]), static_cast<const T*>(ptrs[2]),
                      static_cast<const T*>(ptrs[3]), static_cast<const T*>(ptrs[4]),
                      static_cast<const T*>(ptrs[0]), static_cast<T*>(ptrs[5]),
-                     static_cast<T*>(ptrs[6]), static_cast<T*>(ptrs[7]), s.rows, s.cols);
+                     static_cast<T*>(ptrs[6]), static_cast<T*>(ptrs[7]), s.rows, s.cols,
+                     static_cast<T*>(ptrs[8]));
   });
 }
 
@@ -167,9 +170,13 @@ void LaunchRmsNormGrad(const KernelState& state, void* const* ptrs) {
   ForType(s, [&]<class T>(T*) {
     RmsNormGrad<T>(static_cast<const T*>(ptrs[1]), static_cast<const T*>(ptrs[2]),
                    static_cast<const T*>(ptrs[3]), static_cast<const T*>(ptrs[0]),
-                   static_cast<T*>(ptrs[4]), static_cast<T*>(ptrs[5]), s.rows, s.cols);
+                   static_cast<T*>(ptrs[4]), static_cast<T*>(ptrs[5]), s.rows, s.cols,
+                   static_cast<T*>(ptrs[6]));
   });
 }
+
+// dx takes the place of the cotangent.
+bool AliasCotangent(const NodeDesc&, int out, int in) { return out == 0 && in == 0; }
 
 constexpr KernelDef kKernels[] = {
     {&ops::kSoftmax, "rows", SupportsSoftmax, PrepareSoftmax, LaunchSoftmax<false>, AliasAny},
@@ -182,10 +189,22 @@ constexpr KernelDef kKernels[] = {
      LaunchCrossEntropy},
     {&ops::kSparseSoftmaxCrossEntropyGrad, "rows", SupportsDenseFloat, PrepareCrossEntropy,
      LaunchCrossEntropyGrad, AliasLogits},
-    {&ops::kLayerNorm, "rows", SupportsDenseFloat, PrepareLayerNorm, LaunchLayerNorm},
-    {&ops::kLayerNormGrad, "rows", SupportsDenseFloat, PrepareLayerNormGrad, LaunchLayerNormGrad},
-    {&ops::kRmsNorm, "rows", SupportsDenseFloat, PrepareLayerNorm, LaunchRmsNorm},
-    {&ops::kRmsNormGrad, "rows", SupportsDenseFloat, PrepareLayerNormGrad, LaunchRmsNormGrad},
+    {.op = &ops::kLayerNorm,
+     .impl = "rows",
+     .supports = SupportsDenseFloat,
+     .prepare = PrepareLayerNorm,
+     .launch = LaunchLayerNorm,
+     .optional_outputs = 0b111},
+    {&ops::kLayerNormGrad, "rows", SupportsDenseFloat, PrepareLayerNormGrad, LaunchLayerNormGrad,
+     AliasCotangent},
+    {.op = &ops::kRmsNorm,
+     .impl = "rows",
+     .supports = SupportsDenseFloat,
+     .prepare = PrepareLayerNorm,
+     .launch = LaunchRmsNorm,
+     .optional_outputs = 0b11},
+    {&ops::kRmsNormGrad, "rows", SupportsDenseFloat, PrepareLayerNormGrad, LaunchRmsNormGrad,
+     AliasCotangent},
 };
 
 }  // namespace

@@ -95,6 +95,34 @@ TEST(Plan, ReshapeIsFree) {
   EXPECT_EQ(plan->steps.size(), 2u);
 }
 
+TEST(Plan, WhatNobodyReadsHasNoMemory) {
+  Graph g;
+  Builder b(g, 0);
+  const Value x = g.AddInput("x", {DType::kFloat32, {4, 256}}, 0);
+  const Value scale = g.AddInput("scale", {DType::kFloat32, {256}}, 0);
+  const auto norm = b.Multi(ops::kLayerNorm, {x, scale, scale}, {1e-3, int64_t{1}});
+  g.AddOutput("mean", norm[1]);
+  PlanOptions options;
+  options.optimize = false;
+  options.device = FindBackend(DeviceKind::kCpu).Props(0);
+  const auto plan = MakePlan(g, options);
+  CheckRaces(*plan);
+  ASSERT_EQ(plan->steps.size(), 1u);
+  EXPECT_EQ(plan->stats.activation_bytes, 0);
+  EXPECT_EQ(plan->stats.moved_bytes, (4 * 256 + 2 * 256 + 4) * 4);
+  EXPECT_NE(Print(*plan).find("unread"), std::string::npos);
+
+  Tensor data = Tensor::Empty(DType::kFloat32, {4, 256}),
+         ones = Tensor::Empty(DType::kFloat32, {256});
+  for (int i = 0; i < 4 * 256; ++i) data.data<float>()[i] = static_cast<float>(i / 256);
+  std::fill_n(ones.data<float>(), 256, 1.0f);
+  Executable executable(plan, {});
+  std::vector<Tensor> out;
+  const Tensor inputs[] = {data, ones};
+  executable.Run(inputs, &out);
+  for (int r = 0; r < 4; ++r) EXPECT_EQ(out[0].data<float>()[r], static_cast<float>(r));
+}
+
 TEST(Plan, EmptyResultsRunNothing) {
   Graph g;
   Builder b(g, 0);

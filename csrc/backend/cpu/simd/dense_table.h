@@ -70,25 +70,26 @@ struct DenseKernels {
   void (*fold_columns[kNumFoldOps])(const T* x, int64_t rows, int64_t cols, int64_t stride, T* out);
   bool (*all_finite)(const T* x, int64_t n);
 
-  void (*softmax)(const T* x, T* y, int64_t rows, int64_t cols);
-  void (*log_softmax)(const T* x, T* y, int64_t rows, int64_t cols);
-  void (*softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
-  void (*log_softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
+  // `stream`: results go past the caches; they must be aligned to 64 bytes, rows be whole vectors
+  // and nothing be in place.
+  void (*softmax)(const T* x, T* y, int64_t rows, int64_t cols, bool stream);
+  void (*log_softmax)(const T* x, T* y, int64_t rows, int64_t cols, bool stream);
+  void (*softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols, bool stream);
+  void (*log_softmax_grad)(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols, bool stream);
   // labels: int32 or int64; any of loss, dlogits and dloss may be null. First row with a bad label
   // or -1.
   int64_t (*sparse_softmax_xent)(const T* logits, const void* labels, bool wide_labels,
                                  const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols);
 
+  // y, mean and rstd may be null.
   void (*layer_norm)(const T* x, const T* gamma, const T* beta, double epsilon, T* y, T* mean,
-                     T* rstd, int64_t rows, int64_t cols);
-  void (*layer_norm_grad_input)(const T* x, const T* gamma, const T* mean, const T* rstd,
-                                const T* dy, T* dx, int64_t rows, int64_t cols);
-  void (*layer_norm_grad_params)(const T* x, const T* mean, const T* rstd, const T* dy,
-                                 int64_t rows, int64_t cols, int64_t stride, T* dgamma, T* dbeta);
+                     T* rstd, int64_t rows, int64_t cols, bool stream);
+  // Adds to dgamma and dbeta, which may be null, as may dx.
+  void (*layer_norm_grad)(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy,
+                          T* dx, T* dgamma, T* dbeta, int64_t rows, int64_t cols, bool stream);
   // The same without centering: mean, beta and dbeta must be null.
   decltype(layer_norm) rms_norm;
-  decltype(layer_norm_grad_input) rms_norm_grad_input;
-  decltype(layer_norm_grad_params) rms_norm_grad_params;
+  decltype(layer_norm_grad) rms_norm_grad;
   // y = the sum of `count` neighbouring rows of x, each times its weight.
   void (*weighted_rows)(const T* x, const T* weights, int64_t count, int64_t cols, T* y);
 

@@ -125,6 +125,20 @@ OSTRIA_FN void StoreVec(ScalarOf<V>* p, int64_t n, V a) {
     StorePartial(p, n, a);
   }
 }
+/// StoreVec, or past the caches: then p must be aligned to a vector, and n whole.
+template <bool kStream, class V>
+OSTRIA_FN void Put(ScalarOf<V>* p, int64_t n, V a) {
+#if OSTRIA_SIMD_ISA > 0
+  if constexpr (kStream) return StoreStreaming(p, a);
+#endif
+  StoreVec(p, n, a);
+}
+/// Orders what Put stored past the caches before what the thread does next.
+OSTRIA_FN void FinishPuts([[maybe_unused]] bool stream) {
+#if OSTRIA_SIMD_ISA > 0
+  if (stream) FinishStreaming();
+#endif
+}
 /// Loads a whole vector, or its first n lanes and zeros when there are fewer.
 template <class V>
 OSTRIA_FN V LoadVecUpTo(const ScalarOf<V>* p, int64_t n) {

@@ -155,6 +155,9 @@ OSTRIA_FN void Load(const float* p, PackF32* out) { out->v = _mm256_loadu_ps(p);
 OSTRIA_FN void Load(const double* p, PackF64* out) { out->v = _mm256_loadu_pd(p); }
 OSTRIA_FN void Store(float* p, PackF32 a) { _mm256_storeu_ps(p, a.v); }
 OSTRIA_FN void Store(double* p, PackF64 a) { _mm256_storeu_pd(p, a.v); }
+OSTRIA_FN void StoreStreaming(float* p, PackF32 a) { _mm256_stream_ps(p, a.v); }
+OSTRIA_FN void StoreStreaming(double* p, PackF64 a) { _mm256_stream_pd(p, a.v); }
+OSTRIA_FN void FinishStreaming() { _mm_sfence(); }
 OSTRIA_FN void LoadPartial(const float* p, int64_t n, PackF32* out) {
   out->v = _mm256_maskload_ps(p, TailMask32(n));
 }

@@ -162,6 +162,9 @@ OSTRIA_FN void Load(const float* p, PackF32* out) { out->v = _mm512_loadu_ps(p);
 OSTRIA_FN void Load(const double* p, PackF64* out) { out->v = _mm512_loadu_pd(p); }
 OSTRIA_FN void Store(float* p, PackF32 a) { _mm512_storeu_ps(p, a.v); }
 OSTRIA_FN void Store(double* p, PackF64 a) { _mm512_storeu_pd(p, a.v); }
+OSTRIA_FN void StoreStreaming(float* p, PackF32 a) { _mm512_stream_ps(p, a.v); }
+OSTRIA_FN void StoreStreaming(double* p, PackF64 a) { _mm512_stream_pd(p, a.v); }
+OSTRIA_FN void FinishStreaming() { _mm_sfence(); }
 OSTRIA_FN void LoadPartial(const float* p, int64_t n, PackF32* out) {
   out->v = _mm512_maskz_loadu_ps(TailMask(n), p);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cpu/simd/rows.h"
 
+#include <algorithm>
 #include <atomic>
+#include <initializer_list>
 
 #include "backend/cpu/simd/fold.h"
 #include "base/check.h"
@@ -13,17 +15,43 @@ namespace {
 // Rows worth a thread: about 5 us; starting a row costs as much as 64 of its elements.
 int64_t RowGrain(int64_t cols) { return std::max<int64_t>(1, 16384 / (cols + 64)); }
 
+template <class T>
+T* From(T* p, int64_t offset) {
+  return p == nullptr ? p : p + offset;
+}
+
 template <class Fn>
 void ForRows(int64_t rows, int64_t cols, Fn fn) {
   ParallelFor(rows, RowGrain(cols), fn);
 }
 
-// Calls fn(first column, columns) for blocks of what sums over the rows of each column.
-template <class Fn>
-void ForColumns(int64_t rows, int64_t cols, Fn fn) {
-  const int64_t grain = std::max<int64_t>(1, 8192 / (16 * std::max<int64_t>(1, rows)));
-  ParallelFor((cols + 15) / 16, grain, [&](int64_t begin, int64_t end) {
-    fn(begin * 16, std::min(end * 16, cols) - begin * 16);
+// Results that no cache would hold until they are read go past the caches, without memory being
+// read first to be overwritten.
+template <class T>
+bool Streams(const T* out, int64_t rows, int64_t cols, std::initializer_list<const T*> inputs) {
+  constexpr int64_t kStreamBytes = 16 << 20, kLine = 64, kMostColumns = 8192;
+  const int64_t row_bytes = cols * static_cast<int64_t>(sizeof(T));
+  return rows * row_bytes >= kStreamBytes && row_bytes % kLine == 0 && cols <= kMostColumns &&
+         reinterpret_cast<uintptr_t>(out) % kLine == 0 &&
+         std::find(inputs.begin(), inputs.end(), out) == inputs.end();
+}
+
+// Pieces of rows that have sums of their own over the columns; by size alone.
+int64_t GradPieces(int64_t rows, int64_t cols) {
+  constexpr int64_t kPiece = 16384, kMostPieces = 64;
+  return std::clamp<int64_t>(rows * cols / kPiece, 1, std::clamp<int64_t>(rows, 1, kMostPieces));
+}
+
+// Calls fn(first row, rows, sums) for every piece, whose sums are `width` zeros, and adds them up.
+template <class T, class Fn>
+void ForGradPieces(int64_t rows, int64_t cols, int64_t width, T* sums, Fn fn) {
+  const int64_t pieces = GradPieces(rows, cols);
+  ParallelFor(pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t first = rows * p / pieces;
+      std::fill_n(sums + p * width, width, T(0));
+      fn(first, rows * (p + 1) / pieces - first, sums + p * width);
+    }
   });
 }
 
@@ -31,29 +59,33 @@ void ForColumns(int64_t rows, int64_t cols, Fn fn) {
 
 template <class T>
 void Softmax(const T* x, T* y, int64_t rows, int64_t cols) {
+  const bool stream = Streams(y, rows, cols, {x});
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().softmax(x + b * cols, y + b * cols, e - b, cols);
+    DenseOf<T>().softmax(x + b * cols, y + b * cols, e - b, cols, stream);
   });
 }
 
 template <class T>
 void LogSoftmax(const T* x, T* y, int64_t rows, int64_t cols) {
+  const bool stream = Streams(y, rows, cols, {x});
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().log_softmax(x + b * cols, y + b * cols, e - b, cols);
+    DenseOf<T>().log_softmax(x + b * cols, y + b * cols, e - b, cols, stream);
   });
 }
 
 template <class T>
 void SoftmaxGrad(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols) {
+  const bool stream = Streams(dx, rows, cols, {y, dy});
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().softmax_grad(y + b * cols, dy + b * cols, dx + b * cols, e - b, cols);
+    DenseOf<T>().softmax_grad(y + b * cols, dy + b * cols, dx + b * cols, e - b, cols, stream);
   });
 }
 
 template <class T>
 void LogSoftmaxGrad(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols) {
+  const bool stream = Streams(dx, rows, cols, {y, dy});
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().log_softmax_grad(y + b * cols, dy + b * cols, dx + b * cols, e - b, cols);
+    DenseOf<T>().log_softmax_grad(y + b * cols, dy + b * cols, dx + b * cols, e - b, cols, stream);
   });
 }
 
@@ -80,50 +112,50 @@ int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType lab
 template <class T>
 void LayerNorm(const T* x, const T* gamma, const T* beta, double epsilon, T* y, T* mean, T* rstd,
                int64_t rows, int64_t cols) {
+  const bool stream = Streams(y, rows, cols, {x});
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().layer_norm(x + b * cols, gamma, beta, epsilon, y + b * cols,
-                            mean == nullptr ? nullptr : mean + b,
-                            rstd == nullptr ? nullptr : rstd + b, e - b, cols);
+    DenseOf<T>().layer_norm(x + b * cols, gamma, beta, epsilon, From(y, b * cols), From(mean, b),
+                            From(rstd, b), e - b, cols, stream);
   });
 }
 
 template <class T>
 void LayerNormGrad(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy, T* dx,
-                   T* dgamma, T* dbeta, int64_t rows, int64_t cols) {
-  if (dgamma != nullptr) {
-    ForColumns(rows, cols, [&](int64_t c, int64_t n) {
-      DenseOf<T>().layer_norm_grad_params(x + c, mean, rstd, dy + c, rows, n, cols, dgamma + c,
-                                          dbeta + c);
-    });
-  }
-  if (dx == nullptr) return;
-  ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().layer_norm_grad_input(x + b * cols, gamma, mean + b, rstd + b, dy + b * cols,
-                                       dx + b * cols, e - b, cols);
+                   T* dgamma, T* dbeta, int64_t rows, int64_t cols, T* sums) {
+  const bool stream = Streams(dx, rows, cols, {x, dy});
+  const int64_t width = 2 * cols;
+  ForGradPieces(rows, cols, width, sums, [&](int64_t b, int64_t n, T* mine) {
+    DenseOf<T>().layer_norm_grad(x + b * cols, gamma, mean + b, rstd + b, dy + b * cols,
+                                 From(dx, b * cols), mine, mine + cols, n, cols, stream);
   });
+  const auto add_up = DenseOf<T>().fold_columns[static_cast<int>(FoldOp::kSum)];
+  add_up(sums, GradPieces(rows, cols), cols, width, dgamma);
+  add_up(sums + cols, GradPieces(rows, cols), cols, width, dbeta);
 }
 
 template <class T>
 void RmsNorm(const T* x, const T* gamma, double epsilon, T* y, T* rstd, int64_t rows,
              int64_t cols) {
+  const bool stream = Streams(y, rows, cols, {x});
   ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().rms_norm(x + b * cols, gamma, nullptr, epsilon, y + b * cols, nullptr, rstd + b,
-                          e - b, cols);
+    DenseOf<T>().rms_norm(x + b * cols, gamma, nullptr, epsilon, From(y, b * cols), nullptr,
+                          From(rstd, b), e - b, cols, stream);
   });
 }
 
 template <class T>
 void RmsNormGrad(const T* x, const T* gamma, const T* rstd, const T* dy, T* dx, T* dgamma,
-                 int64_t rows, int64_t cols) {
-  ForColumns(rows, cols, [&](int64_t c, int64_t n) {
-    DenseOf<T>().rms_norm_grad_params(x + c, nullptr, rstd, dy + c, rows, n, cols, dgamma + c,
-                                      nullptr);
+                 int64_t rows, int64_t cols, T* sums) {
+  const bool stream = Streams(dx, rows, cols, {x, dy});
+  ForGradPieces(rows, cols, cols, sums, [&](int64_t b, int64_t n, T* mine) {
+    DenseOf<T>().rms_norm_grad(x + b * cols, gamma, nullptr, rstd + b, dy + b * cols,
+                               From(dx, b * cols), mine, nullptr, n, cols, stream);
   });
-  ForRows(rows, cols, [&](int64_t b, int64_t e) {
-    DenseOf<T>().rms_norm_grad_input(x + b * cols, gamma, nullptr, rstd + b, dy + b * cols,
-                                     dx + b * cols, e - b, cols);
-  });
+  DenseOf<T>().fold_columns[static_cast<int>(FoldOp::kSum)](sums, GradPieces(rows, cols), cols,
+                                                            cols, dgamma);
 }
+
+int64_t NormGradSums(int64_t rows, int64_t cols) { return 2 * cols * GradPieces(rows, cols); }
 
 template <class T>
 void ColumnSums(const T* x, int64_t rows, int64_t cols, T* out) {
@@ -153,9 +185,10 @@ bool AllFinite(const T* x, int64_t n) {
                                                 int64_t, int64_t);                                \
   template void LayerNorm<T>(const T*, const T*, const T*, double, T*, T*, T*, int64_t, int64_t); \
   template void LayerNormGrad<T>(const T*, const T*, const T*, const T*, const T*, T*, T*, T*,    \
-                                 int64_t, int64_t);                                               \
+                                 int64_t, int64_t, T*);                                           \
   template void RmsNorm<T>(const T*, const T*, double, T*, T*, int64_t, int64_t);                 \
-  template void RmsNormGrad<T>(const T*, const T*, const T*, const T*, T*, T*, int64_t, int64_t); \
+  template void RmsNormGrad<T>(const T*, const T*, const T*, const T*, T*, T*, int64_t, int64_t,  \
+                               T*);                                                               \
   template void ColumnSums<T>(const T*, int64_t, int64_t, T*);                                    \
   template T SumOfSquares<T>(const T*, int64_t);                                                  \
   template bool AllFinite<T>(const T*, int64_t);

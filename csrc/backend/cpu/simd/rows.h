@@ -31,24 +31,25 @@ int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType lab
                                   const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols);
 
 /// y = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(variance + epsilon). gamma, beta [cols]
-/// and mean, rstd [rows] may be null.
+/// and y, mean, rstd [rows] may be null.
 template <class T>
 void LayerNorm(const T* x, const T* gamma, const T* beta, double epsilon, T* y, T* mean, T* rstd,
                int64_t rows, int64_t cols);
-/// dx, dgamma, dbeta may be null (dgamma and dbeta together); gamma null means ones. dx may be dy
-/// only when dgamma and dbeta are null.
+/// dx may be null, or dy; gamma null means ones. `sums`: NormGradSums(rows, cols) elements of
+/// memory.
 template <class T>
 void LayerNormGrad(const T* x, const T* gamma, const T* mean, const T* rstd, const T* dy, T* dx,
-                   T* dgamma, T* dbeta, int64_t rows, int64_t cols);
+                   T* dgamma, T* dbeta, int64_t rows, int64_t cols, T* sums);
+int64_t NormGradSums(int64_t rows, int64_t cols);
 
 /// y = x * rstd * gamma, rstd = 1 / sqrt(mean(x^2) + epsilon); all of them [rows, cols], [cols] or
-/// [rows].
+/// [rows]. y and rstd may be null.
 template <class T>
 void RmsNorm(const T* x, const T* gamma, double epsilon, T* y, T* rstd, int64_t rows, int64_t cols);
-/// dx and dgamma; none may be an input.
+/// As LayerNormGrad.
 template <class T>
 void RmsNormGrad(const T* x, const T* gamma, const T* rstd, const T* dy, T* dx, T* dgamma,
-                 int64_t rows, int64_t cols);
+                 int64_t rows, int64_t cols, T* sums);
 
 /// out[c] = sum over r of x[r, c]: the gradient of a bias.
 template <class T>

@@ -44,19 +44,24 @@ OSTRIA_FN ScalarOf<V> ExpSum(const ScalarOf<V>* x, ScalarOf<V> max, ScalarOf<V>*
   return ReduceAdd(sum);
 }
 
-template <class V>
+// What streams meanwhile keeps its exponentials here.
+inline constexpr int64_t kMostStreamedColumns = 8192;
+
+template <bool kStream, class V>
 void SoftmaxRows(const ScalarOf<V>* x, ScalarOf<V>* y, int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
+  alignas(64) T row[kStream ? kMostStreamedColumns : 1];
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
-    const V scale = V(T(1) / ExpSum<V>(x, RowMax<V>(x, cols), y, cols));
+    T* const e = kStream ? row : y;
+    const V scale = V(T(1) / ExpSum<V>(x, RowMax<V>(x, cols), e, cols));
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-          StoreVec(y + i, n, LoadVecUpTo<V>(y + i, n) * scale);
+          Put<kStream>(y + i, n, LoadVecUpTo<V>(e + i, n) * scale);
         });
   }
 }
 
-template <class V>
+template <bool kStream, class V>
 void LogSoftmaxRows(const ScalarOf<V>* x, ScalarOf<V>* y, int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
   for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
@@ -64,13 +69,13 @@ void LogSoftmaxRows(const ScalarOf<V>* x, ScalarOf<V>* y, int64_t rows, int64_t 
     const V log = V(kernels::Log(ExpSum<V>(x, max, static_cast<T*>(nullptr), cols)));
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-          StoreVec(y + i, n, (LoadVecUpTo<V>(x + i, n) - V(max)) - log);
+          Put<kStream>(y + i, n, (LoadVecUpTo<V>(x + i, n) - V(max)) - log);
         });
   }
 }
 
 // dx = y * (dy - sum(dy * y)); of log_softmax dx = dy - exp(y) * sum(dy).
-template <bool kLog, class V>
+template <bool kLog, bool kStream, class V>
 void SoftmaxGradRows(const ScalarOf<V>* y, const ScalarOf<V>* dy, ScalarOf<V>* dx, int64_t rows,
                      int64_t cols) {
   for (int64_t r = 0; r < rows; ++r, y += cols, dy += cols, dx += cols) {
@@ -84,7 +89,7 @@ void SoftmaxGradRows(const ScalarOf<V>* y, const ScalarOf<V>* dy, ScalarOf<V>* d
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
           const V d = LoadVecUpTo<V>(dy + i, n), p = LoadVecUpTo<V>(y + i, n);
-          StoreVec(dx + i, n, kLog ? d - kernels::Exp(p) * sum : p * (d - sum));
+          Put<kStream>(dx + i, n, kLog ? d - kernels::Exp(p) * sum : p * (d - sum));
         });
   }
 }
@@ -118,13 +123,13 @@ int64_t SparseSoftmaxXent(const ScalarOf<V>* logits, const void* labels, bool wi
 }
 
 // Without centering it is RMS normalisation: the mean counts as 0.
-template <bool kCenter, class V>
+template <bool kCenter, bool kStream, class V>
 void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarOf<V>* beta,
                    double epsilon, ScalarOf<V>* y, ScalarOf<V>* mean, ScalarOf<V>* rstd,
                    int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
   const T inverse = T(1) / static_cast<T>(cols);
-  for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
+  for (int64_t r = 0; r < rows; ++r, x += cols) {
     const T mu = kCenter ? FoldRange<FoldOp::kSum, V>(x, cols) * inverse : T(0);
     V square = V(0);
     ForVectors<V>(
@@ -134,94 +139,54 @@ void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarO
         });
     const T variance = ReduceAdd(square) * inverse;
     const T s = T(1) / Sqrt(variance + static_cast<T>(epsilon));
+    if (mean != nullptr) mean[r] = mu;
+    if (rstd != nullptr) rstd[r] = s;
+    if (y == nullptr) continue;
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
           V z = (LoadVecUpTo<V>(x + i, n) - V(mu)) * V(s);
           if (gamma != nullptr) z = z * LoadVecUpTo<V>(gamma + i, n);
           if (beta != nullptr) z = z + LoadVecUpTo<V>(beta + i, n);
-          StoreVec(y + i, n, z);
+          Put<kStream>(y + i, n, z);
         });
-    if (mean != nullptr) mean[r] = mu;
-    if (rstd != nullptr) rstd[r] = s;
+    y += cols;
   }
 }
 
-// dx = rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = dy * gamma; without centering, mean(h)
-// counts as 0.
-template <bool kCenter, class V>
-void LayerNormGradInput(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarOf<V>* mean,
-                        const ScalarOf<V>* rstd, const ScalarOf<V>* dy, ScalarOf<V>* dx,
-                        int64_t rows, int64_t cols) {
+// dx = rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = dy * gamma; dgamma += sum(dy * xhat)
+// and dbeta += sum(dy) over the rows. Without centering mean(h) counts as 0, and there is no dbeta.
+template <bool kCenter, bool kStream, class V>
+void LayerNormGradRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarOf<V>* mean,
+                       const ScalarOf<V>* rstd, const ScalarOf<V>* dy, ScalarOf<V>* dx,
+                       ScalarOf<V>* dgamma, ScalarOf<V>* dbeta, int64_t rows, int64_t cols) {
   using T = ScalarOf<V>;
   const T inverse = T(1) / static_cast<T>(cols);
-  for (int64_t r = 0; r < rows; ++r, x += cols, dy += cols, dx += cols) {
+  for (int64_t r = 0; r < rows; ++r, x += cols, dy += cols) {
     const V mu = V(kCenter ? mean[r] : T(0)), s = V(rstd[r]);
     V sum = V(0), dot = V(0);
-    const auto h_at = [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      const V d = LoadVecUpTo<V>(dy + i, n);
+    const auto scaled = [&](V d, int64_t i, int64_t n) __attribute__((always_inline)) {
       return gamma == nullptr ? d : d * LoadVecUpTo<V>(gamma + i, n);
     };
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-          const V h = h_at(i, n);
+          const V d = LoadVecUpTo<V>(dy + i, n), xhat = (LoadVecUpTo<V>(x + i, n) - mu) * s;
+          const V h = scaled(d, i, n);
           sum = sum + h;
-          dot = Fma(h, (LoadVecUpTo<V>(x + i, n) - mu) * s, dot);
+          dot = Fma(h, xhat, dot);
+          if (dgamma == nullptr) return;
+          StoreVec(dgamma + i, n, Fma(d, xhat, LoadVecUpTo<V>(dgamma + i, n)));
+          if constexpr (kCenter) StoreVec(dbeta + i, n, d + LoadVecUpTo<V>(dbeta + i, n));
         });
+    if (dx == nullptr) continue;
     const V mean_h = V(kCenter ? ReduceAdd(sum) * inverse : T(0)),
             mean_dot = V(ReduceAdd(dot) * inverse);
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
           const V xhat = (LoadVecUpTo<V>(x + i, n) - mu) * s;
-          StoreVec(dx + i, n, s * (h_at(i, n) - mean_h - xhat * mean_dot));
+          const V h = scaled(LoadVecUpTo<V>(dy + i, n), i, n);
+          Put<kStream>(dx + i, n, s * (h - mean_h - xhat * mean_dot));
         });
-  }
-}
-
-// Columns [0, cols) of dgamma = sum(dy * xhat) and dbeta = sum(dy); at most kFoldColumns of them.
-// Without centering there is no mean and no dbeta.
-template <bool kCenter, class V>
-void LayerNormGradBlock(const ScalarOf<V>* x, const ScalarOf<V>* mean, const ScalarOf<V>* rstd,
-                        const ScalarOf<V>* dy, int64_t rows, int64_t cols, int64_t stride,
-                        ScalarOf<V>* dgamma, ScalarOf<V>* dbeta) {
-  using T = ScalarOf<V>;
-  if (rows > kFoldRows) {
-    const int64_t half = (rows / 2 + kFoldRows - 1) / kFoldRows * kFoldRows, skip = half * stride;
-    alignas(64) T g[kFoldColumns], b[kFoldColumns];
-    LayerNormGradBlock<kCenter, V>(x, mean, rstd, dy, half, cols, stride, dgamma, dbeta);
-    LayerNormGradBlock<kCenter, V>(x + skip, kCenter ? mean + half : mean, rstd + half, dy + skip,
-                                   rows - half, cols, stride, g, b);
-    ForVectors<V>(
-        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-          StoreVec(dgamma + i, n, LoadVecUpTo<V>(dgamma + i, n) + LoadVecUpTo<V>(g + i, n));
-          if constexpr (kCenter) {
-            StoreVec(dbeta + i, n, LoadVecUpTo<V>(dbeta + i, n) + LoadVecUpTo<V>(b + i, n));
-          }
-        });
-    return;
-  }
-  ForVectors<V>(
-      cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-        V g = V(0), b = V(0);
-        for (int64_t r = 0; r < rows; ++r) {
-          const V d = LoadVecUpTo<V>(dy + r * stride + i, n);
-          V centered = LoadVecUpTo<V>(x + r * stride + i, n);
-          if constexpr (kCenter) centered = centered - V(mean[r]);
-          g = Fma(d, centered * V(rstd[r]), g);
-          b = b + d;
-        }
-        StoreVec(dgamma + i, n, g);
-        if constexpr (kCenter) StoreVec(dbeta + i, n, b);
-      });
-}
-
-template <bool kCenter, class V>
-void LayerNormGradParams(const ScalarOf<V>* x, const ScalarOf<V>* mean, const ScalarOf<V>* rstd,
-                         const ScalarOf<V>* dy, int64_t rows, int64_t cols, int64_t stride,
-                         ScalarOf<V>* dgamma, ScalarOf<V>* dbeta) {
-  for (int64_t c = 0; c < cols; c += kFoldColumns) {
-    const int64_t n = cols - c < kFoldColumns ? cols - c : kFoldColumns;
-    LayerNormGradBlock<kCenter, V>(x + c, mean, rstd, dy + c, rows, n, stride, dgamma + c,
-                                   kCenter ? dbeta + c : dbeta);
+    dx += cols;
   }
 }
 
@@ -238,20 +203,33 @@ void WeightedRows(const ScalarOf<V>* x, const ScalarOf<V>* weights, int64_t coun
       });
 }
 
+// One function for both: the last argument says whether results go past the caches.
+template <auto kPlain, auto kStreaming>
+struct Either;
+template <class... Args, void (*kPlain)(Args...), void (*kStreaming)(Args...)>
+struct Either<kPlain, kStreaming> {
+  static void Run(Args... args, bool stream) {
+    stream ? kStreaming(args...) : kPlain(args...);
+    FinishPuts(stream);
+  }
+};
+
 template <class V>
 constexpr void FillRows(DenseKernels<ScalarOf<V>>* k) {
-  k->softmax = &SoftmaxRows<V>;
-  k->log_softmax = &LogSoftmaxRows<V>;
-  k->softmax_grad = &SoftmaxGradRows<false, V>;
-  k->log_softmax_grad = &SoftmaxGradRows<true, V>;
+  k->softmax = &Either<&SoftmaxRows<false, V>, &SoftmaxRows<true, V>>::Run;
+  k->log_softmax = &Either<&LogSoftmaxRows<false, V>, &LogSoftmaxRows<true, V>>::Run;
+  k->softmax_grad =
+      &Either<&SoftmaxGradRows<false, false, V>, &SoftmaxGradRows<false, true, V>>::Run;
+  k->log_softmax_grad =
+      &Either<&SoftmaxGradRows<true, false, V>, &SoftmaxGradRows<true, true, V>>::Run;
   k->sparse_softmax_xent = &SparseSoftmaxXent<V>;
-  k->layer_norm = &LayerNormRows<true, V>;
-  k->layer_norm_grad_input = &LayerNormGradInput<true, V>;
-  k->layer_norm_grad_params = &LayerNormGradParams<true, V>;
+  k->layer_norm = &Either<&LayerNormRows<true, false, V>, &LayerNormRows<true, true, V>>::Run;
+  k->layer_norm_grad =
+      &Either<&LayerNormGradRows<true, false, V>, &LayerNormGradRows<true, true, V>>::Run;
   k->weighted_rows = &WeightedRows<V>;
-  k->rms_norm = &LayerNormRows<false, V>;
-  k->rms_norm_grad_input = &LayerNormGradInput<false, V>;
-  k->rms_norm_grad_params = &LayerNormGradParams<false, V>;
+  k->rms_norm = &Either<&LayerNormRows<false, false, V>, &LayerNormRows<false, true, V>>::Run;
+  k->rms_norm_grad =
+      &Either<&LayerNormGradRows<false, false, V>, &LayerNormGradRows<false, true, V>>::Run;
 }
 
 }  // namespace OSTRIA_ISA_NS
