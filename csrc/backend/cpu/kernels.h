@@ -10,8 +10,7 @@
 
 namespace ostria::cpu {
 
-std::span<const KernelDef> ElementwiseKernels();
-std::span<const KernelDef> FusedKernels();
+std::span<const KernelDef> LoopKernels();
 std::span<const KernelDef> ReduceKernels();
 std::span<const KernelDef> ShapeKernels();
 std::span<const KernelDef> DataKernels();

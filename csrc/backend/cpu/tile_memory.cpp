@@ -81,8 +81,9 @@ void FindAliases(TileProgram* p) {
   for (size_t out = 0; out < p->outputs.size(); ++out) {
     for (size_t in = 0; in < p->inputs.size(); ++in) {
       const TileOperand &a = p->outputs[out], &b = p->inputs[in];
-      bool ok =
-          a.outer == b.outer && a.row == b.row && a.col == b.col && a.size == b.size && a.col == 1;
+      const bool every_place = (a.col == 1 || p->cols == 1) && (a.row != 0 || p->rows == 1);
+      bool ok = a.outer == b.outer && a.row == b.row && a.col == b.col && a.size == b.size &&
+                b.repeat == 1 && every_place;
       bool written = false;
       const auto look = [&](const std::vector<TileStep>& list) {
         for (const TileStep& s : list) {

@@ -48,10 +48,11 @@ class TileMaker {
 
  private:
   // --- Places
-  TilePlace Scratch(int32_t v) {
+  TilePlace Scratch(int32_t v) { return Scratch(v, l_.code[v].dtype); }
+  TilePlace Scratch(int32_t v, DType dtype) {
     TilePlace place{.base = Base::kScratch,
                     .index = static_cast<int32_t>(buffers_.size()),
-                    .size = static_cast<int8_t>(SizeOf(l_.code[v].dtype))};
+                    .size = static_cast<int8_t>(SizeOf(dtype))};
     TileBuffer b;
     const uint8_t e = s_.extent[v];
     if (s_.Full(v)) {
@@ -154,7 +155,7 @@ class TileMaker {
     }
   }
 
-  // A load is read where it lies, unless it is of a half type or in steps no loop takes.
+  // A load is read where it lies, unless it is of a half type, or in steps no loop takes.
   void Load(int32_t v) {
     const LoopInstr& i = l_.code[v];
     const TilePlace from = Memory(Base::kInput, i.operand);
@@ -162,16 +163,21 @@ class TileMaker {
     const bool half = LoopDType(dtype) != dtype;
     const bool walks =
         s_.extent[v] == kPerRow ? from.row == 0 || from.row == 1 : from.col == 0 || from.col == 1;
-    if (!half && walks) {
-      places_[v] = from;
-      return;
-    }
-    TileStep step{.kind = half ? Kind::kWiden : Kind::kCopy, .n_in = 1};
-    step.half = dtype == DType::kBFloat16;
-    if (half && !walks) throw TileUnfit{"a half type in steps"};
-    step.in[0] = from;
-    step.out = places_[v] = Scratch(v);
-    Push(StepsOf(v), step, s_.extent[v] == kPerRow);
+    TilePlace at = from;
+    const auto move = [&](Kind kind, DType to) {
+      TileStep step{.kind = kind, .n_in = 1};
+      step.half = dtype == DType::kBFloat16;
+      step.in[0] = at;
+      step.out = at = Scratch(v, to);
+      if (from.base == step.in[0].base && p_.inputs[i.operand].repeat > 1) {
+        step.repeat = p_.inputs[i.operand].repeat;
+        step.out.row = p_.cols / step.repeat;
+      }
+      Push(StepsOf(v), step, s_.extent[v] == kPerRow);
+    };
+    if (!walks || (!half && p_.inputs[i.operand].repeat > 1)) move(Kind::kCopy, dtype);
+    if (half) move(Kind::kWiden, i.dtype);
+    places_[v] = at;
   }
 
   void EmitNumber(int32_t v) {
@@ -283,7 +289,6 @@ class TileMaker {
     step.half = o.dtype == DType::kBFloat16;
     step.in[0] = places_[v];
     step.out = to;
-    if (half && e != s_.extent[v]) throw TileUnfit{"a half type is broadcast"};
     const bool full = e == (kPerRow | kPerColumn) || (e == kPerColumn && p_.rows == 1);
     if (full) {
       Push(p_.steps[s_.level[v]], step, false);

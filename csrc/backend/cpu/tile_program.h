@@ -49,6 +49,7 @@ struct TileStep {
   FoldOp fold{};
   DType from{}, to{};  // kCast, kIndex
   int32_t axis = 0;    // kIndex: of the collapsed space
+  int64_t repeat = 1;  // prologue: runs as so many rows, which share the columns
   ElementwiseFn fn = nullptr;
   double params[2] = {};
   TilePlace in[3], out;
@@ -58,6 +59,7 @@ struct TileOperand {
   std::vector<int64_t> outer;  // strides of the outer axes
   int64_t row = 0, col = 0;
   int8_t size = 4;
+  int64_t repeat = 1;  // rows that were joined to one: how often its columns follow each other
 
   bool varies_outside() const {
     return std::any_of(outer.begin(), outer.end(), [](int64_t s) { return s != 0; });

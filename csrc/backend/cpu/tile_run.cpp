@@ -50,9 +50,9 @@ class TileRunner {
 
  private:
   void Once(const std::vector<TileStep>& steps) {
-    rows_ = 1;
     for (const TileStep& s : steps) {
-      cols_ = s.out.col == 0 ? 1 : p_.cols;
+      rows_ = s.repeat;
+      cols_ = s.out.col == 0 ? 1 : p_.cols / s.repeat;
       Run(s);
     }
   }

@@ -7,7 +7,9 @@
 namespace ostria::cpu {
 namespace {
 
-constexpr int64_t kTileElements = 512;          // of a step: 2 KB of float32
+constexpr int64_t kTileElements = 512;  // of a step: 2 KB of float32
+constexpr int64_t kOneStepTiles = 32;
+constexpr int64_t kShortRow = 64;
 constexpr int64_t kMostColumnBytes = 64 << 10;  // of what the prologue keeps per value
 
 class SpaceFinder {
@@ -20,6 +22,7 @@ class SpaceFinder {
       s_.folds_rows |= i.kind == LoopKind::kFoldRows;
     }
     Collapse();
+    JoinShortRows();
     FindExtents();
     ChooseTile();
     FindLevels();
@@ -99,6 +102,33 @@ class SpaceFinder {
     }
   }
 
+  // [rows, 3] + [3] as [rows / k, 3 k] + k times [3]: rows shorter than a few vectors waste them.
+  void JoinShortRows() {
+    if (s_.folds_cols || s_.folds_rows || !p_.outer.empty() || p_.cols < 2 ||
+        p_.cols >= kShortRow) {
+      return;
+    }
+    for (const LoopInstr& i : l_.code) {
+      if (i.kind == LoopKind::kIndex) return;
+    }
+    const auto dense = [&](const TileOperand& o) { return o.row == p_.cols && o.col == 1; };
+    for (const TileOperand& o : p_.inputs) {
+      if (!dense(o) && !(o.row == 0 && (o.col == 0 || o.col == 1))) return;
+    }
+    if (!std::all_of(p_.outputs.begin(), p_.outputs.end(), dense)) return;
+    int64_t k = std::min(kTileElements / p_.cols, p_.rows);
+    while (p_.rows % k != 0) --k;
+    if (k * p_.cols < kShortRow) return;
+    p_.rows /= k;
+    p_.cols *= k;
+    for (auto* list : {&p_.inputs, &p_.outputs}) {
+      for (TileOperand& o : *list) {
+        o.row *= k;
+        if (o.row == 0 && o.col == 1) o.repeat = k;
+      }
+    }
+  }
+
   // Over the collapsed space; a value that varies over outer axes varies from row to row.
   void FindExtents() {
     s_.extent.clear();
@@ -138,9 +168,27 @@ class SpaceFinder {
           break;
       }
       // What the prologue would keep per column must fit; else it is computed with the rows.
-      if (e == kPerColumn && (p_.rows == 1 || p_.cols * 8 > kMostColumnBytes)) e |= kPerRow;
+      const bool repeated = i.kind == LoopKind::kLoad && p_.inputs[i.operand].repeat > 1;
+      if (e == kPerColumn && !repeated && (p_.rows == 1 || p_.cols * 8 > kMostColumnBytes)) {
+        e |= kPerRow;
+      }
       s_.extent.push_back(e);
     }
+  }
+
+  // Nothing is handed from step to step, so a tile need not stay in level-1 cache.
+  bool IsOneStep() const {
+    int steps = 0;
+    for (const LoopInstr& i : l_.code) {
+      steps += i.kind != LoopKind::kLoad && i.kind != LoopKind::kNumber;
+    }
+    const auto direct = [](const LoopOperand& l, const TileOperand& o) {
+      return LoopDType(l.dtype) == l.dtype && (o.col == 0 || o.col == 1) && o.repeat == 1;
+    };
+    for (size_t k = 0; k < l_.inputs.size(); ++k) {
+      if (!direct(l_.inputs[k], p_.inputs[k])) return false;
+    }
+    return steps == 1 && l_.outputs.size() == 1 && direct(l_.outputs[0], p_.outputs[0]);
   }
 
   void ChooseTile() {
@@ -154,8 +202,9 @@ class SpaceFinder {
       if (some && !all) throw TileUnfit{"an output does not cover its rows"};
       p_.whole_rows |= some && o.col == 0;  // nobody else writes a row's value
     }
-    p_.chunk_cols = std::min(p_.cols, kTileElements);
-    p_.block_rows = std::clamp<int64_t>(kTileElements / p_.chunk_cols, 1, p_.rows);
+    const int64_t elements = kTileElements * (IsOneStep() ? kOneStepTiles : 1);
+    p_.chunk_cols = std::min(p_.cols, elements);
+    p_.block_rows = std::clamp<int64_t>(elements / p_.chunk_cols, 1, p_.rows);
   }
 
   void FindLevels() {
