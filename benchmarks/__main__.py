@@ -7,6 +7,7 @@ import argparse
 import datetime
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def _available(names: list[str]) -> tuple[list[str], list[dict[str, str]]]:
 def main() -> int:
     """Returns the exit status: 1 where losses differ, 2 where nothing could be measured."""
     arguments = _arguments()
+    begin = time.monotonic()
     frameworks, skipped = _available(arguments.frameworks.split(","))
     protocol = driver.Protocol.quick() if arguments.quick else driver.Protocol()
     run = driver.Run(protocol, frameworks, lambda text: print(text, flush=True))
@@ -70,6 +72,7 @@ def main() -> int:
         "commit": machine.commit(),
         "threads": machine.THREADS,
         "environment": machine.environment(),
+        "wall_s": round(time.monotonic() - begin, 1),
         "protocol": {**vars(protocol), "loss_tolerance": driver.TOLERANCE},
         "skipped": skipped,
         "failures": run.failures,
@@ -89,7 +92,8 @@ def main() -> int:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     chart.draw(result, path.with_suffix(".png"))
-    print(f"\nwritten: {path} and {path.with_suffix('.png').name}")
+    minutes = result["wall_s"] / 60
+    print(f"\n{minutes:.1f} minutes; written: {path} and {path.with_suffix('.png').name}")
     return 1 if any(failure["case"] == "loss" for failure in run.failures) else 0
 
 

@@ -56,6 +56,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     figure.suptitle(
         f"{machine['cpu']}, {result['threads']} threads: {peers} "
         f"({result['date']}, {result['commit']})"
+        + (", pale: probed only" if any(r.get("probed") for r in records) else "")
         + (" - other processes were running" if result["warnings"] else ""),
         fontsize=10,
     )
@@ -84,7 +85,9 @@ def _bars(panel: Any, group: tuple[str, int], records: list[dict[str, Any]]) -> 
         [r["p90"] - r["median"] for r in records],
     ]
     colours = [_COLOURS.get(r["framework"], "#888888") for r in records]
-    panel.barh(places, medians, xerr=errors, color=colours, ecolor="#333333", capsize=2, height=0.7)
+    bars = panel.barh(places, medians, xerr=errors, color=colours, ecolor="#333333", height=0.7)
+    for bar, record in zip(bars, records, strict=True):
+        bar.set_alpha(0.4 if record.get("probed") else 1.0)
     top = max(r["p90"] for r in records)
     for place, record in zip(places, records, strict=True):
         panel.text(

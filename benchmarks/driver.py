@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parent: alternates windows between workers, of which only one is active at a time.
 
-For each workload and batch size all modes of all frameworks live side by side and take turns
-A B C A B C, each round starting one further on, so a change of the machine's speed hits them alike.
+A worker is a process for one mode of one framework; it serves all workloads and batch sizes of a
+module of benchmarks/models, one after another. For each of these all modes take turns A B C A B C,
+each round starting one further on, so a change of the machine's speed hits them alike. Two short
+windows of every mode come first; only those that can decide a ratio (`stats.contenders`) get the
+full number, the records of the others say `probed`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,6 @@ from benchmarks.suites import Suite
 TIMEOUT = 600.0  # seconds for one answer; torch.compile's first step takes the longest
 TOLERANCE = 2e-3  # relative, of losses after 32 steps in float32; all within 1e-3 when measured
 LOAD_WARNING = 0.5  # cores that others kept busy
-HOPELESS = 8.0  # times slower than another mode of its framework: one window shows it
 
 Say = Callable[[str], None]
 
@@ -34,14 +36,22 @@ Say = Callable[[str], None]
 class Protocol:
     """How long to measure."""
 
+    probes: int = 2
+    probe_seconds: float = 0.25
     windows: int = 9
-    seconds: float = 1.2
+    seconds: float = 0.5  # of a window, or more for steps of which that would hold few
+    steps: int = 16
+    longest: float = 1.2
     processes: int = 7
+
+    def window_seconds(self, step_seconds: float) -> float:
+        """The length of a window of steps that take `step_seconds`."""
+        return min(self.longest, max(self.seconds, self.steps * step_seconds))
 
     @staticmethod
     def quick() -> Protocol:
         """For a first look: still enough windows for a median."""
-        return Protocol(windows=5, seconds=0.3, processes=5)
+        return Protocol(probe_seconds=0.05, windows=5, seconds=0.2, longest=0.4, processes=5)
 
 
 class WorkerError(RuntimeError):
@@ -57,39 +67,28 @@ def _environment(cache: str) -> dict[str, str]:
     return {**os.environ, **machine.environment(), **extra, "PYTHONPATH": path}
 
 
+def _command(*arguments: Any) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.worker", *(str(a) for a in arguments)]
+
+
 class Worker:
     """A live child process (benchmarks/worker.py)."""
 
-    def __init__(self, suite: Suite, framework: str, mode: str, batch: int, cache: str):
-        self.suite, self.framework, self.mode, self.batch = suite, framework, mode, batch
+    def __init__(self, framework: str, mode: str, cache: str, *figures_of: Any):
+        self.framework, self.mode = framework, mode
         self._log = tempfile.TemporaryFile("w+")
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.worker",
-            suite.workload,
-            framework,
-            mode,
-            str(batch),
-        ]
         self._process = subprocess.Popen(
-            command,
+            _command(framework, mode, *figures_of),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
             env=_environment(cache),
         )
-        self.windows: list[float] = []
-        self.step_seconds = 0.0
-        self.other_cores: list[float] = []
-        self.peak_rss_mb = 0.0
-        self.steps = 0
-        self.first: dict[str, Any] = {}
 
     @property
-    def name(self) -> str:
-        return f"{self.framework} ({self.mode})"
+    def case(self) -> tuple[str, str]:
+        return self.framework, self.mode
 
     def answer(self) -> dict[str, Any]:
         """The worker's next line."""
@@ -109,20 +108,39 @@ class Worker:
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
         return lines[-1] if lines else "none"
 
-    def run(self, steps: int) -> dict[str, Any]:
-        """`steps` steps."""
+    def _ask(self, **command: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"steps": steps}) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         return self.answer()
+
+    def begin(self, suite: Suite, batch: int) -> None:
+        """Has the worker make the job of a workload, in place of the one that it had."""
+        self.suite, self.batch = suite, batch
+        self.peak_rss_mb, self.step_seconds = 0.0, math.inf
+        self.forget()
+        self.first = self._ask(make=[suite.workload, batch])
+
+    def forget(self) -> None:
+        """Drops the windows so far."""
+        self.windows: list[float] = []
+        self.other_cores: list[float] = []
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """`steps` steps."""
+        return self._ask(steps=steps)
 
     def calibrate(self, seconds: float) -> None:
         """Warms up and finds how many steps take `seconds`."""
         steps = self.stride
         while (took := self.run(steps)["seconds"]) < seconds / 4:
             steps = self._whole(steps * min(10.0, max(2.0, seconds / 3 / max(took, 1e-6))))
-        self.steps = self._whole(steps * seconds / took)
         self.step_seconds = took / steps
+        self.fill(seconds)
+
+    def fill(self, seconds: float) -> None:
+        """Makes a window last `seconds`."""
+        self.steps = self._whole(seconds / self.step_seconds)
 
     @property
     def stride(self) -> int:
@@ -138,11 +156,22 @@ class Worker:
         busy_after, end = machine.cpu_ticks()
         if not math.isfinite(answer["loss"]):
             raise WorkerError(f"the loss became {answer['loss']}")
+        self.step_seconds = min(self.step_seconds, answer["seconds"] / self.steps)
         self.windows.append(self.suite.value(self.steps, answer["seconds"], self.batch))
         if end > begin:
             others = (busy_after - busy - answer["cpu_seconds"]) / (end - begin)
             self.other_cores.append(max(0.0, others))
         self.peak_rss_mb = max(self.peak_rss_mb, answer["peak_rss_mb"])
+
+    def record(self, probed: bool) -> dict[str, Any]:
+        """What the windows since `forget` say."""
+        others = stats.percentile(self.other_cores, 0.5) if self.other_cores else None
+        return _record(self.suite, *self.case, self.batch, self.windows, probed) | {
+            "first_step_s": self.first["first_step_s"],
+            "peak_rss_mb": self.peak_rss_mb,
+            "final_loss": self.first["final_loss"],
+            "other_cores": others,
+        }
 
     def close(self) -> None:
         """Ends the process."""
@@ -154,7 +183,12 @@ class Worker:
 
 
 def _record(
-    suite: Suite, framework: str, mode: str, batch: int, windows: list[float]
+    suite: Suite,
+    framework: str,
+    mode: str,
+    batch: int,
+    windows: list[float],
+    probed: bool = False,
 ) -> dict[str, Any]:
     return {
         "workload": suite.workload,
@@ -166,19 +200,11 @@ def _record(
         "first_step_s": None,
         "peak_rss_mb": None,
         "final_loss": None,
+        "probed": probed,
         "windows": windows,
         "load_average": os.getloadavg()[0],
         "other_cores": None,
     }
-
-
-def _hopeless(workers: list[Worker]) -> list[Worker]:
-    """Workers that cannot be the best mode of their framework, by far."""
-    best: dict[str, float] = {}
-    for worker in workers:
-        seconds = best.get(worker.framework, math.inf)
-        best[worker.framework] = min(seconds, worker.step_seconds)
-    return [w for w in workers if w.step_seconds > HOPELESS * best[w.framework]]
 
 
 class Run:
@@ -190,6 +216,8 @@ class Run:
         self.failures: list[dict[str, str]] = []
         self.warnings: list[str] = []
         self._folder = tempfile.TemporaryDirectory(prefix="ostria-bench-")
+        self._workers: dict[tuple[str, str], Worker] = {}
+        self._module = ""
 
     def _fail(self, suite: Suite, framework: str, mode: str, batch: int, why: str) -> None:
         case = f"{suite.workload} batch {batch} {framework} ({mode})"
@@ -209,73 +237,97 @@ class Run:
             else:
                 self._alternate(suite, batch)
 
-    def _alternate(self, suite: Suite, batch: int) -> None:
-        workers: list[Worker] = []
+    def _team(self, suite: Suite, batch: int) -> list[Worker]:
+        """A worker for every mode; those of an earlier suite of the same module are kept."""
+        if suite.module != self._module:
+            self._dismiss()
+            self._module = suite.module
+        fresh = []
+        for case in suite.cases(self.frameworks):
+            if case not in self._workers:
+                self._workers[case] = Worker(*case, self._folder.name)
+                fresh.append(self._workers[case])
+        for worker in fresh:  # they load side by side: nothing is measured yet
+            self._attempt(worker, suite, batch, worker.answer)
+        cases = suite.cases(self.frameworks)
+        return [self._workers[case] for case in cases if case in self._workers]
 
-        def drop(worker: Worker, error: Exception) -> None:
+    def _attempt(
+        self, worker: Worker, suite: Suite, batch: int, action: Callable[[], object]
+    ) -> bool:
+        """Whether it went well; a worker that failed is gone, the next batch gets another."""
+        try:
+            action()
+        except (WorkerError, OSError) as error:
             self._fail(suite, worker.framework, worker.mode, batch, str(error))
             worker.close()
-            workers.remove(worker)
+            del self._workers[worker.case]
+            return False
+        return True
 
-        try:
-            for framework, mode in suite.cases(self.frameworks):
-                worker = Worker(suite, framework, mode, batch, self._folder.name)
-                workers.append(worker)
-                try:
-                    worker.first = worker.answer()
-                    worker.calibrate(self.protocol.seconds)
-                except (WorkerError, OSError) as error:
-                    drop(worker, error)
-            hopeless = _hopeless(workers)
-            for turn in range(self.protocol.windows):
-                order = (
-                    workers[turn % len(workers) :] + workers[: turn % len(workers)]
-                    if workers
-                    else []
-                )
-                for worker in order:
-                    if turn > 0 and worker in hopeless:
-                        continue
-                    time.sleep(0.02)  # lets the last one's spinning threads fall asleep
-                    try:
-                        worker.window()
-                    except (WorkerError, OSError) as error:
-                        drop(worker, error)
-            records = []
-            for w in workers:
-                record = _record(suite, w.framework, w.mode, batch, w.windows)
-                record |= {
-                    "first_step_s": w.first["first_step_s"],
-                    "peak_rss_mb": w.peak_rss_mb,
-                    "final_loss": w.first["final_loss"],
-                    "other_cores": stats.percentile(w.other_cores, 0.5) if w.other_cores else None,
-                }
-                records.append(record)
-            self._add(suite, records)
-        finally:
-            for worker in workers:
-                worker.close()
+    def _alternate(self, suite: Suite, batch: int) -> None:
+        protocol = self.protocol
+
+        def begin(worker: Worker) -> None:
+            worker.begin(suite, batch)
+            worker.calibrate(protocol.probe_seconds)
+
+        workers = [
+            worker
+            for worker in self._team(suite, batch)
+            if self._attempt(worker, suite, batch, lambda worker=worker: begin(worker))
+        ]
+        workers = self._rounds(workers, protocol.probes, suite, batch)
+        speeds = {w.case: stats.percentile(w.windows, 0.5) for w in workers}
+        chosen = stats.contenders(suite.workload, suite.metric, speeds)
+        contenders = [w for w in workers if w.case in chosen]
+        records = {w.case: w.record(True) for w in workers if w.case not in chosen}
+        for worker in contenders:
+            worker.forget()
+            worker.fill(protocol.window_seconds(worker.step_seconds))
+        contenders = self._rounds(contenders, protocol.windows, suite, batch)
+        records |= {w.case: w.record(False) for w in contenders}
+        self._add(suite, [records[w.case] for w in workers if w.case in records])
+
+    def _rounds(self, workers: list[Worker], rounds: int, suite: Suite, batch: int) -> list[Worker]:
+        """One window of every worker in each round; returns those that did them all."""
+        workers = list(workers)
+        for turn in range(rounds):
+            first = turn % max(1, len(workers))
+            for worker in workers[first:] + workers[:first]:
+                time.sleep(0.02)  # lets the last one's spinning threads fall asleep
+                if not self._attempt(worker, suite, batch, worker.window):
+                    workers.remove(worker)
+        return workers
 
     def _processes(self, suite: Suite, batch: int) -> None:
         cases = suite.cases(self.frameworks)
         times: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
         answers: dict[tuple[str, str], dict[str, Any]] = {}
-        for turn in range(-1, self.protocol.processes):  # the first turn warms caches
-            for framework, mode in cases[turn % len(cases) :] + cases[: turn % len(cases)]:
-                if (framework, mode) not in times:
-                    continue
-                answer, seconds = self._spawn(suite, framework, mode, batch)
-                if "error" in answer:
-                    del times[framework, mode]
-                    self._fail(suite, framework, mode, batch, answer["error"])
-                    continue
-                answers[framework, mode] = answer
-                if turn >= 0:
-                    times[framework, mode].append(seconds)
+
+        def rounds(cases: list[tuple[str, str]], count: int) -> None:
+            for turn in range(count):
+                for case in cases[turn % len(cases) :] + cases[: turn % len(cases)]:
+                    if case not in times:
+                        continue
+                    answer, seconds = self._spawn(suite, *case, batch)
+                    if "error" in answer:
+                        del times[case]
+                        self._fail(suite, *case, batch, answer["error"])
+                        continue
+                    answers[case] = answer
+                    times[case].append(seconds)
+
+        rounds(cases, 1 + self.protocol.probes)
+        for case, windows in times.items():
+            times[case] = windows[1:]  # the first round warms caches
+        speeds = {case: stats.percentile(windows, 0.5) for case, windows in times.items()}
+        chosen = stats.contenders(suite.workload, suite.metric, speeds)
+        rounds(chosen, self.protocol.processes - self.protocol.probes)
         records = []
-        for (framework, mode), windows in times.items():
-            record = _record(suite, framework, mode, batch, windows)
-            answer = answers[framework, mode]
+        for case, windows in times.items():
+            record = _record(suite, *case, batch, windows, case not in chosen)
+            answer = answers[case]
             record |= {"final_loss": answer["final_loss"], "peak_rss_mb": answer["peak_rss_mb"]}
             records.append(record)
         self._add(suite, records)
@@ -284,15 +336,7 @@ class Run:
         self, suite: Suite, framework: str, mode: str, batch: int
     ) -> tuple[dict[str, Any], float]:
         """A fresh process's answer, and the seconds from its start to that line."""
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.worker",
-            suite.workload,
-            framework,
-            mode,
-            str(batch),
-        ]
+        command = _command(framework, mode, suite.workload, batch)
         environment = _environment(self._folder.name)
         begin = time.perf_counter()
         with tempfile.TemporaryFile("w+") as log:
@@ -311,7 +355,7 @@ class Run:
 
     def _single(self, suite: Suite, batch: int) -> None:
         for framework, mode in suite.cases(self.frameworks):
-            worker = Worker(suite, framework, mode, batch, self._folder.name)
+            worker = Worker(framework, mode, self._folder.name, suite.workload, batch)
             try:
                 for workload, label, size, metric, values in worker.answer()["figures"]:
                     record = _record(suite, framework, label, size, values)
@@ -332,12 +376,20 @@ class Run:
             if others is not None and others > LOAD_WARNING:
                 note = f" other processes kept {others:.1f} cores busy"
                 self.warnings.append(f"{record['workload']} batch {record['batch']} {text}:{note}")
+            if record["probed"]:
+                note = f" probed{note}"
             self._say(f"  {text:36} {stats.number(record['median']):>9} {unit}{note}")
         for problem in stats.same_losses(records, TOLERANCE):
             self._say(f"  WRONG LOSS: {problem}")
             self.failures.append({"case": "loss", "reason": problem})
         self.records += records
 
+    def _dismiss(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+
     def close(self) -> None:
-        """Removes what peers compiled."""
+        """Ends the workers and removes what peers compiled."""
+        self._dismiss()
         self._folder.cleanup()

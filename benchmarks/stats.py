@@ -9,10 +9,10 @@ means that Ostria is better, whichever way the metric points.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2  # 2: `probed`
 OURS = "ostria"
 
 # Metrics where a larger number is better; of all others a smaller one is.
@@ -20,19 +20,32 @@ _LARGER_IS_BETTER = {"steps/s", "images/s", "GB/s"}
 
 # How many times as good as the best mode of the best peer we want to be.
 PEER_TARGETS: dict[tuple[str, int], float] = {
-    ("mlp", 1): 1.4,
-    ("mlp", 32): 1.4,
-    ("mlp", 128): 1.25,
-    ("mlp", 512): 1.1,
-    ("cnn", 32): 1.3,
-    ("cnn", 128): 1.3,
+    ("mlp", 1): 1.5,
+    ("mlp", 32): 1.5,
+    ("mlp", 128): 1.35,
+    ("mlp", 512): 1.15,
+    ("cnn", 32): 1.4,
+    ("cnn", 128): 1.4,
+    ("resnet18", 32): 1.2,
+    ("resnet50", 1): 1.05,
+    ("resnet50", 8): 1.05,
+    ("char_gpt", 8): 1.4,
+    ("lstm", 20): 1.2,
+    ("wide_deep", 512): 1.5,
+    ("elementwise", 1): 1.1,
+    ("softmax", 1): 1.1,
+    ("softmax_grad", 1): 1.1,
+    ("layer_norm", 1): 1.1,
+    ("layer_norm_grad", 1): 1.1,
     ("startup", 32): 2.0,
 }
 # Here one named peer is the yardstick.
 NAMED_TARGETS: dict[str, tuple[str, float]] = {
     "eager_add": ("torch", 1.0),
     "compiled_call": ("jax", 1.0),
+    "chain": ("jax", 1 / 0.7),  # at most 0.7 of its time
 }
+CLOSE = 1.3  # a mode this much slower than the best of its side is not measured on
 # Our own budgets: at most this much.
 LIMITS: dict[str, float] = {
     "executor": 50.0,
@@ -55,6 +68,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "first_step_s": (int, float, type(None)),
     "peak_rss_mb": (int, float, type(None)),
     "final_loss": (int, float, type(None)),
+    "probed": bool,
 }
 
 
@@ -107,7 +121,7 @@ def check_record(record: dict[str, Any]) -> None:
         if field not in record:
             raise ValueError(f"record: field '{field}' is missing in {record}")
         value = record[field]
-        if not isinstance(value, accepted) or isinstance(value, bool):
+        if not isinstance(value, accepted) or isinstance(value, bool) != (accepted is bool):
             raise ValueError(f"record: field '{field}' has the value {value!r} of the wrong type")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(
@@ -155,11 +169,32 @@ def advantage(metric: str, ours: float, theirs: float) -> float:
     return ours / theirs if larger_is_better(metric) else theirs / ours
 
 
+def contenders(
+    workload: str, metric: str, speeds: Mapping[tuple[str, str], float]
+) -> list[tuple[str, str]]:
+    """The (framework, mode) that can decide a ratio, of those whose `speeds` a probe found.
+
+    Of ours and of the peers (of the yardstick alone, where one is named) the best and whatever is
+    within CLOSE of it.
+    """
+    yardstick, _ = NAMED_TARGETS.get(workload, (None, 0.0))
+    ours = {case: v for case, v in speeds.items() if case[0] == OURS}
+    peers = {
+        case: v for case, v in speeds.items() if case not in ours and yardstick in (None, case[0])
+    }
+    chosen = []
+    for side in (ours, peers):
+        if side:
+            top = (max if larger_is_better(metric) else min)(side.values())
+            chosen += [case for case, v in side.items() if advantage(metric, top, v) <= CLOSE]
+    return chosen
+
+
 def ratios(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Ostria's best mode against the best mode of the best peer, per workload and batch.
 
     `windows` of the records (same order of rounds) give the spread; without them it is None.
-    A missing Ostria or peer gives no ratio.
+    A missing Ostria or peer gives no ratio; a mode that was only probed decides none.
     """
     rows = []
     for key in dict.fromkeys((r["workload"], r["batch"]) for r in records):
@@ -167,6 +202,7 @@ def ratios(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if workload in LIMITS:
             continue
         group = [r for r in records if (r["workload"], r["batch"]) == key]
+        group = [r for r in group if not r.get("probed")]
         yardstick, target = NAMED_TARGETS.get(workload, (None, PEER_TARGETS.get(key)))
         ours = best([r for r in group if r["framework"] == OURS])
         peer = best(
@@ -262,6 +298,7 @@ def report(records: Sequence[dict[str, Any]]) -> str:
         "first s",
         "MB",
         "loss",
+        "",
     ]
     rows = [head]
     for r in records:
@@ -270,7 +307,7 @@ def report(records: Sequence[dict[str, Any]]) -> str:
         loss = "-" if r["final_loss"] is None else f"{r['final_loss']:.5f}"
         texts = [r["workload"], r["framework"], r["mode"], str(r["batch"]), r["metric"]]
         figures = [number(r[k]) for k in ("median", "p10", "p90", "first_step_s", "peak_rss_mb")]
-        rows.append([*texts, *figures, loss])
+        rows.append([*texts, *figures, loss, "probed" if r.get("probed") else ""])
     parts = [table(rows)] if len(rows) > 1 else []
     rows = [
         [

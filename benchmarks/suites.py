@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MODULES = (
@@ -43,6 +43,7 @@ class Suite:
     step_bytes: int = 0  # what one step must move, for GB/s
     process: bool = False
     single: bool = False
+    module: str = ""  # whose suites share their workers; `all_suites` knows it
 
     def cases(self, frameworks: list[str]) -> list[tuple[str, str]]:
         """(framework, mode) of `frameworks`."""
@@ -69,7 +70,7 @@ def all_suites(only: list[str] | None = None) -> list[Suite]:
         for suite in importlib.import_module(f"benchmarks.models.{name}").SUITES:
             known.add(suite.workload)
             if only is None or name in only or suite.workload in only:
-                suites.append(suite)
+                suites.append(replace(suite, module=name))
     for name in only or []:
         if name not in known:
             raise ValueError(

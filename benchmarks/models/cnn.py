@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conv 3x3x32, conv 3x3x64, max-pool 2, dense 128, dense 10 on 28x28x1, Adam: images per second."""
+"""Conv 3x3x32, conv 3x3x64, max-pool 2, dense 128, dense 10 on 28x28x1, Adam: images per second.
+
+Not there: jax scan. XLA's convolutions inside a loop are so slow (results/2026-11-25-amd-epyc.json)
+that its first call takes minutes and it is never the best mode.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ MODES = {
         "compile_channels_last",
         "compile_step_channels_last",
     ],
-    "jax": ["jit", "scan"],
+    "jax": ["jit"],
     "tensorflow": ["function", "xla"],
 }
 

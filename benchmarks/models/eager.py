@@ -30,7 +30,7 @@ class CallJob:
             x, y = self._arguments
             for _ in repeat(None, steps):
                 result = function(x, y)
-        return float(result.item())
+        return float(result.item() if hasattr(result, "item") else result[0])
 
 
 def _arrays(framework: str) -> Callable[[float], Any]:
@@ -45,6 +45,13 @@ def _arrays(framework: str) -> Callable[[float], Any]:
         import jax.numpy as jnp
 
         return lambda value: jnp.array([value], jnp.float32)
+    if framework == "tensorflow":
+        import tensorflow as tf
+
+        from benchmarks.models import train_tensorflow
+
+        train_tensorflow.setup()
+        return lambda value: tf.constant([value])
     import ostria as ost
 
     return lambda value: ost.asarray([value], dtype=ost.float32)
@@ -68,6 +75,10 @@ def _compiled(framework: str, mode: str, batch: int) -> CallJob:
         import jax
 
         function = jax.jit(lambda x: x + 1.0)
+    elif framework == "tensorflow":
+        from benchmarks.models import train_tensorflow
+
+        function = train_tensorflow.compiled(lambda x: x + 1.0, mode)
     else:
         import ostria as ost
 
@@ -75,14 +86,14 @@ def _compiled(framework: str, mode: str, batch: int) -> CallJob:
     return CallJob(function, x)
 
 
+EAGER = {"ostria": ["eager"], "torch": ["eager"], "jax": ["eager"], "tensorflow": ["eager"]}
+COMPILED = {
+    "ostria": ["compile"],
+    "torch": ["compile"],
+    "jax": ["jit"],
+    "tensorflow": ["function", "xla"],
+}
 SUITES = [
-    Suite(
-        "eager_add", "us/call", {"ostria": ["eager"], "torch": ["eager"], "jax": ["eager"]}, _add
-    ),
-    Suite(
-        "compiled_call",
-        "us/call",
-        {"ostria": ["compile"], "torch": ["compile"], "jax": ["jit"]},
-        _compiled,
-    ),
+    Suite("eager_add", "us/call", EAGER, _add),
+    Suite("compiled_call", "us/call", COMPILED, _compiled),
 ]

@@ -18,6 +18,7 @@ MODES = {
     "ostria": ["compile"],
     "torch": ["eager", "compile_cached"],
     "jax": ["jit", "jit_cached"],
+    "tensorflow": ["function"],
 }
 
 
