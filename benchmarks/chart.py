@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import stats
 
@@ -28,10 +28,12 @@ def draw(result: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     records = [r for r in result["records"] if r["workload"] not in stats.LIMITS]
+    records = [r for r in records if r["metric"] != stats.EXPONENT]
+    curves = _curves(result["records"])
     groups = list(dict.fromkeys((r["workload"], r["batch"]) for r in records))
+    groups = [g for g in groups if g[0] not in curves]
     groups = [g for g in groups if any(r["framework"] != stats.OURS for r in _of(records, g))]
     rows = stats.ratios(records)
-    curves = _curves(result["records"])
     columns = 3
     lines = (len(groups) + bool(rows) + len(curves) + columns - 1) // columns
     figure, axes = plt.subplots(
@@ -48,7 +50,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         _ratios(panels[len(groups)], rows)
     rest = panels[len(groups) + bool(rows) :]
     for name, panel in zip(curves, rest, strict=False):
-        _curve(panel, name, *curves[name])
+        _curve(panel, name, curves[name])
     for panel in rest[len(curves) :]:
         panel.set_axis_off()
     machine, versions = result["machine"], result["versions"]
@@ -104,31 +106,51 @@ def _bars(panel: Any, group: tuple[str, int], records: list[dict[str, Any]]) -> 
     _plain(panel)
 
 
-def _curves(records: list[dict[str, Any]]) -> dict[str, tuple[list[dict[str, Any]], float]]:
-    """Our own costs over a size and their exponent, by workload, for those that have both."""
-    slopes = {
-        r["workload"].removesuffix("_growth"): r["median"]
-        for r in records
-        if r["metric"] == "exponent"
-    }
-    found = {
-        name: ([r for r in records if r["workload"] == name and r["median"] > 0], slope)
-        for name, slope in slopes.items()
-    }
-    return {name: (points, slope) for name, (points, slope) in found.items() if len(points) > 1}
+class Line(NamedTuple):
+    """What one mode costs over a size."""
+
+    framework: str
+    mode: str
+    points: list[dict[str, Any]]
+    exponent: float
 
 
-def _curve(panel: Any, name: str, points: list[dict[str, Any]], exponent: float) -> None:
-    sizes, medians = [r["batch"] for r in points], [r["median"] for r in points]
-    errors = [
-        [r["median"] - r["p10"] for r in points],
-        [r["p90"] - r["median"] for r in points],
-    ]
-    colour = _COLOURS[stats.OURS]
-    panel.errorbar(sizes, medians, errors, color=colour, ecolor="#333333", marker="o", capsize=2)
+def _curves(records: list[dict[str, Any]]) -> dict[str, list[Line]]:
+    """The lines of each workload whose modes have both points and an exponent."""
+    found: dict[str, list[Line]] = {}
+    for slope in records:
+        if slope["metric"] != stats.EXPONENT:
+            continue
+        name = slope["workload"].removesuffix("_growth")
+        key = (name, slope["framework"], slope["mode"])
+        points = [r for r in records if (r["workload"], r["framework"], r["mode"]) == key]
+        points = [r for r in points if r["median"] > 0]
+        if len(points) > 1:
+            found.setdefault(name, []).append(Line(*key[1:], points, slope["median"]))
+    return found
+
+
+def _curve(panel: Any, name: str, lines: list[Line]) -> None:
+    for line in lines:
+        medians = [r["median"] for r in line.points]
+        errors = [
+            [r["median"] - r["p10"] for r in line.points],
+            [r["p90"] - r["median"] for r in line.points],
+        ]
+        panel.errorbar(
+            [r["batch"] for r in line.points],
+            medians,
+            errors,
+            color=_COLOURS.get(line.framework, "#888888"),
+            ecolor="#333333",
+            marker="o",
+            capsize=2,
+            label=f"{line.framework} {line.mode.replace('_', ' ')} {line.exponent:.2f}",
+        )
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
-    panel.set_title(f"{name} [{points[0]['metric']}], exponent {exponent:.2f}", fontsize=9)
+    panel.legend(fontsize=7, title="exponent", title_fontsize=7)
+    panel.set_title(f"{name} [{lines[0].points[0]['metric']}]", fontsize=9)
     _plain(panel)
 
 

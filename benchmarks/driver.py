@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks import machine, stats
@@ -236,6 +236,16 @@ class Run:
                 self._processes(suite, batch)
             else:
                 self._alternate(suite, batch)
+        if suite.curve:
+            self._growth(suite)
+
+    def _growth(self, suite: Suite) -> None:
+        points = [r for r in self.records if r["workload"] == suite.workload]
+        rows = [
+            _record(replace(suite, workload=name, metric=stats.EXPONENT), *case, size, [slope])
+            for name, *case, size, slope in stats.growth(points)
+        ]
+        self._add(suite, rows)
 
     def _team(self, suite: Suite, batch: int) -> list[Worker]:
         """A worker for every mode; those of an earlier suite of the same module are kept."""
@@ -278,7 +288,7 @@ class Run:
             if self._attempt(worker, suite, batch, lambda worker=worker: begin(worker))
         ]
         workers = self._rounds(workers, protocol.probes, suite, batch)
-        speeds = {w.case: stats.percentile(w.windows, 0.5) for w in workers}
+        speeds = {w.case: stats.fastest(suite.metric, w.windows) for w in workers}
         chosen = stats.contenders(suite.workload, suite.metric, speeds)
         contenders = [w for w in workers if w.case in chosen]
         records = {w.case: w.record(True) for w in workers if w.case not in chosen}
@@ -321,7 +331,7 @@ class Run:
         rounds(cases, 1 + self.protocol.probes)
         for case, windows in times.items():
             times[case] = windows[1:]  # the first round warms caches
-        speeds = {case: stats.percentile(windows, 0.5) for case, windows in times.items()}
+        speeds = {case: stats.fastest(suite.metric, windows) for case, windows in times.items()}
         chosen = stats.contenders(suite.workload, suite.metric, speeds)
         rounds(chosen, self.protocol.processes - self.protocol.probes)
         records = []
@@ -369,8 +379,8 @@ class Run:
         for record in records:
             stats.check_record(record)
             text = f"{record['framework']} ({record['mode']})"
-            if record["metric"] != suite.metric:  # one of many figures of a single suite
-                text = f"{record['workload']} ({record['mode']}, {record['batch']})"
+            if record["metric"] != suite.metric:  # one of many figures
+                text = f"{record['workload']} {record['batch']} {text}"
             unit, others = record["metric"], record["other_cores"]
             note = ""
             if others is not None and others > LOAD_WARNING:

@@ -15,6 +15,8 @@ from typing import Any
 FORMAT = 2  # 2: `probed`
 OURS = "ostria"
 
+EXPONENT = "exponent"  # the metric of how a curve grows
+
 # Metrics where a larger number is better; of all others a smaller one is.
 _LARGER_IS_BETTER = {"steps/s", "images/s", "GB/s"}
 
@@ -110,6 +112,21 @@ def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
 
 
+def growth(records: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, int, float]]:
+    """(workload + "_growth", framework, mode, largest size, exponent) of medians over `batch`.
+
+    Only where a mode was measured at two sizes or more.
+    """
+    rows = []
+    for key in dict.fromkeys((r["workload"], r["framework"], r["mode"]) for r in records):
+        points = [r for r in records if (r["workload"], r["framework"], r["mode"]) == key]
+        sizes = [r["batch"] for r in points]
+        if len(set(sizes)) > 1:
+            slope = growth_exponent(sizes, [r["median"] for r in points])
+            rows.append((f"{key[0]}_growth", key[1], key[2], max(sizes), slope))
+    return rows
+
+
 def larger_is_better(metric: str) -> bool:
     """Whether more of `metric` is better."""
     return metric in _LARGER_IS_BETTER
@@ -169,6 +186,11 @@ def advantage(metric: str, ours: float, theirs: float) -> float:
     return ours / theirs if larger_is_better(metric) else theirs / ours
 
 
+def fastest(metric: str, windows: Sequence[float]) -> float:
+    """The best window: what a mode can do, whatever else ran in the others."""
+    return (max if larger_is_better(metric) else min)(windows)
+
+
 def contenders(
     workload: str, metric: str, speeds: Mapping[tuple[str, str], float]
 ) -> list[tuple[str, str]]:
@@ -185,7 +207,7 @@ def contenders(
     chosen = []
     for side in (ours, peers):
         if side:
-            top = (max if larger_is_better(metric) else min)(side.values())
+            top = fastest(metric, list(side.values()))
             chosen += [case for case, v in side.items() if advantage(metric, top, v) <= CLOSE]
     return chosen
 
@@ -199,9 +221,9 @@ def ratios(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for key in dict.fromkeys((r["workload"], r["batch"]) for r in records):
         workload, batch = key
-        if workload in LIMITS:
-            continue
         group = [r for r in records if (r["workload"], r["batch"]) == key]
+        if workload in LIMITS or group[0]["metric"] == EXPONENT:
+            continue
         group = [r for r in group if not r.get("probed")]
         yardstick, target = NAMED_TARGETS.get(workload, (None, PEER_TARGETS.get(key)))
         ours = best([r for r in group if r["framework"] == OURS])

@@ -16,6 +16,7 @@ MODULES = (
     "char_gpt",
     "lstm",
     "wide_deep",
+    "rows",
     "fused",
     "chain",
     "eager",
@@ -43,6 +44,7 @@ class Suite:
     step_bytes: int = 0  # what one step must move, for GB/s
     process: bool = False
     single: bool = False
+    curve: bool = False  # `batches` are sizes: how the metric grows with them is a result too
     module: str = ""  # whose suites share their workers; `all_suites` knows it
 
     def cases(self, frameworks: list[str]) -> list[tuple[str, str]]:
@@ -51,7 +53,7 @@ class Suite:
 
     def value(self, steps: int, seconds: float, batch: int) -> float:
         """The metric of `steps` done in `seconds`."""
-        if self.metric == "us/call":
+        if self.metric in ("us/call", "us/step"):
             return seconds / steps * 1e6
         if self.metric == "GB/s":
             return steps * self.step_bytes / seconds / 1e9

@@ -35,11 +35,12 @@ class Momentum:
         v = self.momentum * slots[0] - self.rate * g
         return w + v, (v,)
 
-    def torch(self, parameters: Any) -> Any:
-        """PyTorch's optimizer."""
+    def torch(self, parameters: Any, sparse: bool = False) -> Any:
+        """PyTorch's optimizer; the fused one takes no sparse gradients."""
         import torch
 
-        return torch.optim.SGD(parameters, lr=self.rate, momentum=self.momentum, fused=True)
+        rates = {"lr": self.rate, "momentum": self.momentum}
+        return torch.optim.SGD(parameters, **rates, fused=not sparse)
 
     def ostria(self) -> Any:
         """Ostria's optimizer."""

@@ -77,6 +77,27 @@ def first_slots(rule: Any, weights: Any) -> list[tuple[Any, ...]]:
     return [tuple(jnp.full_like(w, s) for s in rule.slots) for w in jax.tree.leaves(weights)]
 
 
+def places(seen: Any, ids: Any) -> tuple[Any, Any, Any]:
+    """(`seen`, one number per row of a table; for each id one place where it stands; which do so).
+
+    No sort is needed.
+    """
+    order = jnp.arange(ids.size, dtype=jnp.int32)
+    seen = seen.at[ids].set(order)
+    place = seen[ids]
+    return seen, place, (place == order)[:, None]
+
+
+def adagrad_rows(
+    rule: Any, table: Any, a: Any, first: Any, place: Any, ids: Any, g: Any
+) -> tuple[Any, Any]:
+    """(table, accumulator) after a step with the gradients `g` of the rows `ids`."""
+    g = jnp.zeros_like(g).at[place].add(g)  # the sum of a row's gradients, at its first place
+    g = jnp.where(first, g, 0.0)
+    a = a.at[ids].add(g * g)
+    return table.at[ids].add(-rule.rate * g / jnp.sqrt(a[ids])), a
+
+
 def train(
     loss_of: Callable[..., Any],
     weights: Any,

@@ -62,6 +62,20 @@ def train(
     return job.StepJob(compiled(step, mode), job.batches_of(arrays, tf.constant), check_steps)
 
 
+def adagrad_rows(rule: Any, table: Any, a: Any, g: Any) -> None:
+    """A step of the table and its accumulator with IndexedSlices, duplicates summed."""
+    rows, place = tf.unique(tf.reshape(g.indices, (-1,)))
+    values = tf.reshape(g.values, (-1, table.shape[-1]))
+    tf.raw_ops.ResourceSparseApplyAdagradV2(
+        var=table.handle,
+        accum=a.handle,
+        lr=rule.rate,
+        epsilon=data.EPSILON,
+        grad=tf.math.unsorted_segment_sum(values, place, tf.size(rows)),
+        indices=rows,
+    )
+
+
 def cross_entropy(logits: Any, y: Any) -> Any:
     """The mean softmax cross-entropy of integer labels."""
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))

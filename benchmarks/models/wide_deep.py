@@ -15,6 +15,7 @@ of TensorFlow under XLA, which has none.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -132,21 +133,14 @@ def _jax(given: Any, arrays: Any, mode: str) -> Any:
 
         return train_jax.train(whole, given, arrays, "jit", RULE)
 
-    def update_rows(table: Any, a: Any, first: Any, place: Any, ids: Any, g: Any) -> Any:
-        g = jnp.zeros_like(g).at[place].add(g)  # the sum of a row's gradients, at its first place
-        g = jnp.where(first, g, 0.0)
-        a = a.at[ids].add(g * g)
-        return table.at[ids].add(-RULE.rate * g / jnp.sqrt(a[ids])), a
+    update_rows = partial(train_jax.adagrad_rows, RULE)
 
     def step(carry: Any, ids: Any, *rest: Any) -> Any:
         (deep, wide, dense), (deep_a, wide_a, slots), seen = carry
         given = (deep[ids], wide[ids], dense)
         loss, grads = jax.value_and_grad(loss_of, argnums=(0, 1, 2))(*given, *rest)
         ids = ids.reshape(-1)
-        order = jnp.arange(ids.size, dtype=jnp.int32)
-        seen = seen.at[ids].set(order)  # one of the places where a row is read: no sort is needed
-        place = seen[ids]
-        first = (place == order)[:, None]
+        seen, place, first = train_jax.places(seen, ids)
         deep, deep_a = update_rows(deep, deep_a, first, place, ids, grads[0].reshape(ids.size, -1))
         wide, wide_a = update_rows(wide, wide_a, first, place, ids, grads[1].reshape(ids.size, -1))
         dense, slots = train_jax.update_all(RULE, dense, grads[2], slots, 0)
@@ -188,16 +182,7 @@ def _tensorflow(given: Any, arrays: Any, mode: str) -> Any:
             loss = loss_of(*batch)
         grads = tape.gradient(loss, [deep, wide, *flat])
         for (table, a), g in zip(tables, grads, strict=False):
-            rows, place = tf.unique(tf.reshape(g.indices, (-1,)))
-            values = tf.reshape(g.values, (-1, table.shape[-1]))
-            tf.raw_ops.ResourceSparseApplyAdagradV2(
-                var=table.handle,
-                accum=a.handle,
-                lr=RULE.rate,
-                epsilon=data.EPSILON,
-                grad=tf.math.unsorted_segment_sum(values, place, tf.size(rows)),
-                indices=rows,
-            )
+            train_tensorflow.adagrad_rows(RULE, table, a, g)
         for v, a, g in zip(flat, slots, grads[2:], strict=True):
             value, (moved,) = RULE.update(tf.math, v, g, (a,), ())
             v.assign(value)

@@ -57,6 +57,19 @@ def test_growth_exponent() -> None:
         stats.growth_exponent([5, 6], [0, 2])
 
 
+def test_growth_of_a_curve_is_per_mode() -> None:
+    kind = {"workload": "rows_sgd", "metric": "us/step"}
+    records = [record("ostria", 5.0, batch=n, **kind) for n in (10, 1000)]
+    records += [record("jax", float(n), batch=n, mode="jit", **kind) for n in (10, 1000)]
+    records += [record("torch", 5.0, batch=10, **kind)]  # one size is no curve
+    assert stats.growth(records) == [
+        ("rows_sgd_growth", "ostria", "compile", 1000, pytest.approx(0.0)),
+        ("rows_sgd_growth", "jax", "jit", 1000, pytest.approx(1.0)),
+    ]
+    slopes = [{**r, "workload": "x_growth", "metric": stats.EXPONENT} for r in records]
+    assert stats.ratios(slopes) == []
+
+
 def test_ratio_takes_the_best_mode_of_the_best_peer() -> None:
     records = [
         record("ostria", 3000.0),
@@ -309,6 +322,7 @@ def test_contenders_are_the_best_of_each_side_and_what_is_close() -> None:
     assert stats.contenders("chain", "us/call", speeds) == [("ostria", "b"), ("jax", "jit")]
     assert stats.contenders("mlp", "steps/s", {("jax", "jit"): 9.0}) == [("jax", "jit")]
     assert stats.contenders("mlp", "steps/s", {}) == []
+    assert stats.fastest("steps/s", [1.0, 3.0]) == 3.0 and stats.fastest("s", [1.0, 3.0]) == 1.0
 
 
 def test_a_probed_mode_decides_no_ratio() -> None:
@@ -372,6 +386,12 @@ def test_a_worker_serves_all_batches_and_only_contenders_all_windows(monkeypatch
     assert {r["batch"]: r["ratio"] for r in stats.ratios(run.records)} == pytest.approx(
         {1: 2.0, 32: 2.0}
     )
+    (curve,) = suites.all_suites(["rows_sgd"])
+    run.measure(curve)
+    slopes = [r for r in run.records if r["metric"] == stats.EXPONENT]
+    assert [r["framework"] for r in slopes] == frameworks
+    assert {r["workload"] for r in slopes} == {"rows_sgd_growth"}
+    assert [r["median"] for r in slopes] == pytest.approx([0.0] * 4)
     (other,) = suites.all_suites(["chain"])
     run.measure(other)
     assert set(run._workers) == set(other.cases(frameworks))  # those of the last module are gone

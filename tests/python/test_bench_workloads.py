@@ -14,7 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import chart, machine, peers, stats, suites  # noqa: E402
-from benchmarks.models import char_gpt, data, growth, job, lstm, resnet, rules, wide_deep  # noqa: E402
+from benchmarks.models import (  # noqa: E402
+    char_gpt,
+    data,
+    growth,
+    job,
+    lstm,
+    resnet,
+    rows,
+    rules,
+    wide_deep,
+)
 
 
 def test_a_job_takes_its_batches_in_turn() -> None:
@@ -126,6 +136,10 @@ def test_examples_are_the_same_every_time_and_in_range() -> None:
     assert ids.shape == (2, 4, wide_deep.TABLES) and numbers.shape == (2, 4, wide_deep.NUMERIC)
     assert 0 <= ids.min() and ids.max() < wide_deep.ROWS
     assert set(np.unique(clicks)) <= {0.0, 1.0}
+    drawn = rows.ids(10_000, rows.POOL)
+    assert drawn.shape == (rows.POOL, rows.BATCH) and 0 <= drawn.min() and drawn.max() < 10_000
+    assert len(np.unique(drawn, axis=0)) == rows.POOL  # no step reads the rows of another
+    assert np.array_equal(rows.ids(10_000, 2), drawn[:2])
     for again, before in zip(wide_deep.examples(4, 2), (ids, numbers, clicks), strict=True):
         assert np.array_equal(again, before)
 
@@ -143,8 +157,10 @@ def test_growth_is_the_slope_of_a_curve() -> None:
 
 
 def test_curves_of_a_record_are_those_with_an_exponent() -> None:
-    def record(workload: str, batch: int, metric: str, value: float) -> dict[str, Any]:
-        base = {"workload": workload, "framework": "ostria", "mode": "dense", "batch": batch}
+    def record(
+        workload: str, batch: int, metric: str, value: float, framework: str = "ostria"
+    ) -> dict[str, Any]:
+        base = {"workload": workload, "framework": framework, "mode": "dense", "batch": batch}
         return {**base, "metric": metric, **stats.summary([value])}
 
     records = [record("step_depth", n, "us/step", 2.0 * n) for n in (2, 4)]
@@ -152,8 +168,12 @@ def test_curves_of_a_record_are_those_with_an_exponent() -> None:
     records += [record("mlp", n, "us/step", 1.0) for n in (1, 2)]
     records += [record("point", 1, "us", 1.0), record("point_growth", 1, "exponent", 1.0)]
     assert list(chart._curves(records)) == ["step_depth"]
-    points, exponent = chart._curves(records)["step_depth"]
-    assert [p["batch"] for p in points] == [2, 4] and exponent == 1.0
+    (line,) = chart._curves(records)["step_depth"]
+    assert [p["batch"] for p in line.points] == [2, 4] and line.exponent == 1.0
+    records += [record("step_depth", n, "us/step", 9.0, "jax") for n in (2, 4)]
+    records += [record("step_depth_growth", 4, "exponent", 0.0, "jax")]
+    lines = chart._curves(records)["step_depth"]
+    assert [(line.framework, line.exponent) for line in lines] == [("ostria", 1.0), ("jax", 0.0)]
 
 
 def test_every_peer_of_a_suite_can_be_installed() -> None:
