@@ -2,7 +2,8 @@
 // The bytes that the steps of a plan move, and the least that they could move if everything that
 // can be a loop were fused. Libraries read and write all their operands. Loops exchange nothing
 // inside a stage: what lies between two libraries' results. A fold over leading axes ends a stage
-// too, since its result is known only when all rows have been seen.
+// too, since its result is known only when all rows have been seen. Of a table that is read or
+// updated by rows only the rows count.
 #include "runtime/plan_bytes.h"
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "ir/builder.h"
+#include "ops/common/optimizer.h"
 #include "ops/ops.h"
 #include "runtime/control.h"
 
@@ -18,6 +20,36 @@ namespace ostria {
 namespace {
 
 int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }
+
+bool IsUpdate(const Graph& g, NodeId n) { return g.op(n).traits.mirror_gradient >= 0; }
+
+// Of a weight or slot that an update touches; `at` is its place in the operands or results, which
+// are groups of as many tensors as there are variables.
+int64_t UpdatedBytes(const Graph& g, NodeId n, Value v, int at) {
+  const OpDef& op = g.op(n);
+  const int count = VariadicCount(op, g.num_operands(n)), variable = at % count;
+  const ops::Segments segments(ops::FormOf(op), g.attrs(n));
+  if (segments.outer_rows(variable) != ops::kByRows) return Bytes(g.type(v));
+  const Value rows = g.operand(n, op.traits.mirror_gradient * count + variable);
+  return std::min(Bytes(g.type(v)), g.shape(rows).numel() * SizeOf(g.type(v).dtype));
+}
+
+int64_t ReadBytes(const Graph& g, NodeId n, int i) {
+  const Value v = g.operand(n, i);
+  if (g.is(n, ops::kGather) && i == 0)
+    return std::min(Bytes(g.type(v)), Bytes(g.type(g.result(n, 0))));
+  if (IsUpdate(g, n)) {
+    const int count = VariadicCount(g.op(n), g.num_operands(n));
+    const int group = i / count;
+    if (group < ops::FormOf(g.op(n)).groups && group != g.op(n).traits.mirror_gradient)
+      return UpdatedBytes(g, n, v, i);
+  }
+  return Bytes(g.type(v));
+}
+int64_t WrittenBytes(const Graph& g, NodeId n, int i) {
+  const Value v = g.result(n, i);
+  return IsUpdate(g, n) ? UpdatedBytes(g, n, v, i) : Bytes(g.type(v));
+}
 
 bool IsFold(const Graph& g, NodeId n) {
   return g.is(n, ops::kSum) || g.is(n, ops::kMean) || g.is(n, ops::kMax) || g.is(n, ops::kMin);
@@ -99,7 +131,7 @@ class Bound {
     for (int i = 0; i < g_.num_operands(n); ++i) {
       const Value v = Root(g_.operand(n, i));
       if (!loop) {
-        bytes_ += Bytes(g_.type(v));
+        bytes_ += ReadBytes(g_, n, i);
         leaves_.push_back(v.id);
         continue;
       }
@@ -109,7 +141,7 @@ class Bound {
       reads_.emplace_back(v.id, stage_[n.id]);
       leaves_.push_back(v.id);
     }
-    for (int i = 0; !loop && i < g_.num_results(n); ++i) bytes_ += Bytes(g_.type(g_.result(n, i)));
+    for (int i = 0; !loop && i < g_.num_results(n); ++i) bytes_ += WrittenBytes(g_, n, i);
   }
 
   // Each stage reads a value once; a loop's result that leaves its stage is written once.
@@ -143,12 +175,11 @@ class Bound {
 void CountBytes(const Graph& g, Plan* plan) {
   const auto every_run = std::span(plan->steps).subspan(static_cast<size_t>(plan->num_kept));
   for (const Step& step : every_run) {
-    for (int i = 0; i < step.num_inputs; ++i)
-      plan->stats.moved_bytes += Bytes(g.type(g.operand(step.node, i)));
+    for (int i = 0; i < step.num_inputs; ++i) plan->stats.moved_bytes += ReadBytes(g, step.node, i);
     for (int i = 0; i < step.num_outputs; ++i) {
       const Operand& out = plan->operands[step.first_operand + step.num_inputs + i];
       if (out.region == Region::kUnread) continue;
-      plan->stats.moved_bytes += Bytes(g.type(g.result(step.node, i)));
+      plan->stats.moved_bytes += WrittenBytes(g, step.node, i);
     }
   }
   std::vector<bool> kept(static_cast<size_t>(g.node_capacity()));

@@ -225,40 +225,66 @@ def test_lazy_adam_moves_only_rows_with_a_gradient(compiled):
 # --- Cost -----------------------------------------------------------------------------------------
 
 
-def embedding_step(rows, width=64, batch=512):
-    table = nn.Embedding(rows, width, embeddings_initializer="zeros")
-    ids = ost.asarray(np.random.default_rng(4).integers(0, rows, batch))
-    table(ids)
-    optimizer = optim.SGD(0.1)
+WIDE, READ = 64, 512  # of the tables below: the size of a row, the ids of a step
+
+
+def embedding_step(rows, optimizer=lambda: optim.SGD(0.1)):
+    """A step that trains a table of so many rows, and ids that no two steps share."""
+    table = nn.Embedding(rows, WIDE, embeddings_initializer="zeros")
+    rng = np.random.default_rng(4)
+
+    def draw():
+        return ost.asarray(rng.integers(0, rows, READ))
+
+    table(draw())
+    optimizer = optimizer()
 
     @ost.compile
     def step(ids):
         loss = ost.mean(ost.square(table(ids) - 1.0))
         return optimizer.minimize(loss, table.trainable_variables)
 
-    return step, ids
+    return step, draw
 
 
 def test_no_gradient_as_large_as_the_table_is_planned():
-    step, ids = embedding_step(1_000_000)
-    plan = step.memory_plan(ids)
-    table = 1_000_000 * 64 * 4
+    step, draw = embedding_step(1_000_000)
+    plan = step.memory_plan(draw())
+    table = 1_000_000 * WIDE * 4
     assert table <= plan["state_bytes"] < table + 10_000
     assert plan["activation_bytes"] + plan["constant_bytes"] < 2_000_000
 
 
-def test_the_time_of_a_step_does_not_grow_with_the_table():
-    def seconds(rows):
-        step, ids = embedding_step(rows)
-        for _ in range(20):
-            step(ids)
-        times = []
-        for _ in range(60):
-            begin = time.perf_counter()
-            step(ids)
-            times.append(time.perf_counter() - begin)
-        return min(times)
+@pytest.mark.parametrize(("name", "slots"), [("sgd", 0), ("adagrad", 1), ("lazy adam", 2)])
+def test_the_bytes_of_a_step_do_not_grow_with_the_table(name, slots):
+    plans = []
+    for rows in (10_000, 100_000, 1_000_000):
+        step, draw = embedding_step(rows, EXACT[name])
+        plans.append(step.memory_plan(draw()))
+    for key in ("moved_bytes", "fused_bound_bytes"):
+        assert len({plan[key] for plan in plans}) == 1, [plan[key] for plan in plans]
+    # Gathered, the loss and its gradient, summed, checked; then weight and slots, read and written.
+    rows_bytes = READ * WIDE * 4
+    least = (2 + 2 * (1 + slots)) * rows_bytes
+    assert least < plans[0]["moved_bytes"] < least + 8 * rows_bytes
 
-    small, middle, large = (seconds(rows) for rows in (10_000, 100_000, 1_000_000))
-    assert middle < 4 * small, (small, middle)
-    assert large < 4 * small, (small, large)  # a dense gradient: about 100 times
+
+def test_the_bytes_of_a_dense_update_are_those_of_the_table():
+    step, draw = embedding_step(10_000, lambda: optim.SGD(0.1, weight_decay=0.1))
+    assert step.memory_plan(draw())["moved_bytes"] > 4 * 10_000 * WIDE * 4
+
+
+def test_the_time_of_a_step_does_not_grow_with_the_table():
+    # A row of the large table comes from memory, one of the small table from a cache.
+    steps = {rows: embedding_step(rows) for rows in (10_000, 1_000_000)}
+    times = {rows: [] for rows in steps}
+    for window in range(12):
+        for rows, (step, draw) in steps.items():
+            batches = [draw() for _ in range(10)]
+            begin = time.perf_counter()
+            for ids in batches:
+                step(ids)
+            if window > 1:
+                times[rows].append(time.perf_counter() - begin)
+    small, large = (min(t) for t in times.values())
+    assert large < 10 * small, (small, large)  # a dense gradient: about 100 times
