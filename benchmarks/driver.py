@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -65,6 +66,11 @@ def _environment(cache: str) -> dict[str, str]:
     }
     path = os.pathsep.join(p for p in (str(machine.ROOT), os.environ.get("PYTHONPATH")) if p)
     return {**os.environ, **machine.environment(), **extra, "PYTHONPATH": path}
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _command(*arguments: Any) -> list[str]:
@@ -151,26 +157,22 @@ class Worker:
 
     def window(self) -> None:
         """One measured window."""
-        busy, begin = machine.cpu_ticks()
+        load = machine.Load()
         answer = self.run(self.steps)
-        busy_after, end = machine.cpu_ticks()
+        self.other_cores.append(load.others(answer["cpu_seconds"]))
         if not math.isfinite(answer["loss"]):
             raise WorkerError(f"the loss became {answer['loss']}")
         self.step_seconds = min(self.step_seconds, answer["seconds"] / self.steps)
         self.windows.append(self.suite.value(self.steps, answer["seconds"], self.batch))
-        if end > begin:
-            others = (busy_after - busy - answer["cpu_seconds"]) / (end - begin)
-            self.other_cores.append(max(0.0, others))
         self.peak_rss_mb = max(self.peak_rss_mb, answer["peak_rss_mb"])
 
     def record(self, probed: bool) -> dict[str, Any]:
         """What the windows since `forget` say."""
-        others = stats.percentile(self.other_cores, 0.5) if self.other_cores else None
         return _record(self.suite, *self.case, self.batch, self.windows, probed) | {
             "first_step_s": self.first["first_step_s"],
             "peak_rss_mb": self.peak_rss_mb,
             "final_loss": self.first["final_loss"],
-            "other_cores": others,
+            "other_cores": stats.percentile(self.other_cores, 0.5),
         }
 
     def close(self) -> None:
@@ -313,20 +315,22 @@ class Run:
     def _processes(self, suite: Suite, batch: int) -> None:
         cases = suite.cases(self.frameworks)
         times: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
+        others: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
         answers: dict[tuple[str, str], dict[str, Any]] = {}
 
         def rounds(cases: list[tuple[str, str]], count: int) -> None:
-            for turn in range(count):
+            for turn in range(count if cases else 0):
                 for case in cases[turn % len(cases) :] + cases[: turn % len(cases)]:
                     if case not in times:
                         continue
-                    answer, seconds = self._spawn(suite, *case, batch)
+                    answer, seconds, busy = self._spawn(suite, *case, batch)
                     if "error" in answer:
                         del times[case]
                         self._fail(suite, *case, batch, answer["error"])
                         continue
                     answers[case] = answer
                     times[case].append(seconds)
+                    others[case].append(busy)
 
         rounds(cases, 1 + self.protocol.probes)
         for case, windows in times.items():
@@ -338,16 +342,18 @@ class Run:
         for case, windows in times.items():
             record = _record(suite, *case, batch, windows, case not in chosen)
             answer = answers[case]
-            record |= {"final_loss": answer["final_loss"], "peak_rss_mb": answer["peak_rss_mb"]}
+            record |= {key: answer[key] for key in ("final_loss", "peak_rss_mb")}
+            record["other_cores"] = stats.percentile(others[case], 0.5)
             records.append(record)
         self._add(suite, records)
 
     def _spawn(
         self, suite: Suite, framework: str, mode: str, batch: int
-    ) -> tuple[dict[str, Any], float]:
-        """A fresh process's answer, and the seconds from its start to that line."""
+    ) -> tuple[dict[str, Any], float, float]:
+        """A fresh process's answer, the seconds from its start to that line, busy other cores."""
         command = _command(framework, mode, suite.workload, batch)
         environment = _environment(self._folder.name)
+        load, before = machine.Load(), _cpu_of_children()
         begin = time.perf_counter()
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(
@@ -358,10 +364,11 @@ class Run:
                 line = process.stdout.readline()
             seconds = time.perf_counter() - begin
             process.wait()
+            busy = load.others(_cpu_of_children() - before)
             log.seek(0)
             words = log.read().strip().splitlines() or ["died without a word"]
         answer: dict[str, Any] = json.loads(line) if line else {"error": words[-1]}
-        return answer, seconds
+        return answer, seconds, busy
 
     def _single(self, suite: Suite, batch: int) -> None:
         for framework, mode in suite.cases(self.frameworks):

@@ -72,6 +72,18 @@ def cpu_ticks() -> tuple[float, float]:
     return busy / os.sysconf("SC_CLK_TCK"), float(Path("/proc/uptime").read_text().split()[0])
 
 
+class Load:
+    """Finds how many of `cores()` other processes kept busy since it was made."""
+
+    def __init__(self) -> None:
+        self._busy, self._begin = cpu_ticks()
+
+    def others(self, own: float) -> float:
+        """`own`: seconds of processor time that are not others'."""
+        busy, end = cpu_ticks()
+        return max(0.0, (busy - self._busy - own) / max(end - self._begin, 0.01))
+
+
 def _cpu_info() -> dict[str, str]:
     lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
     return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
