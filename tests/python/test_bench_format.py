@@ -7,6 +7,7 @@ No framework is needed; the measuring itself runs in `make bench`.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,30 @@ def test_number(value: float | None, text: str) -> None:
     assert stats.number(value) == text
 
 
+def _speeds(text: str) -> list[tuple[str, list[str]]]:
+    """(the record that it names, its figures) of every paragraph that says how many times."""
+    found = []
+    for paragraph in text.split("\n\n"):
+        if re.search(r"\d times\b", paragraph):
+            names = re.findall(r"\[record\]\(([^)]*)\)", paragraph)
+            words = re.sub(r"\]\([^)]*\)", "]", paragraph)
+            found.append((names[0] if names else "", re.findall(r"\b\d+\.\d+\b", words)))
+    return found
+
+
+def test_speeds_in_the_documents_are_those_of_a_record() -> None:
+    assert _speeds("a\n\nIt is 1.5 and\n2.5 times as fast.") == [("", ["1.5", "2.5"])]
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")]
+    stated = [(p, *s) for p in documents for s in _speeds(p.read_text())]
+    assert ROOT / "README.md" in {path for path, _, _ in stated}
+    for path, name, figures in stated:
+        assert name, f"{path}: says how many times, but names no record"
+        assert "busy" not in name and "quick" not in name
+        result = json.loads((path.parent / name).read_text())
+        ratios = {f"{r['ratio']:.2f}" for r in result["ratios"]}
+        assert set(figures) <= ratios, f"{path}: {set(figures) - ratios} are not in {name}"
+
+
 def test_every_target_has_a_suite() -> None:
     found = {(s.workload, b): s for s in suites.all_suites() for b in s.batches}
     assert set(stats.PEER_TARGETS) <= set(found)
@@ -245,6 +270,14 @@ def test_machine_is_json() -> None:
     assert machine.slug("()") == "cpu"
     busy, now = machine.cpu_ticks()
     assert 0 < busy <= now * len(machine.cores()) * 1.01
+
+
+def test_load_is_what_others_used(monkeypatch: Any) -> None:
+    ticks = iter([(100.0, 50.0), (103.0, 52.0), (103.0, 52.0)])
+    monkeypatch.setattr(machine, "cpu_ticks", lambda: next(ticks))
+    load = machine.Load()
+    assert load.others(2.0) == pytest.approx(0.5)
+    assert load.others(9.0) == 0
 
 
 class CountingWorker(driver.Worker):
