@@ -20,11 +20,14 @@ from benchmarks.models import (  # noqa: E402
     growth,
     job,
     lstm,
+    own,
     resnet,
     rows,
     rules,
     wide_deep,
 )
+
+import ostria as ost  # noqa: E402
 
 
 def test_a_job_takes_its_batches_in_turn() -> None:
@@ -142,6 +145,13 @@ def test_examples_are_the_same_every_time_and_in_range() -> None:
     assert np.array_equal(rows.ids(10_000, 2), drawn[:2])
     for again, before in zip(wide_deep.examples(4, 2), (ids, numbers, clicks), strict=True):
         assert np.array_equal(again, before)
+
+
+def test_the_executor_is_measured_with_a_step_per_node() -> None:
+    x = ost.asarray([[1.0, 2.0], [3.0, 4.0]])
+    function = own.products(100)
+    function(x, x)
+    assert "plan for null: 100 steps" in function.explain(runs=1)
 
 
 def test_growth_is_the_slope_of_a_curve() -> None:
