@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/lower.h"
 
+#include <algorithm>
 #include <limits>
 #include <mutex>
 #include <unordered_map>
@@ -71,6 +72,37 @@ uint64_t LastingInputs(const Graph& g, NodeId n, const Origins& origins) {
   return bits;
 }
 
+// `separator` before each.
+std::string Joined(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string out;
+  for (const std::string& part : parts) out += StrCat(separator, part);
+  return out;
+}
+
+// Ops whose implementations all refused a node, counted by op and reasons.
+class Refusals {
+ public:
+  void Add(const OpDef& op, const std::vector<std::string>& reasons) {
+    const std::pair key(op.name, Joined(reasons, "; ").substr(2));
+    const auto known = std::find_if(counts_.begin(), counts_.end(),
+                                    [&](const auto& entry) { return entry.first == key; });
+    if (known == counts_.end()) {
+      counts_.emplace_back(key, 1);
+    } else {
+      ++known->second;
+    }
+  }
+  void AppendTo(std::vector<std::string>* report) const {
+    for (const auto& [key, count] : counts_) {
+      report->push_back(StrCat(key.first, count > 1 ? StrCat(" (", count, " times)") : "",
+                               " is made of simpler ops: ", key.second));
+    }
+  }
+
+ private:
+  std::vector<std::pair<std::pair<std::string_view, std::string>, int>> counts_;
+};
+
 std::string Signature(const Graph& g, NodeId n) {
   std::string out = StrCat(g.op(n).name, "(");
   for (int i = 0; i < g.num_operands(n); ++i) {
@@ -134,10 +166,12 @@ void PinKernel(const OpDef& op, std::string_view impl) {
               StrCat("no implementation '", impl, "'; there are ", known.empty() ? "none" : known));
 }
 
-std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps) {
+std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps,
+                          std::vector<std::string>* report) {
   std::vector<Choice> choices(static_cast<size_t>(g.node_capacity()));
   std::vector<int> depth(static_cast<size_t>(g.node_capacity()));  // decompositions above a node
   std::vector<MemDesc> inputs, outputs;
+  Refusals refusals;
   Origins origins(g);
   for (NodeId n = g.first(); n.valid();) {
     const NodeId next = g.next(n);
@@ -160,7 +194,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps) {
     DescribeNode(g, n, &inputs, &outputs);
     const NodeDesc desc{&op,     g.attrs(n), inputs,
                         outputs, &device,    keeps ? LastingInputs(g, n, origins) : 0};
-    std::string reasons;
+    std::vector<std::string> reasons;
     auto pin = Pins().find(&op);
     // A decomposition may use its own op for another dtype: there the choice is free.
     if (pin != Pins().end() && pin->second == kDecompose && depth[n.id] > 0) pin = Pins().end();
@@ -171,7 +205,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps) {
         choices[n.id] = {k, k->prepare(desc)};
         break;
       }
-      reasons += StrCat("\n  ", k->impl, ": ", support.reason);
+      reasons.push_back(StrCat(k->impl, ": ", support.reason));
     }
     if (choices[n.id].kernel != nullptr) {
       n = next;
@@ -180,9 +214,10 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps) {
     if (op.decompose == nullptr || depth[n.id] == kDeepest) {
       throw Error(ErrorCode::kNotImplemented, std::string(op.name),
                   StrCat("no implementation on ", device.name, " for ", Signature(g, n),
-                         reasons.empty() ? "; none is registered" : reasons))
+                         reasons.empty() ? "; none is registered" : Joined(reasons, "\n  ")))
           .At(ShortLocation(g.location(n)));
     }
+    if (depth[n.id] == 0 && !reasons.empty()) refusals.Add(op, reasons);
     const NodeId before = g.previous(n);
     Builder b(g, Derive(g.location(n), StrCat("part of ", op.name)), n);
     const std::vector<Value> operands = g.operands(n);
@@ -194,6 +229,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps) {
     depth.resize(static_cast<size_t>(g.node_capacity()), below);
     n = before.valid() ? g.next(before) : g.first();
   }
+  if (report != nullptr) refusals.AppendTo(report);
   return choices;
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backend/kernel.h"
@@ -20,8 +21,10 @@ struct Choice {
 
 /// Rewrites `graph` and returns the choices by node id. Throws Error(kNotImplemented) with the
 /// reasons of every implementation and the user's line. `keeps`: whether operands that derive from
-/// state alone may be packed once for many runs.
-std::vector<Choice> Lower(Graph& graph, const DeviceProps& device, bool keeps = true);
+/// state alone may be packed once for many runs. `report`, if not null, gets a line for every op
+/// whose implementations all refused, with their reasons, though simpler ops could do it.
+std::vector<Choice> Lower(Graph& graph, const DeviceProps& device, bool keeps = true,
+                          std::vector<std::string>* report = nullptr);
 
 /// Implementations of `op` on the device, in order of preference.
 std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op);

@@ -102,7 +102,7 @@ std::shared_ptr<Plan> PlanGraph(const Graph& graph, const PlanOptions& options) 
   plan->device = options.device;
   plan->graph = graph.Clone();
   Graph& g = plan->graph;
-  std::vector<Choice> choices = Lower(g, options.device, options.keeps);
+  std::vector<Choice> choices = Lower(g, options.device, options.keeps, &plan->report);
   if (VerifyEnabled()) Verify(g, "lower");
   AddInterface(g, plan.get());
 
@@ -150,7 +150,7 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   if (options.optimize) Optimise(optimised, {.evaluate = Evaluate, .report = &report});
   std::shared_ptr<Plan> plan = PlanGraph(optimised, options);
   if (options.recompute) plan = PlanRecomputed(optimised, options, std::move(plan));
-  plan->report = std::move(report);
+  plan->report.insert(plan->report.begin(), report.begin(), report.end());
   if (!Fits(*plan)) FailOverLimit(plan->graph, *plan);
   return plan;
 }

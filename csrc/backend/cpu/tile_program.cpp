@@ -275,7 +275,8 @@ class TileMaker {
     const int32_t v = o.value;
     if (l_.code[v].kind == LoopKind::kFoldRows) {
       TileAccumulator& acc = p_.accumulators[places_[v].index];
-      if (acc.output >= 0 || o.dtype != l_.code[v].dtype) throw TileUnfit{"a fold is stored twice"};
+      if (acc.output >= 0) throw TileUnfit{"a fold is stored twice"};
+      if (o.dtype != l_.code[v].dtype) throw TileUnfit{"a fold over rows is stored as a half type"};
       acc.output = k;
       if (acc.width == 1 && p_.outputs[k].col != 0) acc.repeat = p_.cols;
       return;
