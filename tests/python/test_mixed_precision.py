@@ -1,5 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed precision: what is cast, what is not, training to the same loss, the loss scale."""
+"""Mixed precision: what is cast, what is not, training to the same loss, the loss scale.
+
+Products of bfloat16 are the CPU's own where it has them, else rounded operands in float32; both are
+tested where the CPU has them, since OSTRIA_ISA=avx512 forbids them.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +25,6 @@ LABELS = (IMAGES.mean((1, 2, 3)) > 0).astype(np.int64)
 
 def rounded(x, dtype="bfloat16"):
     return ost.cast(ost.cast(ost.asarray(x), dtype), "float32").numpy()
-
-
-def optimized(f, *args):
-    return f.trace(*args).optimized_text({})
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
@@ -122,6 +128,75 @@ def test_models_reach_the_same_accuracy(kind):
         low_loss, low_accuracy, _ = trained(kind, precision)
         assert abs(low_accuracy - accuracy) < 0.05
         assert abs(low_loss - loss) < 0.05
+
+
+NO_PRODUCTS = "bfloat16 needs instructions of AVX512_BF16"
+
+
+def needs_bfloat16_products():
+    """Skips where the CPU multiplies no bfloat16, or OSTRIA_ISA forbids it."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if "avx512_bf16" not in flags or os.environ.get("OSTRIA_ISA", "avx512_bf16") != "avx512_bf16":
+        pytest.skip("this CPU has no AVX512_BF16, or OSTRIA_ISA forbids it")
+
+
+def training_report(kind):
+    """What a model's training step in bfloat16 gives, and what explain() says of it."""
+    model = make(kind)
+    optimizer = optim.SGD(0.1)
+
+    @ost.compile(precision="bfloat16")
+    def step(x, y):
+        loss = ost.mean(ost.sparse_softmax_cross_entropy(model(x, training=True), y))
+        optimizer.minimize(loss, model.trainable_variables)
+        return loss
+
+    losses = [step(IMAGES, LABELS).item() for _ in range(8)]
+    return losses, [v.numpy() for v in model.trainable_variables], step.explain(runs=1)
+
+
+def without_products(kind, folder):
+    """The same in a process that may use AVX-512, but no products of bfloat16."""
+    program = (
+        "import sys, numpy as np; import test_mixed_precision as t;"
+        "losses, weights, text = t.training_report(sys.argv[1]);"
+        "np.savez(sys.argv[2], losses, *weights); print(text)"
+    )
+    folders = [str(Path(__file__).parent), str(Path(ost.__file__).parents[1])]
+    done = subprocess.run(
+        [sys.executable, "-c", program, kind, str(folder / "weights.npz")],
+        env={**os.environ, "OSTRIA_ISA": "avx512", "PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with np.load(folder / "weights.npz") as arrays:
+        losses, *weights = arrays.values()
+    return losses, weights, done.stdout
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_the_emulation_says_why_and_trains_like_the_cpus_own_products(kind, tmp_path):
+    losses, weights, text = without_products(kind, tmp_path)
+    assert "avx512_core_bf16" not in text
+    assert re.search(rf"matmul_fused .*is made of simpler ops: .*onednn: {NO_PRODUCTS}", text)
+    needs_bfloat16_products()
+    own_losses, own_weights, _ = training_report(kind)
+    np.testing.assert_allclose(own_losses, losses, rtol=1e-2)
+    for a, b in zip(own_weights, weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1.6e-2, atol=1.6e-2)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_explain_names_the_cpus_own_products(kind):
+    needs_bfloat16_products()
+    text = training_report(kind)[2]
+    ops = ["matmul_fused", "matmul"]
+    ops += ["conv_fused", "conv_grad_filter"] if kind == "cnn" else []
+    for op in ops:
+        lines = [line for line in text.splitlines() if f"%  {op} <" in line]
+        assert lines and all("avx512_core_bf16" in line for line in lines), op
+    assert not re.search(r"(matmul|conv)\w* .*is made of simpler ops", text)
 
 
 def test_an_overflow_halves_the_scale_and_changes_no_weight():

@@ -225,10 +225,10 @@ OnednnMatmul MakeOnednn(const MatmulDesc& d, int threads) {
   b_strides.insert(b_strides.end(), {d.b_k, d.b_n});
   y_strides.insert(y_strides.end(), {d.y_m, d.y_n});
   OnednnMatmul out;
-  out.a = onednn::Strided(a, a_strides);
-  out.b = onednn::Strided(b, b_strides);
-  out.y = onednn::Strided(y, y_strides);
-  out.bias = onednn::Dense(bias);
+  out.a = onednn::Strided(a, a_strides, d.dtype);
+  out.b = onednn::Strided(b, b_strides, d.dtype);
+  out.y = onednn::Strided(y, y_strides, d.dtype);
+  out.bias = onednn::Dense(bias, d.dtype);
   const dnnl::primitive_attr attr = onednn::Attributes(d.activation);
   using Pd = dnnl::matmul::primitive_desc;
   out.pd = d.has_bias ? Pd(onednn::Engine(), out.a, out.b, out.bias, out.y, attr)
@@ -238,7 +238,7 @@ OnednnMatmul MakeOnednn(const MatmulDesc& d, int threads) {
 
 Support SupportsOnednn(const NodeDesc& node) {
   const MatmulDesc d = DescribeMatmul(node);
-  if (d.dtype != DType::kFloat32) return Support::No("is for float32, not ", d.dtype);
+  if (Support s = onednn::Takes(d.dtype); !s.ok) return s;
   if (d.k == 0) return Support::No("the inner size is 0");
   return onednn::Try([&] { return MakeOnednn(d, onednn::ThreadsFor(node, d.flops())).pd; });
 }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cpu/onednn.h"
 
+#include "backend/cpu/simd/cpu_isa.h"
 #include "base/check.h"
 #include "base/parallel.h"
 
 namespace ostria::cpu::onednn {
 namespace {
 
-using Type = dnnl::memory::data_type;
+dnnl::memory::data_type TypeOf(DType dtype) {
+  using Type = dnnl::memory::data_type;
+  OSTRIA_CHECK(dtype == DType::kFloat32 || dtype == DType::kBFloat16);
+  return dtype == DType::kBFloat16 ? Type::bf16 : Type::f32;
+}
 
 // CPU streams hold no state, so all threads share one.
 const dnnl::stream& Stream() {
@@ -35,22 +40,32 @@ const dnnl::engine& Engine() {
   return engine;
 }
 
-dnnl::memory::desc Strided(const Dims& sizes, const Dims& strides) {
-  return dnnl::memory::desc(sizes, Type::f32, strides);
+dnnl::memory::desc Strided(const Dims& sizes, const Dims& strides, DType dtype) {
+  return dnnl::memory::desc(sizes, TypeOf(dtype), strides);
 }
 
-dnnl::memory::desc Dense(const Dims& sizes) {
+dnnl::memory::desc Dense(const Dims& sizes, DType dtype) {
   Dims strides(sizes.size());
   int64_t stride = 1;
   for (size_t i = sizes.size(); i-- > 0;) {
     strides[i] = stride;
     stride *= sizes[i];
   }
-  return Strided(sizes, strides);
+  return Strided(sizes, strides, dtype);
 }
 
-dnnl::memory::desc Any(const Dims& sizes) {
-  return dnnl::memory::desc(sizes, Type::f32, dnnl::memory::format_tag::any);
+dnnl::memory::desc Any(const Dims& sizes, DType dtype) {
+  return dnnl::memory::desc(sizes, TypeOf(dtype), dnnl::memory::format_tag::any);
+}
+
+Support Takes(DType dtype) {
+  if (dtype == DType::kFloat32 || (dtype == DType::kBFloat16 && HasBf16Products())) {
+    return Support::Yes();
+  }
+  if (dtype != DType::kBFloat16) return Support::No("is for float32 and bfloat16, not ", dtype);
+  return Support::No(
+      "bfloat16 needs instructions of AVX512_BF16, which this CPU does not have or OSTRIA_ISA "
+      "forbids");
 }
 
 dnnl::primitive_attr Attributes(ops::Activation activation, bool sum) {

@@ -22,12 +22,16 @@ namespace ostria::cpu::onednn {
 const dnnl::engine& Engine();
 
 using Dims = dnnl::memory::dims;
-/// float32 memory with strides in elements.
-dnnl::memory::desc Strided(const Dims& sizes, const Dims& strides);
-/// float32, row-major.
-dnnl::memory::desc Dense(const Dims& sizes);
-/// float32 in whatever layout the primitive likes best.
-dnnl::memory::desc Any(const Dims& sizes);
+/// Memory with strides in elements. `dtype` of all three: one that Takes() says yes to.
+dnnl::memory::desc Strided(const Dims& sizes, const Dims& strides, DType dtype = DType::kFloat32);
+/// Row-major.
+dnnl::memory::desc Dense(const Dims& sizes, DType dtype = DType::kFloat32);
+/// In whatever layout the primitive likes best.
+dnnl::memory::desc Any(const Dims& sizes, DType dtype = DType::kFloat32);
+
+/// Whether products of this type are the library's: those of float32, and of bfloat16 where the CPU
+/// has instructions for them (elsewhere the library would convert, slower than a decomposition).
+Support Takes(DType dtype);
 
 /// Scratchpad from the caller, and the activation applied to the result; before that, what the
 /// result's memory held is added where `sum` says so.

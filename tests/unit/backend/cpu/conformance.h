@@ -109,6 +109,7 @@ inline Values RandomInputs(const NodeCase& node, uint32_t seed) {
 
 struct ImplRun {
   std::string impl, reason;  // reason: why it does not support the node
+  std::string detail;        // what explain() would show
   bool ran = false;
   Values outputs;
 };
@@ -135,6 +136,7 @@ inline std::vector<ImplRun> RunAll(std::span<const KernelDef> kernels, const Nod
     EXPECT_EQ(support.ok, support.reason.empty());
     if (support.ok) {
       const std::unique_ptr<KernelState> state = kernel.prepare(desc);
+      run.detail = state->detail;
       std::vector<std::unique_ptr<Guarded>> operands;
       std::vector<void*> ptrs;
       for (size_t i = 0; i < in.size(); ++i) {
