@@ -2,7 +2,9 @@
 // fuse_bias_activation: a library adds the bias and applies the activation while the product is
 // still in registers. Only values that nobody else reads disappear; gradients of relu, tanh and
 // sigmoid read the activation's output, so this works in training too. A convolution also takes the
-// sum with another image of its result's shape, as a residual block has it.
+// sum with another image of its result's shape, as a residual block has it; a product of bfloat16 a
+// cast to float32.
+#include <algorithm>
 #include <string>
 
 #include "ops/common/activation.h"
@@ -19,7 +21,27 @@ NodeId OnlyUser(const Graph& g, Value v) {
   return g.num_uses(v) == 1 && !g.is_output(v) ? g.uses(v)[0].user : NodeId{};
 }
 
+// Whether all that read `v` are kernels of their own: a loop would widen what it reads by the way.
+bool ReadByNoLoop(const Graph& g, Value v) {
+  if (g.is_output(v)) return false;
+  const std::vector<Use> uses = g.uses(v);
+  return std::none_of(uses.begin(), uses.end(), [&](const Use& use) {
+    const Traits& traits = g.op(use.user).traits;
+    return traits.elementwise || traits.loop;
+  });
+}
+
+// The cast to float32 that alone reads `v`, of bfloat16. float16 is rounded first: what becomes
+// infinite then tells a loss scale that it is too large.
+NodeId Widening(const Graph& g, Value v) {
+  const NodeId cast = OnlyUser(g, v);
+  const bool widens = g.dtype(v) == DType::kBFloat16 && cast.valid() && g.is(cast, ops::kCast) &&
+                      g.dtype(g.result(cast)) == DType::kFloat32;
+  return widens && ReadByNoLoop(g, g.result(cast)) ? cast : NodeId{};
+}
+
 // matmul -> add(., bias [n]) -> relu  =>  matmul_fused(., ., bias) {activation = "relu"}
+// matmul -> cast(float32), of bfloat16 and read by an update  =>  matmul_fused(., .) {widen = true}
 // conv1d, conv2d and conv3d likewise; both fused ops take the plain op's attributes, then the
 // activation.
 // conv2d -> add(., bias [n]) -> add(., z) -> relu  =>  conv_fused(., ., bias, z) {"relu"}
@@ -53,11 +75,15 @@ bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
     activation = ops::ActivationOf(g.op(a), g.attrs(a));
     if (activation != ops::Activation::kNone) chain.push_back(a);
   }
+  NodeId cast;
+  if (&fused == &ops::kMatmulFused) cast = Widening(g, g.result(chain.back()));
+  if (cast.valid()) chain.push_back(cast);
   if (chain.size() == 1) return false;
 
   const std::span<const Attr> own = g.attrs(n);
   std::vector<Attr> attrs(own.begin(), own.end());
   attrs.push_back(std::string(ops::Name(activation)));
+  if (&fused == &ops::kMatmulFused) attrs.push_back(cast.valid());
   const NodeId last = chain.back();
   const NodeId made = g.AddNode(fused, operands, std::move(attrs), g.location(n), last);
   g.ReplaceAllUses(g.result(last), g.result(made));

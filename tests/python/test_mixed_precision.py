@@ -130,6 +130,27 @@ def test_models_reach_the_same_accuracy(kind):
         assert abs(low_loss - loss) < 0.05
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_a_gradient_that_an_update_reads_is_rounded_in_float16_alone(name):
+    w = ost.Variable(np.zeros((8, 8), np.float32), name="w")
+    optimizer = optim.SGD(1.0)
+    if name == "float16":
+        optimizer = optim.LossScaleOptimizer(optimizer, initial_scale=1.0)
+
+    @ost.compile(precision=name)
+    def step(x):
+        optimizer.minimize(ost.sum(x @ w * B), [w])
+
+    step(A)
+    got = -w.numpy()
+    want = rounded(A, name).astype(np.float64).T @ rounded(B, name)
+    np.testing.assert_allclose(got, want, rtol=2e-2, atol=2e-3)
+    if name == "bfloat16":
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(got, rounded(got, name))
+
+
 NO_PRODUCTS = "bfloat16 needs instructions of AVX512_BF16"
 
 

@@ -227,7 +227,7 @@ OnednnMatmul MakeOnednn(const MatmulDesc& d, int threads) {
   OnednnMatmul out;
   out.a = onednn::Strided(a, a_strides, d.dtype);
   out.b = onednn::Strided(b, b_strides, d.dtype);
-  out.y = onednn::Strided(y, y_strides, d.dtype);
+  out.y = onednn::Strided(y, y_strides, d.result);
   out.bias = onednn::Dense(bias, d.dtype);
   const dnnl::primitive_attr attr = onednn::Attributes(d.activation);
   using Pd = dnnl::matmul::primitive_desc;

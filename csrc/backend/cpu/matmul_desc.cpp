@@ -41,6 +41,7 @@ MatmulDesc DescribeMatmul(const NodeDesc& node) {
   const int bk = b.rank - (tb ? 1 : 2), bn = b.rank - (tb ? 2 : 1);
   MatmulDesc d;
   d.dtype = a.dtype;
+  d.result = y.dtype;
   d.m = a.sizes[am];
   d.k = a.sizes[ak];
   d.n = b.sizes[bn];

@@ -11,7 +11,8 @@
 namespace ostria::cpu {
 
 struct MatmulDesc {
-  DType dtype = DType::kFloat32;
+  DType dtype = DType::kFloat32;   // of the operands
+  DType result = DType::kFloat32;  // the same, or float32
   int64_t m = 0, n = 0, k = 0;
   int64_t a_m = 0, a_k = 0, b_k = 0, b_n = 0, y_m = 0, y_n = 0;
   int batch_rank = 0;

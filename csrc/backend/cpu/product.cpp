@@ -27,7 +27,7 @@ Product::Product(const DeviceProps* device, const MemDesc& a, const MemDesc& b, 
   std::vector<MemDesc> inputs = {a, b};
   if (bias) inputs.push_back(MemDesc::Dense(a.dtype, Shape{y.sizes[1]}));
   std::vector<Attr> attrs = {transpose_a, transpose_b};
-  if (bias) attrs.emplace_back(std::string("none"));
+  if (bias) attrs.insert(attrs.end(), {std::string("none"), false});
   NodeDesc node;
   node.op = bias ? &ops::kMatmulFused : &ops::kMatmul;
   node.attrs = attrs;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// matmul_fused: activation(a b + bias) in one pass over the result. A pass makes it from matmul,
-// add and an activation after differentiation, so it has no gradient of its own.
+// matmul_fused: activation(a b + bias) in one pass over the result, which 16-bit operands may give
+// in float32. A pass makes it from matmul, add, an activation and a cast after differentiation, so
+// it has no gradient of its own.
 #include "ops/common/activation.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/infer.h"
@@ -14,7 +15,8 @@ namespace {
 constexpr InputDef kInputs[] = {{"a"}, {"b"}, {"bias", Arity::kOptional}};
 constexpr AttrDef kAttrs[] = {{"transpose_a", AttrType::kBool, "false"},
                               {"transpose_b", AttrType::kBool, "false"},
-                              {"activation", AttrType::kString, "\"none\""}};
+                              {"activation", AttrType::kString, "\"none\""},
+                              {"widen", AttrType::kBool, "false"}};
 
 void Infer(InferContext& c) {
   ops::RequireFloat(c, 0);
@@ -28,7 +30,11 @@ void Infer(InferContext& c) {
     }
   }
   ops::RequireActivation(c, ops::MatmulAttr::kActivation);
-  c.Out(c.dtype(0), shape);
+  const bool widens = c.attr<bool>(ops::MatmulAttr::kWiden);
+  if (widens && c.dtype(0) == DType::kFloat64) {
+    c.Fail("widen gives float32, which is no wider than 'a' of ", c.dtype(0), "; leave it out");
+  }
+  c.Out(widens ? DType::kFloat32 : c.dtype(0), shape);
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs,
@@ -49,7 +55,8 @@ constinit const OpDef ops::kMatmulFused = {
         "activation(matmul(a, b) + bias) with bias [n] optional; made by the fusion pass.\n"
         "transpose_a: as for matmul.\n"
         "transpose_b: as for matmul.\n"
-        "activation: none, relu, tanh, sigmoid, gelu, gelu_tanh or silu.",
+        "activation: none, relu, tanh, sigmoid, gelu, gelu_tanh or silu.\n"
+        "widen: a result in float32, as products of 16-bit operands are summed.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,

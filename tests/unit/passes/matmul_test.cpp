@@ -82,13 +82,57 @@ output "8" %8
             R"(input %0 "x": float32[8, 4]
 state %1 "w": float32[4, 3]
 state %2 "b": float32[3]
-%3: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "relu"}
-%4: float32[8, 3] = matmul_fused@1(%0, %1) {transpose_a = false, transpose_b = false, activation = "tanh"}
-%5: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "none"}
+%3: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "relu", widen = false}
+%4: float32[8, 3] = matmul_fused@1(%0, %1) {transpose_a = false, transpose_b = false, activation = "tanh", widen = false}
+%5: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "none", widen = false}
 %6: float32[8, 3] = exp@1(%5)
 output "3" %3
 output "5" %4
 output "8" %6
+)");
+}
+
+// What an update reads comes in float32, what a loop, the user or somebody else reads is rounded;
+// float16 always is, for the loss scale's sake.
+TEST(FuseBiasActivation, WidensWhatAnUpdateReads) {
+  const std::string head = R"(input %x "x": bfloat16[8, 4]
+input %g "g": bfloat16[8, 3]
+input %h "h": float16[8, 4]
+)";
+  EXPECT_EQ(
+      After(FuseBiasActivation, head + R"(%1: bfloat16[4, 3] = matmul@1(%x, %g) {transpose_a = true}
+%2: float32[4, 3] = cast@1(%1) {dtype = float32}
+%3: bool[] = all_finite@1(%2)
+%4: bfloat16[4, 3] = matmul@1(%x, %g) {transpose_a = true}
+%5: float32[4, 3] = cast@1(%4) {dtype = float32}
+%6: float32[4, 3] = exp@1(%5)
+%7: bfloat16[4, 3] = matmul@1(%x, %g) {transpose_a = true}
+%8: float32[4, 3] = cast@1(%7) {dtype = float32}
+%9: float16[4, 4] = matmul@1(%h, %h) {transpose_a = true}
+%10: float32[4, 4] = cast@1(%9) {dtype = float32}
+%11: bool[] = all_finite@1(%10)
+output "3" %3
+output "6" %6
+output "8" %8
+output "11" %11
+)"),
+      R"(input %0 "x": bfloat16[8, 4]
+input %1 "g": bfloat16[8, 3]
+input %2 "h": float16[8, 4]
+%3: float32[4, 3] = matmul_fused@1(%0, %1) {transpose_a = true, transpose_b = false, activation = "none", widen = true}
+%4: bool[] = all_finite@1(%3) {outer = ints[]}
+%5: bfloat16[4, 3] = matmul@1(%0, %1) {transpose_a = true, transpose_b = false}
+%6: float32[4, 3] = cast@1(%5) {dtype = float32}
+%7: float32[4, 3] = exp@1(%6)
+%8: bfloat16[4, 3] = matmul@1(%0, %1) {transpose_a = true, transpose_b = false}
+%9: float32[4, 3] = cast@1(%8) {dtype = float32}
+%10: float16[4, 4] = matmul@1(%2, %2) {transpose_a = true, transpose_b = false}
+%11: float32[4, 4] = cast@1(%10) {dtype = float32}
+%12: bool[] = all_finite@1(%11) {outer = ints[]}
+output "3" %4
+output "6" %7
+output "8" %9
+output "11" %12
 )");
 }
 
@@ -134,7 +178,7 @@ state %2 "b": float32[3]
 %3: float32[8, 3] = matmul@1(%0, %1) {transpose_a = false, transpose_b = false}
 %4: float32[8, 3] = add@1(%3, %2)
 %5: float32[8, 3] = relu@1(%3)
-%6: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "none"}
+%6: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "none", widen = false}
 %7: float32[8, 3] = gelu@1(%6) {approximate = false}
 %8: float32[8, 3] = multiply@1(%7, %6)
 %9: float32[8, 3] = matmul@1(%0, %1) {transpose_a = false, transpose_b = false}
@@ -177,7 +221,7 @@ input %0 "x": float32[8, 4]
 state %1 "w1": float32[4, 3]
 state %2 "b1": float32[3]
 state %3 "w2": float32[3, 2]
-%4: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "relu"}
+%4: float32[8, 3] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "relu", widen = false}
 %5: float32[8, 2] = matmul@1(%4, %3) {transpose_a = false, transpose_b = false}
 %6: float32[] = sum@1(%5) {axis = ints[], keepdims = false}
 %7: float32[8, 2] = constant@1() {value = tensor<float32[8, 2]>{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}

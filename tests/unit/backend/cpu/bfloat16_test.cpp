@@ -22,7 +22,8 @@ bool CpuHasBf16Products() {
   }
 
 // Matrix [m, k] times [k, n], with a bias where `activation` is given.
-NodeCase Product(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const char* activation) {
+NodeCase Product(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const char* activation,
+                 bool widen = false) {
   NodeCase node{&ops::kMatmul,
                 {{DType::kBFloat16, ta ? Shape{k, m} : Shape{m, k}},
                  {DType::kBFloat16, tb ? Shape{n, k} : Shape{k, n}}},
@@ -30,7 +31,7 @@ NodeCase Product(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const char* 
   if (activation != nullptr) {
     node.op = &ops::kMatmulFused;
     node.inputs.push_back({DType::kBFloat16, {n}});
-    node.attrs.emplace_back(std::string(activation));
+    node.attrs.insert(node.attrs.end(), {std::string(activation), widen});
   }
   return node;
 }
@@ -135,6 +136,24 @@ TEST(Bfloat16, TheLibrarysProductsAreThoseOfTheEmulation) {
       // Sums in another order may round to the neighbour.
       ExpectNear(run.outputs[0], emulated, 2 * kRounding, Text(node) + ", emulated");
     }
+  }
+}
+
+// As the library sums them, and as the emulation does.
+TEST(Bfloat16, WidenedProductsAreNotRounded) {
+  for (bool ta : {false, true}) {
+    const NodeCase node = Product(71, 229, 130, ta, false, "tanh", true);
+    const Values inputs = RoundedInputs(node);
+    NodeCase exact = node;
+    exact.attrs.back() = false;
+    const auto want = InFloat64(exact, inputs);
+    EXPECT_EQ(node.outputs()[0].dtype, DType::kFloat32);
+    ExpectNear(Emulated(node, inputs), want, 1e-4, "emulated");
+    AllowBf16Products(true);
+    if (!HasBf16Products()) continue;
+    const ImplRun run = Library(node, inputs, 1);
+    ASSERT_TRUE(run.ran) << run.reason;
+    ExpectNear(run.outputs[0], want, 1e-4, run.detail);
   }
 }
 

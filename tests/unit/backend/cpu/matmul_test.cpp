@@ -49,7 +49,7 @@ Values ReferenceProduct(const NodeCase& node, const Values& in) {
           sum += pa[ta ? l * m + i : i * k + l] * pb[tb ? j * k + l : l * n + j];
         }
         if (in.size() == 3) sum += in[2][j];
-        if (node.attrs.size() == 3) sum = Activate(std::get<std::string>(node.attrs[2]), sum);
+        if (node.attrs.size() > 2) sum = Activate(std::get<std::string>(node.attrs[2]), sum);
         out[(t * m + i) * n + j] = sum;
       }
     }
@@ -150,7 +150,7 @@ TEST(MatmulFused, BiasAndActivation) {
         for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
           NodeCase node{&ops::kMatmulFused,
                         {{dtype, {s[0], s[2]}}, {dtype, {s[1], s[2]}}},
-                        {false, true, std::string(activation)}};
+                        {false, true, std::string(activation), false}};
           if (bias) node.inputs.push_back({dtype, {s[1]}});
           SCOPED_TRACE(StrCat(activation, " ", bias, " ", s[0], "x", s[1], " ", dtype));
           ran.merge(Conform(LinalgKernels(), node, RandomInputs(node, 11), ReferenceProduct,
