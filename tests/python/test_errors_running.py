@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,25 @@ def test_a_folder_without_the_dataset(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "lacks train-images-idx3-ubyte.gz" in text
     assert "apt-get install dataset-fashion-mnist" in text
     assert re.search(r"\[test_errors_running\.py:\d+\]$", text)
+
+
+def test_an_unknown_instruction_set() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import ostria as ost; ost.ones(3) + 1"],
+        env={
+            **os.environ,
+            "OSTRIA_ISA": "sse",
+            "PYTHONPATH": str(Path(ost.__file__).parents[1]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ValueError: add: OSTRIA_ISA: 'sse' is not an instruction set; give baseline, avx2, avx512 "
+        "or avx512_bf16, or unset it for the best one [<string>:1]"
+    )
 
 
 def test_a_full_disk() -> None:
