@@ -86,10 +86,15 @@ py::list GradientsIn(Trace& trace, const py::list& outputs, const py::list& cota
 void BindTrace(py::module_& m) {
   py::class_<Trace, TracePtr>(m, "Trace")
       .def(py::init([](const std::string& kind) {
-        return std::make_shared<Trace>(kind == "tape"   ? Trace::Kind::kTape
-                                       : kind == "body" ? Trace::Kind::kBody
-                                                        : Trace::Kind::kGraph);
-      }))
+             using K = Trace::Kind;
+             using S = Trace::State;
+             if (kind == "body") return std::make_shared<Trace>(K::kBody, S::kWritten);
+             if (kind == "condition") return std::make_shared<Trace>(K::kBody, S::kRead);
+             if (kind == "function") return std::make_shared<Trace>(K::kBody, S::kCaptured);
+             return std::make_shared<Trace>(kind == "tape" ? K::kTape : K::kGraph);
+           }),
+           py::arg("kind"),
+           "'graph', 'tape', the 'body' of a control op, a 'condition', or another 'function'.")
       .def("push", &Trace::Push)
       .def("pop", &Trace::Pop)
       .def_property_readonly("open", &Trace::open)
@@ -123,10 +128,10 @@ void BindTrace(py::module_& m) {
       .def("set_commit", [](Trace& t, const PyTensor& c) { t.SetCommit(t.Use(c)); })
       .def_property_readonly("commit",
                              [](Trace& t) -> py::object {
-                               if (!t.commit().valid()) return py::none();
-                               return py::cast(t.Wrap(t.commit()));
+                               const Value commit = t.Commit();
+                               return commit.valid() ? py::cast(t.Wrap(commit)) : py::none();
                              })
-      .def("is_commit", [](Trace& t, const PyTensor& c) { return t.commit() == t.Use(c); })
+      .def("is_commit", [](Trace& t, const PyTensor& c) { return t.Commit() == t.Use(c); })
       .def("gradients", [](Trace& t, const py::list& ys, const py::list& gs,
                            const py::list& xs) { return GradientsIn(t, ys, gs, xs); })
       .def("variables", [](const Trace& t) { return t.variables(); })
@@ -165,7 +170,7 @@ void BindTrace(py::module_& m) {
       },
       py::arg("outputs"), py::arg("cotangents"), py::arg("wrt"));
 
-  // A closed body from a finished `body` trace: its inputs are the declared ones, then the
+  // A closed body from a finished `function` trace: its inputs are the declared ones, then the
   // captures.
   m.def(
       "call_body",

@@ -2,6 +2,7 @@
 #include "bindings/trace.h"
 
 #include "base/check.h"
+#include "ops/common/control.h"
 #include "ops/ops.h"
 #include "runtime/eager.h"
 
@@ -15,7 +16,7 @@ std::vector<std::shared_ptr<Trace>>& Stack() {
 
 }  // namespace
 
-Trace::Trace(Kind kind) : kind_(kind) {}
+Trace::Trace(Kind kind, State state) : kind_(kind), body_state_(state) {}
 
 Trace* Trace::Current() { return Stack().empty() ? nullptr : Stack().back().get(); }
 
@@ -55,14 +56,37 @@ Value Trace::Capture(const PyTensor& tensor, std::string name) {
   for (const auto& [other, value] : seen) {
     if (other.type == tensor.type && other.value == tensor.value) return value;
   }
-  const Value v = graph_.AddInput(std::move(name), tensor.type, CaptureLocation());
-  captures_.push_back(tensor);
+  const Value v = AddCapture(tensor, std::move(name));
   seen.emplace_back(tensor, v);
   if (kind_ == Kind::kTape) {
     data_.resize(static_cast<size_t>(graph_.value_capacity()));
     data_[v.id] = tensor.concrete;
   }
   return v;
+}
+
+Value Trace::AddCapture(const PyTensor& tensor, std::string name) {
+  const Value v = graph_.AddInput(std::move(name), tensor.type, CaptureLocation());
+  captures_.push_back(tensor);
+  return v;
+}
+
+// An input of its own, even where an equal tensor is captured: a loop carries this one on.
+Value Trace::AddCell(std::shared_ptr<Variable> variable, const PyTensor& before, std::string name) {
+  Cell cell;
+  cell.variable = std::move(variable);
+  cell.capture = static_cast<int>(captures_.size());
+  cell.before = AddCapture(before, std::move(name));
+  cells_.push_back(std::move(cell));
+  return cells_.back().before;
+}
+
+Trace* Trace::Around() const {
+  auto& stack = Stack();
+  for (size_t i = stack.size(); i-- > 1;) {
+    if (stack[i].get() == this) return stack[i - 1].get();
+  }
+  return nullptr;
 }
 
 Value Trace::Use(const PyTensor& tensor) {
@@ -157,13 +181,13 @@ Value Trace::Read(const std::shared_ptr<Variable>& variable) {
   if (it != state_.end()) return it->second.current;
   const ValueType type{variable->dtype(), variable->shape()};
   if (kind_ == Kind::kBody) {  // bodies are closed: the variable's value is an operand
-    auto& stack = Stack();
-    for (size_t i = stack.size(); i-- > 1;) {
-      if (stack[i].get() != this) continue;
-      Trace& outer = *stack[i - 1];
-      return Capture(outer.Wrap(outer.Read(variable)), variable->name());
-    }
-    return Capture(PyTensor::Concrete(variable->View()), variable->name());
+    Trace* outer = Around();
+    const PyTensor before = outer != nullptr ? outer->Wrap(outer->Read(variable))
+                                             : PyTensor::Concrete(variable->View());
+    if (body_state_ == State::kCaptured) return Capture(before, variable->name());
+    const Value v = AddCell(variable, before, variable->name());
+    state_[variable->id()] = {.index = static_cast<int>(cells_.size()) - 1, .current = v};
+    return v;
   }
   const Value v = graph_.AddState(variable->id(), variable->name(), type, CaptureLocation());
   state_[variable->id()] = {.index = static_cast<int>(variables_.size()), .current = v};
@@ -178,7 +202,9 @@ Value Trace::Read(const std::shared_ptr<Variable>& variable) {
 Value Trace::Initial(const std::shared_ptr<Variable>& variable) {
   const Value current = Read(variable);
   const auto it = state_.find(variable->id());
-  return it == state_.end() ? current : graph_.state()[static_cast<size_t>(it->second.index)].in;
+  if (it == state_.end()) return current;
+  const auto index = static_cast<size_t>(it->second.index);
+  return kind_ == Kind::kBody ? cells_[index].before : graph_.state()[index].in;
 }
 
 std::vector<Value> Trace::Versions(const std::shared_ptr<Variable>& variable) {
@@ -189,15 +215,20 @@ std::vector<Value> Trace::Versions(const std::shared_ptr<Variable>& variable) {
   return all;
 }
 
-Trace::State& Trace::Write(const std::shared_ptr<Variable>& variable, Value value) {
-  if (kind_ == Kind::kBody) {
-    Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
-         "' is assigned inside a function that is traced on its own (the body of cond, scan or "
-         "while_loop, or a function with a gradient of its own); such functions must not change "
-         "state; return the new value, from a loop as a carry, and assign it outside");
+void Trace::RequireWrites(const Variable& variable) const {
+  for (const Trace* t = this; t != nullptr; t = t->parent_.get()) {
+    if (t->kind_ != Kind::kBody || t->body_state_ == State::kWritten) continue;
+    Fail(ErrorCode::kInvalidArgument, "variable '", variable.name(),
+         "' is assigned inside a function whose gradient computes it again (of checkpoint or "
+         "custom_gradient) or that only decides (cond_fn of while_loop); such functions must not "
+         "change state; return the new value and assign it outside, or in body_fn");
   }
+}
+
+Trace::Entry& Trace::Write(const std::shared_ptr<Variable>& variable, Value value) {
+  RequireWrites(*variable);
   Read(variable);
-  State& s = state_.at(variable->id());
+  Entry& s = state_.at(variable->id());
   const ValueType want{variable->dtype(), variable->shape()};
   if (graph_.type(value) != want) {
     Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
@@ -212,13 +243,23 @@ Trace::State& Trace::Write(const std::shared_ptr<Variable>& variable, Value valu
     value = graph_.result(stop);
   }
   s.current = value;
+  if (kind_ == Kind::kBody) {
+    Cell& cell = cells_[static_cast<size_t>(s.index)];
+    cell.after = value;
+    cell.always = false;
+    if (!IsFloat(want.dtype)) return s;
+    // Whoever asks for the derivative by the variable sees one value: that of the beginning.
+    Builder b(graph_, graph_.location(value));
+    s.current = ops::ReadAs(b, value, cell.before);
+    return s;
+  }
   if (IsFloat(want.dtype)) s.written.push_back(value);
   if (kind_ == Kind::kTape) variable->Assign(Data(value));
   return s;
 }
 
 void Trace::Assign(const std::shared_ptr<Variable>& variable, Value value) {
-  State& s = Write(variable, value);
+  Entry& s = Write(variable, value);
   s.decided_by = {};
   s.always = false;
 }
@@ -226,13 +267,38 @@ void Trace::Assign(const std::shared_ptr<Variable>& variable, Value value) {
 void Trace::AssignDecided(const std::shared_ptr<Variable>& variable, Value value, Value commit) {
   // A value that came from an earlier write is not the first one where `commit` is false.
   const bool is_first = Read(variable) == Initial(variable);
-  State& s = Write(variable, value);
+  Entry& s = Write(variable, value);
   s.decided_by = is_first || s.decided_by == commit ? commit : Value{};
   s.always = false;
 }
 
 void Trace::AssignAlways(const std::shared_ptr<Variable>& variable, Value value) {
-  Write(variable, value).always = true;
+  Entry& s = Write(variable, value);
+  s.always = true;
+  if (kind_ == Kind::kBody) cells_[static_cast<size_t>(s.index)].always = true;
+}
+
+Value Trace::Commit() {
+  if (commit_.valid() || kind_ != Kind::kBody || body_state_ != State::kWritten) return commit_;
+  Trace* outer = Around();
+  PyTensor before;
+  if (outer == nullptr) {
+    before = PyTensor::Concrete(Tensor::Scalar(DType::kBool, true));
+  } else if (const Value decided = outer->Commit(); decided.valid()) {
+    before = outer->Wrap(decided);
+  } else {
+    before = outer->AddOp(ops::kFull, {}, {Shape{}, DType::kBool, 1.0}, CaptureLocation())[0];
+  }
+  commit_ = AddCell(nullptr, before, "commit");
+  return commit_;
+}
+
+void Trace::SetCommit(Value commit) {
+  Commit();
+  commit_ = commit;
+  for (Cell& cell : cells_) {
+    if (cell.variable == nullptr) cell.after = commit;
+  }
 }
 
 void Trace::ApplyPrecision() {

@@ -20,7 +20,9 @@ namespace ostria {
 class Trace : public std::enable_shared_from_this<Trace> {
  public:
   enum class Kind { kGraph, kTape, kBody };
-  explicit Trace(Kind kind);
+  /// How a body has state: as a captured tensor, or as cells that the op which owns it carries.
+  enum class State { kCaptured, kRead, kWritten };
+  explicit Trace(Kind kind, State state = State::kCaptured);
 
   /// The innermost open trace of this thread, or nullptr.
   static Trace* Current();
@@ -53,9 +55,20 @@ class Trace : public std::enable_shared_from_this<Trace> {
   /// Whether an op on the tensor belongs into this trace; it is run at once where that is so of
   /// none of its operands.
   bool Records(const PyTensor& tensor) const;
-  /// What decides whether the step changes any state, a bool scalar; the last one counts.
-  void SetCommit(Value commit) { commit_ = commit; }
-  Value commit() const { return commit_; }
+  /// What decides whether the step changes any state, a bool scalar; the last one counts. A body
+  /// that may write begins with what was decided around it; invalid where nothing decides.
+  void SetCommit(Value commit);
+  Value Commit();
+
+  /// What a body that may write was given of the state around it, and what it leaves of that.
+  struct Cell {
+    std::shared_ptr<Variable> variable;  // null: the decision of the step
+    int capture = 0;                     // which of captures() holds it at the beginning
+    Value before;                        // the same as an input of the body
+    Value after;                         // invalid where the body only reads
+    bool always = false;
+  };
+  const std::vector<Cell>& cells() const { return cells_; }
 
   /// What the forward nodes compute in from now on: float16 or bfloat16.
   void SetPrecision(DType low) { precision_ = std::make_unique<MixedPrecision>(low); }
@@ -85,24 +98,31 @@ class Trace : public std::enable_shared_from_this<Trace> {
   pybind11::dict scratch;  // Python's own notes: draw counters, callbacks
 
  private:
-  struct State {
-    int index = 0;
+  struct Entry {
+    int index = 0;  // among the graph's states; of a body among cells_
     Value current;
     Value decided_by;  // where this commit is false, `current` is the value at the beginning
     bool always = false;
     std::vector<Value> written;
   };
-  State& Write(const std::shared_ptr<Variable>& variable, Value value);
+  Entry& Write(const std::shared_ptr<Variable>& variable, Value value);
+  void RequireWrites(const Variable& variable) const;
+  /// The trace around this one, while it is open.
+  Trace* Around() const;
   Value Capture(const PyTensor& tensor, std::string name);
+  Value AddCapture(const PyTensor& tensor, std::string name);
+  Value AddCell(std::shared_ptr<Variable> variable, const PyTensor& before, std::string name);
   bool IsAround(const Trace& trace) const;
   Value Import(const PyTensor& tensor);
 
   Kind kind_;
+  State body_state_;
   std::shared_ptr<Trace> parent_;  // open around this one when it was opened
   bool open_ = false;
   Graph graph_;
   std::vector<std::shared_ptr<Variable>> variables_;
-  std::unordered_map<int64_t, State> state_;
+  std::unordered_map<int64_t, Entry> state_;
+  std::vector<Cell> cells_;
   std::vector<PyTensor> captures_;
   std::unordered_map<const void*, std::vector<std::pair<PyTensor, Value>>> captured_;
   std::vector<Tensor> data_;  // tape: by value id

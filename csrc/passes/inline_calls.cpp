@@ -2,6 +2,7 @@
 // inline_calls: a call is for differentiation; to the planner its body's nodes are nodes like
 // others. inline_apart does the same after the last merging of equal nodes, with the calls that
 // compute again what would have to be kept else.
+#include "ops/common/control.h"
 #include "ops/ops.h"
 #include "passes/pass.h"
 
@@ -12,11 +13,11 @@ namespace {
 bool InlineWhere(Graph& graph, bool apart) {
   bool changed = false;
   for (NodeId n = graph.first(); n.valid();) {
-    if (!graph.is(n, ops::kCall) || graph.attr<bool>(n, 3) != apart) {
+    if (!graph.is(n, ops::kCall) || graph.attr<bool>(n, ops::CallAttr::kApart) != apart) {
       n = graph.next(n);
       continue;
     }
-    const Body body = graph.attr<Body>(n, 0);
+    const Body body = graph.attr<Body>(n, ops::CallAttr::kBody);
     const NodeId previous = graph.previous(n);
     const std::vector<Value> outputs =
         Inline(graph, *body, graph.operands(n), n, graph.location(n));

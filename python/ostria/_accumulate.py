@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native, _tree
+from ostria import _native, _step, _tree
 from ostria._errors import at_line
 
 _UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
@@ -77,12 +77,13 @@ def over_batch(
         return loss, grads, wrt
 
     size = -(-rows // steps)
-    counts, penalties = _draw_counts(trace), trace.scratch.get("activity", {})
+    # Every micro-batch makes the same draws, told apart by their rows.
+    counts, penalties = _step.draw_counts(trace.scratch), trace.scratch.get("activity", {})
     total: Any = None
     sums: list[Any] = []
     for begin in range(0, rows, size):
         end = min(begin + size, rows)
-        _set_draw_counts(trace, counts)
+        _step.set_draw_counts(trace.scratch, counts)
         trace.scratch["activity"] = {key: list(values) for key, values in penalties.items()}
         trace.scratch["first_row"] = np.array(begin, np.int64)
         try:
@@ -118,19 +119,3 @@ def _rows(leaves: list[Any]) -> Any:
 def _is_batched(x: Any, rows: int) -> bool:
     is_array = isinstance(x, (_native.Tensor, np.ndarray))
     return is_array and len(x.shape) > 0 and bool(x.shape[0] == rows)
-
-
-# Every micro-batch makes the same draws, told apart by their rows.
-def _draw_counts(trace: Any) -> dict[Any, dict[str, int]]:
-    return {
-        key: dict(notes)
-        for key, notes in trace.scratch.items()
-        if isinstance(key, tuple) and key[0] == "generator"
-    }
-
-
-def _set_draw_counts(trace: Any, counts: dict[Any, dict[str, int]]) -> None:
-    for key in _draw_counts(trace):
-        notes = trace.scratch[key]
-        notes.clear()
-        notes.update(counts.get(key, {}))

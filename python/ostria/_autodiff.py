@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ostria import _activity, _native, _tree
+from ostria import _activity, _native, _step, _tree
 from ostria._compile import CompiledFunction
 from ostria._errors import at_line
 
@@ -228,7 +228,11 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         if outer is None:
             return _pair(fn, fn(*args))[0]
         operands = [outer.use(a) for a in args]
-        forward = _native.Trace("body")
+        part_of = _step.current()
+        step = part_of[0]
+        drawn = _step.draw_counts(step.notes)
+        forward = _native.Trace("function")
+        _step.enter(forward, *part_of)
         forward.push()
         try:
             inputs = [
@@ -242,7 +246,9 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
             forward.pop()
         captures = forward.captures()
 
-        backward = _native.Trace("body")
+        _step.set_draw_counts(step.notes, drawn)  # the same draws when it is traced again
+        backward = _native.Trace("function")
+        _step.enter(backward, *part_of)
         backward.push()
         try:
             inputs = [
@@ -282,6 +288,8 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
                 )
             )
         outputs = _native.call_body(forward, ys, backward, grads, operands + list(captures))
+        if outer.is_tape:
+            step.end(None)
         return _tree.unflatten(structure, list(outputs))
 
     call.__name__ = _name(fn)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _activity, _native, _tree
+from ostria import _activity, _native, _step, _tree
 
 _Tensor = _native.Tensor
 
@@ -36,8 +36,8 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
         leaves, structure = _tree.flatten((args, kwargs))
         at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, (_Tensor, np.ndarray))]
         operands = [outer.use(leaves[i]) for i in at]
-        body = _native.Trace("body")
-        body.scratch["draws_in"] = outer  # which draw it is, is counted there
+        body = _native.Trace("function")
+        _step.enter_as(body, outer)  # which draw it is, is counted there
         body.push()
         try:
             for i, x in zip(at, operands, strict=True):

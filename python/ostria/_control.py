@@ -2,7 +2,8 @@
 """Control flow on tensors: `cond`, `scan`, `while_loop`, as ops that own closed sub-graphs.
 
 The functions are traced once. What they close over becomes an operand, whether it is a traced
-value, an eager tensor or a Variable that is read; assigning a Variable inside is an error.
+value, an eager tensor or a Variable that is read. A Variable that one of them assigns is carried
+from step to step of a loop, or is a further result of `cond`, and holds the last value afterwards.
 """
 
 from __future__ import annotations
@@ -10,38 +11,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ostria import _activity, _native, _tree
+from ostria import _activity, _native, _step, _tree
 from ostria._checks import is_int
 from ostria._errors import at_line
 from ostria._functions import astensor
-
-_ROOT = "control"  # where a body's trace keeps its draws
-
-
-class Draws:
-    """Who counts the random draws of bodies: the graph around them, or the op that runs at once."""
-
-    def __init__(self, notes: Any, finish: list[Callable[[], None]], *, at_once: bool) -> None:
-        self.notes, self.finish, self.at_once = notes, finish, at_once
 
 
 class _Traced:
     """A function traced on inputs of given types, and the structure of what it returned."""
 
-    def __init__(self, fn: Callable[..., Any], draws: Draws | None, steps: bool) -> None:
-        self._fn = fn
-        self._trace = _native.Trace("body")
-        self.draws, self._steps = draws, steps
+    def __init__(
+        self, fn: Callable[..., Any], part_of: Any, *, loops: bool, kind: str = "body"
+    ) -> None:
+        self._fn, self._part_of, self._loops = fn, part_of, loops
+        self._trace = _native.Trace(kind)
 
     def run(self, types: Sequence[tuple[str, Any, tuple[Any, ...]]], call: Any) -> Any:
         """Traces `call(fn, inputs)`, whose result is a tree of tensors."""
         trace, outer = self._trace, _native.current_trace()
+        step, around = self._part_of
         trace.push()
         try:
             inputs = [trace.add_input(*t) for t in types]
-            step = trace.add_input("step", _native.int64, ()) if self._steps else None
-            if self.draws is not None:
-                trace.scratch[_ROOT] = (self.draws, step)
+            if self._loops:
+                around = (*around, trace.add_input("step", _native.int64, ()))
+            _step.enter(trace, step, around)
             result = call(self._fn, inputs)
             leaves, self.structure = _tree.flatten(result)
             self.results = [trace.use(leaf) for leaf in leaves]
@@ -65,22 +59,14 @@ def _types(name: str, leaves: list[Any], rows: bool = False) -> list[Any]:
     return [(f"{name}{i}", x.dtype, tuple(x.shape)[rows:]) for i, x in enumerate(leaves)]
 
 
-def _run(name: str, bodies: list[_Traced], operands: list[Any], numbers: list[int]) -> list[Any]:
-    results = list(_native.control(name, [b.body for b in bodies], operands, numbers))
-    draws, trace = bodies[0].draws, _native.current_trace()
-    if draws is not None and draws.at_once and (trace is None or trace.is_tape):
-        for callback in draws.finish:
-            callback()
-    return results
-
-
-def _draws() -> Draws | None:
+def _run(
+    name: str, step: _step.Step, bodies: list[_Traced], operands: list[Any], numbers: list[int]
+) -> list[Any]:
+    results, commit = _native.control(name, [b.body for b in bodies], operands, numbers)
     trace = _native.current_trace()
     if trace is None or trace.is_tape:
-        return Draws({}, [], at_once=True)
-    if trace.is_body:  # that of the op around this one; None in a custom gradient
-        return trace.scratch[_ROOT][0] if _ROOT in trace.scratch else None
-    return Draws(trace.scratch, trace.scratch.setdefault("finish", []), at_once=False)
+        step.end(commit)
+    return list(results)
 
 
 def _check_count(what: str, count: Any) -> None:
@@ -117,13 +103,14 @@ def cond(
 
     Args:
         pred: bool[], a tensor or a Python bool.
-        true_fn: traced once; returns any nested structure of tensors.
+        true_fn: traced once; returns any nested structure of tensors. A Variable that one of both
+            assigns keeps its value where the other one runs.
         false_fn: traced once; returns the same structure, shapes and dtypes.
         operands: nested structures of tensors. What the functions close over is an operand too.
 
     Raises:
         TypeError: the functions return different structures.
-        ValueError: they return different types, or assign a Variable.
+        ValueError: they return different types.
 
     Example:
         >>> import ostria as ost
@@ -131,17 +118,17 @@ def cond(
         >>> ost.cond(x > 0.0, lambda x: x, lambda x: x * 0.1, x).item()
         -0.20000000298023224
     """
-    draws = _draws()
+    part_of = _step.current()
     (flag, *leaves), structure = _leaves((pred, operands))
     bodies = []
     for fn in (true_fn, false_fn):
-        traced = _Traced(fn, draws, steps=False)
+        traced = _Traced(fn, part_of, loops=False)
         traced.run(
             _types("x", leaves), lambda f, xs: f(*_tree.unflatten(structure, [flag, *xs])[1])
         )
         bodies.append(traced)
     _fail_structure("cond", "the result of true_fn", bodies[0].structure, bodies[1].structure)
-    results = _run("cond", bodies, [flag, *leaves], [])
+    results = _run("cond", part_of[0], bodies, [flag, *leaves], [])
     return _tree.unflatten(bodies[0].structure, results)
 
 
@@ -156,6 +143,7 @@ def scan(
 
     Args:
         fn: traced once. Random draws in it differ from step to step; the gradient repeats them.
+            A Variable that it assigns holds the new value in the next step.
         init: the first carry, a nested structure; every step returns one of the same types.
         xs: a nested structure of tensors with one leading length; `x` is a row of each. None for a
             loop over nothing.
@@ -167,7 +155,7 @@ def scan(
 
     Raises:
         TypeError: `fn` returns no pair, or a carry of another structure.
-        ValueError: lengths differ, a carry changes its type, or `fn` assigns a Variable.
+        ValueError: lengths differ, or a carry changes its type.
 
     Example:
         >>> import ostria as ost
@@ -176,7 +164,7 @@ def scan(
         (7.0, [1.0, 3.0, 7.0])
     """
     _check_count("scan: length", length)
-    draws = _draws()
+    part_of = _step.current()
     carries, carry_structure = _leaves(init)
     rows, row_structure = _leaves(xs)
     if length is None:
@@ -212,9 +200,11 @@ def scan(
         _fail_structure("scan", "the carry", carry_structure, structure)
         return result
 
-    traced = _Traced(fn, draws, steps=True)
+    traced = _Traced(fn, part_of, loops=True)
     traced.run(_types("carry_", carries) + _types("x", rows, rows=True), call)
-    results = _run("scan", [traced], [*carries, *rows], [len(carries), length, int(reverse)])
+    results = _run(
+        "scan", part_of[0], [traced], [*carries, *rows], [len(carries), length, int(reverse)]
+    )
     out = _tree.unflatten(traced.structure, results)
     return out[0], out[1]
 
@@ -228,9 +218,10 @@ def while_loop(
     """Repeats `carry = body_fn(carry)` while `cond_fn(carry)` is true.
 
     Args:
-        cond_fn: traced once; returns bool[].
-        body_fn: traced once; returns a carry of the same structure and types.
-        init: the first carry, a nested structure of tensors.
+        cond_fn: traced once; returns bool[]. It may read Variables, but not assign them.
+        body_fn: traced once; returns a carry of the same structure and types. A Variable that it
+            assigns holds the new value in the next step.
+        init: the first carry, a nested structure of tensors; None where Variables are all there is.
         max_steps: the most steps taken. With it, the loop is differentiable.
 
     Returns:
@@ -239,7 +230,7 @@ def while_loop(
     Raises:
         NotImplementedError: it is differentiated without `max_steps`.
         TypeError: the carry changes its structure.
-        ValueError: the carry changes its type, or a function assigns a Variable.
+        ValueError: the carry changes its type, or `cond_fn` assigns a Variable.
 
     Example:
         >>> import ostria as ost
@@ -247,12 +238,13 @@ def while_loop(
         192.0
     """
     _check_count("while_loop: max_steps", max_steps)
-    draws = _draws()
+    part_of = _step.current()
     carries, structure = _leaves(init)
-    condition = _Traced(cond_fn, draws, steps=True)
+    condition = _Traced(cond_fn, part_of, loops=True, kind="condition")
     condition.run(_types("carry_", carries), lambda f, c: f(_tree.unflatten(structure, c)))
-    body = _Traced(body_fn, draws, steps=True)
+    body = _Traced(body_fn, part_of, loops=True)
     body.run(_types("carry_", carries), lambda f, c: f(_tree.unflatten(structure, c)))
     _fail_structure("while_loop", "the carry", structure, body.structure)
     steps = -1 if max_steps is None else max_steps
-    return _tree.unflatten(structure, _run("while_loop", [condition, body], carries, [steps]))
+    results = _run("while_loop", part_of[0], [condition, body], carries, [steps])
+    return _tree.unflatten(structure, results)

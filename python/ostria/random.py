@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native, _scope
+from ostria import _native, _scope, _step
 from ostria._checks import check_share
 from ostria._errors import at_line
 from ostria._functions import astensor
@@ -65,23 +65,12 @@ class Generator:
             self._advance_now()
             return key, stream_of(path, 0)
         key = self._state.value()
-        while trace.is_body and "draws_in" in trace.scratch:
-            trace = trace.scratch["draws_in"]
-        if trace.is_body:
-            return self._draw_in_body(trace, path)
-        finish = trace.scratch.setdefault("finish", [])
-        return key, stream_of(path, self._number(trace.scratch, finish, self._advance, path))
-
-    def _draw_in_body(self, trace: Any, path: str) -> tuple[Any, int]:
-        if "control" not in trace.scratch:  # a function with a gradient of its own
-            return self._state.value(), stream_of(path, 0)
-        draws, step = trace.scratch["control"]
-        key = self._state.value()
-        if step is not None:
-            key = _mix(key, step)
-        advance = self._advance_now if draws.at_once else self._advance
-        number = self._number(draws.notes, draws.finish, advance, path)
-        return key, stream_of(f"{path}#body", number)
+        step, loops = _step.current()
+        for number in loops:
+            key = _mix(key, number)
+        advance = self._advance_now if step.at_once else self._advance
+        number = self._number(step.notes, step.finish, advance, path)
+        return key, stream_of(f"{path}#body" if _step.in_body() else path, number)
 
     def _number(self, scratch: Any, finish: list[Any], advance: Any, path: str) -> int:
         """Which draw of a graph at `path` this is; the first of all makes the generator move on."""
@@ -151,13 +140,7 @@ def first_row(offset: Any) -> Any:
     """The index of a draw's first row in the whole batch, where none is given."""
     if offset is not None:
         return offset
-    trace = _native.current_trace()
-    while trace is not None and "draws_in" in trace.scratch:
-        trace = trace.scratch["draws_in"]
-    scratch = {} if trace is None else trace.scratch
-    if "control" in scratch:
-        scratch = scratch["control"][0].notes
-    return scratch.get("first_row", np.array(0, np.int64))  # of a micro-batch
+    return _step.current()[0].notes.get("first_row", np.array(0, np.int64))  # of a micro-batch
 
 
 def _sample(

@@ -149,3 +149,60 @@ def test_weights_start_the_same_whatever_was_drawn_before() -> None:
     ost.random.seed(2)
     assert not np.array_equal(kernel()[0], first[0])
     assert first[0].shape != first[1].shape or not np.array_equal(first[0], first[1])
+
+
+def _noisy(generator):
+    @ost.custom_gradient
+    def noisy(x):
+        mask = ost.random.uniform((64,), generator=generator)
+        return x * mask, lambda g: g * mask
+
+    return noisy
+
+
+def test_draws_of_a_function_with_its_own_gradient_move_the_generator_on() -> None:
+    generator = ost.random.Generator(3)
+    noisy = _noisy(generator)
+
+    @ost.compile
+    def step(x):
+        y, z = noisy(x), noisy(x)
+        return y, z, ost.gradients(ost.sum(y) + 2.0 * ost.sum(z), [x])[0]
+
+    seen = []
+    for _ in range(2):
+        y, z, g = (a.numpy() for a in step(np.ones(64, np.float32)))
+        np.testing.assert_allclose(g, y + 2.0 * z, rtol=1e-6)  # the gradient repeats its draws
+        seen += [y.tobytes(), z.tobytes()]
+    assert len(set(seen)) == 4 and generator.variable.numpy()[1] == 2
+
+    x = ost.ones(64)
+    for _ in range(2):
+        with ost.GradientTape() as tape:
+            tape.watch(x)
+            y = noisy(x)
+        np.testing.assert_array_equal(tape.gradient(y, x).numpy(), y.numpy())
+        seen.append(y.numpy().tobytes())
+    assert len(set(seen)) == 6 and generator.variable.numpy()[1] == 4
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, ost.compile], ids=["eager", "compiled"])
+def test_draws_differ_in_every_step_of_nested_loops_and_branches(wrap) -> None:
+    generator = ost.random.Generator(3)
+    noisy = _noisy(generator)
+
+    def draw(_):
+        return ost.random.uniform((64,), generator=generator)
+
+    def fn(x):
+        in_branch = ost.scan(
+            lambda c, f: (c, ost.cond(f > 0.0, draw, lambda f: ost.zeros(64), f)), None, x
+        )[1]
+        inner = ost.scan(
+            lambda c, _: (c, ost.scan(lambda c, f: (c, draw(f)), None, x)[1]), None, x
+        )[1]
+        own = ost.scan(lambda c, f: (c, noisy(ost.ones(64) * f)), None, x)[1]
+        return [*in_branch, *inner[0], *inner[1], *inner[2], *own]
+
+    rows = [row.numpy().tobytes() for row in wrap(fn)(ost.ones(3))]
+    assert len(set(rows)) == 3 + 9 + 3

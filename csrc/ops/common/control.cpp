@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/common/control.h"
 
+#include "ops/common/build.h"
 #include "ops/ops.h"
 
 namespace ostria::ops {
@@ -102,6 +103,21 @@ Body KeepOutputs(const Graph& body, const std::vector<bool>& keep) {
   }
   DropDead(*copy);
   return copy;
+}
+
+Value ReadAs(Builder& b, Value value, Value source) {
+  const ValueType type = b.type(value);
+  auto body = std::make_shared<Graph>(), vjp = std::make_shared<Graph>();
+  for (const auto& graph : {body, vjp}) {
+    graph->AddInput("value", type, b.location());
+    graph->AddInput("source", type, b.location());
+  }
+  body->AddOutput("y", body->inputs()[0]);
+  const Value d = vjp->AddInput("d_y", type, b.location());
+  Builder in(*vjp, b.location());
+  vjp->AddOutput("d_value", ZerosLike(in, vjp->inputs()[0]));
+  vjp->AddOutput("d_source", d);
+  return b(kCall, {value, source}, {Body(std::move(body)), Body(std::move(vjp)), false, false});
 }
 
 double BodyFlops(const Graph& body) {

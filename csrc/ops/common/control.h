@@ -16,6 +16,9 @@ namespace ostria::ops {
 struct ScanAttr {
   enum : int { kBody, kCaptures, kCarries, kLength, kReverse };
 };
+struct CallAttr {
+  enum : int { kBody, kVjp, kRecompute, kApart };
+};
 struct CondAttr {
   enum : int { kThen, kElse };
 };
@@ -69,6 +72,9 @@ void RequireCarry(const InferContext& c, int k, std::string_view name, const Val
 Body KeepOutputs(const Graph& body, const std::vector<bool>& keep);
 /// Removes the nodes that no output or state needs, effects excepted; whether there were any.
 bool DropDead(Graph& graph);
+/// `value`, whose cotangent is that of `source`, a value of the same type: how a body reads what it
+/// wrote into a variable, so that the derivative by the variable counts it.
+Value ReadAs(Builder& b, Value value, Value source);
 /// Operations of one run of the body.
 double BodyFlops(const Graph& body);
 

@@ -74,6 +74,27 @@ class SplitBody {
   std::vector<Value> stored_;
 };
 
+// The backward calls of a body's gradient as their nodes: what those do not read is not stored.
+// Values of the forward body keep their ids.
+Body WithoutBackwardCalls(const Body& vjp, int forward_values) {
+  auto out = std::make_shared<Graph>(vjp->Clone());
+  for (NodeId n = out->first(); n.valid();) {
+    const NodeId next = out->next(n);
+    const bool apart = out->is(n, kCall) && out->attr<bool>(n, CallAttr::kApart);
+    if (out->is(n, kCall) && !apart && out->result(n).id >= forward_values) {
+      const Body body = out->attr<Body>(n, CallAttr::kBody);
+      const std::vector<Value> values = Inline(*out, *body, out->operands(n), n, out->location(n));
+      for (int i = 0; i < out->num_results(n); ++i) {
+        out->ReplaceAllUses(out->result(n, i), values[i]);
+      }
+      out->Erase(n);
+    }
+    n = next;
+  }
+  DropDead(*out);
+  return out;
+}
+
 }  // namespace
 
 bool IsRecomputed(const Graph& body, NodeId n) {
@@ -87,7 +108,7 @@ void ScanGrad(GradContext& c) {
   Builder& b = c.b;
   const ScanParts p = PartsOf(b.graph(), c.node());
   const Body body = c.attr<Body>(ScanAttr::kBody);
-  const Body vjp = c.DifferentiateBody(*body);
+  const Body vjp = WithoutBackwardCalls(c.DifferentiateBody(*body), body->value_capacity());
   SplitBody split(*body, vjp);
   const auto is_float = [&](Value v) { return IsFloat(vjp->dtype(v)); };
   for (int k = 0; k < p.carries; ++k) {

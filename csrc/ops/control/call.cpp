@@ -8,7 +8,7 @@
 namespace ostria {
 namespace {
 
-enum Attribute { kBody, kVjp, kRecompute, kApart };
+using ops::CallAttr;
 constexpr InputDef kInputs[] = {{"inputs", Arity::kVariadic}};
 constexpr AttrDef kAttrs[] = {{"body", AttrType::kBody},
                               {"vjp", AttrType::kBody, "none"},
@@ -41,29 +41,30 @@ void CheckVjp(const InferContext& c, const Graph& body, const Graph& vjp) {
 }
 
 void Infer(InferContext& c) {
-  const Body& body = c.attr<Body>(kBody);
+  const Body& body = c.attr<Body>(CallAttr::kBody);
   ops::InferBody(c, body);
-  if (const Body& vjp = c.attr<Body>(kVjp); vjp != nullptr) CheckVjp(c, *body, *vjp);
+  if (const Body& vjp = c.attr<Body>(CallAttr::kVjp); vjp != nullptr) CheckVjp(c, *body, *vjp);
 }
 
 void Grad(GradContext& c) {
-  Body vjp = c.attr<Body>(kVjp);
+  Body vjp = c.attr<Body>(CallAttr::kVjp);
   if (vjp == nullptr) {
-    const Body body = c.attr<Body>(kBody);
+    const Body body = c.attr<Body>(CallAttr::kBody);
     vjp = c.DifferentiateBody(*body);
   }
   std::vector<Value> arguments;
   for (int i = 0; i < c.size(); ++i) arguments.push_back(c.input(i));
   const int outputs = c.b.graph().num_results(c.node());
   for (int i = 0; i < outputs; ++i) arguments.push_back(c.cotangent(i));
-  const bool apart = c.attr<bool>(kRecompute) || c.attr<bool>(kApart);
+  const bool apart = c.attr<bool>(CallAttr::kRecompute) || c.attr<bool>(CallAttr::kApart);
   const std::vector<Value> g = c.b.Multi(ops::kCall, arguments, {vjp, Body(), false, apart});
   for (int i = 0; i < c.size(); ++i) c.Set(i, g[i]);
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs,
                              std::span<const Attr> attrs) {
-  return Inline(b.graph(), *std::get<Body>(attrs[kBody]), inputs, b.before(), b.location());
+  return Inline(b.graph(), *std::get<Body>(attrs[CallAttr::kBody]), inputs, b.before(),
+                b.location());
 }
 
 }  // namespace

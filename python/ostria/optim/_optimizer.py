@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _accumulate, _autodiff, _checks, _native
+from ostria import _accumulate, _autodiff, _checks, _native, _step
 from ostria import _functions as F
 from ostria._errors import at_line
 from ostria.optim import _options
@@ -422,26 +422,34 @@ class Optimizer:
         return grads, 1.0
 
     def _count(self, commit: Any, trace: Any) -> None:
-        """Counts an update; once more when the trace ends, if others had a say after this one."""
+        """Counts an update; once more when the step ends, if others had a say after this one."""
         counters = (self.iterations, self.skipped, self.first_bad_step)
         before = [counter.value() for counter in counters]
+        if trace is not None:
+            step, _ = _step.current()
+            notes = step.notes.setdefault(("optimizer", self.iterations.id), {})
+            if not notes:
+                in_body = _step.in_body()
+                notes.update(before=[step.before(c) for c in counters] if in_body else before)
+                notes.update(commit=None, updates=0)
+                step.finish.append(lambda: self._count_again(step, notes))
+            # How often a body runs is not known here, and what it decides has no value outside.
+            notes.update(commit=None if _step.in_body() else commit, updates=notes["updates"] + 1)
         self._write_counters(before, commit, 1)
-        if trace is None:
+
+    def _count_again(self, step: _step.Step, notes: dict[str, Any]) -> None:
+        commit, last = step.commit, notes["commit"]
+        if last is not None and notes["updates"] == 1 and step.trace.is_commit(last):
             return
-        notes = trace.scratch.setdefault(("optimizer", self.iterations.id), {})
-        if not notes:
-            notes.update(before=before, updates=0)
-            trace.scratch.setdefault("finish", []).append(lambda: self._count_again(trace, notes))
-        notes.update(commit=commit, updates=notes["updates"] + 1)
+        before = notes["before"]
+        tried = (self.iterations - before[0]) + (self.skipped - before[1])
+        self._write_counters(before, commit, tried)
 
-    def _count_again(self, trace: Any, notes: dict[str, Any]) -> None:
-        if notes["updates"] > 1 or not trace.is_commit(notes["commit"]):
-            self._write_counters(notes["before"], trace.commit, notes["updates"])
-
-    def _write_counters(self, before: list[Any], commit: Any, updates: int) -> None:
+    def _write_counters(self, before: list[Any], commit: Any, updates: Any) -> None:
+        """`updates`: 1, or a tensor."""
         step, skipped, first = before
         done = F.cast(commit, _native.int64)
-        if updates > 1:
+        if not isinstance(updates, int):
             done = done * updates
         self.iterations._assign_always(step + done)
         self.skipped._assign_always(skipped + (updates - done))

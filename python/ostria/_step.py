@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What belongs to a whole step, also where a function inside of it is traced on its own.
+
+A step is the graph that a compiled function becomes, or one control op that runs at once. Draws and
+updates are counted there, and what they left to do is done when it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ostria import _native
+
+# In the scratch of a body's trace: its step and the step numbers of the loops around it; or the
+# trace that it stands in for.
+_ROOT = "step"
+_STANDS_IN = "stands_in_for"
+
+
+class Step:
+    """Notes of a step and what ends it."""
+
+    def __init__(self, trace: Any = None) -> None:
+        self.trace = trace  # None: it runs at once
+        self.notes: dict[Any, Any] = {} if trace is None else trace.scratch
+        self.finish: list[Callable[[], None]] = self.notes.setdefault("finish", [])
+        self._commit: Any = None
+
+    @property
+    def at_once(self) -> bool:
+        return self.trace is None
+
+    @property
+    def commit(self) -> Any:
+        """The last decision whether the step changes state; None where nothing decides."""
+        return self._commit if self.trace is None else self.trace.commit
+
+    def before(self, variable: Any) -> Any:
+        """A variable's value in the step itself, not in the body that is traced."""
+        return (
+            _native.tensor_from_array(variable.numpy(), True)
+            if self.at_once
+            else self.trace.use(variable)
+        )
+
+    def end(self, commit: Any) -> None:
+        """Does what is left to do of what ran at once, with the decision that it came to."""
+        if self.trace is None:
+            self._commit = commit
+            for callback in self.finish:
+                callback()
+
+
+def current() -> tuple[Step, tuple[Any, ...]]:
+    """The running step and the step numbers of the loops around; a new one outside of traces."""
+    trace = _counting()
+    if trace is None or trace.is_tape:
+        return Step(), ()
+    if trace.is_body:
+        step, loops = trace.scratch[_ROOT]
+        return step, loops
+    return Step(trace), ()
+
+
+def in_body() -> bool:
+    """Whether what is traced is a function of a control op, not the step itself."""
+    trace = _counting()
+    return trace is not None and trace.is_body
+
+
+def enter(body: Any, step: Step, loops: tuple[Any, ...]) -> None:
+    """Says what `body`, the trace of a function, is part of."""
+    body.scratch[_ROOT] = (step, loops)
+
+
+def enter_as(body: Any, outer: Any) -> None:
+    """Says that `body` is as good as `outer` itself: what is counted there is counted in that."""
+    body.scratch[_STANDS_IN] = outer
+
+
+def _counting() -> Any:
+    trace = _native.current_trace()
+    while trace is not None and _STANDS_IN in trace.scratch:
+        trace = trace.scratch[_STANDS_IN]
+    return trace
+
+
+def draw_counts(notes: dict[Any, Any]) -> dict[Any, dict[str, int]]:
+    """How many draws there were so far, by generator and path."""
+    return {
+        key: dict(counts)
+        for key, counts in notes.items()
+        if isinstance(key, tuple) and key[0] == "generator"
+    }
+
+
+def set_draw_counts(notes: dict[Any, Any], counts: dict[Any, dict[str, int]]) -> None:
+    """Goes back to `counts`: what draws next repeats the draws since."""
+    for key in draw_counts(notes):
+        notes[key].clear()
+        notes[key].update(counts.get(key, {}))
