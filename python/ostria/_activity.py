@@ -8,7 +8,9 @@ of `cond` or the like noted, and nobody read there, is lost: reading it later is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ostria import _native, _scope, _tree
@@ -20,8 +22,23 @@ def _traced() -> Any:
     return None if trace is None or trace.is_tape else trace
 
 
+_local = threading.local()
+
+
+@contextlib.contextmanager
+def ignored() -> Iterator[None]:
+    """What modules return inside is no result: a call that only makes weights."""
+    outer, _local.ignored = getattr(_local, "ignored", False), True
+    try:
+        yield
+    finally:
+        _local.ignored = outer
+
+
 def add(module: Any, rule: Callable[[Any], Any], result: Any) -> None:
     """Notes `rule` of every tensor that a call of `module` returned."""
+    if getattr(_local, "ignored", False):
+        return
     values = [rule(y) for y in _tree.flatten(result)[0] if hasattr(y, "dtype")]
     trace = _traced()
     if trace is not None:

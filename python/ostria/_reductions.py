@@ -64,8 +64,8 @@ def norm(x: Any, /, *, ord: Any = 2, axis: Any = None, keepdims: bool = False) -
     Over two axes or more `ord=2` is the Frobenius norm. The gradient is 0 where the norm is 0.
 
     Args:
-        ord: 2 or 'fro', 1, inf (the largest magnitude), -inf (the smallest), 0 (how many are not
-            0), or another number p for sum(|x|^p)^(1/p).
+        ord: 2 or 'fro', 1, inf (the largest magnitude, 0 of no elements), -inf (the smallest), 0
+            (how many are not 0), or another number p for sum(|x|^p)^(1/p).
 
     >>> import ostria as ost
     >>> ost.norm(ost.asarray([[3.0, 4.0], [0.0, -2.0]]), axis=1).numpy().tolist()
@@ -93,7 +93,10 @@ def norm(x: Any, /, *, ord: Any = 2, axis: Any = None, keepdims: bool = False) -
     if ord == 1:
         return _ops.sum(size, axis, keepdims)
     if math.isinf(ord):
-        return (_ops.max if ord > 0 else _ops.min)(size, axis, keepdims)
+        if ord < 0:
+            return _ops.min(size, axis, keepdims)
+        most = _ops.max(size, axis, keepdims)  # -inf of no elements
+        return _ops.where(_ops.less(most, 0.0), cast(0.0, x.dtype), most)
     return _power(_ops.sum(_power(size, float(ord)), axis, keepdims), 1 / float(ord))
 
 

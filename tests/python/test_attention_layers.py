@@ -250,6 +250,15 @@ def test_inputs_of_another_rank_and_odd_masks_are_refused() -> None:
         layer(X[0], X)
     with pytest.raises(ValueError, match=r"value_mask must be \[batch, length\], but its shape"):
         layer(X, X, value_mask=np.ones((2, 1, 3), bool))
+    batch, length = X.shape[:2]
+    for name, whose in (("query_mask", "query"), ("value_mask", "key"), ("key_mask", "key")):
+        for shape in ((batch, length + 1), (batch + 1, length)):
+            expected = (
+                rf"{name} has the shape \[{shape[0]}, {shape[1]}\], but {whose} has "
+                rf"\[batch, length\] = \[{batch}, {length}\]; .*\[test_attention_layers.py:\d+\]"
+            )
+            with pytest.raises(ValueError, match=expected):
+                layer(X, X, **{name: np.ones(shape, bool)})
 
 
 def test_the_name_in_keras_leads_to_ours() -> None:

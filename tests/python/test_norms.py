@@ -58,7 +58,9 @@ def test_the_slope_of_a_norm_at_0_is_0(ord: float) -> None:
 def test_norms_of_nan_and_of_nothing() -> None:
     for ord in (1, 2, np.inf, 3):
         assert np.isnan(ost.norm(ost.asarray([1.0, np.nan]), ord=ord).item())
-    assert ost.norm(ost.zeros((0,))).item() == 0
+    for ord in (0, 1, 2, np.inf, 3):
+        assert ost.norm(ost.zeros((0,)), ord=ord).item() == 0
+        assert ost.norm(ost.zeros((2, 0)), ord=ord, axis=1).numpy().tolist() == [0, 0]
 
 
 def test_logspace() -> None:

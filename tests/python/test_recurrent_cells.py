@@ -290,3 +290,24 @@ def test_states_of_half_types_are_reset() -> None:
     first = rnn(x)
     rnn.reset_states()
     assert ost.all(rnn(x) == first).item()
+
+
+def test_the_call_that_makes_weights_adds_no_penalty() -> None:
+    class Penalised(nn.Module):
+        state_size = output_size = 4
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Dense(4, activity_regularizer="l2")
+
+        def call(self, x: Any, states: Any) -> Any:
+            y = self.dense(x)
+            return y, [states[0] + sum(self.dense.losses)]
+
+    layer = nn.RNN(Penalised(), return_state=True)
+
+    def fn(x: Any) -> Any:
+        return layer(x), len(layer.losses)
+
+    assert ost.compile(fn)(sequence())[1] == 0
+    assert ost.compile(fn)(sequence())[1] == 0

@@ -191,6 +191,16 @@ class _Attention(Module):
                         f"{list(part.shape)}; true or 1 means: attend"
                     )
                 )
+            if name != "attention_mask":
+                whose, of = ("query", query) if name == "query_mask" else ("key", key)
+                if tuple(part.shape) != tuple(of.shape[:2]):
+                    raise ValueError(
+                        at_line(
+                            f"{self.name}: {name} has the shape {list(part.shape)}, but {whose} "
+                            f"has [batch, length] = {list(of.shape[:2])}; give one truth value per "
+                            "row and position"
+                        )
+                    )
             part = F.reshape(part, shape)
             combined = part if combined is None else _ops.logical_and(combined, part)
         if combined is not None and combined.shape[-1] != key.shape[1]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ostria import _activity, _native
 from ostria import _functions as F
-from ostria import _native
 from ostria._control import cond, scan
 from ostria._errors import at_line
 from ostria._keywords import checked_init
@@ -207,7 +207,8 @@ class RNN(Sequence):
         states = self._first_states(x, initial_state, self._cell_dtype(x))
         if not self.cell.built:
             # Makes weights, which a loop's body cannot; what it drew would shift later draws.
-            self.cell(x[:, 0], states, training=False)
+            with _activity.ignored():
+                self.cell(x[:, 0], states, training=False)
         holding = getattr(self.cell, "holding_masks", None)
         with holding(x.shape[0], training) if holding else contextlib.nullcontext():
             ends = self._loop(
