@@ -34,7 +34,7 @@ bool InlineCalls(Graph& graph, const PassContext& context);
 bool InlineControl(Graph& graph, const PassContext& context);
 bool MergeScans(Graph& graph, const PassContext& context);
 bool HoistInvariant(Graph& graph, const PassContext& context);
-bool TrimScans(Graph& graph, const PassContext& context);
+bool TrimLoops(Graph& graph, const PassContext& context);
 bool InlineApart(Graph& graph, const PassContext& context);
 bool Simplify(Graph& graph, const PassContext& context);
 bool RemoveBroadcasts(Graph& graph, const PassContext& context);

@@ -14,7 +14,7 @@ constexpr Pass kCleanUp[] = {
     {"inline_control", InlineControl},
     {"merge_scans", MergeScans},
     {"hoist_invariant", HoistInvariant},
-    {"trim_scans", TrimScans},
+    {"trim_loops", TrimLoops},
     {"simplify", Simplify},
     {"remove_broadcasts", RemoveBroadcasts},
     {"fold_transposes", FoldTransposes},

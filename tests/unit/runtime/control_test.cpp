@@ -130,11 +130,11 @@ TEST(Control, HoistingComesToRest) {
 TEST(Control, UnreadPartsOfAScanAreRemoved) {
   Graph g = Loop(3, false);
   g.RemoveOutput(1);
-  EXPECT_TRUE(TrimScans(g, {}));
+  EXPECT_TRUE(TrimLoops(g, {}));
   EliminateDeadCode(g, {});
-  Verify(g, "trim_scans");
+  Verify(g, "trim_loops");
   EXPECT_EQ(g.num_results(g.last()), 1);
-  EXPECT_FALSE(TrimScans(g, {}));
+  EXPECT_FALSE(TrimLoops(g, {}));
 }
 
 }  // namespace
