@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two scans: the forward one again, with what the backward body needs as further ys (the pass
 // merge_scans makes it and the first one into one), and one that runs the body's gradient the other
-// way, carrying the cotangents of carries and the sums of those of captures.
+// way, carrying the cotangents of carries and the sums of those of captures. What is stacked and
+// what is computed again is decided by cost (ops/common/residuals.h).
 #include "ops/common/scan_grad.h"
 
 #include "ops/common/build.h"
 #include "ops/common/control.h"
+#include "ops/common/residuals.h"
 #include "ops/ops.h"
 
 namespace ostria::ops {
@@ -14,12 +16,13 @@ namespace {
 // The vector-Jacobian product of a body, and which of its values the two scans exchange.
 class SplitBody {
  public:
-  SplitBody(const Graph& body, Body vjp)
+  SplitBody(const Graph& body, Body vjp, const ScanParts& parts)
       : body_(body),
         vjp_(std::move(vjp)),
         g_(*vjp_),
         recomputed_(static_cast<size_t>(g_.node_capacity())),
         needed_(static_cast<size_t>(g_.value_capacity())) {
+    const std::vector<bool> again = ChooseRecomputed(g_, Question(parts));
     for (const Value v : g_.outputs()) needed_[v.id] = true;
     // From the end: whatever a backward or recomputed node reads is either stored or recomputed.
     for (NodeId n = g_.last(); n.valid(); n = g_.previous(n)) {
@@ -27,7 +30,7 @@ class SplitBody {
       bool wanted = !forward;
       for (int i = 0; i < g_.num_results(n); ++i) wanted |= needed_[g_.result(n, i).id];
       if (!wanted) continue;
-      if (forward && !IsRecomputed(g_, n)) {
+      if (forward && !again[n.id]) {
         for (int i = 0; i < g_.num_results(n); ++i) {
           if (needed_[g_.result(n, i).id]) stored_.push_back(g_.result(n, i));
         }
@@ -65,6 +68,23 @@ class SplitBody {
   }
 
  private:
+  ResidualQuestion Question(const ScanParts& parts) const {
+    ResidualQuestion q;
+    q.forward_values = body_.value_capacity();
+    q.needed.resize(needed_.size());
+    q.is_given.resize(needed_.size());
+    for (const Value v : g_.outputs()) q.needed[v.id] = true;
+    for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+      for (int i = 0; !IsForward(n) && i < g_.num_operands(n); ++i) {
+        q.needed[g_.operand(n, i).id] = true;
+      }
+    }
+    for (int i = 0; i < static_cast<int>(body_.inputs().size()); ++i) {
+      q.is_given[g_.inputs()[i].id] = i < parts.captures || i >= parts.first_x();
+    }
+    return q;
+  }
+
   bool IsForward(NodeId n) const { return g_.result(n).id < body_.value_capacity(); }
 
   const Graph& body_;
@@ -97,19 +117,12 @@ Body WithoutBackwardCalls(const Body& vjp, int forward_values) {
 
 }  // namespace
 
-bool IsRecomputed(const Graph& body, NodeId n) {
-  const OpDef& op = body.op(n);
-  return op.traits.elementwise || op.traits.view || op.flops == &NoFlops ||
-         body.num_operands(n) == 0 || &op == &kDropout || &op == &kRandomUniform ||
-         &op == &kRandomNormal;
-}
-
 void ScanGrad(GradContext& c) {
   Builder& b = c.b;
   const ScanParts p = PartsOf(b.graph(), c.node());
   const Body body = c.attr<Body>(ScanAttr::kBody);
   const Body vjp = WithoutBackwardCalls(c.DifferentiateBody(*body), body->value_capacity());
-  SplitBody split(*body, vjp);
+  SplitBody split(*body, vjp, p);
   const auto is_float = [&](Value v) { return IsFloat(vjp->dtype(v)); };
   for (int k = 0; k < p.carries; ++k) {
     const Value v = vjp->inputs()[p.captures + k];

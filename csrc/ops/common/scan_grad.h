@@ -8,8 +8,4 @@ namespace ostria::ops {
 
 void ScanGrad(GradContext& c);
 
-/// Whether the backward body computes this node of the forward body again instead of reading what
-/// the forward scan stacked: elementwise and data-moving nodes, and draws, which repeat by design.
-bool IsRecomputed(const Graph& body, NodeId n);
-
 }  // namespace ostria::ops

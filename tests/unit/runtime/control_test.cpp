@@ -7,11 +7,13 @@
 #include <array>
 #include <cmath>
 
+#include "autodiff/gradient.h"
 #include "backend/backend.h"
 #include "ops/common/build.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
 #include "passes/pass.h"
+#include "passes/pipeline.h"
 #include "runtime/executable.h"
 
 namespace ostria {
@@ -125,6 +127,48 @@ TEST(Control, HoistingComesToRest) {
   EXPECT_GE(nodes, 4);  // full, add, exp, scan
   EXPECT_FALSE(HoistInvariant(g, {}));
   EXPECT_EQ(g.num_nodes(), nodes);
+}
+
+// c' = sin(a(c)) over rows [n, 1], where a multiplies by [1, n] and sums up, or by [n, n].
+Graph GradientOfLoop(int64_t n, bool outer) {
+  Graph g;
+  Builder b(g, 0);
+  const Value w = g.AddInput("w", {DType::kFloat32, {outer ? 1 : n, n}}, 0);
+  const Value c = g.AddInput("c", {DType::kFloat32, {n, outer ? 1 : n}}, 0);
+  const std::vector<Value> out = BuildScan(
+      b, std::array{w}, std::array{c}, {}, 5, false, [&](Builder& body, const ScanArguments& a) {
+        const Value y = body(kSin, {body(kMatmul, {a.carries[0], a.captures[0]})});
+        if (!outer) return ScanReturns{{y}, {}};
+        return ScanReturns{{body(kMean, {y}, {std::vector<int64_t>{1}, true})}, {}};
+      });
+  g.AddOutput("dw", Gradients(g, out, {}, std::array{w})[0]);
+  Optimise(g);
+  return g;
+}
+
+// The matrix products in the body of the last scan, and the elements that the first one stacks.
+std::pair<int, int64_t> Residuals(const Graph& g) {
+  std::vector<NodeId> scans;
+  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
+    if (g.is(n, kScan)) scans.push_back(n);
+  }
+  EXPECT_EQ(scans.size(), 2u);
+  const ScanParts p = PartsOf(g, scans[0]);
+  int64_t stacked = 0;
+  for (int k = 0; k < p.ys; ++k) stacked += g.shape(g.result(scans[0], p.carries + k)).numel();
+  int products = 0;
+  const Graph& backward = *g.attr<Body>(scans[1], ScanAttr::kBody);
+  for (NodeId n = backward.first(); n.valid(); n = backward.next(n)) {
+    products += backward.is(n, kMatmul);
+  }
+  return {products, stacked};
+}
+
+TEST(Control, DearValuesAreStackedAndCheapOnesComputedAgain) {
+  // A product of 2 n operations an element: its result is stacked, and c for the gradient of w.
+  EXPECT_EQ(Residuals(GradientOfLoop(64, false)), std::pair(2, int64_t{2 * 5 * 64 * 64}));
+  // One operation an element, a large result: c alone, and the product once more.
+  EXPECT_EQ(Residuals(GradientOfLoop(256, true)), std::pair(3, int64_t{5 * 256}));
 }
 
 TEST(Control, UnreadPartsOfAScanAreRemoved) {
