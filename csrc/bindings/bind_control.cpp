@@ -215,10 +215,8 @@ py::tuple Control(const std::string& name, const py::list& list, const py::list&
   if (!cond) {
     std::vector<PyTensor> before;
     for (const Written& w : written) {  // its cotangent goes through the capture: see ReadAs
-      const bool cut = outer != nullptr && IsFloat(w.before.type.dtype);
-      before.push_back(
-          cut ? outer->AddOp(ops::kStopGradient, {outer->Use(w.before)}, {}, CaptureLocation())[0]
-              : w.before);
+      before.push_back(outer == nullptr ? w.before
+                                        : outer->Wrap(outer->Constant(outer->Use(w.before))));
     }
     all.insert(all.begin() + static_cast<std::ptrdiff_t>(carries), before.begin(), before.end());
   }

@@ -225,6 +225,15 @@ void Trace::RequireWrites(const Variable& variable) const {
   }
 }
 
+Value Trace::Constant(Value value) {
+  const NodeId n = graph_.producer(value);
+  if (!IsFloat(graph_.dtype(value)) || (n.valid() && graph_.op(n).grad.zero)) return value;
+  const NodeId stop =
+      graph_.AddNode(ops::kStopGradient, std::vector{value}, {}, graph_.location(value));
+  if (kind_ == Kind::kTape) RunFrom(stop);
+  return graph_.result(stop);
+}
+
 Trace::Entry& Trace::Write(const std::shared_ptr<Variable>& variable, Value value) {
   RequireWrites(*variable);
   Read(variable);
@@ -235,13 +244,7 @@ Trace::Entry& Trace::Write(const std::shared_ptr<Variable>& variable, Value valu
          "': cannot assign a value of ", graph_.type(value), "; it holds ", want,
          "; use cast or reshape first");
   }
-  if (const NodeId n = graph_.producer(value);
-      IsFloat(want.dtype) && !(n.valid() && graph_.op(n).grad.zero)) {
-    const NodeId stop =
-        graph_.AddNode(ops::kStopGradient, std::vector{value}, {}, graph_.location(value));
-    if (kind_ == Kind::kTape) RunFrom(stop);
-    value = graph_.result(stop);
-  }
+  value = Constant(value);
   s.current = value;
   if (kind_ == Kind::kBody) {
     Cell& cell = cells_[static_cast<size_t>(s.index)];

@@ -52,6 +52,8 @@ class Trace : public std::enable_shared_from_this<Trace> {
   /// Any tensor as a value of this trace: concrete ones and those of outer traces become inputs. A
   /// tape takes over the nodes of a tape inside it, so that its gradients can be differentiated.
   Value Use(const PyTensor& tensor);
+  /// The value, through which no derivative flows.
+  Value Constant(Value value);
   /// Whether an op on the tensor belongs into this trace; it is run at once where that is so of
   /// none of its operands.
   bool Records(const PyTensor& tensor) const;

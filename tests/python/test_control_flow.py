@@ -254,3 +254,35 @@ def test_explain_shows_the_body() -> None:
     fn(W, H, X)
     assert "5 x " in fn.explain(runs=1)
     assert "body:" in fn.explain(runs=1)
+
+
+def test_second_derivatives_of_while_loops_and_branches() -> None:
+    def looped(x: Any) -> Any:
+        x = ost.while_loop(lambda v: v < 50.0, lambda v: v * v, x, max_steps=6)
+        return ost.cond(x > 0.0, lambda x: x * x * x, lambda x: x, x)
+
+    def second(fn: Any) -> Any:
+        return ost.grad(ost.grad(fn))
+
+    x = ost.asarray(np.float64(2.0))  # ((x^2)^2)^2 = 256, then its cube: x^24
+    np.testing.assert_allclose(second(looped)(x).numpy(), 24 * 23 * 2.0**22, rtol=1e-12)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_gradients_of_short_loops(length: int) -> None:
+    args = (W, H, X[:length])
+    got = ost.grad(total(looped), argnums=(0, 1, 2))(*args)
+    if length == 1:
+        close(got, ost.grad(total(unrolled), argnums=(0, 1, 2))(*args))
+    else:
+        want = (np.zeros_like(W), np.ones_like(H), np.zeros_like(X[:0]))
+        close(got, [ost.asarray(w) for w in want])
+
+
+def test_results_of_nothing() -> None:
+    x = ost.ones(3)
+    for wrap in (lambda f: f, ost.compile):
+        assert wrap(lambda x: ost.scan(lambda c, r: (c, None), None, x))(x) == (None, None)
+        assert wrap(lambda x: ost.cond(x[0] > 0.0, lambda: (), lambda: ()))(x) == ()
+    with pytest.raises(ValueError, match=r"leave no value to carry.* \[test_control_flow.py:\d+\]"):
+        ost.while_loop(lambda _: False, lambda _: None, None)

@@ -420,3 +420,31 @@ def test_who_must_not_write() -> None:
 
     with pytest.raises(ValueError, match="'v' is assigned inside a function .*checkpoint.*" + LINE):
         ost.compile(ost.checkpoint(kept))(np.float32(1))
+
+
+def test_text_of_loops_that_write_reads_back_and_runs_the_same() -> None:
+    v = variable(1.0)
+
+    def fn(start: Any, xs: Any) -> Any:
+        def step(c: Any, x: Any) -> Any:
+            v.assign(v + x)
+            down = ost.while_loop(lambda c: c > v, lambda c: c * 0.5, c, max_steps=9)
+            return ost.cond(x > 0.0, lambda c: c + v, lambda c: (v.assign(v * c), c)[1], down), c
+
+        v.assign(start)  # the graph needs no state to run
+        last, ys = ost.scan(step, 4.0, xs)
+        return last, ys, v.value(), ost.gradients(last + ost.sum(ys), [xs])[0]
+
+    start, xs = np.full((), 1.5, np.float32), np.float32([2, -1, 3])
+    compiled = ost.compile(fn)
+    graph = compiled.trace(start, xs)
+    text = graph.text()
+    assert ost._native.parse_graph(text) == text
+    stateless = "\n".join(
+        line for line in text.splitlines() if not line.startswith(("state ", "update "))
+    )
+    assert "state " not in stateless
+    again = ost._native.compile_text(stateless).run([start, xs, *graph.captures])
+    for a, b in zip(again, compiled(start, xs), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert again[2].numpy() == v.numpy()
