@@ -91,3 +91,17 @@ def test_the_plan_holds_only_convolutions(block: Block) -> None:
     assert weights <= memory["kept_bytes"] <= 1.5 * weights + 4096
     parts = ("activation", "state", "input", "output", "constant", "kept")
     assert memory["peak_bytes"] == sum(memory[f"{part}_bytes"] for part in parts)
+
+
+@pytest.mark.parametrize("kind", [nn.SimpleRNN, nn.GRU, nn.LSTM])
+def test_recurrent_weights_are_packed_once_and_again_when_they_are_written(kind) -> None:
+    layer = kind(20, return_sequences=True)
+    x = ost.asarray(np.random.default_rng(2).standard_normal((3, 5, 8), dtype=np.float32))
+    layer(x)
+    infer = ost.compile(lambda x: layer(x))
+    for scale in (1.0, -0.5):
+        layer.recurrent_kernel.assign(layer.recurrent_kernel * scale)
+        want = ost.compile(lambda x: layer(x))(x).numpy()
+        np.testing.assert_array_equal(infer(x).numpy(), want)
+        np.testing.assert_allclose(layer(x).numpy(), want, rtol=1e-6, atol=1e-6)
+    assert "(kept): pack " in infer.trace(x).plan_text({})

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // simple_rnn, gru and lstm and their gradients for float32 and float64. What does not depend on the
 // step before (the products with x, the gradients of weights) is one large product each; a step is
-// one loop over units, so it costs one barrier. Recurrent weights are packed once per call.
+// one loop over units, so it costs one barrier. Recurrent weights are packed once per call, and
+// where they last, once for all calls forward.
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -99,7 +100,12 @@ void PlanSteps(RecurrentState* s, int64_t group, int64_t k, int64_t vectors_per_
   s->grain = std::max<int64_t>(1, static_cast<int64_t>(kFlopsPerThread / std::max(1.0, flops)));
   // Rows a power of two apart would share the few ways of one set of the cache.
   s->state_row = k + kCacheLine / size;
-  s->at_weights = s->Take(s->groups * group * vectors_per_unit * k * size);
+  const int64_t weights = s->groups * group * vectors_per_unit * k * size;
+  if (s->packed_input >= 0) {
+    s->packed_bytes = weights;
+  } else {
+    s->at_weights = s->Take(weights);
+  }
   s->at_state = s->Take(2 * s->batch * s->state_row * size);
   s->at_lengths = s->Take(s->batch * 8);
 }
@@ -154,12 +160,24 @@ void RunStep(const RecurrentState& s, const Step& step, Fn fn) {
 
 // --- forward -----------------------------------------------------------------------------------
 
+constexpr int kRecurrentKernel = 2;  // among the inputs
+
+template <class T>
+void PackForward(const RecurrentState& s, const void* from, void* to) {
+  const int64_t units = s.units, width = s.gates * units;
+  ForGroups(s, [&](int64_t first, int64_t last) {
+    Table<T>().pack(static_cast<const T*>(from), units, width, 1, s.gates, units, s.group, first,
+                    last, static_cast<T*>(to));
+  });
+}
+
 std::unique_ptr<KernelState> PrepareForward(const NodeDesc& node) {
   const bool lstm = node.op == &ops::kLstm;
   auto s = Describe(node, 0, lstm ? 6 : 5);
   const int64_t features = node.inputs[0].sizes[2], rows = s->batch * s->time;
   const int64_t group =
       s->dtype == DType::kFloat32 ? Table<float>().forward_group : Table<double>().forward_group;
+  if (node.Lasts(kRecurrentKernel)) s->packed_input = kRecurrentKernel;
   PlanSteps(s.get(), group, s->units, s->gates);
   s->products.emplace_back(node.device, Matrix(s->dtype, rows, features, features),
                            Matrix(s->dtype, features, s->gates * s->units, s->gates * s->units),
@@ -184,11 +202,11 @@ void Forward(const RecurrentState& s, void* const* ptrs) {
   const int64_t units = s.units, width = s.gates * units;
   const T* bias = static_cast<const T*>(ptrs[3]);
   s.products[0].Run(ptrs[0], ptrs[1], bias, gates, Place<char>(workspace, s.at_product));
-  T* weights = Place<T>(workspace, s.at_weights);
-  ForGroups(s, [&](int64_t first, int64_t last) {
-    table.pack(static_cast<const T*>(ptrs[2]), units, width, 1, s.gates, units, s.group, first,
-               last, weights);
-  });
+  if (s.packed_input >= 0) {
+    step.weights = static_cast<const T*>(ptrs[kRecurrentKernel]);
+  } else {
+    PackForward<T>(s, ptrs[kRecurrentKernel], Place<T>(workspace, s.at_weights));
+  }
   T* state[2] = {Place<T>(workspace, s.at_state),
                  Place<T>(workspace, s.at_state) + s.batch * s.state_row};
   for (int64_t r = 0; r < s.batch; ++r) {
@@ -220,6 +238,12 @@ void Forward(const RecurrentState& s, void* const* ptrs) {
 void LaunchForward(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const RecurrentState&>(state);
   s.dtype == DType::kFloat32 ? Forward<float>(s, ptrs) : Forward<double>(s, ptrs);
+}
+
+void PackRecurrent(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const RecurrentState&>(state);
+  s.dtype == DType::kFloat32 ? PackForward<float>(s, ptrs[0], ptrs[1])
+                             : PackForward<double>(s, ptrs[0], ptrs[1]);
 }
 
 // --- backward ----------------------------------------------------------------------------------
@@ -353,9 +377,9 @@ void LaunchBackward(const KernelState& state, void* const* ptrs) {
 }
 
 constexpr KernelDef kKernels[] = {
-    {&ops::kSimpleRnn, "steps", Supports, PrepareForward, LaunchForward},
-    {&ops::kGru, "steps", Supports, PrepareForward, LaunchForward},
-    {&ops::kLstm, "steps", Supports, PrepareForward, LaunchForward},
+    {&ops::kSimpleRnn, "steps", Supports, PrepareForward, LaunchForward, nullptr, PackRecurrent},
+    {&ops::kGru, "steps", Supports, PrepareForward, LaunchForward, nullptr, PackRecurrent},
+    {&ops::kLstm, "steps", Supports, PrepareForward, LaunchForward, nullptr, PackRecurrent},
     {&ops::kSimpleRnnGrad, "steps", Supports, PrepareBackward, LaunchBackward},
     {&ops::kGruGrad, "steps", Supports, PrepareBackward, LaunchBackward},
     {&ops::kLstmGrad, "steps", Supports, PrepareBackward, LaunchBackward},
