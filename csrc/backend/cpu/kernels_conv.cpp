@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Implementations of the convolutions: oneDNN on images with channels last, the kernel reordered
 // into the layout that the primitive asks for (with its own it would fall back to its reference
-// loops), inside the step or, where the kernel lasts, once; and direct loops of our own for float64
-// and whatever oneDNN refuses.
+// loops), inside the step or, where the kernel lasts, once; direct loops of our own for float64 and
+// whatever oneDNN refuses; and, in conv_tiles.h, those of our own that come before the library's.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "backend/cpu/conv_desc.h"
+#include "backend/cpu/conv_tiles.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/onednn.h"
 #include "base/parallel.h"
@@ -444,6 +445,7 @@ constexpr KernelDef kKernels[] = {
     {&ops::kConvGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn,
      MayOverwriteAddend, PackOnednn},
     {&ops::kConvGradInput, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kGradInput>},
+    {&ops::kConvGradFilter, "tiles", SupportsFilterTiles, PrepareFilterTiles, LaunchFilterTiles},
     {&ops::kConvGradFilter, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn,
      MayOverwriteAddend, PackOnednn},
     {&ops::kConvGradFilter, "direct", SupportsDirect, PrepareDirect,

@@ -4,6 +4,7 @@
 #include "backend/cpu/kernels.h"
 #include "ops/ops.h"
 #include "tests/unit/backend/cpu/evaluate.h"
+#include "tests/unit/backend/cpu/isa_test_util.h"
 
 namespace ostria::cpu {
 namespace {
@@ -111,6 +112,62 @@ TEST(Conv2d, EveryImplementation) {
       Conform(ConvKernels(), wide, RandomInputs(wide, 3), ReferenceOf(kGrid[i]), 1e-11);
     }
   }
+}
+
+const ImplRun& RunOf(const std::vector<ImplRun>& runs, const std::string& impl) {
+  for (const ImplRun& run : runs) {
+    if (run.impl == impl) return run;
+  }
+  ADD_FAILURE() << "no implementation is called " << impl;
+  return runs.front();
+}
+
+TEST(ConvGradFilter, TilesOfEveryInstructionSet) {
+  const Geometry grid[] = {
+      {5, 9, 11, 40, 13, 3, 3, {1, 1}, {1, 1, 1, 1}},          // tails of channels and filters
+      {1, 41, 43, 64, 8, 3, 3, {1, 1}, {1, 1, 1, 1}},          // several blocks of lines
+      {9, 14, 14, 96, 8, 3, 3, {1, 1}, {1, 1, 1, 1}},          // of images, and chunks of channels
+      {2, 15, 12, 32, 16, 5, 4, {2, 3}, {2, 1, 0, 2}},         // strides, uneven borders
+      {2, 12, 12, 32, 8, 3, 3, {1, 1}, {3, 3, 3, 3}, {2, 3}},  // dilation
+      {1, 40, 90, 32, 8, 7, 2, {3, 1}, {0, 5, 1, 0}},
+      {3, 2, 2, 32, 8, 3, 3, {1, 1}, {1, 1, 1, 1}},  // no column sees a whole window
+      {2, 1, 9, 32, 8, 1, 9, {1, 1}, {0, 0, 8, 8}},
+      {1, 3, 3, 32, 8, 3, 3, {1, 1}, {4, 4, 4, 4}},  // places that see nothing
+  };
+  for (const Geometry& s : grid) {
+    const NodeCase node = Make(s, ops::kConvGradFilter, DType::kFloat32);
+    const Values inputs = RandomInputs(node, 5);
+    const Values want = ReferenceOf(s)(node, inputs);
+    SCOPED_TRACE(StrCat("image ", node.inputs[0].shape, ", window ", s.kh, " x ", s.kw));
+    ForEachIsa([&] {
+      const bool scalar = CurrentIsa() == Isa::kBaseline;
+      Values first;
+      for (int threads : {1, 2, 3}) {
+        const auto runs = RunAll(ConvKernels(), node, inputs, threads);
+        const ImplRun& run = RunOf(runs, "tiles");
+        ASSERT_EQ(run.ran, !scalar) << run.reason;
+        if (scalar) continue;
+        ExpectNear(run.outputs[0], want[0], 5e-4, StrCat(threads, " threads"));
+        if (threads == 1) first = run.outputs;
+        EXPECT_EQ(run.outputs, first) << threads << " threads give other bits than one";
+      }
+    });
+  }
+}
+
+TEST(ConvGradFilter, TilesSayWhyNot) {
+  if (BestIsa() == Isa::kBaseline) GTEST_SKIP() << "this CPU has no AVX2";
+  const auto reason = [](const Geometry& s, DType dtype = DType::kFloat32) {
+    const NodeCase node = Make(s, ops::kConvGradFilter, dtype);
+    return RunOf(RunAll(ConvKernels(), node, RandomInputs(node, 5), 1), "tiles").reason;
+  };
+  EXPECT_EQ(reason({1, 8, 8, 32, 8, 3, 3}), "");
+  EXPECT_EQ(reason({1, 8, 8, 32, 8, 3, 3}, DType::kFloat64), "is for float32, not float64");
+  EXPECT_EQ(reason({1, 8, 8, 32, 8, 3, 1}), "is for windows wider than 1");
+  EXPECT_EQ(reason({1, 8, 8, 64, 16, 3, 3, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2}),
+            "is for one group, not 2");
+  EXPECT_TRUE(reason({1, 8, 8, 3, 8, 3, 3}).ends_with("at least two, not 3"));
+  EXPECT_TRUE(reason({1, 8, 8, 32, 1, 3, 3}).starts_with("wants filters in tiles of "));
 }
 
 TEST(Conv2d, FusedBiasAndActivation) {
