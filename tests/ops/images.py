@@ -230,6 +230,12 @@ CONVOLUTIONS: dict[int, tuple[Geometry, ...]] = {
     ),
 }
 
+# Small images with many channels: our own tiles take them.
+MANY_CHANNELS: dict[int, Geometry] = {
+    1: ((6, 3, 128), (128, 2, 128), {"padding": (1, 0)}),
+    2: ((6, 2, 2, 128), (128, 1, 2, 128), {"padding": (0, 0, 1, 0)}),
+}
+
 POOLS: dict[int, tuple[tuple[tuple[int | str, ...], dict[str, Any]], ...]] = {
     1: (
         (("n", 6, 3), {"window": (2,), "strides": (2,)}),

@@ -9,6 +9,7 @@
 #include "backend/cpu/simd/conv_table.h"
 #include "backend/cpu/simd/cpu_isa.h"
 #include "base/parallel.h"
+#include "ops/ops.h"
 
 namespace ostria::cpu {
 namespace {
@@ -28,6 +29,19 @@ int64_t Units(const ConvDesc& d, const ConvTable& table) {
   return RoundUp(d.o, table.outputs) / table.outputs * d.window.size[1];
 }
 
+// What both kinds of tiles need.
+Support SupportsTiles(const NodeDesc& node, const ConvDesc& d, const ConvTable& table) {
+  if (Support s = NeedsDense(node); !s.ok) return s;
+  if (d.dtype != DType::kFloat32) return Support::No("is for float32, not ", d.dtype);
+  if (table.lanes == 1) return Support::No("needs AVX2");
+  if (d.groups != 1) return Support::No("is for one group, not ", d.groups);
+  if (d.dims > 2) return Support::No("is for images, not volumes");
+  return Support::Yes();
+}
+
+// Height and width of what has depth, height and width.
+void CopyPlane(const ConvDesc::Sizes& from, int64_t* to) { std::copy_n(&from[1], 2, to); }
+
 struct FilterState : KernelState {
   const ConvTable* table = nullptr;
   FilterGradArgs args = {};
@@ -35,16 +49,19 @@ struct FilterState : KernelState {
   int64_t share_floats = 0;  // of the workspace
 };
 
+struct PlacesState : KernelState {
+  const ConvTable* table = nullptr;
+  PlacesArgs args = {};
+  int64_t groups = 0, units = 0, shares = 1;
+  int64_t packed_floats = 0, share_floats = 0;  // of the workspace
+};
+
 }  // namespace
 
 Support SupportsFilterTiles(const NodeDesc& node) {
-  if (Support s = NeedsDense(node); !s.ok) return s;
   const ConvDesc d = DescribeConv(node);
   const ConvTable& table = Table();
-  if (d.dtype != DType::kFloat32) return Support::No("is for float32, not ", d.dtype);
-  if (table.lanes == 1) return Support::No("needs AVX2");
-  if (d.groups != 1) return Support::No("is for one group, not ", d.groups);
-  if (d.dims > 2) return Support::No("is for images, not volumes");
+  if (Support s = SupportsTiles(node, d, table); !s.ok) return s;
   if (d.window.size[2] == 1) return Support::No("is for windows wider than 1");
   if (d.c < 2 * table.lanes || 4 * d.c < 3 * RoundUp(d.c, table.lanes)) {
     return Support::No("wants channels in vectors of ", table.lanes, ", at least two, not ", d.c);
@@ -52,9 +69,6 @@ Support SupportsFilterTiles(const NodeDesc& node) {
   if (4 * d.o < 3 * RoundUp(d.o, table.outputs)) {
     return Support::No("wants filters in tiles of ", table.outputs, ", not ", d.o);
   }
-  const int threads = onednn::ThreadsFor(node, d.flops());
-  const int64_t units = Units(d, table);
-  if (units < threads) return Support::No("has work for ", units, " threads, not ", threads);
   return Support::Yes();
 }
 
@@ -67,14 +81,12 @@ std::unique_ptr<KernelState> PrepareFilterTiles(const NodeDesc& node) {
   a.n = d.n;
   a.c = d.c;
   a.o = d.o;
-  for (int i = 0; i < 2; ++i) {
-    a.size[i] = d.image[i + 1];
-    a.result[i] = d.result[i + 1];
-    a.window[i] = d.window.size[i + 1];
-    a.stride[i] = d.window.stride[i + 1];
-    a.dilation[i] = d.window.dilation[i + 1];
-    a.low[i] = d.window.low[i + 1];
-  }
+  CopyPlane(d.image, a.size);
+  CopyPlane(d.result, a.result);
+  CopyPlane(d.window.size, a.window);
+  CopyPlane(d.window.stride, a.stride);
+  CopyPlane(d.window.dilation, a.dilation);
+  CopyPlane(d.window.low, a.low);
   const int64_t channels = std::min(RoundUp(d.c, state->table->lanes), kConvChunk);
   const int64_t places = kBlockBytes / (4 * channels), image = a.size[0] * a.size[1];
   a.block_lines = a.result[0];
@@ -106,6 +118,74 @@ void LaunchFilterTiles(const KernelState& state, void* const* ptrs) {
     for (int64_t i = begin; i < end; ++i) {
       s.table->filter_grad(args, s.units * i / s.shares, s.units * (i + 1) / s.shares,
                            scratch + i * s.share_floats);
+    }
+  });
+}
+
+Support SupportsPlaces(const NodeDesc& node) {
+  // Measured: beyond these sizes what borders cost is less than what packing does.
+  constexpr int64_t kMostPlaces = 64, kLeastChannels = 128;
+  const ConvDesc d = DescribeConv(node);
+  const ConvTable& table = Table();
+  if (Support s = SupportsTiles(node, d, table); !s.ok) return s;
+  const int64_t image = d.image[1] * d.image[2], result = d.result[1] * d.result[2];
+  if (std::max(image, result) > kMostPlaces || std::min(image, result) == kMostPlaces) {
+    return Support::No("is for images of at most ", kMostPlaces, " places and results of fewer");
+  }
+  if (std::min(d.c, d.o) < kLeastChannels) {
+    return Support::No("is for at least ", kLeastChannels, " channels and filters");
+  }
+  if (4 * d.n < 3 * RoundUp(d.n, table.images)) {
+    return Support::No("wants images in groups of ", table.images, ", not ", d.n);
+  }
+  const bool backward = node.op == &ops::kConvGradInput;
+  if (!backward && d.window.positions() == 1) {
+    return Support::No("is for windows of several elements, where it goes forward");
+  }
+  return Support::Yes();
+}
+
+std::unique_ptr<KernelState> PreparePlaces(const NodeDesc& node) {
+  const ConvDesc d = DescribeConv(node);
+  auto state = std::make_unique<PlacesState>();
+  const ConvTable& table = Table();
+  state->table = &table;
+  state->detail = Name(CurrentIsa());
+  PlacesArgs& a = state->args;
+  a.backward = node.op == &ops::kConvGradInput;
+  a.n = d.n;
+  a.k = a.backward ? d.o : d.c;
+  a.width = a.backward ? d.c : d.o;
+  CopyPlane(a.backward ? d.result : d.image, a.from);
+  CopyPlane(a.backward ? d.image : d.result, a.to);
+  CopyPlane(d.window.size, a.window);
+  CopyPlane(d.window.stride, a.stride);
+  CopyPlane(d.window.dilation, a.dilation);
+  CopyPlane(d.window.low, a.low);
+  state->groups = RoundUp(d.n, table.images) / table.images;
+  state->units = state->groups * (RoundUp(a.width, table.columns) / table.columns);
+  state->shares = std::min<int64_t>(onednn::ThreadsFor(node, d.flops()), state->units);
+  state->packed_floats = RoundUp(state->groups * table.images * a.from[0] * a.from[1] * a.k, 64);
+  state->share_floats = RoundUp(a.window[1] * a.k * table.columns, 64);
+  state->workspace_bytes = 4 * (state->packed_floats + state->shares * state->share_floats);
+  return state;
+}
+
+void LaunchPlaces(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const PlacesState&>(state);
+  PlacesArgs args = s.args;
+  args.source = static_cast<const float*>(ptrs[0]);
+  args.kernel = static_cast<const float*>(ptrs[1]);
+  args.out = static_cast<float*>(ptrs[2]);
+  args.packed = static_cast<float*>(ptrs[3]);
+  const int64_t places = s.groups * args.from[0] * args.from[1];
+  ParallelFor(places, s.shares == 1 ? places : 1,
+              [&](int64_t begin, int64_t end) { s.table->pack_places(args, begin, end); });
+  float* const scratch = args.packed + s.packed_floats;
+  ParallelFor(s.shares, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      s.table->places(args, s.units * i / s.shares, s.units * (i + 1) / s.shares,
+                      scratch + i * s.share_floats);
     }
   });
 }

@@ -15,4 +15,10 @@ Support SupportsFilterTiles(const NodeDesc& node);
 std::unique_ptr<KernelState> PrepareFilterTiles(const NodeDesc& node);
 void LaunchFilterTiles(const KernelState& state, void* const* ptrs);
 
+/// conv1d, conv2d and conv_grad_input of several small images with many channels, where a library
+/// spends a good part of its products on borders. Threads share the result.
+Support SupportsPlaces(const NodeDesc& node);
+std::unique_ptr<KernelState> PreparePlaces(const NodeDesc& node);
+void LaunchPlaces(const KernelState& state, void* const* ptrs);
+
 }  // namespace ostria::cpu

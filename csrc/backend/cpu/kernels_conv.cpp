@@ -431,9 +431,11 @@ void LaunchDirect(const KernelState& state, void* const* ptrs) {
 }
 
 constexpr KernelDef kKernels[] = {
+    {&ops::kConv1d, "places", SupportsPlaces, PreparePlaces, LaunchPlaces},
     {&ops::kConv1d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
      PackOnednn},
     {&ops::kConv1d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
+    {&ops::kConv2d, "places", SupportsPlaces, PreparePlaces, LaunchPlaces},
     {&ops::kConv2d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
      PackOnednn},
     {&ops::kConv2d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
@@ -442,6 +444,7 @@ constexpr KernelDef kKernels[] = {
     {&ops::kConv3d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
     {&ops::kConvFused, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
      PackOnednn},
+    {&ops::kConvGradInput, "places", SupportsPlaces, PreparePlaces, LaunchPlaces},
     {&ops::kConvGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn,
      MayOverwriteAddend, PackOnednn},
     {&ops::kConvGradInput, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kGradInput>},

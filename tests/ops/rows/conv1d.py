@@ -17,7 +17,10 @@ def _ones(*shape):
 ROW = Row(
     op="conv1d",
     ref=images.conv,
-    samples=tuple(S(A(*x), A(*k), **attrs) for x, k, attrs in images.CONVOLUTIONS[1]),
+    samples=tuple(
+        S(A(*x), A(*k), **attrs)
+        for x, k, attrs in [*images.CONVOLUTIONS[1], images.MANY_CHANNELS[1]]
+    ),
     errors=(
         Mistake(
             lambda: ops.conv1d(_ones(2, 9, 11, 3), _ones(*(5, 3, 3))),
@@ -42,5 +45,5 @@ ROW = Row(
             "conv1d: groups is 2; it must be positive and divide the 5 output channels",
         ),
     ),
-    slack=20,  # sums of up to 24 products
+    slack=20,  # sums of up to 256 products
 )

@@ -17,7 +17,10 @@ def _x():
 ROW = Row(
     op="conv2d",
     ref=images.conv,
-    samples=tuple(S(A(*x), A(*k), **attrs) for x, k, attrs in images.CONVOLUTIONS[2]),
+    samples=tuple(
+        S(A(*x), A(*k), **attrs)
+        for x, k, attrs in [*images.CONVOLUTIONS[2], images.MANY_CHANNELS[2]]
+    ),
     errors=(
         Mistake(
             lambda: ops.conv2d(_x(), tensor(np.ones((5, 3, 3, 4), np.float32))),
@@ -38,5 +41,5 @@ ROW = Row(
             "conv2d: strides must be 2 integers of at least 1, but is (0, 1)",
         ),
     ),
-    slack=20,  # sums of up to 32 products
+    slack=20,  # sums of up to 256 products
 )

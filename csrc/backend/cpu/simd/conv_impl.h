@@ -2,6 +2,7 @@
 // The loops of conv_table.h, compiled once per instruction set.
 #pragma once
 
+#include "backend/cpu/simd/conv_places_impl.h"
 #include "backend/cpu/simd/conv_table.h"
 #include "backend/cpu/simd/pack.h"
 
@@ -219,7 +220,8 @@ struct FilterGrad {
 };
 
 constexpr ConvTable MakeConvTable() {
-  return {FilterGrad::kLanes, FilterGrad::kOutputs, &FilterGrad::Run};
+  return {FilterGrad::kLanes, FilterGrad::kOutputs, &FilterGrad::Run, Places::kImages,
+          Places::kColumns,   &Places::Pack,        &Places::Run};
 }
 
 }  // namespace OSTRIA_ISA_NS

@@ -122,6 +122,35 @@ const ImplRun& RunOf(const std::vector<ImplRun>& runs, const std::string& impl) 
   return runs.front();
 }
 
+// One implementation under every instruction set: near the reference, with the same bits on any
+// number of threads.
+void ExpectOwn(const Geometry& s, const OpDef& op, const std::string& impl) {
+  const NodeCase node = Make(s, op, DType::kFloat32);
+  const Values inputs = RandomInputs(node, 5);
+  const Values want = ReferenceOf(s)(node, inputs);
+  SCOPED_TRACE(StrCat(op.name, " of ", s.h, " x ", s.w, " by ", s.kh, " x ", s.kw));
+  ForEachIsa([&] {
+    const bool scalar = CurrentIsa() == Isa::kBaseline;
+    Values first;
+    for (int threads : {1, 2, 3}) {
+      const auto runs = RunAll(ConvKernels(), node, inputs, threads);
+      const ImplRun& run = RunOf(runs, impl);
+      ASSERT_EQ(run.ran, !scalar) << run.reason;
+      if (scalar) continue;
+      ExpectNear(run.outputs[0], want[0], 5e-4, StrCat(threads, " threads"));
+      if (threads == 1) first = run.outputs;
+      EXPECT_EQ(run.outputs, first) << threads << " threads give other bits than one";
+    }
+  });
+}
+
+// Why the implementation does not take the node; empty where it does.
+std::string WhyNot(const Geometry& s, const OpDef& op, const std::string& impl,
+                   DType dtype = DType::kFloat32) {
+  const NodeCase node = Make(s, op, dtype);
+  return RunOf(RunAll(ConvKernels(), node, RandomInputs(node, 5), 1), impl).reason;
+}
+
 TEST(ConvGradFilter, TilesOfEveryInstructionSet) {
   const Geometry grid[] = {
       {5, 9, 11, 40, 13, 3, 3, {1, 1}, {1, 1, 1, 1}},          // tails of channels and filters
@@ -134,32 +163,13 @@ TEST(ConvGradFilter, TilesOfEveryInstructionSet) {
       {2, 1, 9, 32, 8, 1, 9, {1, 1}, {0, 0, 8, 8}},
       {1, 3, 3, 32, 8, 3, 3, {1, 1}, {4, 4, 4, 4}},  // places that see nothing
   };
-  for (const Geometry& s : grid) {
-    const NodeCase node = Make(s, ops::kConvGradFilter, DType::kFloat32);
-    const Values inputs = RandomInputs(node, 5);
-    const Values want = ReferenceOf(s)(node, inputs);
-    SCOPED_TRACE(StrCat("image ", node.inputs[0].shape, ", window ", s.kh, " x ", s.kw));
-    ForEachIsa([&] {
-      const bool scalar = CurrentIsa() == Isa::kBaseline;
-      Values first;
-      for (int threads : {1, 2, 3}) {
-        const auto runs = RunAll(ConvKernels(), node, inputs, threads);
-        const ImplRun& run = RunOf(runs, "tiles");
-        ASSERT_EQ(run.ran, !scalar) << run.reason;
-        if (scalar) continue;
-        ExpectNear(run.outputs[0], want[0], 5e-4, StrCat(threads, " threads"));
-        if (threads == 1) first = run.outputs;
-        EXPECT_EQ(run.outputs, first) << threads << " threads give other bits than one";
-      }
-    });
-  }
+  for (const Geometry& s : grid) ExpectOwn(s, ops::kConvGradFilter, "tiles");
 }
 
 TEST(ConvGradFilter, TilesSayWhyNot) {
   if (BestIsa() == Isa::kBaseline) GTEST_SKIP() << "this CPU has no AVX2";
   const auto reason = [](const Geometry& s, DType dtype = DType::kFloat32) {
-    const NodeCase node = Make(s, ops::kConvGradFilter, dtype);
-    return RunOf(RunAll(ConvKernels(), node, RandomInputs(node, 5), 1), "tiles").reason;
+    return WhyNot(s, ops::kConvGradFilter, "tiles", dtype);
   };
   EXPECT_EQ(reason({1, 8, 8, 32, 8, 3, 3}), "");
   EXPECT_EQ(reason({1, 8, 8, 32, 8, 3, 3}, DType::kFloat64), "is for float32, not float64");
@@ -168,6 +178,39 @@ TEST(ConvGradFilter, TilesSayWhyNot) {
             "is for one group, not 2");
   EXPECT_TRUE(reason({1, 8, 8, 3, 8, 3, 3}).ends_with("at least two, not 3"));
   EXPECT_TRUE(reason({1, 8, 8, 32, 1, 3, 3}).starts_with("wants filters in tiles of "));
+}
+
+TEST(Conv2d, PlacesOfEveryInstructionSet) {
+  const Geometry grid[] = {
+      {8, 4, 4, 128, 128, 3, 3, {1, 1}, {1, 1, 1, 1}},
+      {6, 8, 5, 130, 135, 3, 3, {2, 2}, {1, 1, 1, 1}},          // tails, a group of six
+      {14, 3, 2, 128, 128, 2, 5, {1, 1}, {1, 2, 3, 3}},         // windows wider than the image
+      {7, 5, 8, 128, 136, 3, 2, {3, 1}, {2, 0, 1, 1}, {2, 3}},  // strides and dilation
+      {15, 1, 1, 128, 128, 3, 3, {1, 1}, {1, 1, 1, 1}},
+  };
+  for (const Geometry& s : grid) {
+    for (const OpDef* op : {&ops::kConv2d, &ops::kConvGradInput}) ExpectOwn(s, *op, "places");
+  }
+  ExpectOwn({8, 8, 8, 128, 128, 1, 1, {2, 2}}, ops::kConvGradInput, "places");  // leaves gaps
+}
+
+TEST(Conv2d, PlacesSayWhyNot) {
+  if (BestIsa() == Isa::kBaseline) GTEST_SKIP() << "this CPU has no AVX2";
+  const auto reason = [](const Geometry& s, DType dtype = DType::kFloat32) {
+    return WhyNot(s, ops::kConv2d, "places", dtype);
+  };
+  EXPECT_EQ(reason({8, 4, 4, 128, 128, 2, 2}), "");
+  EXPECT_EQ(reason({8, 4, 4, 128, 128, 2, 2}, DType::kFloat64), "is for float32, not float64");
+  EXPECT_EQ(reason({8, 4, 4, 256, 128, 2, 2, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2}),
+            "is for one group, not 2");
+  EXPECT_EQ(reason({8, 9, 8, 128, 128, 2, 2}),
+            "is for images of at most 64 places and results of fewer");
+  EXPECT_EQ(reason({8, 8, 8, 128, 128, 3, 3, {1, 1}, {1, 1, 1, 1}}),
+            "is for images of at most 64 places and results of fewer");
+  EXPECT_EQ(reason({8, 4, 4, 128, 64, 2, 2}), "is for at least 128 channels and filters");
+  EXPECT_EQ(reason({8, 4, 4, 128, 128, 1, 1}),
+            "is for windows of several elements, where it goes forward");
+  EXPECT_TRUE(reason({1, 4, 4, 128, 128, 2, 2}).starts_with("wants images in groups of "));
 }
 
 TEST(Conv2d, FusedBiasAndActivation) {
