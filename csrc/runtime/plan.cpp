@@ -46,6 +46,7 @@ void AddSteps(const Graph& g, const Schedule& schedule, const StorageMap& storag
     const int packed = choice.state->packed_input;
     Step step{choice.kernel, choice.state, n, static_cast<int32_t>(plan->operands.size())};
     step.pack = pack;
+    step.packed_by = schedule.packed_by[n.id];
     if (pack) {
       plan->operands.push_back(storage.OperandOf(g.operand(n, packed)));
       plan->operands.push_back(storage.PackedOf(n));

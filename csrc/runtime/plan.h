@@ -39,6 +39,7 @@ struct Step {
   int32_t first_operand = 0;  // into Plan::operands: inputs, outputs, workspace
   int32_t num_inputs = 0, num_outputs = 0;
   bool pack = false;  // the kernel's pack: one operand of the node, then its packed form
+  NodeId packed_by;   // whose packed form the kernel reads, where it wants one
 };
 
 /// A copy that the plan needs besides its steps: a graph output or state out value that is an

@@ -87,7 +87,7 @@ class Replay {
 
  private:
   static constexpr int32_t kScratch = -2;
-  static int32_t PackedOwner(const Step& s) { return -3 - s.node.id; }
+  static int32_t PackedOwner(const Step& s) { return -3 - s.packed_by.id; }
 
   const struct Operand& Operand(const Step& s, int i) const {
     return plan_.operands[s.first_operand + i];

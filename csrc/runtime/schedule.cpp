@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/schedule.h"
 
+#include <algorithm>
 #include <map>
 
 #include "passes/match.h"
@@ -15,6 +16,18 @@ Value ViewedBy(const Graph& g, Value v) {
   return v;
 }
 
+// Whether both kernels want the same bytes of what they pack.
+bool PackAlike(const Graph& g, const std::vector<Choice>& choices, NodeId a, NodeId b) {
+  if (choices[a.id].kernel != choices[b.id].kernel || g.num_operands(a) != g.num_operands(b)) {
+    return false;
+  }
+  for (int i = 0; i < g.num_operands(a); ++i) {
+    if (g.type(g.operand(a, i)) != g.type(g.operand(b, i))) return false;
+  }
+  const auto of_a = g.attrs(a), of_b = g.attrs(b);
+  return std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(), SameAttr);
+}
+
 }  // namespace
 
 Schedule MakeSchedule(const Graph& g, const std::vector<Choice>& choices) {
@@ -22,6 +35,8 @@ Schedule MakeSchedule(const Graph& g, const std::vector<Choice>& choices) {
   std::map<int32_t, std::vector<NodeId>> packs;  // what is packed -> nodes that want it
   std::vector<bool> kept(static_cast<size_t>(g.node_capacity()));
   std::vector<NodeId> order;
+  Schedule out;
+  out.packed_by.resize(static_cast<size_t>(g.node_capacity()));
   for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
     origins.Add(n);
     const Choice& choice = choices[n.id];
@@ -29,7 +44,12 @@ Schedule MakeSchedule(const Graph& g, const std::vector<Choice>& choices) {
     order.push_back(n);
     kept[n.id] = origins.Of(n) == Origin::kState;
     const int packed = choice.state->packed_input;
-    if (packed >= 0) packs[ViewedBy(g, g.operand(n, packed)).id].push_back(n);
+    if (packed < 0) continue;
+    std::vector<NodeId>& nodes = packs[ViewedBy(g, g.operand(n, packed)).id];
+    const auto same = std::find_if(nodes.begin(), nodes.end(),
+                                   [&](NodeId other) { return PackAlike(g, choices, n, other); });
+    out.packed_by[n.id] = same == nodes.end() ? n : *same;
+    if (same == nodes.end()) nodes.push_back(n);
   }
   // What they read must have been computed by then too, if only from constants.
   for (size_t i = order.size(); i-- > 0;) {
@@ -41,7 +61,6 @@ Schedule MakeSchedule(const Graph& g, const std::vector<Choice>& choices) {
       if (source.valid()) kept[source.id] = true;
     }
   }
-  Schedule out;
   const auto pack = [&](Value v) {
     const auto it = packs.find(v.id);
     if (it == packs.end()) return;

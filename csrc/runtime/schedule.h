@@ -17,6 +17,9 @@ struct ScheduledStep {
 struct Schedule {
   std::vector<ScheduledStep> steps;
   int32_t num_kept = 0;  // the first ones
+  /// By node: whose packed operand its kernel reads. Its own, or that of a node that differs in
+  /// nothing but other operands.
+  std::vector<NodeId> packed_by;
 };
 
 Schedule MakeSchedule(const Graph& graph, const std::vector<Choice>& choices);

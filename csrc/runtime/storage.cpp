@@ -145,6 +145,10 @@ void StorageMap::Keep(const std::vector<Choice>& choices, const Schedule& schedu
   for (const auto& [n, pack] : schedule.steps) {
     if (pack) packed_[n.id] = place(choices[n.id].state->packed_bytes);
   }
+  for (const auto& [n, pack] : schedule.steps) {
+    if (!pack && schedule.packed_by[n.id].valid())
+      packed_[n.id] = packed_[schedule.packed_by[n.id].id];
+  }
 }
 
 bool StorageMap::AliasOk(const Choice& choice, NodeId n, int out, int in) {

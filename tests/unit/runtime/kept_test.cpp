@@ -135,6 +135,36 @@ TEST(Kept, AConvolutionsKernelIsPackedOnce) {
   }
 }
 
+TEST(Kept, ConvolutionsThatPackAlikeShareOneCopy) {
+  const auto w = Variable::Create("w", Filled({32, 3, 3, 32}, 1), StateClass::kTrainable);
+  Graph g;
+  Builder b(g, 0);
+  const Value x = g.AddInput("x", {DType::kFloat32, {1, 8, 8, 32}}, 0);
+  const Value z = g.AddInput("z", {DType::kFloat32, {1, 8, 8, 32}}, 0);
+  const Value v = g.AddState(w->id(), "w", {DType::kFloat32, {32, 3, 3, 32}}, 0);
+  using Ints = std::vector<int64_t>;
+  const auto conv = [&](Value image, int64_t stride) {
+    return b(ops::kConv2d, {image, v},
+             {Ints{stride, stride}, Ints{0, 0, 0, 0}, Ints{1, 1}, int64_t{1}});
+  };
+  g.AddOutput("a", conv(x, 1));
+  g.AddOutput("b", conv(z, 1));
+  g.AddOutput("c", conv(z, 2));  // may want another layout
+  const auto plan = PlanOf(g);
+  EXPECT_EQ(plan->num_kept, 2) << Print(*plan);
+  EXPECT_LT(plan->stats.kept_bytes, 3 * w->bytes());
+  Executable e(plan, {w});
+  const Tensor in[] = {Filled({1, 8, 8, 32}, 1), Filled({1, 8, 8, 32}, 2)};
+  std::vector<Tensor> out;
+  for (float value : {1.0f, 0.5f}) {
+    w->Assign(Filled({32, 3, 3, 32}, value));
+    e.Run(in, &out);
+    EXPECT_EQ(*out[0].data<float>(), 9 * 32 * value);
+    EXPECT_EQ(*out[1].data<float>(), 2 * 9 * 32 * value);
+    EXPECT_EQ(*out[2].data<float>(), 2 * 9 * 32 * value);
+  }
+}
+
 TEST(Kept, ADamagedPlanIsNotSafe) {
   Scale s;
   const auto made = MakePlan(s.g, {.device = FindBackend(DeviceKind::kCpu).Props(0)});
