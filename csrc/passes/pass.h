@@ -45,6 +45,7 @@ bool EliminateDeadCode(Graph& graph, const PassContext& context);
 bool FuseSoftmaxCrossEntropy(Graph& graph, const PassContext& context);
 bool FoldChannelScale(Graph& graph, const PassContext& context);
 bool FuseBiasActivation(Graph& graph, const PassContext& context);
+bool SplitBatch(Graph& graph, const PassContext& context);
 bool FuseLoops(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);
 bool RowUpdates(Graph& graph, const PassContext& context);

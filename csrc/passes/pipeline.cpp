@@ -33,6 +33,8 @@ constexpr Pass kFuse[] = {
     {"fuse_bias_activation", FuseBiasActivation},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
+    {"split_batch", SplitBatch},
+    {"dce", EliminateDeadCode},
     {"fuse_loops", FuseLoops},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
