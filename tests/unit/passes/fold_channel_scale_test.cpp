@@ -84,6 +84,16 @@ TEST(FoldChannelScale, AnAdditionBeforeTheFactorIsMultipliedToo) {
   EXPECT_EQ(Count(t.g, ops::kAdd), 1);
 }
 
+// s - (y * f) is not (y * f) - s.
+TEST(FoldChannelScale, WhatTheResultIsSubtractedFromStays) {
+  Built t;
+  Builder b(t.g, 0);
+  t.g.AddOutput("y", b(ops::kSubtract, {t.s, b(ops::kMultiply, {t.y, t.f})}));
+  EXPECT_TRUE(t.Run());
+  EXPECT_EQ(t.Products(), 0) << Print(t.g);
+  EXPECT_EQ(Count(t.g, ops::kSubtract), 1);
+}
+
 TEST(FoldChannelScale, AKernelThatTheGraphTrainsStays) {
   Built t;
   Builder b(t.g, 0);

@@ -109,6 +109,41 @@ output "d" %d
             "(exp sum log subtract)");
 }
 
+// What users write without keepdims.
+TEST(FuseLoops, AnAxisThatIsAddedToAValuePerRowLiesInside) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
+%e: float32[4, 8] = exp@1(%x)
+%s: float32[4] = sum@1(%e) {axis = ints[1]}
+%r: float32[4, 1] = reshape@1(%s) {shape = [4, 1]}
+%d: float32[4, 8] = subtract@1(%x, %r)
+output "d" %d
+)"),
+            "(exp sum reshape subtract)");
+}
+
+TEST(FuseLoops, IntegersAreAddedUpElsewhere) {
+  EXPECT_EQ(Units(R"(input %x "x": int32[4, 8]
+%a: int32[4, 8] = add@1(%x, %x)
+%b: int32[4, 8] = abs@1(%a)
+%s: int64[4] = sum@1(%b) {axis = ints[1]}
+output "s" %s
+)"),
+            "(add abs) sum");
+}
+
+// The first group runs when the variable was written, the second every time.
+TEST(FuseLoops, WhatDerivesFromStateStaysApart) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4]
+state %w "w": float32[4]
+%e: float32[4] = exp@1(%w)
+%t: float32[4] = tanh@1(%e)
+%m: float32[4] = multiply@1(%x, %t)
+%a: float32[4] = abs@1(%m)
+output "a" %a
+)"),
+            "(exp tanh) (multiply abs)");
+}
+
 TEST(FuseLoops, AFoldOverRowsIsOnlyStored) {
   EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
 input %y "y": float32[4, 8]

@@ -96,6 +96,11 @@ TEST(RowUpdates, SayWhyATableStaysDense) {
            "%p: float32[1000, 4] = multiply@1(%w, %lr)\n%g: float32[1000, 4] = add@1(%s, %p)\n" +
            sgd,
        "its gradient also comes from multiply"},
+      {head +
+           "%h: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dy)\n"
+           "%p: float32[1000, 4] = add@1(%g, %h)\n"
+           "%new: float32[1000, 4] = sgd_update@1(%w, %p, %lr, %one, %commit)\noutput \"h\" %h\n",
+       "a part of its gradient has another reader"},
       {std::string(kHead) + "%g: float32[1000, 4] = scatter_add@1(%a, %ids, %dy)\n" + sgd,
        "its gradient is not added to zeros by rows"},
   };
@@ -106,6 +111,29 @@ TEST(RowUpdates, SayWhyATableStaysDense) {
   }
   const Outcome lazy = Apply(head + adam + " {lazy = true}\n" + kTail);
   EXPECT_EQ(lazy.report, "table w float32[1000, 4]: by rows, at most 8 a step");
+}
+
+// Two tables of one update: one sum for both, unless a gradient is read before the next is there.
+TEST(RowUpdates, SumAllTablesOfAnUpdateAtOnceWhereTheyCan) {
+  const std::string update =
+      "%new: float32[1000, 4], %newa: float32[1000, 4] = "
+      "sgd_update@1(%w, %a, %g, %h, %lr, %one, %both)\nupdate %a = %newa\noutput \"z\" %z\n";
+  const std::string other =
+      "%z: float32[8, 4] = gather@1(%a, %ids)\n"
+      "%h: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dy)\n";
+  const std::string check =
+      "%ok: bool[] = all_finite@1(%g)\n%both: bool[] = logical_and@1(%ok, %commit)\n";
+  const auto count = [](const std::string& graph) {
+    int n = 0;
+    for (size_t at = 0; (at = graph.find("= sum_rows", at)) != std::string::npos; ++at) ++n;
+    return n;
+  };
+  const std::string head = std::string(kHead) + kScatter;
+  const std::string after = Apply(head + other + check + update + kTail).graph;
+  EXPECT_EQ(count(after), 1) << after;
+  const std::string before = Apply(head + check + other + update + kTail).graph;
+  EXPECT_EQ(count(before), 2) << before;
+  EXPECT_EQ(before.find("scatter_add"), std::string::npos) << before;
 }
 
 TEST(RowUpdates, LeaveSmallTablesAlone) {

@@ -103,6 +103,68 @@ TEST(Control, ShortLoopsNeedNoLoop) {
   EXPECT_FALSE(InlineControl(g, {}));
 }
 
+TEST(Control, TheStepOfALoopOfOneIsZero) {
+  Graph g;
+  Builder b(g, 0);
+  const Value c = g.AddInput("c", {DType::kInt64, {}}, 0);
+  g.AddOutput("last", BuildScan(b, {}, std::array{c}, {}, 1, false,
+                                [](Builder& body, const ScanArguments& a) {
+                                  return ScanReturns{{body(kAdd, {a.carries[0], a.step})}, {}};
+                                })[0]);
+  Executable executable(PlanOf(g, DeviceKind::kCpu), {});
+  std::vector<Tensor> outputs;
+  executable.Run(std::array{Tensor::Scalar(DType::kInt64, 5.0)}, &outputs);
+  EXPECT_EQ(*outputs[0].data<int64_t>(), 5);
+}
+
+TEST(Control, ABranchThatIsKnownNeedsNoBranch) {
+  for (const bool holds : {true, false}) {
+    Graph g = Parse(StrCat(R"(ostria-graph 1
+input %x "x": float32[2]
+%p: bool[] = full@1() {shape = [], dtype = bool, value = )",
+                           int{holds}, R"(}
+%y: float32[2] = cond@1(%p, %x) {true_body = {
+  input %x "x": float32[2]
+  %y: float32[2] = exp@1(%x)
+  output "y" %y
+}, false_body = {
+  input %x "x": float32[2]
+  %y: float32[2] = tanh@1(%x)
+  output "y" %y
+}}
+output "y" %y
+)"));
+    EXPECT_TRUE(InlineControl(g, {}));
+    Verify(g, "inline_control");
+    EliminateDeadCode(g, {});
+    EXPECT_EQ(g.num_nodes(), 1);
+    EXPECT_TRUE(g.is(g.first(), holds ? kExp : kTanh)) << Print(g);
+  }
+}
+
+// Two loops over the same rows from the same carry become one only where they carry the same.
+TEST(Control, OnlyLoopsOfOneCarryAreMerged) {
+  const auto two = [](const OpDef& first, const OpDef& second, bool reverse) {
+    Graph g;
+    Builder b(g, 0);
+    const Value c = g.AddInput("c", kRow, 0), xs = g.AddInput("xs", {DType::kFloat32, {3, 2}}, 0);
+    for (const auto& [op, back] : {std::pair{&first, false}, std::pair{&second, reverse}}) {
+      const auto out = BuildScan(b, {}, std::array{c}, std::array{xs}, 3, back,
+                                 [op = op](Builder& body, const ScanArguments& a) {
+                                   const Value next = body(*op, {a.carries[0], a.xs[0]});
+                                   return ScanReturns{{next}, {body(kTanh, {next})}};
+                                 });
+      for (Value v : out) g.AddOutput("y", v);
+    }
+    const bool merged = MergeScans(g, {});
+    Verify(g, "merge_scans");
+    return merged;
+  };
+  EXPECT_TRUE(two(kAdd, kAdd, false));
+  EXPECT_FALSE(two(kAdd, kMultiply, false));
+  EXPECT_FALSE(two(kAdd, kAdd, true));
+}
+
 TEST(Control, LengthZeroRunsWithoutThePassesToo) {
   Executable executable(PlanOf(Loop(0, false), DeviceKind::kCpu, false), {});
   std::vector<Tensor> outputs;
@@ -169,6 +231,27 @@ TEST(Control, DearValuesAreStackedAndCheapOnesComputedAgain) {
   EXPECT_EQ(Residuals(GradientOfLoop(64, false)), std::pair(2, int64_t{2 * 5 * 64 * 64}));
   // One operation an element, a large result: c alone, and the product once more.
   EXPECT_EQ(Residuals(GradientOfLoop(256, true)), std::pair(3, int64_t{5 * 256}));
+}
+
+// What may refuse its data does so where it stands, and a loop that runs once gains nothing.
+TEST(Control, SomeStaysInTheLoop) {
+  const auto hoists = [](bool gathers, int64_t length) {
+    Graph g;
+    Builder b(g, 0);
+    const Value w = g.AddInput("w", kRow, 0), c = g.AddInput("c", kRow, 0);
+    const Value at = g.AddInput("at", {DType::kInt64, {2}}, 0);
+    g.AddOutput("last", BuildScan(b, std::array{w, at}, std::array{c}, {}, length, false,
+                                  [&](Builder& body, const ScanArguments& a) {
+                                    const Value e =
+                                        gathers ? body(kGather, {a.captures[0], a.captures[1]})
+                                                : body(kExp, {a.captures[0]});
+                                    return ScanReturns{{body(kMultiply, {a.carries[0], e})}, {}};
+                                  })[0]);
+    return HoistInvariant(g, {});
+  };
+  EXPECT_TRUE(hoists(false, 2));
+  EXPECT_FALSE(hoists(false, 1));
+  EXPECT_FALSE(hoists(true, 2));
 }
 
 TEST(Control, UnreadPartsOfAScanAreRemoved) {

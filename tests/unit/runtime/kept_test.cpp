@@ -165,6 +165,28 @@ TEST(Kept, ConvolutionsThatPackAlikeShareOneCopy) {
   }
 }
 
+TEST(Kept, AStepThatFailedIsNotTakenForDone) {
+  Tensor ids = Tensor::Zeros(DType::kInt64, {2});
+  ids.data<int64_t>()[1] = 9;
+  const auto w = Variable::Create("w", Filled({3, 4}, 2), StateClass::kTrainable);
+  const auto at = Variable::Create("at", ids, StateClass::kOther);
+  Graph g;
+  Builder b(g, 0);
+  const Value v = g.AddState(w->id(), "w", {DType::kFloat32, {3, 4}}, 0);
+  const Value i = g.AddState(at->id(), "at", {DType::kInt64, {2}}, 0);
+  const Value x = g.AddInput("x", {DType::kFloat32, {2, 4}}, 0);
+  g.AddOutput("y", b(ops::kMultiply, {x, b(ops::kGather, {v, i})}));
+  const auto plan = PlanOf(g);
+  EXPECT_EQ(plan->num_kept, 1) << Print(*plan);
+  Executable e(plan, {w, at});
+  const Tensor in = Filled({2, 4}, 3);
+  std::vector<Tensor> out;
+  for (int k = 0; k < 2; ++k) EXPECT_THROW(e.Run({&in, 1}, &out), Error);
+  at->Assign(Tensor::Zeros(DType::kInt64, {2}));
+  e.Run({&in, 1}, &out);
+  EXPECT_EQ(*out[0].data<float>(), 6.0f);
+}
+
 TEST(Kept, ADamagedPlanIsNotSafe) {
   Scale s;
   const auto made = MakePlan(s.g, {.device = FindBackend(DeviceKind::kCpu).Props(0)});
