@@ -5,12 +5,14 @@
 //   matmul -> gelu -> multiply(., mask) -> matmul      add(x, r) -> layer_norm
 //             [       fused       ]                    [         fused       ]
 //
-// Every merge is of a node with a group that makes one of its operands, or reads the same, over the
-// same iteration space; it saves writing that value, reading it, or both, and costs nothing but
-// arithmetic that runs anyway. What must not happen is a cycle: a value that leaves the group and
-// comes back.
+// Every merge is of a node with a group that makes one of its operands, or reads one of them too,
+// over the same iteration space; it saves writing that value, reading it, or both, and costs
+// nothing but arithmetic that runs anyway. What must not happen is a cycle: a value that leaves the
+// group and comes back.
 #include <algorithm>
+#include <climits>
 #include <unordered_map>
+#include <utility>
 
 #include "ir/builder.h"
 #include "loop/build.h"
@@ -22,8 +24,9 @@
 namespace ostria {
 namespace {
 
-constexpr int kMostVisited = 256;     // nodes looked at for one question about cycles
+constexpr int kMostVisited = 512;     // nodes looked at for one question about cycles
 constexpr size_t kMostMembers = 192;  // a longer chain is cut: programs stay small
+constexpr size_t kMostReaders = 4;    // earlier readers of an operand that a node may join
 
 // What a group knows of itself.
 struct Group {
@@ -48,17 +51,25 @@ struct Footprint {
 
 class LoopFuser {
  public:
-  explicit LoopFuser(Graph& g)
+  LoopFuser(Graph& g, const PassContext& context)
       : g_(g),
+        context_(context),
         group_of_(static_cast<size_t>(g.node_capacity()), -1),
         lies_(static_cast<size_t>(g.value_capacity()), Lies::kNowhere),
         position_(static_cast<size_t>(g.node_capacity())),
-        origins_(g) {}
+        last_read_(static_cast<size_t>(g.value_capacity()), -1),
+        readers_(static_cast<size_t>(g.value_capacity())),
+        seen_nodes_(static_cast<size_t>(g.node_capacity())),
+        seen_values_(static_cast<size_t>(g.value_capacity())),
+        origins_(g) {
+    int position = 0;
+    for (NodeId n = g.first(); n.valid(); n = g.next(n)) position_[n.id] = position++;
+    for (NodeId n = g.last(); n.valid(); n = g.previous(n)) FindLastReads(n);
+  }
 
   bool Run() {
-    int position = 1, epoch = 0;
+    int epoch = 0;
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
-      position_[n.id] = position++;
       origins_.Add(n);
       if (g_.op(n).traits.ordered || !g_.op(n).traits.pure) {
         ++epoch;
@@ -85,8 +96,7 @@ class LoopFuser {
   }
 
  private:
-  // --- What a node is
-  // -----------------------------------------------------------------------------
+  // --- What a node is ---
   static bool IsFold(const Graph& g, NodeId n) {
     return g.is(n, ops::kSum) || g.is(n, ops::kMean) || g.is(n, ops::kMax) || g.is(n, ops::kMin);
   }
@@ -159,8 +169,7 @@ class LoopFuser {
     return s;
   }
 
-  // --- Groups
-  // -------------------------------------------------------------------------------------
+  // --- Groups ---
   bool Compatible(const Group& a, const std::vector<int64_t>& space, int columns, int epoch) const {
     return !a.dead && a.epoch == epoch && a.space == space &&
            (columns < 0 || a.columns < 0 || a.columns == columns);
@@ -181,11 +190,70 @@ class LoopFuser {
         Merge(home, k);
       }
     }
+    for (int k : ReadersOfTheSame(n, shape)) {
+      if (k == home || groups_[k].dead) continue;
+      if (home < 0) {
+        if (MayJoinReaders(n, shape, epoch, k)) home = k;
+      } else if (Compatible(groups_[k], groups_[home].space, groups_[home].columns, epoch) &&
+                 MayJoinReaders(n, shape, epoch, k) && NobodyWaits(home, position_[n.id]) &&
+                 MayMerge(home, k)) {
+        Merge(home, k);
+      }
+    }
     if (home < 0) {
       home = static_cast<int>(groups_.size());
       groups_.push_back({.space = shape.space, .epoch = epoch, .kept = IsKept(n)});
     }
     Add(n, shape, home);
+  }
+
+  // --- Groups that read the same ---
+  // Whole operands only: a vector that is broadcast stays in cache.
+  bool IsWhole(Value v, const std::vector<int64_t>& space) const {
+    int64_t numel = 1;
+    for (int64_t size : space) numel *= size;
+    return numel > 1 && g_.shape(v).numel() == numel;
+  }
+
+  std::vector<int> ReadersOfTheSame(NodeId n, const Footprint& shape) {
+    std::vector<int> out;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const Value v = g_.operand(n, i);
+      if (!IsWhole(v, shape.space)) continue;
+      std::vector<NodeId>& readers = readers_[v.id];
+      for (NodeId r : readers) {
+        const int k = group_of_[r.id];
+        if (std::find(out.begin(), out.end(), k) == out.end()) out.push_back(k);
+      }
+      readers.push_back(n);
+      if (readers.size() > kMostReaders) readers.erase(readers.begin());
+    }
+    return out;
+  }
+
+  bool MayJoinReaders(NodeId n, const Footprint& shape, int epoch, int k) {
+    const Group& group = groups_[k];
+    return group.members.size() < kMostMembers && group.kept == IsKept(n) && Readable(n, k) &&
+           Compatible(group, shape.space, shape.columns, epoch) &&
+           NobodyWaits(k, position_[n.id]) && KeepsLittleAlive(n, k) && !Reaches(n, k);
+  }
+
+  // Whether no node before `position` reads a result of the group: then the group may run there.
+  bool NobodyWaits(int k, int position) const {
+    for (NodeId m : groups_[k].members) {
+      for (int i = 0; i < g_.num_results(m); ++i) {
+        if (!ReadFrom(g_.result(m, i), k, position)) return false;
+      }
+    }
+    return true;
+  }
+  bool ReadFrom(Value v, int k, int position) const {
+    if (g_.num_uses(v) > kMostVisited) return false;
+    for (const Use& use : g_.uses(v)) {
+      if (group_of_[use.user.id] == k || position_[use.user.id] >= position) continue;
+      if (!IsView(g_, use.user) || !ReadFrom(g_.result(use.user), k, position)) return false;
+    }
+    return true;
   }
 
   void Add(NodeId n, const Footprint& shape, int k) {
@@ -217,48 +285,55 @@ class LoopFuser {
     return true;
   }
 
-  bool MayJoin(NodeId n, const Footprint& shape, int epoch, int k) const {
+  bool MayJoin(NodeId n, const Footprint& shape, int epoch, int k) {
     const Group& group = groups_[k];
     if (group.members.size() >= kMostMembers || !Readable(n, k)) return false;
     if (group.kept != IsKept(n)) return false;
     if (!Compatible(group, shape.space, shape.columns, epoch)) {
       if (!OnRows(n, shape, k) || group.dead || group.epoch != epoch) return false;
     }
-    return !Reaches(n, k) && KeepsLittleAlive(n, k);
+    return KeepsLittleAlive(n, k) && !Reaches(n, k);
   }
 
   // A member waits for its group. Where others run meanwhile, what it reads must not be more than
-  // what it would have left in memory: sums of gradients that arrive one by one stay sums.
-  bool KeepsLittleAlive(NodeId n, int k) const {
+  // what it would have left in memory or read again: sums of gradients that arrive one by one stay
+  // sums.
+  bool KeepsLittleAlive(NodeId n, int k) {
     const Group& group = groups_[k];
     if (last_other_ < position_[group.members.back().id]) return true;
     int64_t saved = 0, held = 0;
-    for (int i = 0; i < g_.num_operands(n); ++i) {
-      const NodeId p = g_.producer(g_.operand(n, i));
-      if (p.valid() && group_of_[p.id] == k) saved += Bytes(g_.operand(n, i));
-    }
-    std::vector<Value> seen;
+    ++stamp_;
     for (NodeId m : group.members) {
       for (int i = 0; i < g_.num_operands(m); ++i) {
         const Value v = g_.operand(m, i);
+        if (std::exchange(seen_values_[v.id], stamp_) == stamp_) continue;
         const NodeId p = g_.producer(v);
-        if (!p.valid() || group_of_[p.id] == k || ReadAfter(v, position_[n.id])) continue;
-        if (std::find(seen.begin(), seen.end(), v) != seen.end()) continue;
-        seen.push_back(v);
-        held += Bytes(v);
+        if (p.valid() && group_of_[p.id] != k && last_read_[v.id] < position_[n.id])
+          held += Bytes(v);
       }
+    }
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const Value v = g_.operand(n, i);
+      const NodeId p = g_.producer(v);
+      if ((p.valid() && group_of_[p.id] == k) || seen_values_[v.id] == stamp_) saved += Bytes(v);
     }
     return held <= saved;
   }
   int64_t Bytes(Value v) const { return g_.shape(v).numel() * SizeOf(g_.dtype(v)); }
-  bool ReadAfter(Value v, int position) const {
-    for (const Use& use : g_.uses(v)) {
-      if (PositionOf(use.user) > position) return true;
+
+  // A value lives as long as its views. Called from the last node to the first.
+  void FindLastReads(NodeId n) {
+    for (int i = 0; i < g_.num_results(n); ++i) {
+      const Value v = g_.result(n, i);
+      if (g_.is_output(v)) last_read_[v.id] = INT_MAX;
     }
-    return g_.is_output(v);
+    const int at =
+        IsView(g_, n) ? std::max(position_[n.id], last_read_[g_.result(n).id]) : position_[n.id];
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      int& last = last_read_[g_.operand(n, i).id];
+      last = std::max(last, at);
+    }
   }
-  // Nodes further down have none yet.
-  int PositionOf(NodeId n) const { return position_[n.id] == 0 ? 1 << 30 : position_[n.id]; }
 
   // An elementwise node over values per row: log(sum(x)).
   bool OnRows(NodeId n, const Footprint& shape, int k) const {
@@ -287,18 +362,18 @@ class LoopFuser {
   }
 
   // Whether an operand of `n` that group `k` does not make depends on the group.
-  bool Reaches(NodeId n, int k) const {
+  bool Reaches(NodeId n, int k) {
     std::vector<NodeId> stack;
     PushProducers(n, k, &stack);
     return Search(stack, k);
   }
 
-  bool MayMerge(int a, int b) const {
+  bool MayMerge(int a, int b) {
     if (groups_[a].members.size() + groups_[b].members.size() > kMostMembers) return false;
     return !Depends(a, b) && !Depends(b, a);
   }
   // Whether group `b` depends on group `a` through a node of neither.
-  bool Depends(int a, int b) const {
+  bool Depends(int a, int b) {
     std::vector<NodeId> stack;
     for (NodeId m : groups_[b].members) {
       std::vector<NodeId> mine;
@@ -319,31 +394,32 @@ class LoopFuser {
     }
   }
 
-  bool Search(std::vector<NodeId>& stack, int target) const {
-    int earliest = position_[groups_[target].members.front().id];
-    for (NodeId m : groups_[target].members) earliest = std::min(earliest, position_[m.id]);
-    std::vector<NodeId> seen;
+  // Groups are walked as one node: what one member reads, all of them wait for.
+  bool Search(std::vector<NodeId>& stack, int target) {
+    const int earliest = position_[groups_[target].members.front().id];
+    ++stamp_;
     int visited = 0;
-    while (!stack.empty()) {
+    const auto expand = [&](NodeId n, int except) {
+      seen_nodes_[n.id] = stamp_;
+      ++visited;
+      if (context_.looked != nullptr) ++*context_.looked;
+      if (position_[n.id] > earliest) PushProducers(n, except, &stack);
+    };
+    while (!stack.empty() && visited <= kMostVisited) {
       const NodeId n = stack.back();
       stack.pop_back();
+      if (seen_nodes_[n.id] == stamp_) continue;
       const int k = group_of_[n.id];
       if (k == target) return true;
-      if (std::find(seen.begin(), seen.end(), n) != seen.end()) continue;
-      if (++visited > kMostVisited) return true;  // too far to tell
-      seen.push_back(n);
       if (k < 0) {
-        if (position_[n.id] > earliest) PushProducers(n, -1, &stack);
-        continue;
-      }
-      for (NodeId m : groups_[k].members) {
-        if (std::find(seen.begin(), seen.end(), m) == seen.end() || m == n) {
-          seen.push_back(m);
-          if (position_[m.id] > earliest) PushProducers(m, k, &stack);
-        }
+        expand(n, -1);
+      } else if (position_[groups_[k].members.back().id] < earliest) {
+        seen_nodes_[n.id] = stamp_;  // no member comes after the target's first
+      } else {
+        for (NodeId m : groups_[k].members) expand(m, k);
       }
     }
-    return false;
+    return visited > kMostVisited;  // too far to tell
   }
 
   void Merge(int into, int from) {
@@ -357,21 +433,30 @@ class LoopFuser {
     b.dead = true;
   }
 
-  // --- Order
-  // -------------------------------------------------------------------------------------- One node
-  // per unit (a group by its last member), operands before users, else as before.
+  // --- Order ---
+  // One node per unit (a group by its last member), operands before users, else as before.
   std::vector<NodeId> PlacedOrder() {
     std::vector<NodeId> order;
     std::vector<bool> placed(static_cast<size_t>(g_.node_capacity()));
     for (Group& group : groups_) {
       if (group.members.size() == 1 && !IsComposite(group.members[0])) Dissolve(group);
     }
+    std::vector<NodeId> later;
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
       const int k = group_of_[n.id];
       if (k >= 0 && groups_[k].members.back() != n) continue;
-      PlaceUnit(n, &order, &placed);
+      if (k < 0 && ShowsAGroupToCome(n, placed))
+        later.push_back(n);
+      else
+        PlaceUnit(n, &order, &placed);
     }
+    for (NodeId n : later) PlaceUnit(n, &order, &placed);
     return order;
+  }
+  // A view does nothing: it must not make a group run before its last member's place.
+  bool ShowsAGroupToCome(NodeId n, const std::vector<bool>& placed) const {
+    while (n.valid() && IsView(g_, n) && group_of_[n.id] < 0) n = g_.producer(g_.operand(n, 0));
+    return n.valid() && group_of_[n.id] >= 0 && !placed[groups_[group_of_[n.id]].members.back().id];
   }
   // Without a functor of its own it would run as several ops.
   bool IsComposite(NodeId n) const {
@@ -415,8 +500,7 @@ class LoopFuser {
     }
   }
 
-  // --- Fused nodes
-  // --------------------------------------------------------------------------------
+  // --- Fused nodes ---
   struct Interface {
     std::vector<Value> inputs, outputs;
   };
@@ -491,16 +575,22 @@ class LoopFuser {
   }
 
   Graph& g_;
+  const PassContext& context_;
   std::vector<Group> groups_;
-  std::vector<int> group_of_;  // by node, -1: none
-  std::vector<Lies> lies_;     // by value
-  std::vector<int> position_;  // in the list, from 1
-  int last_other_ = 0;         // the last node so far that is in no group
+  std::vector<int> group_of_;                 // by node, -1: none
+  std::vector<Lies> lies_;                    // by value
+  std::vector<int> position_;                 // in the list, by node
+  std::vector<int> last_read_;                // by value: a position
+  std::vector<std::vector<NodeId>> readers_;  // by value: the last loops so far that read it
+  int last_other_ = -1;                       // the last node so far that is in no group
+  // What a walk has met, by its number.
+  int stamp_ = 0;
+  std::vector<int> seen_nodes_, seen_values_;
   Origins origins_;
 };
 
 }  // namespace
 
-bool FuseLoops(Graph& graph, const PassContext&) { return LoopFuser(graph).Run(); }
+bool FuseLoops(Graph& graph, const PassContext& context) { return LoopFuser(graph, context).Run(); }
 
 }  // namespace ostria

@@ -22,6 +22,8 @@ struct PassContext {
       evaluate;
   /// Lines for the plan's report: what a pass decided that a user may wonder about. May be null.
   std::vector<std::string>* report = nullptr;
+  /// Counts the nodes that searches look at, so that tests see how it grows. May be null.
+  int64_t* looked = nullptr;
 };
 
 using PassFn = bool (*)(Graph&, const PassContext&);

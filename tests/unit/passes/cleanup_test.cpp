@@ -161,12 +161,12 @@ state %2 "b": float32[]
   output "y1" %9
   output "y2" %10
 }}
-%6: float32[] = reshape@1(%4) {shape = shape[]}
-%7: float32[1, 3] = sum@1(%5) {axis = ints[0], keepdims = true}
-%8: float32[3] = reshape@1(%7) {shape = shape[3]}
+%6: float32[1, 3] = sum@1(%5) {axis = ints[0], keepdims = true}
+%7: float32[3] = reshape@1(%6) {shape = shape[3]}
+%8: float32[] = reshape@1(%4) {shape = shape[]}
 output "loss" %3
-output "dw" %8
-output "db" %6
+output "dw" %7
+output "db" %8
 )");
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "golden.h"
+#include "ir/builder.h"
 #include "ops/ops.h"
 
 namespace ostria {
@@ -196,6 +197,94 @@ TEST(FuseLoops, SumsDoNotWaitForWhatComesLater) {
 output "u" %u
 )"),
             "matmul matmul add matmul add matmul add");
+}
+
+// x is read once for both.
+TEST(FuseLoops, TwoFoldsOverOneValueBecomeOneLoop) {
+  EXPECT_EQ(After(FuseLoops, R"(input %x "x": float32[4, 8]
+%s: float32[8] = sum@1(%x) {axis = ints[0]}
+%m: float32[8] = max@1(%x) {axis = ints[0]}
+output "s" %s
+output "m" %m
+)"),
+            R"(input %0 "x": float32[4, 8]
+%1: float32[8], %2: float32[8] = fused@1(%0) {body = {
+  input %0 "x0": float32[4, 8]
+  %1: float32[8] = sum@1(%0) {axis = ints[0], keepdims = false}
+  %2: float32[8] = max@1(%0) {axis = ints[0], keepdims = false}
+  output "y0" %1
+  output "y1" %2
+}}
+output "s" %1
+output "m" %2
+)");
+}
+
+// A bias's gradient and the sum of two branches' gradients, as a residual block has them: the fold
+// waits for the group of the sum, and the view of its result does not make that run earlier.
+TEST(FuseLoops, AGroupWaitsForAnotherReaderOfTheSame) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
+%g: float32[4, 4] = matmul@1(%x, %x)
+%s: float32[1, 4] = sum@1(%g) {axis = ints[0], keepdims = true}
+%b: float32[4] = reshape@1(%s) {shape = [4]}
+%h: float32[4, 4] = matmul@1(%g, %x)
+%t: float32[4, 4] = tanh@1(%h)
+%d: float32[4, 4] = add@1(%g, %t)
+output "b" %b
+output "d" %d
+)"),
+            "matmul matmul (sum tanh add) reshape");
+}
+
+TEST(FuseLoops, WhatIsNeededEarlyDoesNotWait) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
+%t: float32[4, 4] = tanh@1(%x)
+%m: float32[4, 4] = matmul@1(%t, %x)
+%a: float32[4, 4] = abs@1(%x)
+output "m" %m
+output "a" %a
+)"),
+            "tanh matmul abs");
+}
+
+// To read x once, two other values would have to live on.
+TEST(FuseLoops, ReadingOnceIsNotWorthMoreMemory) {
+  const auto units = [](const char* last) {
+    return Units(StrCat(R"(input %x "x": float32[4, 4]
+input %c "c": bool[4, 4]
+%p: float32[4, 4] = matmul@1(%x, %x)
+%q: float32[4, 4] = matmul@1(%p, %x)
+%s: float32[4, 4] = where@1(%c, %p, %q)
+%t: float32[4, 4] = multiply@1(%s, %x)
+%m: float32[4, 4] = matmul@1(%x, %x)
+%a: float32[4, 4] = subtract@1(%m, %x)
+%z: float32[4, 4] = matmul@1(%a, )",
+                        last, ")\noutput \"t\" %t\noutput \"z\" %z\n"));
+  };
+  EXPECT_EQ(units("%x"), "matmul matmul (where multiply) matmul subtract matmul");
+  EXPECT_EQ(units("%q"), "matmul matmul matmul (where multiply subtract) matmul");
+}
+
+// Every product may join the first exp by what it reads, and only a walk back through all layers
+// tells that it depends on it.
+TEST(FuseLoops, SearchesGrowWithTheGraph) {
+  const auto looked = [](int layers) {
+    Graph g;
+    Builder b(g, 0);
+    const Value w = g.AddInput("w", {DType::kFloat32, {4, 4}}, 0);
+    const Value e = b(ops::kExp, {w});
+    Value x = b(ops::kMatmul, {e, w});
+    for (int i = 0; i < layers; ++i) {
+      x = b(ops::kMatmul, {x, w});
+      g.AddOutput("y", b(ops::kMultiply, {x, e}));
+    }
+    int64_t count = 0;
+    FuseLoops(g, {.looked = &count});
+    return static_cast<double>(count);
+  };
+  const double few = looked(1024), many = looked(8192);
+  EXPECT_GT(few, 1024);
+  EXPECT_LT(many / few, 16);  // quadratic: 64
 }
 
 TEST(FuseLoops, NumbersMoveIntoTheBody) {
