@@ -8,8 +8,10 @@
 // Every merge is of a node with a group that makes one of its operands, or reads one of them too,
 // over the same iteration space; it saves writing that value, reading it, or both, and costs
 // nothing but arithmetic that runs anyway. What must not happen is a cycle: a value that leaves the
-// group and comes back.
+// group and comes back. A fold over rows joins nobody by what both read, nor do two folds: alone
+// they run on kernels of their own, which win more than one read costs.
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <unordered_map>
 #include <utility>
@@ -18,6 +20,7 @@
 #include "loop/build.h"
 #include "ops/common/reduce.h"
 #include "ops/ops.h"
+#include "passes/loop_body.h"
 #include "passes/match.h"
 #include "passes/pass.h"
 
@@ -32,7 +35,9 @@ constexpr size_t kMostReaders = 4;    // earlier readers of an operand that a no
 struct Group {
   std::vector<NodeId> members;  // in list order
   std::vector<int64_t> space;
-  int columns = -1;   // column axes that its folds want; -1: it has none
+  int columns = -1;  // column axes that its folds want; -1: it has none
+  bool folds_rows = false;
+  bool only_folds = true;
   int epoch = 0;      // effects keep their order: a group lies between two of them
   bool kept = false;  // computed once for many runs: what runs every time stays out
   bool dead = false;
@@ -97,13 +102,16 @@ class LoopFuser {
 
  private:
   // --- What a node is ---
-  static bool IsFold(const Graph& g, NodeId n) {
-    return g.is(n, ops::kSum) || g.is(n, ops::kMean) || g.is(n, ops::kMax) || g.is(n, ops::kMin);
-  }
-
   std::vector<int64_t> Sizes(Value v) const {
     std::vector<int64_t> out;
     for (Dim d : g_.shape(v)) out.push_back(d.value());
+    return out;
+  }
+
+  // The sizes that are not 1.
+  std::vector<int64_t> Axes(Value v) const {
+    std::vector<int64_t> out = Sizes(v);
+    std::erase(out, 1);
     return out;
   }
 
@@ -157,7 +165,7 @@ class LoopFuser {
     }
     Group alone;
     alone.members = {n};
-    const auto program = BuildLoop(BodyOf(alone, nullptr));
+    const auto program = BuildLoop(BodyOf(alone, nullptr).graph);
     if (!program) return s;
     s.space = program->sizes;
     for (const LoopInstr& i : program->code) {
@@ -220,19 +228,21 @@ class LoopFuser {
     for (int i = 0; i < g_.num_operands(n); ++i) {
       const Value v = g_.operand(n, i);
       if (!IsWhole(v, shape.space)) continue;
-      std::vector<NodeId>& readers = readers_[v.id];
+      std::array<NodeId, kMostReaders>& readers = readers_[v.id];
       for (NodeId r : readers) {
+        if (!r.valid()) continue;
         const int k = group_of_[r.id];
         if (std::find(out.begin(), out.end(), k) == out.end()) out.push_back(k);
       }
-      readers.push_back(n);
-      if (readers.size() > kMostReaders) readers.erase(readers.begin());
+      std::shift_left(readers.begin(), readers.end(), 1);
+      readers.back() = n;
     }
     return out;
   }
 
   bool MayJoinReaders(NodeId n, const Footprint& shape, int epoch, int k) {
     const Group& group = groups_[k];
+    if (group.folds_rows || shape.folds_rows || (group.only_folds && IsFold(g_, n))) return false;
     return group.members.size() < kMostMembers && group.kept == IsKept(n) && Readable(n, k) &&
            Compatible(group, shape.space, shape.columns, epoch) &&
            NobodyWaits(k, position_[n.id]) && KeepsLittleAlive(n, k) && !Reaches(n, k);
@@ -260,6 +270,8 @@ class LoopFuser {
     Group& group = groups_[k];
     group.members.push_back(n);
     if (shape.columns >= 0) group.columns = shape.columns;
+    group.folds_rows |= shape.folds_rows;
+    group.only_folds &= IsFold(g_, n);
     group_of_[n.id] = k;
     for (int i = 0; i < g_.num_results(n); ++i) {
       const Value v = g_.result(n, i);
@@ -354,6 +366,7 @@ class LoopFuser {
     if (!IsView(g_, n)) return false;
     const NodeId p = g_.producer(g_.operand(n, 0));
     if (!p.valid() || group_of_[p.id] < 0 || lies_[g_.operand(n, 0).id] != Lies::kRow) return false;
+    if (Axes(g_.operand(n, 0)) != Axes(g_.result(n))) return false;  // other axes, no loop
     Group& group = groups_[group_of_[p.id]];
     group.members.push_back(n);
     group_of_[n.id] = group_of_[p.id];
@@ -429,6 +442,8 @@ class LoopFuser {
     std::sort(a.members.begin(), a.members.end(),
               [&](NodeId x, NodeId y) { return position_[x.id] < position_[y.id]; });
     if (a.columns < 0) a.columns = b.columns;
+    a.folds_rows |= b.folds_rows;
+    a.only_folds &= b.only_folds;
     b.members.clear();
     b.dead = true;
   }
@@ -501,53 +516,34 @@ class LoopFuser {
   }
 
   // --- Fused nodes ---
-  struct Interface {
-    std::vector<Value> inputs, outputs;
-  };
-
-  Graph BodyOf(const Group& group, Interface* interface) const {
-    Graph body;
+  // `outputs`: what leaves the group; null for a group of one before it has a number.
+  LoopBody BodyOf(const Group& group, std::vector<Value>* outputs) const {
+    LoopBody body;
     std::unordered_map<int32_t, Value> map;
     for (NodeId m : group.members) {
       std::vector<Value> operands;
       for (int i = 0; i < g_.num_operands(m); ++i) {
         const Value v = g_.operand(m, i);
         auto [it, fresh] = map.try_emplace(v.id);
-        if (fresh) it->second = Import(body, v, interface);
+        if (fresh) it->second = body.Import(g_, v);
         operands.push_back(it->second);
       }
-      std::vector<ValueType> types;
-      for (int i = 0; i < g_.num_results(m); ++i) types.push_back(g_.type(g_.result(m, i)));
-      const std::span<const Attr> attrs = g_.attrs(m);
-      const NodeId copy = body.AddTypedNode(g_.op(m), operands, {attrs.begin(), attrs.end()}, types,
-                                            g_.location(m));
-      for (int i = 0; i < g_.num_results(m); ++i) map[g_.result(m, i).id] = body.result(copy, i);
+      const std::vector<Value> results = body.Copy(g_, m, operands);
+      for (int i = 0; i < g_.num_results(m); ++i) map[g_.result(m, i).id] = results[i];
     }
     for (NodeId m : group.members) {
       for (int i = 0; i < g_.num_results(m); ++i) {
         const Value v = g_.result(m, i);
-        if (!Leaves(v, interface)) continue;
-        body.AddOutput(StrCat("y", body.outputs().size()), map[v.id]);
-        if (interface != nullptr) interface->outputs.push_back(v);
+        if (outputs == nullptr ? !IsUsed(g_, v) : !Leaves(v)) continue;
+        body.AddOutput(map[v.id]);
+        if (outputs != nullptr) outputs->push_back(v);
       }
     }
     return body;
   }
 
-  // Numbers move into the body; everything else is an input of it.
-  Value Import(Graph& body, Value v, Interface* interface) const {
-    if (const std::optional<double> number = UniformValue(g_, v)) {
-      const ValueType& type = g_.type(v);
-      return body.result(
-          body.AddNode(ops::kFull, {}, {type.shape, type.dtype, *number}, g_.location(v)));
-    }
-    if (interface != nullptr) interface->inputs.push_back(v);
-    return body.AddInput(StrCat("x", body.inputs().size()), g_.type(v), g_.location(v));
-  }
-
-  bool Leaves(Value v, const Interface* interface) const {
+  bool Leaves(Value v) const {
     if (g_.is_output(v)) return true;
-    if (interface == nullptr) return g_.num_uses(v) > 0;  // a group of one, before it has a number
     const int k = group_of_[g_.producer(v).id];
     for (const Use& use : g_.uses(v)) {
       // A node made here belongs to no group.
@@ -558,17 +554,18 @@ class LoopFuser {
   }
 
   NodeId Emit(Group& group) {
-    Interface interface;
-    auto body = std::make_shared<Graph>(BodyOf(group, &interface));
+    std::vector<Value> outputs;
+    LoopBody body = BodyOf(group, &outputs);
     const NodeId last = group.members.back();
-    if (interface.outputs.empty()) {  // dead
+    if (outputs.empty()) {  // dead
       for (size_t i = group.members.size(); i-- > 0;) g_.Erase(group.members[i]);
       return {};
     }
     const NodeId made =
-        g_.AddNode(ops::kFused, interface.inputs, {Body(std::move(body))}, g_.location(last));
-    for (size_t i = 0; i < interface.outputs.size(); ++i) {
-      g_.ReplaceAllUses(interface.outputs[i], g_.result(made, static_cast<int>(i)));
+        g_.AddNode(ops::kFused, body.inputs, {Body(std::make_shared<Graph>(std::move(body.graph)))},
+                   g_.location(last));
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      g_.ReplaceAllUses(outputs[i], g_.result(made, static_cast<int>(i)));
     }
     for (size_t i = group.members.size(); i-- > 0;) g_.Erase(group.members[i]);
     return made;
@@ -577,12 +574,13 @@ class LoopFuser {
   Graph& g_;
   const PassContext& context_;
   std::vector<Group> groups_;
-  std::vector<int> group_of_;                 // by node, -1: none
-  std::vector<Lies> lies_;                    // by value
-  std::vector<int> position_;                 // in the list, by node
-  std::vector<int> last_read_;                // by value: a position
-  std::vector<std::vector<NodeId>> readers_;  // by value: the last loops so far that read it
-  int last_other_ = -1;                       // the last node so far that is in no group
+  std::vector<int> group_of_;   // by node, -1: none
+  std::vector<Lies> lies_;      // by value
+  std::vector<int> position_;   // in the list, by node
+  std::vector<int> last_read_;  // by value: a position
+  // By value: the last loops so far that read it.
+  std::vector<std::array<NodeId, kMostReaders>> readers_;
+  int last_other_ = -1;  // the last node so far that is in no group
   // What a walk has met, by its number.
   int stamp_ = 0;
   std::vector<int> seen_nodes_, seen_values_;

@@ -86,6 +86,11 @@ void Origins::Add(NodeId n) {
   for (int i = 0; i < graph_.num_results(n); ++i) Set(graph_.result(n, i), origin);
 }
 
+bool IsFold(const Graph& graph, NodeId n) {
+  return graph.is(n, ops::kSum) || graph.is(n, ops::kMean) || graph.is(n, ops::kMax) ||
+         graph.is(n, ops::kMin);
+}
+
 bool IsView(const Graph& graph, NodeId n) {
   return graph.op(n).traits.view && graph.num_operands(n) == 1 && graph.num_results(n) == 1 &&
          graph.dtype(graph.operand(n, 0)) == graph.dtype(graph.result(n));

@@ -66,6 +66,9 @@ class Origins {
 /// all.
 std::vector<int> ReducedAxes(const Graph& graph, NodeId n);
 
+/// A reduction that loops make.
+bool IsFold(const Graph& graph, NodeId n);
+
 /// One input, one output, the same elements of the same dtype in the same order.
 bool IsView(const Graph& graph, NodeId n);
 

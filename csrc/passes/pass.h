@@ -49,6 +49,7 @@ bool FoldChannelScale(Graph& graph, const PassContext& context);
 bool FuseBiasActivation(Graph& graph, const PassContext& context);
 bool SplitBatch(Graph& graph, const PassContext& context);
 bool FuseLoops(Graph& graph, const PassContext& context);
+bool RecomputeCheap(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);
 bool RowUpdates(Graph& graph, const PassContext& context);
 bool OuterGradients(Graph& graph, const PassContext& context);

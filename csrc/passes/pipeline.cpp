@@ -36,6 +36,7 @@ constexpr Pass kFuse[] = {
     {"split_batch", SplitBatch},
     {"dce", EliminateDeadCode},
     {"fuse_loops", FuseLoops},
+    {"recompute_cheap", RecomputeCheap},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},

@@ -79,3 +79,20 @@ def test_a_training_step_moves_little_more_than_it_must(network: Callable[[], An
     model(x)
     stats = step.memory_plan(x, y)
     assert stats["moved_bytes"] <= 1.2 * stats["fused_bound_bytes"]
+
+
+def test_what_is_computed_again_has_the_same_bits() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1100, 1024)).astype(F32)  # more than lies in a cache
+    b, w = rng.normal(size=1024).astype(F32), rng.normal(size=(1024, 1024)).astype(F32)
+
+    def f(x: Any, b: Any, w: Any) -> Any:
+        h = x * b + 0.25
+        m = ost.matmul(ost.abs(h), w)
+        return ost.where(m > 0, h, m)
+
+    step = ost.compile(f)
+    y = step(x, b, w)
+    steps = step.explain().split("plan for cpu")[1]
+    assert steps.count("<tiles, multiply add ") == 2
+    np.testing.assert_array_equal(np.asarray(y), np.asarray(f(*map(ost.asarray, (x, b, w)))))

@@ -9,29 +9,7 @@
 namespace ostria {
 namespace {
 
-// The ops of every fused node, in order; other nodes by name.
-std::string Units(const std::string& text) {
-  Graph g = Parse("ostria-graph 1\n" + text);
-  FuseLoops(g, {});
-  Verify(g, "fuse_loops");
-  EliminateDeadCode(g, {});
-  std::string out;
-  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
-    if (!out.empty()) out += " ";
-    if (!g.is(n, ops::kFused)) {
-      out += g.op(n).name;
-      continue;
-    }
-    out += "(";
-    const Graph& body = *g.attr<Body>(n, 0);
-    for (NodeId m = body.first(); m.valid(); m = body.next(m)) {
-      if (out.back() != '(') out += " ";
-      out += body.op(m).name;
-    }
-    out += ")";
-  }
-  return out;
-}
+std::string Units(const std::string& text) { return UnitsAfter({FuseLoops}, text); }
 
 TEST(FuseLoops, AChainBecomesOneNode) {
   EXPECT_EQ(After(FuseLoops, R"(input %x "x": float32[4, 8]
@@ -200,33 +178,53 @@ output "u" %u
 }
 
 // x is read once for both.
-TEST(FuseLoops, TwoFoldsOverOneValueBecomeOneLoop) {
+TEST(FuseLoops, WhatReadsTheSameBecomesOneNode) {
   EXPECT_EQ(After(FuseLoops, R"(input %x "x": float32[4, 8]
-%s: float32[8] = sum@1(%x) {axis = ints[0]}
-%m: float32[8] = max@1(%x) {axis = ints[0]}
-output "s" %s
+input %y "y": float32[4, 8]
+%a: float32[4, 8] = abs@1(%x)
+%m: float32[4, 8] = multiply@1(%x, %y)
+output "a" %a
 output "m" %m
 )"),
             R"(input %0 "x": float32[4, 8]
-%1: float32[8], %2: float32[8] = fused@1(%0) {body = {
+input %1 "y": float32[4, 8]
+%2: float32[4, 8], %3: float32[4, 8] = fused@1(%0, %1) {body = {
   input %0 "x0": float32[4, 8]
-  %1: float32[8] = sum@1(%0) {axis = ints[0], keepdims = false}
-  %2: float32[8] = max@1(%0) {axis = ints[0], keepdims = false}
-  output "y0" %1
-  output "y1" %2
+  input %1 "x1": float32[4, 8]
+  %2: float32[4, 8] = abs@1(%0)
+  %3: float32[4, 8] = multiply@1(%0, %1)
+  output "y0" %2
+  output "y1" %3
 }}
-output "s" %1
-output "m" %2
+output "a" %2
+output "m" %3
 )");
 }
 
-// A bias's gradient and the sum of two branches' gradients, as a residual block has them: the fold
-// waits for the group of the sum, and the view of its result does not make that run earlier.
+// Where the read that is saved is less than what a kernel of its own wins.
+TEST(FuseLoops, FoldsThatReadTheSameStayApart) {
+  const auto units = [](const char* first, const char* second) {
+    return Units(StrCat("input %x \"x\": float32[4, 8]\n%a: ", first, "\n%b: ", second,
+                        "\noutput \"a\" %a\noutput \"b\" %b\n"));
+  };
+  const char* rows = "float32[8] = sum@1(%x) {axis = ints[0]}";
+  const char* columns = "float32[4] = sum@1(%x) {axis = ints[1]}";
+  const char* largest = "float32[4] = max@1(%x) {axis = ints[1]}";
+  const char* map = "float32[4, 8] = abs@1(%x)";
+  EXPECT_EQ(units(rows, map), "sum abs");
+  EXPECT_EQ(units(map, rows), "abs sum");
+  EXPECT_EQ(units(columns, largest), "sum max");
+  EXPECT_EQ(units(columns, map), "(sum abs)");
+  EXPECT_EQ(units(map, columns), "(abs sum)");
+}
+
+// A value and its norm per row, as a residual block has them: the fold waits for the group of the
+// sum, and the view of its result does not make that run earlier.
 TEST(FuseLoops, AGroupWaitsForAnotherReaderOfTheSame) {
   EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
 %g: float32[4, 4] = matmul@1(%x, %x)
-%s: float32[1, 4] = sum@1(%g) {axis = ints[0], keepdims = true}
-%b: float32[4] = reshape@1(%s) {shape = [4]}
+%s: float32[4, 1] = sum@1(%g) {axis = ints[1], keepdims = true}
+%b: float32[2, 2] = reshape@1(%s) {shape = [2, 2]}
 %h: float32[4, 4] = matmul@1(%g, %x)
 %t: float32[4, 4] = tanh@1(%h)
 %d: float32[4, 4] = add@1(%g, %t)

@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <string>
 
+#include "ops/ops.h"
 #include "passes/pass.h"
 
 namespace ostria {
@@ -25,6 +27,32 @@ inline std::string After(PassFn pass, const std::string& text, const PassContext
   Verify(g, "pass, again");
   const std::string out = Print(g);
   return out.substr(out.find('\n') + 1);
+}
+
+/// What the passes leave: the ops of every fused node in brackets, other nodes by name, in order.
+inline std::string UnitsAfter(std::initializer_list<PassFn> passes, const std::string& text) {
+  Graph g = Parse("ostria-graph 1\n" + text);
+  for (PassFn pass : passes) {
+    pass(g, {});
+    Verify(g, "pass");
+  }
+  EliminateDeadCode(g, {});
+  std::string out;
+  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
+    if (!out.empty()) out += " ";
+    if (!g.is(n, ops::kFused)) {
+      out += g.op(n).name;
+      continue;
+    }
+    out += "(";
+    const Graph& body = *g.attr<Body>(n, 0);
+    for (NodeId m = body.first(); m.valid(); m = body.next(m)) {
+      if (out.back() != '(') out += " ";
+      out += body.op(m).name;
+    }
+    out += ")";
+  }
+  return out;
 }
 
 }  // namespace ostria
