@@ -8,8 +8,7 @@
 // Every merge is of a node with a group that makes one of its operands, or reads one of them too,
 // over the same iteration space; it saves writing that value, reading it, or both, and costs
 // nothing but arithmetic that runs anyway. What must not happen is a cycle: a value that leaves the
-// group and comes back. A fold over rows joins nobody by what both read, nor do two folds: alone
-// they run on kernels of their own, which win more than one read costs.
+// group and comes back.
 #include <algorithm>
 #include <array>
 #include <climits>
@@ -102,15 +101,9 @@ class LoopFuser {
 
  private:
   // --- What a node is ---
-  std::vector<int64_t> Sizes(Value v) const {
-    std::vector<int64_t> out;
-    for (Dim d : g_.shape(v)) out.push_back(d.value());
-    return out;
-  }
-
   // The sizes that are not 1.
   std::vector<int64_t> Axes(Value v) const {
-    std::vector<int64_t> out = Sizes(v);
+    std::vector<int64_t> out = SizesOf(g_, v);
     std::erase(out, 1);
     return out;
   }
@@ -125,7 +118,7 @@ class LoopFuser {
       if (!op.scalar && op.decompose == nullptr && &op != &ops::kCast && &op != &ops::kBroadcastTo)
         return s;
       s.candidate = true;
-      s.space = Sizes(g_.result(n));
+      s.space = SizesOf(g_, g_.result(n));
       return s;
     }
     if (IsFold(g_, n)) return FoldShape(n);
@@ -137,7 +130,7 @@ class LoopFuser {
     Footprint s;
     const Value in = g_.operand(n, 0);
     if (!IsFloat(g_.dtype(in)) || g_.shape(in).numel() == 0) return s;
-    s.space = Sizes(in);
+    s.space = SizesOf(g_, in);
     const int rank = static_cast<int>(s.space.size());
     const std::vector<int> axes = ReducedAxes(g_, n);
     const int count = axes.empty() ? rank : static_cast<int>(axes.size());
@@ -201,10 +194,10 @@ class LoopFuser {
     for (int k : ReadersOfTheSame(n, shape)) {
       if (k == home || groups_[k].dead) continue;
       if (home < 0) {
-        if (MayJoinReaders(n, shape, epoch, k)) home = k;
+        if (KernelsFit(n, shape, -1, k) && MayJoinReaders(n, shape, epoch, k)) home = k;
       } else if (Compatible(groups_[k], groups_[home].space, groups_[home].columns, epoch) &&
-                 MayJoinReaders(n, shape, epoch, k) && NobodyWaits(home, position_[n.id]) &&
-                 MayMerge(home, k)) {
+                 KernelsFit(n, shape, home, k) && MayJoinReaders(n, shape, epoch, k) &&
+                 NobodyWaits(home, position_[n.id]) && MayMerge(home, k)) {
         Merge(home, k);
       }
     }
@@ -218,9 +211,7 @@ class LoopFuser {
   // --- Groups that read the same ---
   // Whole operands only: a vector that is broadcast stays in cache.
   bool IsWhole(Value v, const std::vector<int64_t>& space) const {
-    int64_t numel = 1;
-    for (int64_t size : space) numel *= size;
-    return numel > 1 && g_.shape(v).numel() == numel;
+    return g_.shape(v).numel() > 1 && SizesOf(g_, v) == space;
   }
 
   std::vector<int> ReadersOfTheSame(NodeId n, const Footprint& shape) {
@@ -240,9 +231,21 @@ class LoopFuser {
     return out;
   }
 
+  // Folds alone have kernels of their own, which win more than one read costs; those over rows are
+  // dear in a group that has none.
+  bool KernelsFit(NodeId n, const Footprint& shape, int home, int k) const {
+    const Group& a = groups_[k];
+    Group b{.folds_rows = shape.folds_rows, .only_folds = IsFold(g_, n)};
+    if (home >= 0) {
+      b.folds_rows |= groups_[home].folds_rows;
+      b.only_folds &= groups_[home].only_folds;
+    }
+    if (a.only_folds && b.only_folds) return false;
+    return a.folds_rows == b.folds_rows || !(a.folds_rows ? a.only_folds : b.only_folds);
+  }
+
   bool MayJoinReaders(NodeId n, const Footprint& shape, int epoch, int k) {
     const Group& group = groups_[k];
-    if (group.folds_rows || shape.folds_rows || (group.only_folds && IsFold(g_, n))) return false;
     return group.members.size() < kMostMembers && group.kept == IsKept(n) && Readable(n, k) &&
            Compatible(group, shape.space, shape.columns, epoch) &&
            NobodyWaits(k, position_[n.id]) && KeepsLittleAlive(n, k) && !Reaches(n, k);
@@ -275,7 +278,7 @@ class LoopFuser {
     group_of_[n.id] = k;
     for (int i = 0; i < g_.num_results(n); ++i) {
       const Value v = g_.result(n, i);
-      if (Sizes(v) == group.space && !IsFold(g_, n)) {
+      if (SizesOf(g_, v) == group.space && !IsFold(g_, n)) {
         lies_[v.id] = Lies::kFull;
       } else if (g_.op(n).traits.elementwise || (IsFold(g_, n) && shape.folds_cols)) {
         lies_[v.id] = Lies::kRow;

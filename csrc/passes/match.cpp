@@ -86,6 +86,12 @@ void Origins::Add(NodeId n) {
   for (int i = 0; i < graph_.num_results(n); ++i) Set(graph_.result(n, i), origin);
 }
 
+std::vector<int64_t> SizesOf(const Graph& graph, Value v) {
+  std::vector<int64_t> out;
+  for (Dim d : graph.shape(v)) out.push_back(d.value());
+  return out;
+}
+
 bool IsFold(const Graph& graph, NodeId n) {
   return graph.is(n, ops::kSum) || graph.is(n, ops::kMean) || graph.is(n, ops::kMax) ||
          graph.is(n, ops::kMin);

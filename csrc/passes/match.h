@@ -66,6 +66,9 @@ class Origins {
 /// all.
 std::vector<int> ReducedAxes(const Graph& graph, NodeId n);
 
+/// The sizes of a value of a static graph.
+std::vector<int64_t> SizesOf(const Graph& graph, Value v);
+
 /// A reduction that loops make.
 bool IsFold(const Graph& graph, NodeId n);
 

@@ -257,11 +257,7 @@ class Recomputer {
     }
     return needed.size() <= kMostInstructions;
   }
-  bool Covers(const LoopProgram& program, Value v) const {
-    std::vector<int64_t> sizes;
-    for (Dim d : g_.shape(v)) sizes.push_back(d.value());
-    return program.sizes == sizes;
-  }
+  bool Covers(const LoopProgram& program, Value v) const { return program.sizes == SizesOf(g_, v); }
 
   // A node's loop without the results that are not kept and the inputs that only they read.
   LoopBody Only(NodeId n, const std::vector<bool>& keep) const {

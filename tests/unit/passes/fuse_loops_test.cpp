@@ -218,6 +218,21 @@ TEST(FuseLoops, FoldsThatReadTheSameStayApart) {
   EXPECT_EQ(units(map, columns), "(abs sum)");
 }
 
+TEST(FuseLoops, AFoldOverRowsJoinsAGroupThatHasOne) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 4]
+%g: float32[4, 4] = matmul@1(%x, %x)
+%s: float32[4] = sum@1(%g) {axis = ints[0]}
+%h: float32[4, 4] = matmul@1(%g, %x)
+%t: float32[4, 4] = tanh@1(%h)
+%r: float32[4] = sum@1(%t) {axis = ints[0]}
+%d: float32[4, 4] = add@1(%g, %t)
+output "s" %s
+output "r" %r
+output "d" %d
+)"),
+            "matmul matmul (sum tanh sum add)");
+}
+
 // A value and its norm per row, as a residual block has them: the fold waits for the group of the
 // sum, and the view of its result does not make that run earlier.
 TEST(FuseLoops, AGroupWaitsForAnotherReaderOfTheSame) {
