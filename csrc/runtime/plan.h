@@ -63,7 +63,7 @@ struct PlanStats {
   int64_t state_bytes = 0, input_bytes = 0, output_bytes = 0, constant_bytes = 0;
   int64_t kept_bytes = 0;         // derived from state alone, computed when a Variable was written
   int64_t moved_bytes = 0;        // operands of the steps of every run, read and written
-  int64_t fused_bound_bytes = 0;  // the same if all loops were fused that could be
+  int64_t fused_bound_bytes = 0;  // what a perfect fuser would move: fused_bound.h
   int64_t recomputed_nodes = 0;   // run twice, to stay within the memory limit
   int64_t peak_bytes() const {
     return activation_bytes + state_bytes + input_bytes + output_bytes + constant_bytes +
