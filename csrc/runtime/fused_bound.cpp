@@ -313,7 +313,9 @@ class Bound {
     if (!IsLoop(g_, n)) {
       for (int i = 0; i < g_.num_operands(n); ++i) bytes_ += ReadBytes(g_, n, i);
       for (int i = 0; i < g_.num_results(n); ++i) {
-        if (!absorbed_[g_.result(n, i).id]) bytes_ += Bytes(g_.result(n, i));
+        const Value v = g_.result(n, i);
+        const bool read = leaves_[v.id] || !users_[v.id].empty();
+        if (read && !absorbed_[v.id]) bytes_ += Bytes(v);
       }
       return;
     }

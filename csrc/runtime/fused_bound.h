@@ -3,13 +3,12 @@
 // the same order of dependence, and may run every loop where it likes, as often as it likes,
 // however much memory that keeps alive. It moves
 //
-//   libraries (products, convolutions, …)   every operand and every result once; but a result that
-//                                           only one group of loops reads goes into that group,
-//                                           which a library can run on what it has in registers
-//   loops between the same libraries        nothing among themselves; what they read, once for all
-//   what loops leave behind                 once where a library or the caller wants it; else the
-//                                           cheapest of writing it, and of making it again out of
-//                                           what can be read in its place
+//   of libraries (products, …)    every operand, and every result that somebody reads, once; but
+//                                 one group of loops runs on what a library has in registers: it
+//                                 reads nothing, and where nobody else does, nothing is written
+//   of loops between libraries    nothing among themselves; what they read, once for all of them
+//   of what loops leave behind    a value that a library or the caller wants, once; any other at
+//                                 the least of writing it and of making it again from operands
 //
 // Folds over leading axes end a group, since their results are known when all rows have been seen.
 // Folds and what is made of them (normalisations) are not run twice. Numbers take nothing.

@@ -29,6 +29,16 @@ output "n" %n
             6 * 64);
 }
 
+TEST(FusedBound, WhatNobodyReadsIsNotWritten) {
+  EXPECT_EQ(BoundOf(R"(%m: float32[4, 4] = matmul@1(%x, %x)
+%n: float32[4, 4] = matmul@1(%x, %x)
+%v: float32[4, 2], %i: int64[4, 2] = top_k@1(%n) {k = 2}
+output "m" %m
+output "v" %v
+)"),
+            3 * 64 + 3 * 64 + 64 + 32);
+}
+
 // m stays in registers: x twice, s, t.
 TEST(FusedBound, ALoopRunsInTheLibraryBeforeIt) {
   EXPECT_EQ(BoundOf(R"(input %s "s": float32[4, 4]
