@@ -315,7 +315,7 @@ class Bound {
       for (int i = 0; i < g_.num_results(n); ++i) {
         const Value v = g_.result(n, i);
         const bool read = leaves_[v.id] || !users_[v.id].empty();
-        if (read && !absorbed_[v.id]) bytes_ += Bytes(v);
+        if (read && !absorbed_[v.id]) bytes_ += WrittenBytes(g_, n, i);
       }
       return;
     }
