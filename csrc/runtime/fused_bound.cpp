@@ -34,7 +34,9 @@ bool IsMap(const Graph& g, NodeId n) {
 bool EndsStage(const Graph& g, Value v) {
   const NodeId n = g.producer(v);
   if (!n.valid() || !IsLoop(g, n) || g.op(n).traits.elementwise) return false;
-  if (IsFold(g, n)) return g.shape(v).rank() == 0 || ReducedAxes(g, n).front() == 0;
+  if (IsFold(g, n)) {
+    return g.shape(g.operand(n, 0)).rank() > 0 && ReducedAxes(g, n).front() == 0;
+  }
   const Shape& in = g.shape(g.operand(n, 0));
   const Shape& out = g.shape(v);
   if (g.num_operands(n) == 0 || in.rank() == 0 || out.numel() == in.numel()) return false;
@@ -279,7 +281,7 @@ class Bound {
   };
   void FindGuests(Value v, std::map<int, Guest>* best) {
     const std::vector<NodeId>& users = users_[v.id];
-    if (users.size() > kMostUsers) return;
+    if (users.size() > kMostUsers || Bytes(v) == 0) return;
     bool alone = !leaves_[v.id];
     for (NodeId u : users) alone = alone && Find(u.id) == Find(users[0].id);
     for (NodeId u : users) {
