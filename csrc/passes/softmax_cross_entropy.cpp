@@ -2,7 +2,10 @@
 // softmax_cross_entropy: a cross-entropy written as log(softmax(x)), and its gradient, become
 // log_softmax and its gradient: one pass over the row each, and finite where softmax underflows to
 // 0. One-hot labels are not taken apart: sparse_softmax_cross_entropy refuses labels that one_hot
-// turns into rows of zeros.
+// turns into rows of zeros. Where a graph has that loss and its gradient, the gradient's node,
+// which gives both, moves to the loss's place: the logits are read once.
+#include <algorithm>
+
 #include "ops/common/attr_index.h"
 #include "ops/ops.h"
 #include "passes/match.h"
@@ -43,11 +46,54 @@ Value OfGradient(Graph& g, NodeId n) {
   return Insert(g, n, ops::kLogSoftmaxGrad, {LogSoftmax(g, n, softmax), u}, axis);
 }
 
+enum GradOperand { kLogits, kLabels, kG };
+
+// The loss of the same logits and labels as `gradient`.
+NodeId LossOf(const Graph& g, NodeId gradient) {
+  for (const Use& use : g.uses(g.operand(gradient, kLogits))) {
+    if (g.is(use.user, ops::kSparseSoftmaxCrossEntropy) &&
+        g.operand(use.user, kLabels) == g.operand(gradient, kLabels) &&
+        IsUsed(g, g.result(use.user))) {
+      return use.user;
+    }
+  }
+  return {};
+}
+
+// What lies between the loss and its gradient and makes the gradient's `g`, last first. False where
+// it cannot go in front of the loss: it reads the loss, as a focal loss does, or has an effect.
+bool MakersOfG(const Graph& g, NodeId loss, NodeId gradient, std::vector<NodeId>* makers) {
+  std::vector<NodeId> wanted = {g.producer(g.operand(gradient, kG))};
+  const auto is_wanted = [&](NodeId n) {
+    return std::find(wanted.begin(), wanted.end(), n) != wanted.end();
+  };
+  for (NodeId n = g.previous(gradient); n != loss; n = g.previous(n)) {
+    if (!n.valid()) return false;
+    if (!is_wanted(n)) continue;
+    if (g.op(n).traits.ordered || !g.op(n).traits.pure) return false;
+    makers->push_back(n);
+    for (Value v : g.operands(n)) wanted.push_back(g.producer(v));
+  }
+  return !is_wanted(loss);
+}
+
+bool JoinWithLoss(Graph& g, NodeId gradient) {
+  const NodeId loss = LossOf(g, gradient);
+  std::vector<NodeId> makers;
+  if (!loss.valid() || !MakersOfG(g, loss, gradient, &makers)) return false;
+  std::for_each(makers.rbegin(), makers.rend(), [&](NodeId n) { g.MoveBefore(n, loss); });
+  g.MoveBefore(gradient, loss);
+  g.ReplaceAllUses(g.result(loss), g.result(gradient, 1));
+  return true;
+}
+
 }  // namespace
 
 bool FuseSoftmaxCrossEntropy(Graph& graph, const PassContext&) {
   bool changed = false;
-  for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
+  for (NodeId next, n = graph.first(); n.valid(); n = next) {
+    next = graph.next(n);
+    if (graph.is(n, ops::kSparseSoftmaxCrossEntropyGrad)) changed |= JoinWithLoss(graph, n);
     const bool log = graph.is(n, ops::kLog);
     if ((!log && !graph.is(n, ops::kSoftmaxGrad)) || !IsUsed(graph, graph.result(n))) continue;
     const Value y = log ? OfLog(graph, n) : OfGradient(graph, n);

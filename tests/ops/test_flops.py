@@ -157,7 +157,7 @@ COUNTED: tuple[tuple[str, tuple[tuple[str, tuple[int, ...]], ...], dict[str, Any
     ("log_softmax", ((F, N),), {}, 5 * 6 + 2),
     ("log_softmax_grad", ((F, N), (F, N)), {}, 4 * 6),
     ("sparse_softmax_cross_entropy", ((F, N), (I, (2,))), {}, 4 * 6 + 2 * 2),
-    ("sparse_softmax_cross_entropy_grad", ((F, N), (I, (2,)), (F, (2,))), {}, 5 * 6 + 2 * 6),
+    ("sparse_softmax_cross_entropy_grad", ((F, N), (I, (2,)), (F, (2,))), {}, 7 * 6 + 2 * 2),
     ("scatter_add", ((F, (9, 3)), (I, (2,)), (F, N)), {}, 6),
     ("scatter_max", ((F, (9, 3)), (I, (2,)), (F, N)), {}, 6),
     ("put_along_axis", ((F, (9, 3)), (I, (2, 3)), (F, ())), {"axis": 0, "reduce": "add"}, 6),

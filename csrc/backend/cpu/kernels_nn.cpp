@@ -116,12 +116,12 @@ void LaunchCrossEntropyGrad(const KernelState& state, void* const* ptrs) {
   ForType(s, [&]<class T>(T*) {
     const int64_t bad = SparseSoftmaxCrossEntropy<T>(
         static_cast<const T*>(ptrs[0]), ptrs[1], s.label_dtype, static_cast<const T*>(ptrs[2]),
-        nullptr, static_cast<T*>(ptrs[3]), s.rows, s.cols);
+        static_cast<T*>(ptrs[4]), static_cast<T*>(ptrs[3]), s.rows, s.cols);
     CheckLabels(s, ptrs[1], bad, ops::kSparseSoftmaxCrossEntropy.name);
   });
 }
 
-bool AliasLogits(const NodeDesc&, int, int in) { return in == 0; }
+bool AliasLogits(const NodeDesc&, int out, int in) { return out == 0 && in == 0; }
 
 // --- layer and RMS normalisation -----------------------------------------------------------------
 
@@ -187,8 +187,13 @@ constexpr KernelDef kKernels[] = {
      AliasAny},
     {&ops::kSparseSoftmaxCrossEntropy, "rows", SupportsDenseFloat, PrepareCrossEntropy,
      LaunchCrossEntropy},
-    {&ops::kSparseSoftmaxCrossEntropyGrad, "rows", SupportsDenseFloat, PrepareCrossEntropy,
-     LaunchCrossEntropyGrad, AliasLogits},
+    {.op = &ops::kSparseSoftmaxCrossEntropyGrad,
+     .impl = "rows",
+     .supports = SupportsDenseFloat,
+     .prepare = PrepareCrossEntropy,
+     .launch = LaunchCrossEntropyGrad,
+     .alias_ok = AliasLogits,
+     .optional_outputs = 0b10},
     {.op = &ops::kLayerNorm,
      .impl = "rows",
      .supports = SupportsDenseFloat,

@@ -31,7 +31,7 @@ void Infer(InferContext& c) {
 }
 
 void Grad(GradContext& c) {
-  c.Set(0, c.b(kSparseSoftmaxCrossEntropyGrad, {c.input(0), c.input(1), c.cotangent()}));
+  c.Set(0, c.b.Multi(kSparseSoftmaxCrossEntropyGrad, {c.input(0), c.input(1), c.cotangent()})[0]);
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {

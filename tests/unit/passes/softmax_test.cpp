@@ -36,6 +36,46 @@ output "6" %7
 )");
 }
 
+// The loss and its gradient read the logits once; what makes the gradient's factor goes ahead.
+TEST(FuseSoftmaxCrossEntropy, JoinsALossAndItsGradient) {
+  EXPECT_EQ(After(FuseSoftmaxCrossEntropy, R"(input %x "x": float32[8, 10]
+input %l "labels": int32[8]
+input %w "w": float32[8]
+%1: float32[8] = sparse_softmax_cross_entropy@1(%x, %l)
+%2: float32[8] = exp@1(%w)
+%3: float32[8] = multiply@1(%2, %w)
+%4: float32[8, 10], %5: float32[8] = sparse_softmax_cross_entropy_grad@1(%x, %l, %3)
+output "1" %1
+output "4" %4
+)"),
+            R"(input %0 "x": float32[8, 10]
+input %1 "labels": int32[8]
+input %2 "w": float32[8]
+%3: float32[8] = exp@1(%2)
+%4: float32[8] = multiply@1(%3, %2)
+%5: float32[8, 10], %6: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %4)
+output "1" %6
+output "4" %5
+)");
+}
+
+// A focal loss weighs the gradient by the loss itself; other labels are another loss.
+TEST(FuseSoftmaxCrossEntropy, LeavesAGradientThatReadsTheLoss) {
+  const std::string_view text = R"(input %0 "x": float32[8, 10]
+input %1 "labels": int32[8]
+input %2 "others": int32[8]
+input %3 "w": float32[8]
+%4: float32[8] = sparse_softmax_cross_entropy@1(%0, %1)
+%5: float32[8] = multiply@1(%4, %3)
+%6: float32[8, 10], %7: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %5)
+%8: float32[8, 10], %9: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %2, %3)
+output "4" %4
+output "6" %6
+output "8" %8
+)";
+  EXPECT_EQ(After(FuseSoftmaxCrossEntropy, std::string(text)), text);
+}
+
 // -sum(labels * log(softmax(logits))) and its gradient: no softmax, no log, no division is left.
 TEST(Optimise, CrossEntropyAsUsersWriteIt) {
   Graph g = Parse(R"(ostria-graph 1
