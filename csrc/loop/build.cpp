@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "ir/builder.h"
+#include "ops/common/random.h"
 #include "ops/common/reduce.h"
 #include "ops/common/scalar.h"
 #include "ops/ops.h"
@@ -16,6 +17,9 @@ namespace {
 
 constexpr int kMostNodes = 4096;  // of a group taken apart
 constexpr int kReduceAxisAttr = 0, kReduceKeepdimsAttr = 1;
+
+using ops::DropoutAttr;
+using ops::DropoutInput;
 
 struct Unfit {
   std::string why;
@@ -49,7 +53,8 @@ bool IsPrimitive(const Graph& g, NodeId n) {
   const OpDef& op = g.op(n);
   return op.scalar || IsAxisMove(g, n) || FoldOf(g, n) != nullptr || &op == &ops::kCast ||
          &op == &ops::kBroadcastTo || &op == &ops::kFull || &op == &ops::kIota ||
-         &op == &ops::kOneHot || &op == &ops::kDimProduct || &op == &ops::kConstant;
+         &op == &ops::kOneHot || &op == &ops::kDimProduct || &op == &ops::kConstant ||
+         &op == &ops::kDropout;
 }
 
 void TakeApart(Graph& g) {
@@ -110,10 +115,18 @@ class LoopBuilder {
     std::vector<int> axes;
   };
 
+  // Only the key of draws: it is read whole, wherever the loop is.
+  bool IsKey(Value v) const {
+    const std::vector<Use> uses = g_.uses(v);
+    return !g_.is_output(v) && std::all_of(uses.begin(), uses.end(), [&](const Use& use) {
+      return g_.is(use.user, ops::kDropout) && use.operand == DropoutInput::kKey;
+    });
+  }
+
   template <class Fn>
   void ForEachValue(Fn&& fn) const {
     for (Value v : g_.inputs()) {
-      if (g_.num_uses(v) > 0 || g_.is_output(v)) fn(v);
+      if ((g_.num_uses(v) > 0 || g_.is_output(v)) && !IsKey(v)) fn(v);
     }
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
       for (int i = 0; i < g_.num_results(n); ++i) fn(g_.result(n, i));
@@ -237,6 +250,10 @@ class LoopBuilder {
       for (int i = 0; i < g_.num_operands(n); ++i) {
         news |= Broadcast(g_.operand(n, i), g_.result(n));
       }
+    } else if (&op == &ops::kDropout) {
+      for (int i : {DropoutInput::kX, DropoutInput::kOffset}) {
+        news |= Broadcast(g_.operand(n, i), g_.result(n));
+      }
     } else if (FoldOf(g_, n) != nullptr) {
       news |= Fold(n);
     } else if (&op == &ops::kOneHot) {
@@ -298,7 +315,7 @@ class LoopBuilder {
       all_columns &= reduced[d] == column;
       all_rows &= reduced[d] != column;
     }
-    return all_rows ? 2 : all_columns ? 1 : 0;
+    return all_columns ? 1 : all_rows ? 2 : 0;  // both: of one element, which code may read
   }
 
   // What is folded over rows is only stored, perhaps as another shape.
@@ -392,6 +409,34 @@ class LoopBuilder {
                  .args = {v, -1, -1}});
   }
 
+  // where(draw, x / (1 - rate), 0)
+  int32_t EmitDropout(NodeId n) {
+    const Value x = g_.operand(n, DropoutInput::kX);
+    const Shape& shape = g_.shape(x);
+    const DType dtype = g_.dtype(x);
+    const double rate = g_.attr<double>(n, DropoutAttr::kRate);
+    if (shape.numel() != p_.rows() * p_.cols()) Refuse("dropout of less than the whole space");
+    const auto key =
+        std::find(g_.inputs().begin(), g_.inputs().end(), g_.operand(n, DropoutInput::kKey));
+    if (key == g_.inputs().end()) Refuse("the key of dropout is made inside");
+    const int64_t row = shape.rank() == 0 ? 1 : shape.numel() / shape[0].value();
+    const int32_t first = EmitScalar(kernels::ScalarOp::kMultiply, DType::kInt64,
+                                     at_[g_.operand(n, DropoutInput::kOffset).id],
+                                     EmitNumber(DType::kInt64, static_cast<double>(row)));
+    const int32_t kept = Emit({.kind = LoopKind::kDraw,
+                               .dtype = DType::kBool,
+                               .operand = static_cast<int32_t>(key - g_.inputs().begin()),
+                               .args = {first, -1, -1},
+                               .number = {1 - rate, 0},
+                               .stream = g_.attr<int64_t>(n, DropoutAttr::kStream)});
+    const int32_t scaled = EmitScalar(kernels::ScalarOp::kMultiply, dtype, at_[x.id],
+                                      EmitNumber(dtype, 1 / (1 - rate)));
+    return Emit({.kind = LoopKind::kScalar,
+                 .dtype = LoopDType(dtype),
+                 .op = kernels::ScalarOp::kWhere,
+                 .args = {kept, scaled, EmitNumber(dtype, 0)}});
+  }
+
   int32_t EmitConstant(NodeId n) {
     const Value v = g_.result(n);
     if (g_.shape(v).numel() != 1) Refuse("a constant of shape ", g_.shape(v));
@@ -415,6 +460,7 @@ class LoopBuilder {
     if (&op == &ops::kCast) return EmitCast(at_[g_.operand(n, 0).id], dtype);
     if (&op == &ops::kFull) return EmitNumber(dtype, g_.attr<double>(n, 2));
     if (&op == &ops::kConstant) return EmitConstant(n);
+    if (&op == &ops::kDropout) return EmitDropout(n);
     if (&op == &ops::kDimProduct) {
       return EmitNumber(dtype, static_cast<double>(g_.attr<Shape>(n, 0).numel()));
     }

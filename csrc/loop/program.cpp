@@ -93,6 +93,16 @@ struct Check {
         NoMoreArgs(i, 1);
         if (Arg(i, 0).dtype != i.dtype || !IsFloat(i.dtype)) Fail("folds are of floats");
         return;
+      case LoopKind::kDraw:
+        NoMoreArgs(i, 1);
+        if (i.operand < 0 || i.operand >= static_cast<int>(p.inputs.size()) ||
+            p.inputs[i.operand].dtype != DType::kInt64) {
+          Fail("there is no int64 input ", i.operand, " to be the key");
+        }
+        if (Arg(i, 0).dtype != DType::kInt64) Fail("the number of the first element is int64");
+        if (i.dtype != DType::kBool) Fail("a draw is bool");
+        if (!(i.number[0] >= 0 && i.number[0] <= 1)) Fail("a draw's share is in [0, 1]");
+        return;
     }
   }
 };
@@ -136,6 +146,11 @@ std::vector<uint8_t> LoopAxes(const LoopProgram& p) {
         break;
       case LoopKind::kFoldCols: axes = out[i.args[0]] & rows; break;
       case LoopKind::kFoldRows: axes = out[i.args[0]] & ~static_cast<unsigned>(rows); break;
+      case LoopKind::kDraw:
+        for (int d = 0; d < p.rank(); ++d) {
+          if (p.sizes[d] > 1) axes |= 1u << d;
+        }
+        break;
     }
     out.push_back(static_cast<uint8_t>(axes));
   }
@@ -150,8 +165,15 @@ void Verify(const LoopProgram& p) {
     ++check.at;
     check.Instr(i);
   }
-  check.at = -1;
   const std::vector<uint8_t> axes = LoopAxes(p);
+  check.at = 0;
+  for (const LoopInstr& i : p.code) {
+    if (i.kind == LoopKind::kDraw && axes[i.args[0]] != 0) {
+      check.Fail("the number of the first element is not the same everywhere");
+    }
+    ++check.at;
+  }
+  check.at = -1;
   for (size_t i = 0; i < p.outputs.size(); ++i) {
     const LoopOperand& o = p.outputs[i];
     check.Operand(o, "output", i);

@@ -27,10 +27,13 @@ enum class LoopKind : uint8_t {
   kCast,      // args[0] as `dtype`, with the conversions of op `cast`
   kFoldCols,  // `fold` of args[0] over the columns: a value per row
   kFoldRows,  // `fold` of args[0] over the rows: a value per column, for stores only
+  kDraw,      // bool, true for a share `number[0]` of the elements, by their random words
 };
 
 enum class LoopFold : uint8_t { kSum, kProd, kMax, kMin };
 
+// A draw is of kernels/scalar/philox.h: input `operand` holds seed and step, args[0] is the number
+// of the first element of the space, the others follow in row-major order.
 struct LoopInstr {
   LoopKind kind = LoopKind::kNumber;
   DType dtype = DType::kFloat32;  // of the value
@@ -39,6 +42,7 @@ struct LoopInstr {
   int32_t operand = -1;
   int32_t args[3] = {-1, -1, -1};  // earlier instructions
   double number[2] = {0, 0};
+  int64_t stream = 0;  // kDraw
   friend bool operator==(const LoopInstr&, const LoopInstr&) = default;
 };
 

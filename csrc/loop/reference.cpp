@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The meaning of a program: every instruction over the whole space, one element at a time.
+#include "kernels/scalar/philox.h"
 #include "loop/cell.h"
 #include "loop/program.h"
 
@@ -31,6 +32,16 @@ int64_t Offset(const LoopProgram& p, const LoopOperand& o, int64_t place) {
     offset += place % p.sizes[d] * o.strides[d];
   }
   return offset;
+}
+
+// The word of element `at` of the space, of the program's random numbers.
+uint32_t Word(const LoopInstr& i, const void* key, uint64_t at) {
+  const auto* numbers = static_cast<const uint64_t*>(key);
+  const uint64_t k = numbers[0] ^ kernels::MixStream(static_cast<uint64_t>(i.stream));
+  uint32_t c[4] = {static_cast<uint32_t>(at / 4), static_cast<uint32_t>(at / 4 >> 32),
+                   static_cast<uint32_t>(numbers[1]), static_cast<uint32_t>(numbers[1] >> 32)};
+  kernels::Philox(c, static_cast<uint32_t>(k), static_cast<uint32_t>(k >> 32));
+  return c[at % 4];
 }
 
 }  // namespace
@@ -68,6 +79,10 @@ void RunReference(const LoopProgram& p, std::span<const void* const> inputs,
       } else if (i.kind == LoopKind::kIndex) {
         const int64_t index = Offset(p, axis, at);
         out[at] = Dispatch(i.dtype, [&]<class T>(T) { return Cell::Of(static_cast<T>(index)); });
+      } else if (i.kind == LoopKind::kDraw) {
+        const auto first = static_cast<uint64_t>(arg(0, at).As<int64_t>());
+        const uint32_t word = Word(i, inputs[i.operand], first + static_cast<uint64_t>(at));
+        out[at] = Cell::Of(word < kernels::WordLimit(i.number[0]));
       } else if (i.kind == LoopKind::kCast) {
         out[at] = Dispatch(p.code[i.args[0]].dtype, [&]<class From>(From) {
           const From x = arg(0, at).template As<From>();

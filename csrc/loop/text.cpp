@@ -108,6 +108,7 @@ constexpr KindName kKinds[] = {
     {"load", LoopKind::kLoad},          {"number", LoopKind::kNumber},
     {"index", LoopKind::kIndex},        {"cast", LoopKind::kCast},
     {"fold_cols", LoopKind::kFoldCols}, {"fold_rows", LoopKind::kFoldRows},
+    {"draw", LoopKind::kDraw},
 };
 
 void ReadHead(Reader& r, LoopInstr* i) {
@@ -139,9 +140,9 @@ LoopInstr ReadInstr(Reader& r) {
     if (fold == 4) r.Fail("'", word, "' is no fold");
     i.fold = static_cast<LoopFold>(fold);
   }
-  if (i.kind == LoopKind::kLoad) r.Expect("input");
+  if (i.kind == LoopKind::kLoad || i.kind == LoopKind::kDraw) r.Expect("input");
   if (i.kind == LoopKind::kIndex) r.Expect("axis");
-  if (i.kind == LoopKind::kLoad || i.kind == LoopKind::kIndex)
+  if (i.kind == LoopKind::kLoad || i.kind == LoopKind::kIndex || i.kind == LoopKind::kDraw)
     i.operand = r.Parse<int32_t>("which");
   for (int k = 0; r.Accept("%"); ++k) {
     if (k == 3) r.Fail("more than three arguments");
@@ -151,6 +152,10 @@ LoopInstr ReadInstr(Reader& r) {
     i.number[0] = r.Parse<double>("a parameter");
     if (r.Accept(",")) i.number[1] = r.Parse<double>("a parameter");
     r.Expect("}");
+  }
+  if (i.kind == LoopKind::kDraw) {
+    r.Expect("stream");
+    i.stream = r.Parse<int64_t>("a stream");
   }
   return i;
 }
@@ -170,7 +175,7 @@ std::string Print(const LoopProgram& p) {
     if (i.kind == LoopKind::kFoldCols || i.kind == LoopKind::kFoldRows) {
       out += StrCat(" ", kFoldNames[static_cast<int>(i.fold)]);
     }
-    if (i.kind == LoopKind::kLoad) out += StrCat(" input ", i.operand);
+    if (i.kind == LoopKind::kLoad || i.kind == LoopKind::kDraw) out += StrCat(" input ", i.operand);
     if (i.kind == LoopKind::kIndex) out += StrCat(" axis ", i.operand);
     for (int32_t a : i.args) {
       if (a >= 0) out += StrCat(" %", a);
@@ -180,6 +185,7 @@ std::string Print(const LoopProgram& p) {
     } else if (i.number[0] != 0 || i.kind == LoopKind::kNumber) {
       out += StrCat(" {", Number(i.number[0]), "}");
     }
+    if (i.kind == LoopKind::kDraw) out += StrCat(" stream ", i.stream);
     out += "\n";
   }
   for (const LoopOperand& o : p.outputs) {

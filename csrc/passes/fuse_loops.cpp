@@ -17,6 +17,7 @@
 
 #include "ir/builder.h"
 #include "loop/build.h"
+#include "ops/common/random.h"
 #include "ops/common/reduce.h"
 #include "ops/ops.h"
 #include "passes/loop_body.h"
@@ -295,7 +296,9 @@ class LoopFuser {
     for (int i = 0; i < g_.num_operands(n); ++i) {
       const Value v = g_.operand(n, i);
       const NodeId p = g_.producer(v);
-      if (p.valid() && group_of_[p.id] == k && lies_[v.id] == Lies::kStored) return false;
+      if (!p.valid() || group_of_[p.id] != k) continue;
+      const bool key = g_.is(n, ops::kDropout) && i == ops::DropoutInput::kKey;  // read whole
+      if (key || lies_[v.id] == Lies::kStored) return false;
     }
     return true;
   }

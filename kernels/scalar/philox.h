@@ -28,6 +28,11 @@ OSTRIA_FN uint64_t MixStream(uint64_t stream) {
   return z ^ (z >> 31);
 }
 
+/// As many words lie below it as a share `p` of all: word / 2^32 < p, and p = 1 is always true.
+OSTRIA_FN uint64_t WordLimit(double p) {
+  return static_cast<uint64_t>((p < 0 ? 0 : p > 1 ? 1 : p) * 0x1p32 + 0.5);
+}
+
 /// Ten rounds on counter `c` in place; U is uint32_t or a pack of them, one counter per lane.
 template <class U>
 OSTRIA_FN void Philox(U c[4], uint32_t key0, uint32_t key1) {

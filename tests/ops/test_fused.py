@@ -12,6 +12,8 @@ import pytest
 
 import ostria as ost
 
+dropout = ost._native.ops.dropout
+
 
 def softmax_by_hand(x: Any) -> Any:
     e = ost.exp(x - ost.max(x, axis=-1, keepdims=True))
@@ -32,6 +34,8 @@ FUNCTIONS: list[Callable[[Any], Any]] = [
     lambda x: ost.where(x > 0.0, ost.exp(-x), ost.cast(ost.floor(x), "float32")),
     lambda x: ost.cast(ost.cast(x, "bfloat16") * 2.0, "float32") + x,
     lambda x: ost.softmax(x * 3.0) + ost.log_softmax(x + 1.0),
+    lambda x: ost.rms_norm(x * x, ost.ones(x.shape[-1:]))[0] + x,
+    lambda x: ost.batch_norm_inference(x, *[ost.ones(x.shape[-1:])] * 4) * ost.tanh(x),
 ]
 SHAPES = [(71, 229), (1, 5), (4, 1), (3, 2, 700), (2000, 3)]
 
@@ -49,9 +53,55 @@ def test_fused_is_what_the_ops_give(index: int, shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
 
 
+# A key that is larger than the tensor, one element, rows that are cut into chunks and into blocks.
+DROPOUT_SHAPES = [(), (1,), (2,), (4, 1), (3, 2, 700), (2000, 3), (3, 1300)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", DROPOUT_SHAPES, ids=str)
+def test_a_fused_dropout_draws_what_the_op_draws(shape: tuple[int, ...], dtype: str) -> None:
+    x = ost.cast(ost.asarray(np.random.default_rng(1).normal(size=shape) + 3.0), dtype)
+
+    def f(x: Any, key: Any, offset: Any) -> Any:
+        y = dropout(x, key, offset, rate=0.3, stream=2**62 + 12345)
+        return ost.abs(dropout(y, key, offset, rate=0.1, stream=5))
+
+    compiled = ost.compile(f)
+    for key, offset in (([0, 0], 0), ([7, 2**40], 3), ([-5, 1], 2**33)):
+        arguments = (x, ost.asarray(np.int64(key)), ost.asarray(np.int64(offset)))
+        got = ost.cast(compiled(*arguments), "float64").numpy()
+        want = ost.cast(f(*arguments), "float64").numpy()
+        assert "fused <tiles, dropout dropout abs>" in compiled.explain()
+        if dtype in ("float32", "float64"):
+            np.testing.assert_array_equal(got, want)
+        else:  # halves are rounded once in a loop and after every op outside
+            np.testing.assert_array_equal(got == 0, want == 0)
+            np.testing.assert_allclose(got, want, rtol=1e-2)
+
+
+def test_threads_and_tiles_do_not_change_a_fused_dropout() -> None:
+    x = np.random.default_rng(1).normal(size=(997, 513)).astype(np.float32)
+    key, offset = ost.asarray(np.int64([3, 4])), ost.asarray(np.int64(6))
+
+    def f(x: Any) -> Any:
+        y = dropout(ost.abs(x) + 1.0, key, offset, rate=0.5, stream=1)
+        return ost.sum(y, axis=-1, keepdims=True) * 0.0 + y
+
+    whole = ost.compile(f)(x).numpy()
+    np.testing.assert_array_equal(whole, f(ost.asarray(x)).numpy())
+
+    def mask(x: Any, first: int) -> np.ndarray:
+        rows = ost.asarray(np.int64(6 + first))
+        g = ost.compile(lambda x: dropout(ost.abs(x), key, rows, rate=0.5, stream=1) > 0.0)
+        return g(x).numpy()
+
+    parts = [mask(x[:400], 0), mask(x[400:401], 400), mask(x[401:], 401)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole > 0)
+
+
 def test_gradients_of_fused_functions() -> None:
     x = np.random.default_rng(0).normal(size=(8, 33)).astype(np.float32)
-    for f in FUNCTIONS[:5]:
+    for f in [*FUNCTIONS[:5], *FUNCTIONS[8:]]:
 
         def loss(x: Any, f: Callable[[Any], Any] = f) -> Any:
             return ost.sum(f(x) * ost.sin(x[..., :1]))
@@ -83,6 +133,13 @@ def test_debug_names_the_op_inside() -> None:
     f = ost.compile(lambda x: ost.exp(ost.log(x) * 2.0))
     with ost.debug(), pytest.raises(ost.NonFiniteError, match=r"^log: "):
         f(np.float32([1.0, -1.0]))
+
+
+def test_debug_draws_the_same_again() -> None:
+    key, offset = ost.asarray(np.int64([3, 4])), ost.asarray(np.int64(0))
+    f = ost.compile(lambda x: ost.log(dropout(x, key, offset, rate=0.5, stream=1)))
+    with ost.debug(), pytest.raises(ost.NonFiniteError, match=r"^log: "):
+        f(np.ones(64, np.float32))
 
 
 def test_text_of_a_fused_plan_names_its_ops() -> None:

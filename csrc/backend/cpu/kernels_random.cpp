@@ -75,8 +75,8 @@ void LaunchDraw(const KernelState& state, void* const* ptrs) {
 // --- dropout -----------------------------------------------------------------------------------
 
 std::unique_ptr<KernelState> PrepareDropout(const NodeDesc& node) {
-  auto state = Make(node.outputs[0], node.attr<int64_t>(1));
-  state->a = node.attr<double>(0);
+  auto state = Make(node.outputs[0], node.attr<int64_t>(ops::DropoutAttr::kStream));
+  state->a = node.attr<double>(ops::DropoutAttr::kRate);
   return state;
 }
 

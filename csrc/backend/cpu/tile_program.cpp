@@ -152,6 +152,7 @@ class TileMaker {
       case LoopKind::kCast: return EmitCast(v);
       case LoopKind::kFoldCols: return FoldCols(v);
       case LoopKind::kFoldRows: return FoldRows(v);
+      case LoopKind::kDraw: return Draw(v);
     }
   }
 
@@ -267,6 +268,18 @@ class TileMaker {
     acc.output = -1;
     p_.accumulators.push_back(acc);
     Push(s_.Full(a) ? p_.steps[s_.level[a]] : p_.row_steps[s_.level[a]], step, !s_.Full(a));
+  }
+
+  void Draw(int32_t v) {
+    const LoopInstr& i = l_.code[v];
+    TileStep step{.kind = Kind::kDraw, .n_in = 2};
+    step.params[0] = i.number[0];
+    step.stream = static_cast<uint64_t>(i.stream);
+    step.in[0] = places_[i.args[0]];
+    step.in[1] = {.base = Base::kInput, .index = i.operand, .size = 8};
+    cost_ += 6;
+    step.out = places_[v] = Scratch(v);
+    Push(StepsOf(v), step, s_.extent[v] == kPerRow);
   }
 
   void Store(int32_t k) {

@@ -38,7 +38,8 @@ struct TileStep {
     kCast,
     kIndex,
     kFoldCols,
-    kFoldRows
+    kFoldRows,
+    kDraw
   };
   Kind kind = Kind::kFunction;
   bool per_row = false;  // one value per row: its columns are the block's rows
@@ -52,6 +53,7 @@ struct TileStep {
   int64_t repeat = 1;  // prologue: runs as so many rows, which share the columns
   ElementwiseFn fn = nullptr;
   double params[2] = {};
+  uint64_t stream = 0;  // kDraw: in[0] is the first element's number, in[1] the key
   TilePlace in[3], out;
 };
 

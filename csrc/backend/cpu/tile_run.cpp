@@ -6,6 +6,7 @@
 
 #include "backend/cpu/simd/copy.h"
 #include "backend/cpu/simd/elementwise.h"
+#include "backend/cpu/simd/random.h"
 #include "backend/cpu/tile_program.h"
 #include "base/parallel.h"
 
@@ -102,6 +103,7 @@ class TileRunner {
       case Kind::kFoldCols: return s.f64 ? FoldCols<double>(s) : FoldCols<float>(s);
       case Kind::kFoldRows: return s.f64 ? FoldRows<double>(s) : FoldRows<float>(s);
       case Kind::kIndex: return s.to == DType::kInt32 ? Index<int32_t>(s) : Index<int64_t>(s);
+      case Kind::kDraw: return Draw(s);
       case Kind::kWiden:
       case Kind::kNarrow:
       case Kind::kCopy:
@@ -181,6 +183,23 @@ class TileRunner {
         out[c] = static_cast<T>(index);
       }
     }
+  }
+
+  // The tile's elements follow each other: it is whole rows, a part of one, or rows of one column.
+  void Draw(const TileStep& s) {
+    uint64_t at = 0, first = 0;
+    for (size_t d = 0; d < p_.outer.size(); ++d) {
+      at = at * static_cast<uint64_t>(p_.outer[d]) + static_cast<uint64_t>(outer_[d]);
+    }
+    at = (at * static_cast<uint64_t>(p_.rows) + static_cast<uint64_t>(row_)) *
+             static_cast<uint64_t>(p_.cols) +
+         static_cast<uint64_t>(col_);
+    std::memcpy(&first, At(s.in[0]), sizeof first);
+    RandomKey key{.stream = s.stream};
+    const char* numbers = static_cast<const char*>(ptrs_[s.in[1].index]);
+    std::memcpy(&key.seed, numbers, sizeof key.seed);
+    std::memcpy(&key.step, numbers + sizeof key.seed, sizeof key.step);
+    FillBernoulli(key, first + at, reinterpret_cast<bool*>(At(s.out)), rows_ * cols_, s.params[0]);
   }
 
   template <class T>

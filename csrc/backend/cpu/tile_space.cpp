@@ -166,6 +166,10 @@ class SpaceFinder {
             throw TileUnfit{"it folds a value that is the same in all rows"};
           }
           break;
+        case LoopKind::kDraw:
+          if (p_.rows > 1 || !p_.outer.empty()) e |= kPerRow;
+          if (p_.cols > 1) e |= kPerColumn;
+          break;
       }
       // What the prologue would keep per column must fit; else it is computed with the rows.
       const bool repeated = i.kind == LoopKind::kLoad && p_.inputs[i.operand].repeat > 1;

@@ -16,6 +16,12 @@ struct RandomAttr {
 };
 /// Their shape rule.
 void InferDraw(InferContext& c);
+struct DropoutInput {
+  enum : int { kX, kKey, kOffset };
+};
+struct DropoutAttr {
+  enum : int { kRate, kStream };
+};
 /// Draws float16 and bfloat16 as float32 and casts; other dtypes have no simpler form.
 std::vector<Value> DecomposeDraw(Builder& b, const OpDef& op, std::span<const Value> in,
                                  std::span<const Attr> attrs);

@@ -43,7 +43,7 @@ constinit const OpDef ops::kBatchNormInference = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,
-    .traits = {.amp = Amp::kFp32},
+    .traits = {.loop = true, .amp = Amp::kFp32},
     .infer = Infer,
     .grad = NoGrad("it is differentiated through its decomposition"),
     .decompose = Decompose,

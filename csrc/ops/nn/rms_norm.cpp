@@ -58,7 +58,7 @@ constinit const OpDef ops::kRmsNorm = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,
-    .traits = {.amp = Amp::kFp32},
+    .traits = {.loop = true, .amp = Amp::kFp32},
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,

@@ -55,7 +55,7 @@ constinit const OpDef ops::kRmsNormGrad = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,
-    .traits = {.internal = true, .amp = Amp::kFp32},
+    .traits = {.loop = true, .internal = true, .amp = Amp::kFp32},
     .infer = Infer,
     .grad = NoGrad("it is differentiated through its decomposition"),
     .decompose = Decompose,

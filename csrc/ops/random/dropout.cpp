@@ -11,14 +11,13 @@ using namespace ops;
 
 namespace {
 
-enum Attribute { kRate, kStream };
 constexpr InputDef kInputs[] = {{"x"}, {"key", Arity::kOne, false}, {"offset", Arity::kOne, false}};
 constexpr AttrDef kAttrs[] = {{"rate", AttrType::kFloat}, {"stream", AttrType::kInt, "0"}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
   RequireKey(c, 1);
-  const double rate = c.attr<double>(kRate);
+  const double rate = c.attr<double>(DropoutAttr::kRate);
   if (!(rate >= 0 && rate < 1)) {
     c.Fail("rate is ", rate, "; it is the share of elements to drop and must be in [0, 1)");
   }
@@ -26,8 +25,8 @@ void Infer(InferContext& c) {
 }
 
 void Grad(GradContext& c) {
-  const double rate = c.attr<double>(kRate);
-  const int64_t stream = c.attr<int64_t>(kStream);
+  const double rate = c.attr<double>(DropoutAttr::kRate);
+  const int64_t stream = c.attr<int64_t>(DropoutAttr::kStream);
   c.Set(0, c.b(kDropout, {c.cotangent(), c.input(1), c.input(2)}, {rate, stream}));
 }
 
@@ -52,6 +51,7 @@ constinit const OpDef ops::kDropout = {
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOneOutput,
+    .traits = {.loop = true},
     .infer = Infer,
     .grad = Grad,
     .decompose = Decompose,

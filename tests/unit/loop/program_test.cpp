@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/scalar/philox.h"
 #include "loop/build.h"
 #include "tests/unit/loop/random_body.h"
 
@@ -29,9 +30,12 @@ std::string MessageOf(std::string_view text) {
   return "accepted";
 }
 
-std::string Replaced(std::string_view from, std::string_view to) {
-  std::string text(kSoftmax);
+std::string Replaced(std::string_view program, std::string_view from, std::string_view to) {
+  std::string text(program);
   return text.replace(text.find(from), from.size(), to);
+}
+std::string Replaced(std::string_view from, std::string_view to) {
+  return Replaced(kSoftmax, from, to);
 }
 
 TEST(LoopProgram, TextIsReadBack) { EXPECT_EQ(Print(ParseLoop(kSoftmax)), kSoftmax); }
@@ -58,6 +62,59 @@ TEST(LoopProgram, ASoftmaxGraphBecomesThatProgram) {
   EXPECT_EQ(Print(*p), kSoftmax);
 }
 
+constexpr std::string_view kDropout = R"(loop [2, 3] columns 1
+input float32 [3, 1]
+input int64 [0, 0]
+input int64 [0, 0]
+%0 = load float32 input 0
+%1 = load int64 input 2
+%2 = number int64 {3}
+%3 = multiply int64 %1 %2
+%4 = draw bool input 1 %3 {0.75} stream 4611686018427387905
+%5 = number float32 {1.3333333333333333}
+%6 = multiply float32 %0 %5
+%7 = number float32 {0}
+%8 = where float32 %4 %6 %7
+output float32 [3, 1] %8
+)";
+
+// The key is no value of the space: it may be larger than all of them.
+TEST(LoopProgram, ADropoutGraphBecomesADraw) {
+  for (const Shape& shape : {Shape{2, 3}, Shape{1}}) {
+    Graph g;
+    Builder b(g, 0);
+    const Value x = g.AddInput("x", {DType::kFloat32, shape}, 0);
+    const Value key = g.AddInput("key", {DType::kInt64, {2}}, 0);
+    const Value offset = g.AddInput("offset", {DType::kInt64, {}}, 0);
+    g.AddOutput("y", b(ops::kDropout, {x, key, offset}, {0.25, (int64_t{1} << 62) + 1}));
+    std::string why;
+    const auto p = BuildLoop(g, &why);
+    ASSERT_TRUE(p) << why;
+    if (shape.rank() == 2) {
+      EXPECT_EQ(Print(*p), kDropout);
+    }
+    EXPECT_EQ(ParseLoop(Print(*p)), *p);
+  }
+}
+
+// The known answer of Philox4x32-10 for counter 0 and key 0.
+TEST(LoopProgram, ADrawIsTheWordOfItsElement) {
+  constexpr uint32_t kWords[] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
+  const LoopProgram p = ParseLoop(Replaced(kDropout, "{0.75}", "{0.65}"));
+  for (int64_t first : {0, 1}) {
+    const float x[6] = {1, 1, 1, 1, 1, 1};
+    const int64_t key[2] = {static_cast<int64_t>(kernels::MixStream((uint64_t{1} << 62) + 1)),
+                            0};  // cancels the stream
+    float y[6];
+    const void* in[] = {x, key, &first};
+    void* out[] = {y};
+    RunReference(p, in, out);
+    for (int64_t i = 0; i + 3 * first < 4; ++i) {
+      EXPECT_EQ(y[i] != 0, kWords[i + 3 * first] / 0x1p32 < 0.65) << i << " of " << first;
+    }
+  }
+}
+
 TEST(LoopProgram, MistakesAreNamed) {
   EXPECT_EQ(MessageOf(Replaced("%2 = subtract float32 %0 %1", "%2 = subtract float32 %0 %7")),
             "loop: %2: argument 1 is not an earlier value");
@@ -71,6 +128,14 @@ TEST(LoopProgram, MistakesAreNamed) {
   EXPECT_EQ(MessageOf(Replaced("fold_cols float32 max", "fold_rows float32 max")),
             "loop: %2: argument 1 is a fold over rows, which can only be stored");
   EXPECT_EQ(MessageOf(Replaced("[2, 3]", "[2, 0]")), "loop: the size [2, 0] is empty or too large");
+  EXPECT_EQ(MessageOf(Replaced(kDropout, "draw bool input 1", "draw bool input 0")),
+            "loop: %4: there is no int64 input 0 to be the key");
+  EXPECT_EQ(MessageOf(Replaced(kDropout, "{0.75}", "{1.5}")),
+            "loop: %4: a draw's share is in [0, 1]");
+  EXPECT_EQ(MessageOf(Replaced(kDropout, "draw bool", "draw int32")), "loop: %4: a draw is bool");
+  EXPECT_EQ(MessageOf(Replaced(kDropout, "stream", "strand")), "loop, line 9: 'stream' is missing");
+  EXPECT_EQ(MessageOf(Replaced(kDropout, "load int64 input 2", "index int64 axis 0")),
+            "loop: %4: the number of the first element is not the same everywhere");
 }
 
 TEST(LoopProgram, RandomProgramsAreReadBack) {

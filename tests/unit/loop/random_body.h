@@ -88,7 +88,7 @@ class RandomBody {
                                   &ops::kGelu, &ops::kSoftplus, &ops::kRelu, &ops::kErf};
     const OpDef* const binary[] = {&ops::kAdd, &ops::kSubtract, &ops::kMaximum, &ops::kMinimum,
                                    &ops::kMultiply};
-    switch (Pick(8)) {
+    switch (Pick(9)) {
       case 0:
       case 1: pool_.push_back(b(*unary[Pick(8)], {AnyOf(pool_)})); return;
       case 2: pool_.push_back(b(ops::kExp, {b(ops::kTanh, {AnyOf(pool_)})})); return;
@@ -105,16 +105,32 @@ class RandomBody {
         pool_.push_back(b(ops::kCast, {b(ops::kMultiply, {whole, whole})}, {dtype}));
         return;
       }
+      case 6: return Dropout(b);
       default: pool_.push_back(b(*binary[Pick(5)], {AnyOf(pool_), AnyOf(pool_)})); return;
     }
   }
 
-  void Fold(Builder& b) {
-    const OpDef* const folds[] = {&ops::kSum, &ops::kMean, &ops::kMax, &ops::kMin};
+  // The values that cover the space.
+  std::vector<Value> Full(Builder& b) const {
     std::vector<Value> full;
     for (Value v : pool_) {
       if (b.shape(v) == Shape::FromSizes(sizes_)) full.push_back(v);
     }
+    return full;
+  }
+
+  void Dropout(Builder& b) {
+    const std::vector<Value> full = Full(b);
+    if (full.empty()) return;
+    const Value key = b.graph().AddInput("key", {DType::kInt64, {2}}, 0);
+    const Value offset = b.graph().AddInput("offset", {DType::kInt64, {}}, 0);
+    const auto stream = static_cast<int64_t>(uint64_t{random_()} << 31 | random_() >> 1);
+    pool_.push_back(b(ops::kDropout, {AnyOf(full), key, offset}, {0.1 * Pick(10), stream}));
+  }
+
+  void Fold(Builder& b) {
+    const OpDef* const folds[] = {&ops::kSum, &ops::kMean, &ops::kMax, &ops::kMin};
+    const std::vector<Value> full = Full(b);
     const bool over_rows = Chance(3);
     std::vector<int64_t> axes;
     const int rank = static_cast<int>(sizes_.size());

@@ -77,6 +77,55 @@ output "c" %c
             "(exp tanh multiply)");
 }
 
+TEST(FuseLoops, DropoutIsDrawnInside) {
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
+input %r "r": float32[4, 8]
+input %k "key": int64[2]
+input %o "offset": int64[]
+input %s "scale": float32[8]
+%d: float32[4, 8] = dropout@1(%x, %k, %o) {rate = 0.1, stream = 7}
+%a: float32[4, 8] = add@1(%d, %r)
+%n: float32[4, 8], %q: float32[4] = rms_norm@1(%a, %s) {epsilon = 1e-06, axes = 1}
+output "n" %n
+)"),
+            "(dropout add rms_norm)");
+}
+
+// A key is read whole, so it must lie in memory before the loop runs.
+TEST(FuseLoops, AKeyIsMadeOutside) {
+  EXPECT_EQ(Units(R"(input %x "x": int64[2]
+input %o "offset": int64[]
+%k: int64[2] = add@1(%x, %x)
+%c: float32[2] = cast@1(%k) {dtype = float32}
+%d: float32[2] = dropout@1(%c, %k, %o) {rate = 0.1, stream = 7}
+%e: float32[2] = tanh@1(%d)
+output "e" %e
+)"),
+            "(add cast) (dropout tanh)");
+}
+
+TEST(FuseLoops, NormalisationsAndTheirGradientsJoin) {
+  EXPECT_EQ(Units(R"(input %g "g": float32[4, 8]
+input %x "x": float32[4, 8]
+input %s "scale": float32[8]
+input %q "rstd": float32[4]
+input %h "h": float32[4, 8]
+%a: float32[4, 8] = multiply@1(%g, %h)
+%dx: float32[4, 8], %ds: float32[8] = rms_norm_grad@1(%a, %x, %s, %q) {axes = 1}
+%r: float32[4, 8] = add@1(%dx, %h)
+output "r" %r
+output "ds" %ds
+)"),
+            "(multiply rms_norm_grad add)");
+  EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
+input %s "s": float32[8]
+%y: float32[4, 8] = batch_norm_inference@1(%x, %s, %s, %s, %s) {epsilon = 0.001}
+%r: float32[4, 8] = relu@1(%y)
+output "r" %r
+)"),
+            "(batch_norm_inference relu)");
+}
+
 TEST(FuseLoops, AFoldOverColumnsIsReadInside) {
   EXPECT_EQ(Units(R"(input %x "x": float32[4, 8]
 %e: float32[4, 8] = exp@1(%x)

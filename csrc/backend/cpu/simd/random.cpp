@@ -42,11 +42,6 @@ void ForTiles(const Words& w, uint64_t first, int64_t n, Fn fn) {
 
 uint64_t Wide(const uint32_t* words) { return static_cast<uint64_t>(words[0]) << 32 | words[1]; }
 
-// u < p for u = word / 2^32, exactly: p = 1 is always true.
-uint64_t Threshold(double p) {
-  return static_cast<uint64_t>(std::clamp(p, 0.0, 1.0) * 0x1p32 + 0.5);
-}
-
 }  // namespace
 
 void FillRandomBits(const RandomKey& key, uint64_t first, uint32_t* out, int64_t n) {
@@ -105,32 +100,32 @@ void FillTruncatedNormal(const RandomKey& key, uint64_t first, double* out, int6
 }
 
 void FillBernoulli(const RandomKey& key, uint64_t first, bool* out, int64_t n, double p) {
-  const uint64_t threshold = Threshold(p);
-  if (threshold == 0) {
+  const uint64_t limit = kernels::WordLimit(p);
+  if (limit == 0) {
     std::fill_n(out, n, false);
     return;
   }
   ForTiles<1>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
-    Dense().random.at_most(words, out + at, count, static_cast<uint32_t>(threshold - 1));
+    Dense().random.at_most(words, out + at, count, static_cast<uint32_t>(limit - 1));
   });
 }
 
 DropoutLaw DropoutLawOf(const RandomKey& key, double rate) {
   const Words w = WordsOf(key);
-  const uint64_t threshold = Threshold(1 - rate);
-  if (threshold == 0) return {{w.key[0], w.key[1]}, 0, w.step, 0};
-  return {{w.key[0], w.key[1]}, static_cast<uint32_t>(threshold - 1), w.step, 1 / (1 - rate)};
+  const uint64_t limit = kernels::WordLimit(1 - rate);
+  if (limit == 0) return {{w.key[0], w.key[1]}, 0, w.step, 0};
+  return {{w.key[0], w.key[1]}, static_cast<uint32_t>(limit - 1), w.step, 1 / (1 - rate)};
 }
 
 template <class T>
 void Dropout(const RandomKey& key, uint64_t first, const T* x, T* y, int64_t n, double rate) {
-  const uint64_t threshold = Threshold(1 - rate);
-  if (threshold == 0) {
+  const uint64_t limit = kernels::WordLimit(1 - rate);
+  if (limit == 0) {
     std::fill_n(y, n, T(0));
     return;
   }
   const T scale = static_cast<T>(1 / (1 - rate));
-  const uint32_t last = static_cast<uint32_t>(threshold - 1);
+  const uint32_t last = static_cast<uint32_t>(limit - 1);
   ForTiles<1>(WordsOf(key), first, n, [&](const uint32_t* words, int64_t at, int64_t count) {
     if constexpr (sizeof(T) == 4) {
       Dense().random.dropout(words, x + at, y + at, count, last, scale);
