@@ -395,18 +395,24 @@ class LoopBuilder {
     const FoldOp& f = *FoldOf(g_, n);
     const Value in = g_.operand(n, 0);
     if (!IsFloat(g_.dtype(in))) Refuse(g_.op(n).name, " of ", g_.dtype(in));
-    int32_t v = at_[in.id];
-    if (g_.is(n, ops::kMean)) {  // scaled first: a fold over rows can only be stored
+    const bool over_rows = FoldKind(n, p_.column_axes) == 2;
+    const auto scaled = [&](int32_t v) {
+      if (!g_.is(n, ops::kMean)) return v;
       const double count = static_cast<double>(g_.shape(in).numel()) /
                            static_cast<double>(g_.shape(g_.result(n)).numel());
-      v = EmitScalar(kernels::ScalarOp::kMultiply, g_.dtype(in), v,
-                     EmitNumber(g_.dtype(in), 1 / count));
+      return EmitScalar(kernels::ScalarOp::kMultiply, g_.dtype(in), v,
+                        EmitNumber(g_.dtype(in), 1 / count));
+    };
+    if (!over_rows) {  // one product per row
+      return scaled(Emit({.kind = LoopKind::kFoldCols,
+                          .dtype = LoopDType(g_.dtype(in)),
+                          .fold = f.fold,
+                          .args = {at_[in.id], -1, -1}}));
     }
-    const bool over_rows = FoldKind(n, p_.column_axes) == 2;
-    return Emit({.kind = over_rows ? LoopKind::kFoldRows : LoopKind::kFoldCols,
+    return Emit({.kind = LoopKind::kFoldRows,  // can only be stored
                  .dtype = LoopDType(g_.dtype(in)),
                  .fold = f.fold,
-                 .args = {v, -1, -1}});
+                 .args = {scaled(at_[in.id]), -1, -1}});
   }
 
   // where(draw, x / (1 - rate), 0)
