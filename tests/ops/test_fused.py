@@ -79,6 +79,20 @@ def test_a_fused_dropout_draws_what_the_op_draws(shape: tuple[int, ...], dtype: 
             np.testing.assert_allclose(got, want, rtol=1e-2)
 
 
+def test_the_backward_group_draws_the_mask_of_the_forward_group() -> None:
+    x = np.random.default_rng(2).normal(size=(37, 129)).astype(np.float32) + 5.0
+    key, offset = ost.asarray(np.int64([3, 4])), ost.asarray(np.int64(6))
+
+    def forward(x: Any) -> Any:
+        return ost.square(dropout(x * 2.0, key, offset, rate=0.4, stream=9))
+
+    backward = ost.compile(lambda x: ost.grad(lambda x: ost.sum(forward(x)))(x))
+    gradient = backward(x).numpy()
+    assert "dropout <" not in backward.explain()
+    np.testing.assert_array_equal(gradient == 0, ost.compile(forward)(x).numpy() == 0)
+    np.testing.assert_array_equal(gradient, ost.grad(lambda x: ost.sum(forward(x)))(x).numpy())
+
+
 def test_threads_and_tiles_do_not_change_a_fused_dropout() -> None:
     x = np.random.default_rng(1).normal(size=(997, 513)).astype(np.float32)
     key, offset = ost.asarray(np.int64([3, 4])), ost.asarray(np.int64(6))
