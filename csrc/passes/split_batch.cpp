@@ -105,6 +105,7 @@ class Region {
   // The split might end with `y`.
   void Consider(Value y) {
     int64_t parts = std::min(rows_, (largest_ + kPartBytes - 1) / kPartBytes);
+    if (parts < 2) return;
     for (int64_t more = parts; more <= std::min(rows_, 2 * parts); ++more) {
       if (rows_ % more == 0) {
         parts = more;  // equal parts share packed kernels
@@ -113,7 +114,7 @@ class Region {
     }
     const int64_t joined = 2 * (Bytes(g_, source_) + Bytes(g_, y));
     const int64_t saved = moved_ - joined - (parts - 1) * shared_;
-    if (parts < 2 || saved <= best_) return;
+    if (saved <= best_) return;
     best_ = saved;
     parts_ = parts;
     count_ = nodes_.size();
