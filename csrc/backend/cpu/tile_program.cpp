@@ -43,6 +43,7 @@ class TileMaker {
     PlaceScratch(buffers_, &p_);
     Share();
     FindAliases(&p_);
+    FindAhead();
     return std::move(p_);
   }
 
@@ -324,6 +325,18 @@ class TileMaker {
     const int64_t work = elements * std::max<int64_t>(1, cost_) / kGrain;
     p_.parts = static_cast<int>(std::clamp<int64_t>(work, 1, threads_));
     if (s_.folds_rows) p_.parts = static_cast<int>(std::min<int64_t>(p_.parts, p_.pieces));
+  }
+
+  // Each level goes over its rows once, so the first one alone would wait for memory.
+  void FindAhead() {
+    constexpr int64_t kFarBytes = 1 << 20;  // beyond a level-2 cache
+    if (p_.levels == 1) return;
+    for (size_t k = 0; k < p_.inputs.size(); ++k) {
+      const TileOperand& o = p_.inputs[k];
+      if (o.row != 0 && o.col == 1 && p_.rows * p_.cols * o.size > kFarBytes) {
+        p_.ahead.push_back(static_cast<int32_t>(k));
+      }
+    }
   }
 
   const LoopProgram& l_;

@@ -87,6 +87,7 @@ struct TileProgram {
   std::vector<TileStep> finish;  // stores of what the prologue computed, once
   std::vector<std::vector<TileStep>> row_steps, steps;  // per level
   std::vector<TileOperand> inputs, outputs;
+  std::vector<int32_t> ahead;  // inputs that come from memory, wanted before their rows are begun
   std::vector<TileAccumulator> accumulators;
   int64_t accumulator_bytes = 0;  // per piece
   int64_t pieces = 1;  // of rows; fixed by the sizes, so that sums do not depend on threads

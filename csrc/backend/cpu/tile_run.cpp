@@ -32,13 +32,32 @@ class TileRunner {
     }
   }
 
+  /// Asks memory for what the chunk at (row, col) will read.
+  void Fetch(int64_t row, int64_t col) const {
+    constexpr int64_t kLine = 64;
+    const int64_t rows = std::min(p_.block_rows, p_.rows - row);
+    const int64_t cols = std::min(p_.chunk_cols, p_.cols - col);
+    for (const int32_t k : p_.ahead) {
+      const TileOperand& o = p_.inputs[k];
+      int64_t at = row * o.row + col;
+      for (size_t d = 0; d < p_.outer.size(); ++d) at += outer_[d] * o.outer[d];
+      const char* line = static_cast<const char*>(ptrs_[k]) + at * o.size;
+      for (int64_t r = 0; r < rows; ++r, line += o.row * o.size) {
+        for (int64_t b = 0; b < cols * o.size; b += kLine) __builtin_prefetch(line + b, 0, 2);
+      }
+    }
+  }
+
   /// Rows [row, row + rows), all columns.
   void Block(int64_t row, int64_t rows) {
     row_ = row;
     rows_ = rows;
     for (int level = 0; level < p_.levels; ++level) {
       RowSteps(level);
-      for (int64_t col = 0; col < p_.cols; col += p_.chunk_cols) Chunk(level, col);
+      for (int64_t col = 0; col < p_.cols; col += p_.chunk_cols) {
+        if (level == 1) Fetch(row + rows, col);
+        Chunk(level, col);
+      }
     }
   }
   /// The same of one chunk of columns, where there is one level.

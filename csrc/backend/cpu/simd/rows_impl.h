@@ -31,12 +31,19 @@ OSTRIA_FN ScalarOf<V> RowMax(const ScalarOf<V>* x, int64_t n) {
   return ReduceMax(m);
 }
 
+// Work on this row while memory looks for the next one.
+template <class T>
+OSTRIA_FN void FetchNextRow(const T* x, int64_t cols, int64_t i) {
+  __builtin_prefetch(x + cols + i, 0, 2);
+}
+
 // sum(exp(x - max)); writes the exponentials when y is not null.
 template <class V>
 OSTRIA_FN ScalarOf<V> ExpSum(const ScalarOf<V>* x, ScalarOf<V> max, ScalarOf<V>* y, int64_t n) {
   V sum = V(0);
   ForVectors<V>(
       n, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+        FetchNextRow(x, n, i);
         const V e = kernels::Exp(LoadVecFill(x + i, count, -kernels::Infinity<V>()) - V(max));
         if (y != nullptr) StoreVec(y + i, count, e);
         sum = sum + e;
@@ -134,6 +141,7 @@ void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarO
     V square = V(0);
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          FetchNextRow(x, cols, i);
           const V c = LoadVecFill(x + i, n, V(mu)) - V(mu);
           square = Fma(c, c, square);
         });
@@ -182,6 +190,8 @@ void LayerNormGradRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const Sca
             mean_dot = V(ReduceAdd(dot) * inverse);
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          FetchNextRow(x, cols, i);
+          FetchNextRow(dy, cols, i);
           const V xhat = (LoadVecUpTo<V>(x + i, n) - mu) * s;
           const V h = scaled(LoadVecUpTo<V>(dy + i, n), i, n);
           Put<kStream>(dx + i, n, s * (h - mean_h - xhat * mean_dot));
