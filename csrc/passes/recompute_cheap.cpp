@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "ir/builder.h"
+#include "kernels/scalar/scalar_cost.h"
 #include "loop/build.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
@@ -28,46 +29,6 @@ constexpr int kMostUses = 256;         // looked at for one lifetime
 constexpr int kMostNodes = 192;        // of a body: programs stay small
 constexpr int64_t kInCache = 4 << 20;  // bytes; what is smaller is read from a cache
 constexpr int kMostRounds = 4;         // a value may be computed of one that was stored before
-
-// A functor that takes tens of instructions.
-bool IsCostly(kernels::ScalarOp op) {
-  using enum kernels::ScalarOp;
-  switch (op) {
-    case kPow:
-    case kAtan2:
-    case kHypot:
-    case kLogAddExp:
-    case kGeluGrad:
-    case kGeluTanhGrad:
-    case kExp:
-    case kLog:
-    case kTanh:
-    case kSigmoid:
-    case kErf:
-    case kGelu:
-    case kGeluTanh:
-    case kElu:
-    case kSelu:
-    case kSilu:
-    case kSoftplus:
-    case kLog1p:
-    case kLog2:
-    case kLog10:
-    case kExpm1:
-    case kSin:
-    case kCos:
-    case kTan:
-    case kAsin:
-    case kAcos:
-    case kAtan:
-    case kSinh:
-    case kCosh:
-    case kAsinh:
-    case kAcosh:
-    case kAtanh: return true;
-    default: return false;
-  }
-}
 
 class Recomputer {
  public:
@@ -233,7 +194,7 @@ class Recomputer {
     for (const LoopInstr& i : program->code) {
       if (i.kind == LoopKind::kLoad || i.kind == LoopKind::kNumber) continue;
       const bool quick = i.kind == LoopKind::kIndex || i.kind == LoopKind::kCast ||
-                         (i.kind == LoopKind::kScalar && !IsCostly(i.op));
+                         (i.kind == LoopKind::kScalar && !kernels::IsCostly(i.op));
       if (!quick || ++count > kMostInstructions) return std::nullopt;
     }
     return loop;

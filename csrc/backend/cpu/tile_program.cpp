@@ -10,6 +10,7 @@
 #include "backend/cpu/simd/elementwise.h"
 #include "backend/cpu/tile_memory.h"
 #include "backend/cpu/tile_space.h"
+#include "kernels/scalar/scalar_cost.h"
 
 namespace ostria::cpu {
 namespace {
@@ -36,7 +37,9 @@ class TileMaker {
     places_.resize(n);
     p_.row_steps.resize(static_cast<size_t>(p_.levels));
     p_.steps.resize(static_cast<size_t>(p_.levels));
+    CountUses();
     PlaceOutputs();
+    FindSoftmax();
     FindPairs();
     for (size_t k = 0; k < n; ++k) Emit(static_cast<int32_t>(k));
     for (size_t k = 0; k < l_.outputs.size(); ++k) Store(static_cast<int32_t>(k));
@@ -57,7 +60,7 @@ class TileMaker {
     TileBuffer b;
     const uint8_t e = s_.extent[v];
     if (s_.Full(v)) {
-      place.chunked = s_.last_level[v] == s_.level[v];
+      place.chunked = s_.last_level[v] == s_.level[v] && softmax_of_[v] < 0;
       place.row = place.chunked ? p_.chunk_cols : p_.cols;
       place.col = 1;
       b.bytes = p_.block_rows * place.row * place.size;
@@ -81,25 +84,64 @@ class TileMaker {
     return {.base = base, .index = index, .row = o.row, .col = o.col, .size = o.size};
   }
 
-  // Super-instructions: a product, sum or difference whose one reader is another joins it.
-  void FindPairs() {
+  // --- Super-instructions
+  void CountUses() {
     const size_t n = l_.code.size();
-    std::vector<int> uses(n);
+    uses_.assign(n, 0);
     for (const LoopInstr& i : l_.code) {
       for (int32_t a : i.args) {
-        if (a >= 0) ++uses[a];
+        if (a >= 0) ++uses_[a];
       }
     }
-    for (const LoopOperand& o : l_.outputs) ++uses[o.value];
+    for (const LoopOperand& o : l_.outputs) ++uses_[o.value];
     joined_.assign(n, -1);
+    softmax_of_.assign(n, -1);
     absorbed_.assign(n, false);
+  }
+
+  bool Is(int32_t v, kernels::ScalarOp op, int uses) const {
+    return l_.code[v].kind == LoopKind::kScalar && l_.code[v].op == op && uses_[v] == uses;
+  }
+  bool IsFold(int32_t v, LoopFold fold, int32_t of) const {
+    const LoopInstr& i = l_.code[v];
+    return i.kind == LoopKind::kFoldCols && i.fold == fold && i.args[0] == of && uses_[v] == 1;
+  }
+
+  // m = fold max x, e = exp(x - m), y = e / fold sum e: its own loop takes fewer passes over a row.
+  void FindSoftmax() {
+    using kernels::ScalarOp;
+    if (p_.cols == 1) return;
+    for (size_t k = 0; k < l_.code.size(); ++k) {
+      const auto v = static_cast<int32_t>(k);
+      if (!Is(v, ScalarOp::kDivide, uses_[v])) continue;
+      const int32_t e = l_.code[v].args[0], sum = l_.code[v].args[1];
+      if (!Is(e, ScalarOp::kExp, 2) || !IsFold(sum, LoopFold::kSum, e)) continue;
+      const int32_t shifted = l_.code[e].args[0];
+      if (!Is(shifted, ScalarOp::kSubtract, 1)) continue;
+      const int32_t x = l_.code[shifted].args[0], m = l_.code[shifted].args[1];
+      if (!IsFold(m, LoopFold::kMax, x) || !s_.Full(x) || !LiesInRows(x)) continue;
+      softmax_of_[v] = x;
+      for (int32_t a : {m, shifted, e, sum}) absorbed_[a] = true;
+    }
+  }
+  // What is loaded as a half or in steps is copied chunk by chunk.
+  bool LiesInRows(int32_t v) const {
+    const LoopInstr& i = l_.code[v];
+    return i.kind != LoopKind::kLoad ||
+           (p_.inputs[i.operand].col == 1 && l_.inputs[i.operand].dtype == i.dtype);
+  }
+
+  // A product, sum or difference whose one reader is another joins it.
+  void FindPairs() {
+    const size_t n = l_.code.size();
     for (size_t k = 0; k < n; ++k) {
       const LoopInstr& i = l_.code[k];
-      if (i.kind != LoopKind::kScalar || !s_.Full(static_cast<int32_t>(k))) continue;
+      if (i.kind != LoopKind::kScalar || !s_.Full(static_cast<int32_t>(k)) || absorbed_[k])
+        continue;
       for (int side = 0; side < 2 && joined_[k] < 0; ++side) {
         const int32_t a = i.args[side];
-        if (a < 0 || l_.code[a].kind != LoopKind::kScalar || uses[a] != 1 || joined_[a] >= 0 ||
-            !s_.Full(a) || s_.level[a] != s_.level[k]) {
+        if (a < 0 || l_.code[a].kind != LoopKind::kScalar || uses_[a] != 1 || joined_[a] >= 0 ||
+            absorbed_[a] || !s_.Full(a) || s_.level[a] != s_.level[k]) {
           continue;
         }
         if (ElementwisePair(l_.code[a].op, i.op, side == 1, i.dtype) != nullptr) joined_[k] = a;
@@ -145,6 +187,8 @@ class TileMaker {
   // --- Instructions
   void Emit(int32_t v) {
     const LoopInstr& i = l_.code[v];
+    if (absorbed_[v]) return;
+    if (softmax_of_[v] >= 0) return Softmax(v);
     switch (i.kind) {
       case LoopKind::kLoad: return Load(v);
       case LoopKind::kNumber: return EmitNumber(v);
@@ -201,7 +245,6 @@ class TileMaker {
 
   void Function(int32_t v) {
     const LoopInstr& i = l_.code[v];
-    if (absorbed_[v]) return;
     const int data = i.op == kernels::ScalarOp::kWhere ? 1 : 0;
     TileStep step{.kind = Kind::kFunction, .n_in = static_cast<int8_t>(kernels::Arity(i.op))};
     step.fn = ElementwiseFunction(i.op, l_.code[i.args[data]].dtype);
@@ -215,9 +258,17 @@ class TileMaker {
       step.in[2] = places_[i.args[1 - side]];
       for (int k = 0; k < 2; ++k) step.in[k] = places_[l_.code[first].args[k]];
     }
-    cost_ += s_.Full(v) ? (ElementwiseIsCostly(i.op) ? 6 : 1) : 0;
+    cost_ += s_.Full(v) ? (kernels::IsCostly(i.op) ? 6 : 1) : 0;
     step.out = places_[v] = direct_[v] >= 0 ? Memory(Base::kOutput, direct_[v]) : Scratch(v);
     Push(StepsOf(v), step, s_.extent[v] == kPerRow);
+  }
+
+  void Softmax(int32_t v) {
+    TileStep step{.kind = Kind::kSoftmax, .n_in = 1, .f64 = l_.code[v].dtype == DType::kFloat64};
+    step.in[0] = places_[softmax_of_[v]];
+    cost_ += 9;
+    step.out = places_[v] = direct_[v] >= 0 ? Memory(Base::kOutput, direct_[v]) : Scratch(v);
+    Push(p_.row_steps[s_.level[v]], step, false);
   }
 
   void EmitCast(int32_t v) {
@@ -346,6 +397,8 @@ class TileMaker {
   std::vector<TilePlace> places_;
   std::vector<int32_t> direct_;  // value -> output it is computed into
   std::vector<bool> stored_;
+  std::vector<int> uses_;            // outputs count
+  std::vector<int32_t> softmax_of_;  // value whose rows this is the softmax of, or -1
   std::vector<int32_t> joined_;  // the instruction that is computed in the step of this one, or -1
   std::vector<bool> absorbed_;
   std::vector<TileBuffer> buffers_;

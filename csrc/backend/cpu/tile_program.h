@@ -37,6 +37,7 @@ struct TileStep {
     kCopy,
     kCast,
     kIndex,
+    kSoftmax,  // of whole rows
     kFoldCols,
     kFoldRows,
     kDraw

@@ -82,7 +82,7 @@ class TileRunner {
     cols_ = rows_;  // one value per row: the rows are what the loop runs along
     const int64_t rows = rows_;
     for (const TileStep& s : p_.row_steps[level]) {
-      rows_ = s.kind == Kind::kFoldRows ? rows : 1;
+      rows_ = s.kind == Kind::kFoldRows || s.kind == Kind::kSoftmax ? rows : 1;
       Run(s);
     }
     rows_ = rows;
@@ -119,6 +119,7 @@ class TileRunner {
   void Run(const TileStep& s) {
     switch (s.kind) {
       case Kind::kFunction: return Function(s);
+      case Kind::kSoftmax: return s.f64 ? Softmax<double>(s) : Softmax<float>(s);
       case Kind::kFoldCols: return s.f64 ? FoldCols<double>(s) : FoldCols<float>(s);
       case Kind::kFoldRows: return s.f64 ? FoldRows<double>(s) : FoldRows<float>(s);
       case Kind::kIndex: return s.to == DType::kInt32 ? Index<int32_t>(s) : Index<int64_t>(s);
@@ -228,6 +229,15 @@ class TileRunner {
       case FoldOp::kMax: return a != a || a > b ? a : b;
       case FoldOp::kMin: return a != a || a < b ? a : b;
       default: return a + b;
+    }
+  }
+
+  template <class T>
+  void Softmax(const TileStep& s) {
+    const T* x = reinterpret_cast<const T*>(At(s.in[0]));
+    T* y = reinterpret_cast<T*>(At(s.out));
+    for (int64_t r = 0; r < rows_; ++r, x += s.in[0].row, y += s.out.row) {
+      DenseOf<T>().softmax(x, y, 1, p_.cols, false);
     }
   }
 

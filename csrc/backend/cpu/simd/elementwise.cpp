@@ -22,44 +22,6 @@ ElementwiseFn Resolve(ScalarOp op, DType dtype) {
                                   : table.f32[static_cast<int>(op)];
 }
 
-bool IsCostly(ScalarOp op) {
-  switch (op) {
-    case ScalarOp::kPow:
-    case ScalarOp::kMod:
-    case ScalarOp::kFloorDivide:
-    case ScalarOp::kAtan2:
-    case ScalarOp::kLogAddExp:
-    case ScalarOp::kNextAfter:
-    case ScalarOp::kExp:
-    case ScalarOp::kLog:
-    case ScalarOp::kTanh:
-    case ScalarOp::kSigmoid:
-    case ScalarOp::kErf:
-    case ScalarOp::kGelu:
-    case ScalarOp::kGeluTanh:
-    case ScalarOp::kElu:
-    case ScalarOp::kSelu:
-    case ScalarOp::kSilu:
-    case ScalarOp::kSoftplus:
-    case ScalarOp::kLog1p:
-    case ScalarOp::kExpm1:
-    case ScalarOp::kSin:
-    case ScalarOp::kCos:
-    case ScalarOp::kTan:
-    case ScalarOp::kAsin:
-    case ScalarOp::kAcos:
-    case ScalarOp::kAtan:
-    case ScalarOp::kSinh:
-    case ScalarOp::kCosh:
-    case ScalarOp::kAsinh:
-    case ScalarOp::kAcosh:
-    case ScalarOp::kAtanh:
-    case ScalarOp::kLog2:
-    case ScalarOp::kLog10: return true;
-    default: return false;
-  }
-}
-
 }  // namespace
 
 bool ElementwiseSupports(ScalarOp op, DType dtype) { return Resolve(op, dtype) != nullptr; }
@@ -72,7 +34,6 @@ ElementwiseFn ElementwisePair(ScalarOp first, ScalarOp second, bool swapped, DTy
   if (dtype == DType::kFloat32) return table.pair_f32[index];
   return dtype == DType::kFloat64 ? table.pair_f64[index] : nullptr;
 }
-bool ElementwiseIsCostly(ScalarOp op) { return IsCostly(op); }
 const ElementwiseTable& HalfConversions() { return TableOf(CurrentIsa()); }
 
 DType ElementwiseResult(ScalarOp op, DType dtype) {

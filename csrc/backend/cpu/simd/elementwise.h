@@ -20,8 +20,6 @@ DType ElementwiseResult(ScalarOp op, DType dtype);
 ElementwiseFn ElementwiseFunction(ScalarOp op, DType dtype);
 /// Two of them in one loop; null where there is no such pair.
 ElementwiseFn ElementwisePair(ScalarOp first, ScalarOp second, bool swapped, DType dtype);
-/// Whether an element costs several additions.
-bool ElementwiseIsCostly(ScalarOp op);
 /// Half storage to float32 and back; the first is float16's, the second bfloat16's.
 const ElementwiseTable& HalfConversions();
 

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// What instructions become as steps, and that the steps compute what the reference does.
+#include "backend/cpu/tile_program.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "isa_test_util.h"
+
+namespace ostria::cpu {
+namespace {
+
+using Kind = TileStep::Kind;
+
+int Steps(const TileProgram& p, Kind kind) {
+  int count = 0;
+  for (const auto* levels : {&p.row_steps, &p.steps}) {
+    for (const auto& steps : *levels) {
+      count += static_cast<int>(std::count_if(steps.begin(), steps.end(),
+                                              [&](const TileStep& s) { return s.kind == kind; }));
+    }
+  }
+  return count;
+}
+
+// Programs over [37, 600] whose inputs and outputs are all full and dense.
+constexpr int64_t kRows = 37, kCols = 600, kN = kRows * kCols;
+
+TileProgram Check(const std::string& text) {
+  const LoopProgram program = ParseLoop(text);
+  std::string why;
+  const auto tiles = MakeTiles(program, 2, &why);
+  EXPECT_TRUE(tiles.has_value()) << why;
+  std::vector<std::vector<float>> memory;
+  std::vector<void*> ptrs;
+  std::vector<const void*> inputs;
+  for (size_t k = 0; k < program.inputs.size(); ++k) {
+    memory.push_back(Numbers(kN, -3, 3, static_cast<uint32_t>(k + 1)));
+    ptrs.push_back(memory.back().data());
+    inputs.push_back(memory.back().data());
+  }
+  std::vector<float> got(kN), want(kN);
+  ptrs.push_back(got.data());
+  std::vector<double> workspace(static_cast<size_t>(WorkspaceBytes(*tiles)) / 8 + 16);
+  void* const aligned = workspace.data();
+  ptrs.push_back(static_cast<char*>(aligned) + (64 - reinterpret_cast<uintptr_t>(aligned) % 64));
+  RunTiles(*tiles, ptrs.data());
+  void* const reference[] = {want.data()};
+  RunReference(program, inputs, reference);
+  for (int64_t i = 0; i < kN; ++i) EXPECT_NEAR(got[i], want[i], 1e-5) << i;
+  return *tiles;
+}
+
+// softmax(a + b) * a
+constexpr const char* kSoftmaxGroup = R"(loop [37, 600] columns 1
+input float32 [600, 1]
+input float32 [600, 1]
+%0 = load float32 input 0
+%1 = load float32 input 1
+%2 = add float32 %0 %1
+%3 = fold_cols float32 max %2
+%4 = subtract float32 %2 %3
+%5 = exp float32 %4
+%6 = fold_cols float32 sum %5
+%7 = divide float32 %5 %6
+%8 = multiply float32 %7 %0
+output float32 [600, 1] %8
+)";
+
+TEST(TileProgram, SoftmaxIsOneStepOverWholeRows) {
+  ForEachIsa([] {
+    const TileProgram p = Check(kSoftmaxGroup);
+    EXPECT_EQ(Steps(p, Kind::kSoftmax), 1);
+    EXPECT_EQ(Steps(p, Kind::kFoldCols), 0);
+    EXPECT_EQ(Steps(p, Kind::kFunction), 2);  // add, multiply
+  });
+}
+
+TEST(TileProgram, SoftmaxWhosePartsAreReadElsewhereIsNoSuchStep) {
+  std::string text = kSoftmaxGroup;
+  text.replace(text.find("%7 %0\n"), 6, "%7 %5\n");  // the exponentials are read once more
+  const TileProgram p = Check(text);
+  EXPECT_EQ(Steps(p, Kind::kSoftmax), 0);
+  EXPECT_EQ(Steps(p, Kind::kFoldCols), 2);
+}
+
+TEST(TileProgram, CheapFunctionsShareALoop) {
+  const TileProgram p = Check(R"(loop [37, 600] columns 0
+input float32 [600, 1]
+input float32 [600, 1]
+%0 = load float32 input 0
+%1 = load float32 input 1
+%2 = multiply float32 %0 %1
+%3 = subtract float32 %1 %2
+%4 = tanh float32 %3
+%5 = add float32 %4 %3
+output float32 [600, 1] %5
+)");
+  EXPECT_EQ(Steps(p, Kind::kFunction), 3);  // multiply and subtract, tanh, add
+}
+
+}  // namespace
+}  // namespace ostria::cpu
