@@ -40,6 +40,7 @@ class TileMaker {
     CountUses();
     PlaceOutputs();
     FindSoftmax();
+    FindDots();
     FindPairs();
     for (size_t k = 0; k < n; ++k) Emit(static_cast<int32_t>(k));
     for (size_t k = 0; k < l_.outputs.size(); ++k) Store(static_cast<int32_t>(k));
@@ -129,6 +130,18 @@ class TileMaker {
     const LoopInstr& i = l_.code[v];
     return i.kind != LoopKind::kLoad ||
            (p_.inputs[i.operand].col == 1 && l_.inputs[i.operand].dtype == i.dtype);
+  }
+
+  // The sum over the columns of a product that nobody else reads.
+  void FindDots() {
+    for (size_t k = 0; k < l_.code.size(); ++k) {
+      const LoopInstr& i = l_.code[k];
+      if (i.kind != LoopKind::kFoldCols || i.fold != LoopFold::kSum || p_.cols == 1) continue;
+      const int32_t a = i.args[0];
+      if (!Is(a, kernels::ScalarOp::kMultiply, 1) || !s_.Full(a) || absorbed_[a]) continue;
+      const auto walks = [&](int32_t x) { return s_.Full(x) && LiesInRows(x); };
+      absorbed_[a] = walks(l_.code[a].args[0]) && walks(l_.code[a].args[1]);
+    }
   }
 
   // A product, sum or difference whose one reader is another joins it.
@@ -292,6 +305,10 @@ class TileMaker {
     TileStep step{.kind = Kind::kFoldCols, .n_in = 1, .f64 = i.dtype == DType::kFloat64};
     step.fold = FoldOpOf(i.fold);
     step.in[0] = places_[a];
+    if (absorbed_[a]) {  // the sum of a product
+      step.n_in = 2;
+      for (int k = 0; k < 2; ++k) step.in[k] = places_[l_.code[a].args[k]];
+    }
     cost_ += 1;
     step.out = places_[v] = Scratch(v);
     Push(p_.steps[s_.level[v] - 1], step, false);
@@ -378,13 +395,20 @@ class TileMaker {
     if (s_.folds_rows) p_.parts = static_cast<int>(std::min<int64_t>(p_.parts, p_.pieces));
   }
 
+  // Softmax's own loop looks for the next row itself.
+  bool IsSoftmaxed(int32_t input) const {
+    return std::any_of(softmax_of_.begin(), softmax_of_.end(), [&](int32_t x) {
+      return x >= 0 && l_.code[x].kind == LoopKind::kLoad && l_.code[x].operand == input;
+    });
+  }
   // Each level goes over its rows once, so the first one alone would wait for memory.
   void FindAhead() {
     constexpr int64_t kFarBytes = 1 << 20;  // beyond a level-2 cache
     if (p_.levels == 1) return;
     for (size_t k = 0; k < p_.inputs.size(); ++k) {
       const TileOperand& o = p_.inputs[k];
-      if (o.row != 0 && o.col == 1 && p_.rows * p_.cols * o.size > kFarBytes) {
+      if (o.row != 0 && o.col == 1 && p_.rows * p_.cols * o.size > kFarBytes &&
+          !IsSoftmaxed(static_cast<int32_t>(k))) {
         p_.ahead.push_back(static_cast<int32_t>(k));
       }
     }

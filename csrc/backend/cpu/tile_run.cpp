@@ -245,9 +245,11 @@ class TileRunner {
   void FoldCols(const TileStep& s) {
     const auto fold = DenseOf<T>().fold[static_cast<int>(s.fold)];
     const T* x = reinterpret_cast<const T*>(At(s.in[0]));
+    const T* y = s.n_in == 2 ? reinterpret_cast<const T*>(At(s.in[1])) : nullptr;
     T* out = reinterpret_cast<T*>(scratch_ + s.out.offset);
     for (int64_t r = 0; r < rows_; ++r, x += s.in[0].row) {
-      const T part = fold(x, cols_);
+      const T part =
+          y == nullptr ? fold(x, cols_) : DenseOf<T>().dot(x, y + r * s.in[1].row, cols_);
       out[r] = col_ == 0 ? part : Join(s.fold, out[r], part);
     }
   }

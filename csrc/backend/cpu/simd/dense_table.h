@@ -66,6 +66,8 @@ template <class T>
 struct DenseKernels {
   // One value from n; pairwise, so the error of a sum grows with log n.
   T (*fold[kNumFoldOps])(const T* x, int64_t n);
+  // The sum of x[i] * y[i], with the bits of a fold of the products.
+  T (*dot)(const T* x, const T* y, int64_t n);
   // Columns [0, cols) over rows: out[c] = fold of x[r * stride + c]; pairwise over rows.
   void (*fold_columns[kNumFoldOps])(const T* x, int64_t rows, int64_t cols, int64_t stride, T* out);
   bool (*all_finite)(const T* x, int64_t n);

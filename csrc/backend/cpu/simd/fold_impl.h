@@ -77,6 +77,29 @@ ScalarOf<V> FoldRange(const ScalarOf<V>* x, int64_t n) {
   return F::Lanes(F::Join(F::Join(a0, a1), F::Join(a2, a3)));
 }
 
+template <class V>
+ScalarOf<V> Dot(const ScalarOf<V>* x, const ScalarOf<V>* y, int64_t n) {
+  constexpr int kLanes = kLanesOf<V>;
+  if (n > kFoldBlock) {
+    const int64_t half = (n / 2 + kFoldBlock - 1) / kFoldBlock * kFoldBlock;
+    return Dot<V>(x, y, half) + Dot<V>(x + half, y + half, n - half);
+  }
+  V a0 = V(0), a1 = a0, a2 = a0, a3 = a0;
+  int64_t i = 0;
+  const auto at = [&](int64_t k) __attribute__((always_inline)) {
+    return LoadVec<V>(x + i + k * kLanes) * LoadVec<V>(y + i + k * kLanes);
+  };
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    a0 = a0 + at(0);
+    a1 = a1 + at(1);
+    a2 = a2 + at(2);
+    a3 = a3 + at(3);
+  }
+  for (; i + kLanes <= n; i += kLanes) a0 = a0 + at(0);
+  if (i < n) a1 = a1 + LoadVecFill(x + i, n - i, V(0)) * LoadVecFill(y + i, n - i, V(0));
+  return ReduceAdd((a0 + a1) + (a2 + a3));
+}
+
 template <FoldOp op, class V>
 void FoldColumnBlock(const ScalarOf<V>* x, int64_t rows, int64_t cols, int64_t stride,
                      ScalarOf<V>* out) {
@@ -150,6 +173,7 @@ constexpr void FillFolds(DenseKernels<ScalarOf<V>>* k) {
   k->fold[2] = &FoldRange<FoldOp::kMax, V>;
   k->fold[3] = &FoldRange<FoldOp::kMin, V>;
   k->fold[4] = &FoldRange<FoldOp::kSumSquares, V>;
+  k->dot = &Dot<V>;
   k->fold_columns[0] = &FoldColumns<FoldOp::kSum, V>;
   k->fold_columns[1] = &FoldColumns<FoldOp::kProd, V>;
   k->fold_columns[2] = &FoldColumns<FoldOp::kMax, V>;

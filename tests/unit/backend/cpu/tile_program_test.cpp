@@ -85,6 +85,27 @@ TEST(TileProgram, SoftmaxWhosePartsAreReadElsewhereIsNoSuchStep) {
   EXPECT_EQ(Steps(p, Kind::kFoldCols), 2);
 }
 
+// (a - sum(a b)) b: of softmax's gradient
+TEST(TileProgram, TheSumOfAProductIsOneStep) {
+  ForEachIsa([] {
+    const TileProgram p = Check(R"(loop [37, 600] columns 1
+input float32 [600, 1]
+input float32 [600, 1]
+%0 = load float32 input 0
+%1 = load float32 input 1
+%2 = multiply float32 %0 %1
+%3 = fold_cols float32 sum %2
+%4 = number float32 {0.001}
+%5 = multiply float32 %3 %4
+%6 = subtract float32 %0 %5
+%7 = multiply float32 %6 %1
+output float32 [600, 1] %7
+)");
+    EXPECT_EQ(Steps(p, Kind::kFoldCols), 1);
+    EXPECT_EQ(Steps(p, Kind::kFunction), 2);  // per row; subtract and multiply
+  });
+}
+
 TEST(TileProgram, CheapFunctionsShareALoop) {
   const TileProgram p = Check(R"(loop [37, 600] columns 0
 input float32 [600, 1]
