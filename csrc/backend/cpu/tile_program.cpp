@@ -18,10 +18,15 @@ namespace {
 using Base = TilePlace::Base;
 using Kind = TileStep::Kind;
 
-constexpr int64_t kPieceElements = 1 << 16;  // folded over rows in one go
+constexpr int64_t kPieceElements = 1 << 13;  // folded over rows in one go
 constexpr int64_t kMostPieces = 32;
 constexpr int64_t kGrain = 24 << 10;  // cheap operations that are worth a thread
 
+kernels::ScalarOp JoinOf(LoopFold fold) {
+  using enum kernels::ScalarOp;
+  constexpr kernels::ScalarOp kOps[] = {kAdd, kMultiply, kMaximum, kMinimum};
+  return kOps[static_cast<int>(fold)];
+}
 FoldOp FoldOpOf(LoopFold fold) {
   constexpr FoldOp kOps[] = {FoldOp::kSum, FoldOp::kProd, FoldOp::kMax, FoldOp::kMin};
   return kOps[static_cast<int>(fold)];
@@ -319,6 +324,7 @@ class TileMaker {
     TileStep step{.kind = Kind::kFoldRows, .n_in = 1, .f64 = i.dtype == DType::kFloat64};
     const int32_t a = i.args[0];
     step.fold = FoldOpOf(i.fold);
+    step.fn = ElementwiseFunction(JoinOf(i.fold), i.dtype);
     step.in[0] = places_[a];
     if (!s_.flat && s_.extent[a] != (kPerRow | kPerColumn) && s_.extent[a] != kPerRow) {
       throw TileUnfit{"it folds what does not vary over the rows"};

@@ -78,6 +78,9 @@ struct TileAccumulator {
   int64_t repeat = 1;             // a value per row gives the same for every column
 };
 
+/// Of a chunk, where something is folded.
+inline constexpr int64_t kMostTileColumns = 2048;
+
 struct TileProgram {
   std::vector<int64_t> outer;  // sizes
   int64_t rows = 1, cols = 1;

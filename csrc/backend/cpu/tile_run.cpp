@@ -271,7 +271,7 @@ class TileRunner {
       }
       return;
     }
-    alignas(64) T part[512];
+    alignas(64) T part[kMostTileColumns];
     if (in.col == 0) {  // a value per row, the same in every column
       for (int64_t r = 0; r < rows_; ++r, x += in.row) {
         for (int64_t c = 0; c < cols_; ++c) acc[c] = Join(s.fold, acc[c], *x);
@@ -283,7 +283,7 @@ class TileRunner {
       dense.fold_columns[op](x, rows_, cols_, in.row, part);
       more = part;
     }
-    for (int64_t c = 0; c < cols_; ++c) acc[c] = Join(s.fold, acc[c], more[c]);
+    s.fn({.in = {acc, more}, .out = acc, .rows = 1, .cols = cols_, .in_col = {1, 1}});
   }
 
   const TileProgram& p_;
@@ -310,21 +310,11 @@ void Begin(const TileAccumulator& a, char* piece) {
 }
 
 template <class T>
-void Join(const TileProgram& p, const TileAccumulator& a, char* pieces, void* out) {
+void Join(const TileProgram& p, const TileAccumulator& a, const char* pieces, void* out) {
   T* total = static_cast<T*>(out);
-  std::memcpy(total, pieces + a.offset * 8, static_cast<size_t>(a.width) * sizeof(T));
-  for (int64_t k = 1; k < p.pieces; ++k) {
-    const T* part = reinterpret_cast<const T*>(pieces + k * p.accumulator_bytes + a.offset * 8);
-    for (int64_t c = 0; c < a.width; ++c) {
-      const T x = total[c], y = part[c];
-      switch (a.fold) {
-        case FoldOp::kProd: total[c] = x * y; break;
-        case FoldOp::kMax: total[c] = x != x || x > y ? x : y; break;
-        case FoldOp::kMin: total[c] = x != x || x < y ? x : y; break;
-        default: total[c] = x + y; break;
-      }
-    }
-  }
+  const T* first = reinterpret_cast<const T*>(pieces + a.offset * 8);
+  const int64_t stride = p.accumulator_bytes / static_cast<int64_t>(sizeof(T));
+  DenseOf<T>().fold_columns[static_cast<int>(a.fold)](first, p.pieces, a.width, stride, total);
   for (int64_t k = 1; k < a.repeat; ++k) total[k] = total[0];
 }
 

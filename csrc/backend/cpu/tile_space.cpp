@@ -7,9 +7,10 @@
 namespace ostria::cpu {
 namespace {
 
+// Folding programs take more at a time: what runs once per row or block costs as much as a hundred
+// elements.
 constexpr int64_t kTileElements = 512;  // of a step: 2 KB of float32
 constexpr int64_t kOneStepTiles = 32;
-constexpr int64_t kFoldTiles = 4;  // what runs once per row costs as much as a hundred elements
 constexpr int64_t kShortRow = 64;
 constexpr int64_t kMostColumnBytes = 64 << 10;  // of what the prologue keeps per value
 
@@ -207,9 +208,10 @@ class SpaceFinder {
       if (some && !all) throw TileUnfit{"an output does not cover its rows"};
       p_.whole_rows |= some && o.col == 0;  // nobody else writes a row's value
     }
-    const int64_t elements = kTileElements * (IsOneStep()     ? kOneStepTiles
-                                              : s_.folds_cols ? kFoldTiles
-                                                              : 1);
+    const bool folds = s_.folds_cols || s_.folds_rows;
+    const int64_t elements = folds         ? kMostTileColumns
+                             : IsOneStep() ? kTileElements * kOneStepTiles
+                                           : kTileElements;
     p_.chunk_cols = std::min(p_.cols, elements);
     p_.block_rows = std::clamp<int64_t>(elements / p_.chunk_cols, 1, p_.rows);
   }
