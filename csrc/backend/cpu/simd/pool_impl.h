@@ -102,14 +102,38 @@ struct Pool {
     return {row / (depths * heights), row / heights % depths, row % heights};
   }
 
+  // The usual window, 2 x 2 and inside the image, without loops around four vectors.
+  static void MaxOfFour(const PoolShape& p, const T* corner, T* y, void* index, int64_t out) {
+    const int64_t line = p.w * p.c;
+    const T* const at[] = {corner, corner + p.c, corner + line, corner + line + p.c};
+    for (int64_t c = 0; c < p.c; c += kLanes) {
+      const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
+      V best = LoadSome(at[0] + c, n), where = V(T(0));
+      for (int k = 1; k < 4; ++k) {
+        const V v = LoadSome(at[k] + c, n);
+        const auto better = (v > best) | (v != v);
+        best = Select(better, v, best);
+        where = Select(better, V(static_cast<T>(k)), where);
+      }
+      StoreSome(y + out + c, n, best);
+      StoreIndex(p, index, out + c, n, where);
+    }
+  }
+
   static void Max(const PoolShape& p, const T* x, T* y, void* index, int64_t row) {
     const Row at = RowAt(row, p.od, p.oh);
     const int64_t d0 = at.depth * p.stride_d - p.front, h0 = at.height * p.stride_h - p.top;
     const Part planes = Clip(d0, p.kd, p.d), rows = Clip(h0, p.kh, p.h);
     const T* image = x + at.image * p.d * p.h * p.w * p.c;
+    const bool four =
+        p.d == 1 && p.kd == 1 && p.kh == 2 && p.kw == 2 && d0 == 0 && rows.end - rows.begin == 2;
     for (int64_t ow = 0; ow < p.ow; ++ow) {
       const int64_t w0 = ow * p.stride_w - p.left, out = (row * p.ow + ow) * p.c;
       const Part cols = Clip(w0, p.kw, p.w);
+      if (four && cols.end - cols.begin == 2) {
+        MaxOfFour(p, image + (h0 * p.w + w0) * p.c, y, index, out);
+        continue;
+      }
       for (int64_t c = 0; c < p.c; c += kLanes) {
         const int64_t left = p.c - c, n = left < kLanes ? left : kLanes;
         V best = V(T(0)), where = V(T(0));
