@@ -4,12 +4,12 @@
 #include "runtime/fused_bound.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <numeric>
 #include <set>
 #include <utility>
 
+#include "base/min_cut.h"
 #include "ir/builder.h"
 #include "ops/ops.h"
 #include "passes/match.h"
@@ -60,74 +60,6 @@ Graph Flatten(const Graph& graph, std::vector<bool>* kept) {
   }
   return g;
 }
-
-// The cheapest set of values to read so that none of `wanted` depends on values that are not read.
-class Cut {
- public:
-  int Add(int64_t cost) {
-    edges_.resize(edges_.size() + 2);
-    const int v = static_cast<int>(edges_.size()) / 2 - 1;
-    Connect(2 * v, 2 * v + 1, cost);
-    return v;
-  }
-  void MadeOf(int v, int operand) { Connect(2 * operand + 1, 2 * v, kAny); }
-  void Source(int v) { sources_.push_back(2 * v); }
-  void Wanted(int v) { wanted_.insert(2 * v + 1); }
-
-  int64_t Cost() {
-    int64_t total = 0;
-    while (const int64_t more = Augment()) total += more;
-    return total;
-  }
-
- private:
-  static constexpr int64_t kAny = std::numeric_limits<int64_t>::max() / 2;
-  struct Edge {
-    int to;
-    size_t back;
-    int64_t room;
-  };
-  void Connect(int from, int to, int64_t room) {
-    edges_[from].push_back({to, edges_[to].size(), room});
-    edges_[to].push_back({from, edges_[from].size() - 1, 0});
-  }
-
-  // One more path from a source to what is wanted.
-  int64_t Augment() {
-    std::vector<std::pair<int, size_t>> from(edges_.size(), {-1, 0});
-    std::vector<bool> seen(edges_.size());
-    std::vector<int> queue = sources_;
-    for (int s : sources_) seen[s] = true;
-    for (size_t i = 0; i < queue.size(); ++i) {
-      const int at = queue[i];
-      if (wanted_.contains(at)) return Push(from, at);
-      for (size_t k = 0; k < edges_[at].size(); ++k) {
-        const Edge& e = edges_[at][k];
-        if (e.room == 0 || seen[e.to]) continue;
-        seen[e.to] = true;
-        from[e.to] = {at, k};
-        queue.push_back(e.to);
-      }
-    }
-    return 0;
-  }
-  int64_t Push(const std::vector<std::pair<int, size_t>>& from, int end) {
-    int64_t room = kAny;
-    for (int at = end; from[at].first >= 0; at = from[at].first) {
-      room = std::min(room, edges_[from[at].first][from[at].second].room);
-    }
-    for (int at = end; from[at].first >= 0; at = from[at].first) {
-      Edge& e = edges_[from[at].first][from[at].second];
-      e.room -= room;
-      edges_[at][e.back].room += room;
-    }
-    return room;
-  }
-
-  std::vector<std::vector<Edge>> edges_;  // value v: in 2v, out 2v + 1
-  std::vector<int> sources_;
-  std::set<int> wanted_;
-};
 
 class Bound {
  public:
@@ -347,10 +279,12 @@ class Bound {
     for (const Value x : g_.operands(g_.producer(v))) Explore(Root(x), depth + 1, network);
   }
 
+  // The cheapest set of values to read so that what is wanted depends on no others that are read:
+  //   begin -> leaf --(its cost)--> | -> what is made of it --(its cost)--> | -> end
   int64_t CheapestReads(int stage, const Network& network, const std::map<int32_t, int>& stages) {
     if (network.size() > kMostExplored) return 0;
-    Cut cut;
-    std::map<int32_t, int> index;
+    MinCut cut;
+    std::map<int32_t, int> index;  // where a value is made; it is there at the next node
     for (const auto& [id, depth] : network) {
       const Value v{id};
       const bool free =
@@ -359,20 +293,21 @@ class Bound {
       // To be read it must be written, once for all stages that might; libraries write it anyway.
       const bool written = leaves_[id] || !(MayRunAgain(v) || absorbed_[id]);
       if (!free && !written) cost += Bytes(v) / stages.at(id);
-      index[id] = cut.Add(cost);
+      index[id] = cut.AddNode();
+      cut.AddEdge(index[id], cut.AddNode(), static_cast<double>(cost));
     }
     for (const auto& [id, depth] : network) {
       const Value v{id};
       if (depth == kDeepest || !MayRunAgain(v)) {
-        cut.Source(index[id]);
+        cut.AddEdge(MinCut::kBegin, index[id], MinCut::kNever);
         continue;
       }
       for (const Value x : g_.operands(g_.producer(v))) {
-        if (!IsNumber(Root(x))) cut.MadeOf(index[id], index[Root(x).id]);
+        if (!IsNumber(Root(x))) cut.AddEdge(index[Root(x).id] + 1, index[id], MinCut::kNever);
       }
-      if (depth == 0) cut.Wanted(index[id]);
+      if (depth == 0) cut.AddEdge(index[id] + 1, MinCut::kEnd, MinCut::kNever);
     }
-    return cut.Cost();
+    return static_cast<int64_t>(cut.Run());
   }
 
   std::vector<bool> kept_;  // by node
