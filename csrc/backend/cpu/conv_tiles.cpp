@@ -19,11 +19,7 @@ constexpr int64_t kBlockBytes = 256 << 10;
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-const ConvTable& Table() {
-  return CurrentIsa() == Isa::kAvx512 ? kConvAvx512
-         : CurrentIsa() == Isa::kAvx2 ? kConvAvx2
-                                      : kConvBaseline;
-}
+const ConvTable& Table() { return OfCurrentIsa(kConvBaseline, kConvAvx2, kConvAvx512); }
 
 int64_t Units(const ConvDesc& d, const ConvTable& table) {
   return RoundUp(d.o, table.outputs) / table.outputs * d.window.size[1];

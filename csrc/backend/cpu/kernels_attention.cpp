@@ -68,9 +68,7 @@ std::unique_ptr<AttentionState> Make(const NodeDesc& node, int first, bool grad)
   }
   state->rate = node.attr<double>(AttentionAttr::kDropout);
   state->stream = static_cast<uint64_t>(node.attr<int64_t>(AttentionAttr::kStream));
-  state->table = CurrentIsa() == Isa::kAvx512 ? &kAttentionAvx512
-                 : CurrentIsa() == Isa::kAvx2 ? &kAttentionAvx2
-                                              : &kAttentionBaseline;
+  state->table = &OfCurrentIsa(kAttentionBaseline, kAttentionAvx2, kAttentionAvx512);
   const int64_t blocks = (a.length_q + kAttentionBlock - 1) / kAttentionBlock;
   state->items = state->batch * (grad ? a.kv_heads : a.heads * blocks);
   state->slots = std::clamp<int64_t>(node.device->threads, 1, std::max<int64_t>(1, state->items));

@@ -25,9 +25,7 @@ constexpr int64_t kElementsPerThread = 1 << 17;
 constexpr int64_t kMostPieces = 16, kLeastDepth = 32;
 
 const GemmTable::Type& OwnGemm(DType dtype) {
-  const GemmTable& table = CurrentIsa() == Isa::kAvx512 ? kGemmAvx512
-                           : CurrentIsa() == Isa::kAvx2 ? kGemmAvx2
-                                                        : kGemmBaseline;
+  const GemmTable& table = OfCurrentIsa(kGemmBaseline, kGemmAvx2, kGemmAvx512);
   return dtype == DType::kFloat32 ? table.f32 : table.f64;
 }
 

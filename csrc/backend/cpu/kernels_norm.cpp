@@ -26,9 +26,7 @@ struct NormState : KernelState {
 };
 
 const BatchNormTable* CurrentTable() {
-  return CurrentIsa() == Isa::kAvx512 ? &kBatchNormAvx512
-         : CurrentIsa() == Isa::kAvx2 ? &kBatchNormAvx2
-                                      : &kBatchNormBaseline;
+  return &OfCurrentIsa(kBatchNormBaseline, kBatchNormAvx2, kBatchNormAvx512);
 }
 
 Support SupportsNorm(const NodeDesc& node) {

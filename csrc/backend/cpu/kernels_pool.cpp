@@ -59,9 +59,7 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& node, const MemDesc& image,
                   w.low[2],
                   index != DType::kUInt8};
   state->dtype = image.dtype;
-  state->table = CurrentIsa() == Isa::kAvx512 ? &kPoolAvx512
-                 : CurrentIsa() == Isa::kAvx2 ? &kPoolAvx2
-                                              : &kPoolBaseline;
+  state->table = &OfCurrentIsa(kPoolBaseline, kPoolAvx2, kPoolAvx512);
   const auto out = spatial(node.outputs[0]);
   state->rows = node.outputs[0].sizes[0] * out[0] * out[1];
   const int64_t per_row = std::max<int64_t>(1, image.numel() / std::max<int64_t>(1, state->rows));

@@ -26,9 +26,7 @@ constexpr int64_t kCacheLine = 64;
 
 template <class T>
 const RecurrentKernels<T>& Table() {
-  const RecurrentTable& table = CurrentIsa() == Isa::kAvx512 ? kRecurrentAvx512
-                                : CurrentIsa() == Isa::kAvx2 ? kRecurrentAvx2
-                                                             : kRecurrentBaseline;
+  const RecurrentTable& table = OfCurrentIsa(kRecurrentBaseline, kRecurrentAvx2, kRecurrentAvx512);
   if constexpr (sizeof(T) == 4) {
     return table.f32;
   } else {

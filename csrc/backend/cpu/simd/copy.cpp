@@ -7,8 +7,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "backend/cpu/simd/cpu_isa.h"
-#include "backend/cpu/simd/elementwise_table.h"
+#include "backend/cpu/simd/elementwise.h"
 #include "base/check.h"
 #include "base/parallel.h"
 
@@ -48,25 +47,16 @@ void CastLoop(const From* src, To* dst, int64_t n) {
   for (int64_t i = 0; i < n; ++i) dst[i] = Convert<To>(src[i]);
 }
 
-const ElementwiseTable& HalfTable() {
-  switch (CurrentIsa()) {
-    case Isa::kAvx512: return kElementwiseAvx512;
-    case Isa::kAvx2: return kElementwiseAvx2;
-    case Isa::kBaseline: break;
-  }
-  return kElementwiseBaseline;
-}
-
 int HalfIndex(DType t) { return t == DType::kFloat16 ? 0 : t == DType::kBFloat16 ? 1 : -1; }
 
 void CastRange(DType from, const char* src, DType to, char* dst, int64_t n) {
   if (to == DType::kFloat32 && HalfIndex(from) >= 0) {
     const auto* half = reinterpret_cast<const uint16_t*>(src);
-    return HalfTable().from_half[HalfIndex(from)](half, reinterpret_cast<float*>(dst), n);
+    return HalfConversions().from_half[HalfIndex(from)](half, reinterpret_cast<float*>(dst), n);
   }
   if (from == DType::kFloat32 && HalfIndex(to) >= 0) {
     const auto* wide = reinterpret_cast<const float*>(src);
-    return HalfTable().to_half[HalfIndex(to)](wide, reinterpret_cast<uint16_t*>(dst), n);
+    return HalfConversions().to_half[HalfIndex(to)](wide, reinterpret_cast<uint16_t*>(dst), n);
   }
   DispatchDType(from, [&]<class From>(From*) {
     DispatchDType(to, [&]<class To>(To*) {

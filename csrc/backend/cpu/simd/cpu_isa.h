@@ -14,6 +14,12 @@ inline constexpr int kNumIsas = 3;
 
 /// The instruction set in use. Throws Error when OSTRIA_ISA is not one of its names.
 Isa CurrentIsa();
+/// Of what is compiled once per instruction set, the one in use.
+template <class T>
+const T& OfCurrentIsa(const T& baseline, const T& avx2, const T& avx512) {
+  const T* const all[] = {&baseline, &avx2, &avx512};
+  return *all[static_cast<int>(CurrentIsa())];
+}
 /// The best that this machine can run (AVX2 means AVX2 + FMA + F16C, AVX-512 means F + BW + DQ +
 /// VL).
 Isa BestIsa();

@@ -5,14 +5,7 @@
 
 namespace ostria {
 
-const DenseTable& Dense() {
-  switch (CurrentIsa()) {
-    case Isa::kAvx512: return kDenseAvx512;
-    case Isa::kAvx2: return kDenseAvx2;
-    case Isa::kBaseline: break;
-  }
-  return kDenseBaseline;
-}
+const DenseTable& Dense() { return OfCurrentIsa(kDenseBaseline, kDenseAvx2, kDenseAvx512); }
 template <>
 const DenseKernels<float>& DenseOf<float>() {
   return Dense().f32;

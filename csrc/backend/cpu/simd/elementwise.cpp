@@ -6,18 +6,13 @@
 namespace ostria {
 namespace {
 
-const ElementwiseTable& TableOf(Isa isa) {
-  switch (isa) {
-    case Isa::kAvx512: return kElementwiseAvx512;
-    case Isa::kAvx2: return kElementwiseAvx2;
-    case Isa::kBaseline: break;
-  }
-  return kElementwiseBaseline;
+const ElementwiseTable& Table() {
+  return OfCurrentIsa(kElementwiseBaseline, kElementwiseAvx2, kElementwiseAvx512);
 }
 
 ElementwiseFn Resolve(ScalarOp op, DType dtype) {
   if (!IsFloat(dtype)) return IntElementwise(op, static_cast<int>(dtype));
-  const ElementwiseTable& table = TableOf(CurrentIsa());
+  const ElementwiseTable& table = Table();
   return dtype == DType::kFloat64 ? table.f64[static_cast<int>(op)]
                                   : table.f32[static_cast<int>(op)];
 }
@@ -30,11 +25,11 @@ ElementwiseFn ElementwiseFunction(ScalarOp op, DType dtype) { return Resolve(op,
 ElementwiseFn ElementwisePair(ScalarOp first, ScalarOp second, bool swapped, DType dtype) {
   const int index = PairIndex(first, second, swapped);
   if (index < 0) return nullptr;
-  const ElementwiseTable& table = TableOf(CurrentIsa());
+  const ElementwiseTable& table = Table();
   if (dtype == DType::kFloat32) return table.pair_f32[index];
   return dtype == DType::kFloat64 ? table.pair_f64[index] : nullptr;
 }
-const ElementwiseTable& HalfConversions() { return TableOf(CurrentIsa()); }
+const ElementwiseTable& HalfConversions() { return Table(); }
 
 DType ElementwiseResult(ScalarOp op, DType dtype) {
   return kernels::InfoOf(op).is_bool ? DType::kBool : dtype;
