@@ -72,18 +72,11 @@ uint64_t LastingInputs(const Graph& g, NodeId n, const Origins& origins) {
   return bits;
 }
 
-// `separator` before each.
-std::string Joined(const std::vector<std::string>& parts, std::string_view separator) {
-  std::string out;
-  for (const std::string& part : parts) out += StrCat(separator, part);
-  return out;
-}
-
 // Ops whose implementations all refused a node, counted by op and reasons.
 class Refusals {
  public:
   void Add(const OpDef& op, const std::vector<std::string>& reasons) {
-    const std::pair key(op.name, Joined(reasons, "; ").substr(2));
+    const std::pair key(op.name, Join(reasons, "; "));
     const auto known = std::find_if(counts_.begin(), counts_.end(),
                                     [&](const auto& entry) { return entry.first == key; });
     if (known == counts_.end()) {
@@ -212,9 +205,10 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps,
       continue;
     }
     if (op.decompose == nullptr || depth[n.id] == kDeepest) {
-      throw Error(ErrorCode::kNotImplemented, std::string(op.name),
-                  StrCat("no implementation on ", device.name, " for ", Signature(g, n),
-                         reasons.empty() ? "; none is registered" : Joined(reasons, "\n  ")))
+      throw Error(
+          ErrorCode::kNotImplemented, std::string(op.name),
+          StrCat("no implementation on ", device.name, " for ", Signature(g, n),
+                 reasons.empty() ? "; none is registered" : StrCat("\n  ", Join(reasons, "\n  "))))
           .At(ShortLocation(g.location(n)));
     }
     if (depth[n.id] == 0 && !reasons.empty()) refusals.Add(op, reasons);

@@ -105,9 +105,10 @@ class TileMaker {
     absorbed_.assign(n, false);
   }
 
-  bool Is(int32_t v, kernels::ScalarOp op, int uses) const {
-    return l_.code[v].kind == LoopKind::kScalar && l_.code[v].op == op && uses_[v] == uses;
+  bool Is(int32_t v, kernels::ScalarOp op) const {
+    return l_.code[v].kind == LoopKind::kScalar && l_.code[v].op == op;
   }
+  bool Is(int32_t v, kernels::ScalarOp op, int uses) const { return Is(v, op) && uses_[v] == uses; }
   bool IsFold(int32_t v, LoopFold fold, int32_t of) const {
     const LoopInstr& i = l_.code[v];
     return i.kind == LoopKind::kFoldCols && i.fold == fold && i.args[0] == of && uses_[v] == 1;
@@ -119,7 +120,7 @@ class TileMaker {
     if (p_.cols == 1) return;
     for (size_t k = 0; k < l_.code.size(); ++k) {
       const auto v = static_cast<int32_t>(k);
-      if (!Is(v, ScalarOp::kDivide, uses_[v])) continue;
+      if (!Is(v, ScalarOp::kDivide)) continue;
       const int32_t e = l_.code[v].args[0], sum = l_.code[v].args[1];
       if (!Is(e, ScalarOp::kExp, 2) || !IsFold(sum, LoopFold::kSum, e)) continue;
       const int32_t shifted = l_.code[e].args[0];
