@@ -236,6 +236,13 @@ MANY_CHANNELS: dict[int, Geometry] = {
     2: ((6, 2, 2, 128), (128, 1, 2, 128), {"padding": (0, 0, 1, 0)}),
 }
 
+# Windows of 3 x 3 over enough results: minimal filtering takes them; odd sizes, tails of vectors.
+MINIMAL_FILTERING: Geometry = (
+    (3, 13, 11, 35),
+    (66, 3, 3, 35),
+    {"padding": (1, 0, 2, 1)},
+)
+
 POOLS: dict[int, tuple[tuple[tuple[int | str, ...], dict[str, Any]], ...]] = {
     1: (
         (("n", 6, 3), {"window": (2,), "strides": (2,)}),

@@ -9,6 +9,7 @@
 
 #include "backend/cpu/conv_desc.h"
 #include "backend/cpu/conv_tiles.h"
+#include "backend/cpu/conv_winograd.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/onednn.h"
 #include "base/parallel.h"
@@ -436,18 +437,26 @@ constexpr KernelDef kKernels[] = {
      PackOnednn},
     {&ops::kConv1d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
     {&ops::kConv2d, "places", SupportsPlaces, PreparePlaces, LaunchPlaces},
+    {&ops::kConv2d, "winograd", SupportsWinograd, PrepareWinograd, LaunchWinograd,
+     MayOverwriteAddend, PackWinograd},
     {&ops::kConv2d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
      PackOnednn},
     {&ops::kConv2d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
     {&ops::kConv3d, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
      PackOnednn},
     {&ops::kConv3d, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kForward>},
+    {&ops::kConvFused, "winograd", SupportsWinograd, PrepareWinograd, LaunchWinograd,
+     MayOverwriteAddend, PackWinograd},
     {&ops::kConvFused, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn, MayOverwriteAddend,
      PackOnednn},
     {&ops::kConvGradInput, "places", SupportsPlaces, PreparePlaces, LaunchPlaces},
+    {&ops::kConvGradInput, "winograd", SupportsWinograd, PrepareWinograd, LaunchWinograd,
+     MayOverwriteAddend, PackWinograd},
     {&ops::kConvGradInput, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn,
      MayOverwriteAddend, PackOnednn},
     {&ops::kConvGradInput, "direct", SupportsDirect, PrepareDirect, LaunchDirect<Kind::kGradInput>},
+    {&ops::kConvGradFilter, "winograd", SupportsWinogradGrad, PrepareWinogradGrad,
+     LaunchWinogradGrad},
     {&ops::kConvGradFilter, "tiles", SupportsFilterTiles, PrepareFilterTiles, LaunchFilterTiles},
     {&ops::kConvGradFilter, "onednn", SupportsOnednn, PrepareOnednn, LaunchOnednn,
      MayOverwriteAddend, PackOnednn},

@@ -19,7 +19,11 @@ ROW = Row(
     ref=images.conv,
     samples=tuple(
         S(A(*x), A(*k), **attrs)
-        for x, k, attrs in [*images.CONVOLUTIONS[2], images.MANY_CHANNELS[2]]
+        for x, k, attrs in [
+            *images.CONVOLUTIONS[2],
+            images.MANY_CHANNELS[2],
+            images.MINIMAL_FILTERING,
+        ]
     ),
     errors=(
         Mistake(
@@ -41,5 +45,5 @@ ROW = Row(
             "conv2d: strides must be 2 integers of at least 1, but is (0, 1)",
         ),
     ),
-    slack=20,  # sums of up to 256 products
+    slack=60,  # sums of up to 315 products
 )

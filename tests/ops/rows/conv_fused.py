@@ -14,6 +14,7 @@ def ref(x, kernel, bias=None, addend=None, activation="none", **attrs):
 
 
 X, KERNEL, ATTRS = images.CONVOLUTIONS[2][0]
+MINIMAL = images.MINIMAL_FILTERING
 ROW = Row(
     op="conv_fused",
     ref=ref,
@@ -31,11 +32,22 @@ ROW = Row(
             activation="relu",
         ),
         *(
+            S(
+                A(*MINIMAL[0]),
+                A(*MINIMAL[1]),
+                *more,
+                **images.filled(MINIMAL[1], MINIMAL[2]),
+                activation=name,
+            )
+            for name in ("none", "relu")
+            for more in ((), (A(66),), (A(66), A(*images.conv_result(*MINIMAL))))
+        ),
+        *(
             S(A(*x), A(*k), **images.filled(k, attrs), activation="relu")
             for geometries in images.CONVOLUTIONS.values()
             for x, k, attrs in geometries
         ),
     ),
     gradients=(),
-    slack=50,  # sums of up to 32 products; the library's activations are polynomials
+    slack=60,  # sums of up to 315 products; the library's activations are polynomials
 )

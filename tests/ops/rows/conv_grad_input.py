@@ -7,6 +7,7 @@ from row import A, Row, S
 GEOMETRIES = [
     *(g for geometries in images.CONVOLUTIONS.values() for g in geometries),
     images.MANY_CHANNELS[2],
+    images.MINIMAL_FILTERING,
 ]
 
 ROW = Row(
@@ -16,5 +17,5 @@ ROW = Row(
         S(A(*images.conv_result(x, k, attrs)), A(*k), **images.filled(k, attrs), size=x[1:-1])
         for x, k, attrs in GEOMETRIES
     ),
-    slack=20,  # sums of up to 256 products
+    slack=60,  # sums of up to 594 products
 )

@@ -213,6 +213,73 @@ TEST(Conv2d, PlacesSayWhyNot) {
   EXPECT_TRUE(reason({1, 4, 4, 128, 128, 2, 2}).starts_with("wants images in groups of "));
 }
 
+TEST(Conv2d, WinogradOfEveryInstructionSet) {
+  const Geometry grid[] = {
+      {2, 14, 14, 32, 64, 3, 3, {1, 1}, {1, 1, 1, 1}},
+      {3, 13, 11, 37, 67, 3, 3, {1, 1}, {1, 0, 2, 1}},  // tails, half tiles, uneven borders
+      {1, 34, 35, 64, 48, 3, 3},                        // blocks of tiles, no border
+      {70, 3, 3, 130, 32, 3, 3, {1, 1}, {1, 1, 1, 1}},  // chunks of channels
+      {5, 18, 17, 40, 56, 3, 3, {1, 1}, {4, 3, 0, 5}},  // places that see nothing
+  };
+  for (const Geometry& s : grid) {
+    for (const OpDef* op : {&ops::kConv2d, &ops::kConvGradInput, &ops::kConvGradFilter}) {
+      ExpectOwn(s, *op, "winograd");
+    }
+  }
+}
+
+double RootMeanSquare(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum / static_cast<double>(a.size()));
+}
+
+// Fewer sums of more terms each: within a small factor of direct sums.
+TEST(Conv2d, WinogradIsAsAccurateAsDirectSums) {
+  if (BestIsa() == Isa::kBaseline) GTEST_SKIP() << "this CPU has no AVX2";
+  const Geometry s = {4, 16, 16, 128, 32, 3, 3, {1, 1}, {1, 1, 1, 1}};
+  for (const OpDef* op : {&ops::kConv2d, &ops::kConvGradInput, &ops::kConvGradFilter}) {
+    SCOPED_TRACE(op->name);
+    const NodeCase node = Make(s, *op, DType::kFloat32);
+    const Values inputs = RandomInputs(node, 7);
+    const Values want = ReferenceOf(s)(node, inputs);
+    const auto runs = RunAll(ConvKernels(), node, inputs, 1);
+    const double own = RootMeanSquare(RunOf(runs, "winograd").outputs[0], want[0]);
+    const double direct = RootMeanSquare(RunOf(runs, "direct").outputs[0], want[0]);
+    EXPECT_GT(own, 0);
+    EXPECT_LT(own, 1.5 * direct);
+  }
+}
+
+TEST(Conv2d, WinogradSaysWhyNot) {
+  if (BestIsa() == Isa::kBaseline) GTEST_SKIP() << "this CPU has no AVX2";
+  const auto reason = [](const Geometry& s, const OpDef& op = ops::kConv2d,
+                         DType dtype = DType::kFloat32) {
+    return WhyNot(s, op, "winograd", dtype);
+  };
+  EXPECT_EQ(reason({2, 14, 14, 32, 64, 3, 3}), "");
+  EXPECT_EQ(reason({2, 14, 14, 32, 64, 3, 3}, ops::kConv2d, DType::kFloat64),
+            "is for float32, not float64");
+  EXPECT_EQ(reason({2, 14, 14, 32, 64, 3, 2}), "is for windows of 3 x 3");
+  EXPECT_EQ(reason({2, 29, 29, 32, 64, 3, 3, {2, 1}}), "is for stride 1");
+  EXPECT_EQ(reason({2, 29, 29, 32, 64, 3, 3, {1, 1}, {0, 0, 0, 0}, {1, 2}}), "is for dilation 1");
+  EXPECT_EQ(reason({2, 14, 14, 64, 64, 3, 3, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2}),
+            "is for one group, not 2");
+  EXPECT_EQ(reason({2, 14, 14, 16, 64, 3, 3}), "is for at least 32 channels and filters");
+  EXPECT_EQ(reason({1, 9, 8, 64, 64, 3, 3}),
+            "is for more results than 42 of 7 x 6 in tiles of 2 x 2");
+  // Transforming a large kernel wants more results.
+  EXPECT_EQ(reason({1, 22, 22, 128, 128, 3, 3}), "");
+  EXPECT_NE(reason({1, 22, 22, 128, 160, 3, 3}), "");
+  EXPECT_EQ(reason({1, 22, 22, 128, 160, 3, 3}, ops::kConvGradFilter), "");
+  EXPECT_EQ(reason({4, 22, 22, 32, 32, 3, 3}, ops::kConvGradFilter),
+            "is for more channels and filters");
+  NodeCase tanh = Make({2, 14, 14, 32, 64, 3, 3}, ops::kConvFused, DType::kFloat32);
+  tanh.attrs.push_back(std::string("tanh"));
+  const auto runs = RunAll(ConvKernels(), tanh, RandomInputs(tanh, 5), 1);
+  EXPECT_EQ(RunOf(runs, "winograd").reason, "does relu, not tanh");
+}
+
 TEST(Conv2d, FusedBiasAndActivation) {
   for (const char* activation : {"none", "relu", "tanh"}) {
     for (bool bias : {false, true}) {
