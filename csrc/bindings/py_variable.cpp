@@ -97,6 +97,14 @@ void BindVariable(py::module_& m) {
           },
           py::arg("value"), "Replaces the value in place; dtype and shape must be the same.")
       .def(
+          "assign_add",
+          [](const py::object& v, const py::object& value) { v.attr("assign")(v + value); },
+          py::arg("value"), "Adds `value`; dtype and shape of the sum must be those it had.")
+      .def(
+          "assign_sub",
+          [](const py::object& v, const py::object& value) { v.attr("assign")(v - value); },
+          py::arg("value"), "Subtracts `value`; dtype and shape must stay.")
+      .def(
           "_assign_decided",
           [](const VariablePtr& v, const py::object& value, const PyTensor& commit) {
             Assign(v, value, [&](Trace& t, Value x) { t.AssignDecided(v, x, t.Use(commit)); });

@@ -83,3 +83,20 @@ def test_an_index_out_of_range_leaves_every_variable_as_it_was() -> None:
     assert table.numpy().tolist() == [[1, 1], [2, 2]]
     assert step(ost.asarray([2])).numpy().tolist() == [6]
     assert v.numpy().tolist() == [2, 4, 6]
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, ost.compile])
+def test_a_variable_is_added_to_and_subtracted_from(wrap) -> None:
+    w, count = variable([1.0, 2.0]), ost.Variable(np.int64(7), name="count")
+
+    def run(x):
+        w.assign_add(x)
+        w.assign_sub([0.5, 0.0])
+        count.assign_sub(2)
+        return w * 1.0
+
+    assert wrap(run)(ost.asarray([10.0, 20.0])).numpy().tolist() == [10.5, 22.0]
+    assert w.numpy().tolist() == [10.5, 22.0] and count.numpy() == 5
+    for bad in (np.ones(2), np.ones((2, 2), np.float32)):
+        with pytest.raises(ValueError, match=r"'w': cannot assign .*; it holds float32.2.; use c"):
+            wrap(lambda bad=bad: w.assign_add(bad))()
