@@ -29,7 +29,7 @@ struct Compiled {
 
 std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const std::string& device,
                                  int64_t memory_limit, bool recompute) {
-  if (trace.precision() != nullptr && !trace.precision()->skipped()) trace.ApplyPrecision();
+  trace.EndPrecision();
   int index = 0;
   for (py::handle y : outputs) {
     Value v;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control ops for Python: bodies from finished traces. What a body closed over becomes operands in
 // front of the given ones; without an outer trace the op runs at once. A Variable that a body
-// writes becomes a further carry of a loop, or a further result of cond:
+// writes becomes a further carry of a loop, or a further result of cond or a checkpoint:
 //   scan(x; v.assign(v + x))  =>  v' = scan(capture v, carry v, x; v + x), then v is v'
-// _control.py drives it.
+// _control.py and _checkpoint.py drive it.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -63,6 +63,7 @@ class Bodies {
     for (py::handle item : bodies) {
       const auto pair = py::reinterpret_borrow<py::tuple>(item);
       Traced t{pair[0].cast<std::shared_ptr<Trace>>(), {}};
+      t.first->EndPrecision();
       for (py::handle y : pair[1]) t.second.push_back(*AsPyTensor(y.ptr()));
       std::vector<int>& own = slots_.emplace_back();
       for (const PyTensor& c : t.first->captures()) own.push_back(captures_.Add(c));
@@ -188,8 +189,9 @@ py::tuple Control(const std::string& name, const py::list& list, const py::list&
   Trace* outer = Trace::Current();
   const Bodies bodies(outer, list);
   if (bodies.empty() && name != "while_loop") return py::make_tuple(py::list(), py::none());
-  const bool cond = name == "cond", scan = name == "scan";
-  const OpDef& op = cond ? ops::kCond : scan ? ops::kScan : ops::kWhileLoop;
+  const bool cond = name == "cond", scan = name == "scan", call = name == "checkpoint";
+  const bool loops = !cond && !call;
+  const OpDef& op = cond ? ops::kCond : scan ? ops::kScan : call ? ops::kCall : ops::kWhileLoop;
   const std::vector<Written>& written = bodies.written();
   // Before what stands the written state among operands, and the new one among results?
   size_t carries = operands.size();
@@ -200,10 +202,11 @@ py::tuple Control(const std::string& name, const py::list& list, const py::list&
   std::vector<Attr> attrs;
   for (size_t k = 0; k < bodies.size(); ++k) {
     const bool decides = name == "while_loop" && k == 0;
-    const size_t results = decides ? 1 : cond ? py::len(list[k][py::int_(1)]) : carries;
-    attrs.emplace_back(bodies.Close(k, !cond, cond ? 0 : carries, results, !decides));
+    const size_t results = decides ? 1 : loops ? carries : py::len(list[k][py::int_(1)]);
+    attrs.emplace_back(bodies.Close(k, loops, loops ? carries : 0, results, !decides));
   }
-  if (!cond) attrs.emplace_back(static_cast<int64_t>(bodies.captures().size()));
+  if (call) attrs.emplace_back(Body());  // the body is differentiated
+  if (loops) attrs.emplace_back(static_cast<int64_t>(bodies.captures().size()));
   for (const int64_t n : numbers) {
     if (op.attrs[attrs.size()].type == AttrType::kBool)
       attrs.emplace_back(n != 0);
@@ -212,7 +215,7 @@ py::tuple Control(const std::string& name, const py::list& list, const py::list&
   }
   std::vector<PyTensor> all;  // cond: pred comes before the captures
   for (py::handle o : operands) all.push_back(*AsPyTensor(o.ptr()));
-  if (!cond) {
+  if (loops) {
     std::vector<PyTensor> before;
     for (const Written& w : written) {  // its cotangent goes through the capture: see ReadAs
       before.push_back(outer == nullptr ? w.before
@@ -239,7 +242,7 @@ py::tuple Control(const std::string& name, const py::list& list, const py::list&
     for (Tensor& t : outputs) results.push_back(PyTensor::Concrete(std::move(t)));
   }
   const auto begin = results.begin() +
-                     static_cast<std::ptrdiff_t>(cond ? results.size() - written.size() : carries);
+                     static_cast<std::ptrdiff_t>(loops ? carries : results.size() - written.size());
   const auto end = begin + static_cast<std::ptrdiff_t>(written.size());
   const py::object commit = WriteBack(outer, written, {begin, end});
   results.erase(begin, end);
@@ -255,8 +258,9 @@ py::tuple Control(const std::string& name, const py::list& list, const py::list&
 void BindControl(py::module_& m) {
   m.def("control", &Control, py::arg("name"), py::arg("bodies"), py::arg("operands"),
         py::arg("numbers"),
-        "cond, scan or while_loop of traced bodies, each with its results; `numbers` are the op's "
-        "attributes after its bodies and the number of captures. Writes the Variables that bodies "
+        "cond, scan, while_loop or checkpoint of traced bodies, each with its results; `numbers` "
+        "are the op's attributes after its bodies and the number of captures. Writes the Variables "
+        "that bodies "
         "assigned; returns the results and, where it ran at once, whether it was committed.");
 }
 

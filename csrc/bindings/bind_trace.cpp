@@ -103,17 +103,20 @@ void BindTrace(py::module_& m) {
       .def_property_readonly("is_body",
                              [](const Trace& t) { return t.kind() == Trace::Kind::kBody; })
       .def_readonly("scratch", &Trace::scratch)
-      .def("add_input",
-           [](Trace& t, std::string name, DType dtype, const py::tuple& dims) {
-             Shape shape;
-             for (py::handle d : dims) {
-               if (py::isinstance<py::str>(d))
-                 shape.Append(Dim::Symbol(d.cast<std::string>()));
-               else
-                 shape.Append(d.cast<Dim>());
-             }
-             return t.AddInput(std::move(name), {dtype, shape});
-           })
+      .def(
+          "add_input",
+          [](Trace& t, std::string name, DType dtype, const py::tuple& dims,
+             const py::object& source) {
+            Shape shape;
+            for (py::handle d : dims) {
+              if (py::isinstance<py::str>(d))
+                shape.Append(Dim::Symbol(d.cast<std::string>()));
+              else
+                shape.Append(d.cast<Dim>());
+            }
+            return t.AddInput(std::move(name), {dtype, shape}, AsPyTensor(source.ptr()));
+          },
+          py::arg("name"), py::arg("dtype"), py::arg("dims"), py::arg("source") = py::none())
       .def("use", [](Trace& t, const py::object& x) { return t.Wrap(AsValue(t, x)); })
       .def("watch",
            [](Trace& t,
@@ -175,14 +178,15 @@ void BindTrace(py::module_& m) {
   m.def(
       "call_body",
       [](const py::object& forward, const py::list& forward_outputs, const py::object& backward,
-         const py::list& backward_outputs, const py::list& arguments, bool recompute) {
+         const py::list& backward_outputs, const py::list& arguments) {
         Trace& trace = RequireTrace("custom_gradient");
         const auto close = [](const py::object& t, const py::list& outputs) -> Body {
           if (t.is_none()) return nullptr;
           Trace& body = *t.cast<TracePtr>();
+          body.EndPrecision();
           for (py::handle y : outputs) {
             body.graph().AddOutput(StrCat("y", body.graph().outputs().size()),
-                                   AsPyTensor(y.ptr())->value);
+                                   body.Use(*AsPyTensor(y.ptr())));
           }
           return std::make_shared<const Graph>(std::move(body.graph()));
         };
@@ -191,13 +195,13 @@ void BindTrace(py::module_& m) {
         for (py::handle a : arguments) operands.push_back(AsValue(trace, a));
         py::list out;
         for (PyTensor& t :
-             trace.AddOp(ops::kCall, operands, {f, b, recompute, false}, CaptureLocation())) {
+             trace.AddOp(ops::kCall, operands, {f, b, false, false}, CaptureLocation())) {
           out.append(py::reinterpret_steal<py::object>(NewPyTensor(std::move(t))));
         }
         return out;
       },
       py::arg("forward"), py::arg("forward_outputs"), py::arg("backward"),
-      py::arg("backward_outputs"), py::arg("arguments"), py::arg("recompute") = false);
+      py::arg("backward_outputs"), py::arg("arguments"));
   m.def("capture_location", [] { return ShortLocation(CaptureLocation()); });
   m.def(
       "parse_graph", [](const std::string& text) { return Print(Parse(text)); }, py::arg("text"),

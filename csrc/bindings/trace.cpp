@@ -24,6 +24,9 @@ void Trace::Push() {
   OSTRIA_CHECK(!open_);
   open_ = true;
   parent_ = Stack().empty() ? nullptr : Stack().back();
+  if (kind_ == Kind::kBody && parent_ != nullptr && parent_->precision_ != nullptr) {
+    SetPrecision(parent_->precision_->low());
+  }
   Stack().push_back(shared_from_this());
 }
 
@@ -44,8 +47,19 @@ PyTensor Trace::Wrap(Value value) {
   return t;
 }
 
-PyTensor Trace::AddInput(std::string name, const ValueType& type) {
-  return Wrap(graph_.AddInput(std::move(name), type, CaptureLocation()));
+PyTensor Trace::AddInput(std::string name, const ValueType& type, const PyTensor* source) {
+  const Value v = graph_.AddInput(std::move(name), type, CaptureLocation());
+  if (source != nullptr) PinLike(v, *source);
+  return Wrap(v);
+}
+
+// What the user cast outside of a body stays so inside.
+void Trace::PinLike(Value input, const PyTensor& source) {
+  Trace* other = source.trace.get();
+  if (precision_ == nullptr || other == nullptr || other->precision_ == nullptr) return;
+  if (other->precision_->Pins(other->graph_, other->precision_->Now(source.value))) {
+    precision_->AddPinned(input);
+  }
 }
 
 Value Trace::Capture(const PyTensor& tensor, std::string name) {
@@ -68,6 +82,7 @@ Value Trace::Capture(const PyTensor& tensor, std::string name) {
 Value Trace::AddCapture(const PyTensor& tensor, std::string name) {
   const Value v = graph_.AddInput(std::move(name), tensor.type, CaptureLocation());
   captures_.push_back(tensor);
+  PinLike(v, tensor);
   return v;
 }
 
@@ -184,9 +199,11 @@ Value Trace::Read(const std::shared_ptr<Variable>& variable) {
     Trace* outer = Around();
     const PyTensor before = outer != nullptr ? outer->Wrap(outer->Read(variable))
                                              : PyTensor::Concrete(variable->View());
-    if (body_state_ == State::kCaptured) return Capture(before, variable->name());
-    const Value v = AddCell(variable, before, variable->name());
-    state_[variable->id()] = {.index = static_cast<int>(cells_.size()) - 1, .current = v};
+    const bool cell = body_state_ != State::kCaptured;
+    const Value v =
+        cell ? AddCell(variable, before, variable->name()) : Capture(before, variable->name());
+    if (precision_ != nullptr) precision_->AddFree(v);
+    if (cell) state_[variable->id()] = {static_cast<int>(cells_.size()) - 1, v};
     return v;
   }
   const Value v = graph_.AddState(variable->id(), variable->name(), type, CaptureLocation());
@@ -219,9 +236,9 @@ void Trace::RequireWrites(const Variable& variable) const {
   for (const Trace* t = this; t != nullptr; t = t->parent_.get()) {
     if (t->kind_ != Kind::kBody || t->body_state_ == State::kWritten) continue;
     Fail(ErrorCode::kInvalidArgument, "variable '", variable.name(),
-         "' is assigned inside a function whose gradient computes it again (of checkpoint or "
-         "custom_gradient) or that only decides (cond_fn of while_loop); such functions must not "
-         "change state; return the new value and assign it outside, or in body_fn");
+         "' is assigned inside a function that is traced twice (of custom_gradient) or that only "
+         "decides (cond_fn of while_loop); such functions must not change state; return the new "
+         "value and assign it outside, or in body_fn");
   }
 }
 
@@ -312,7 +329,14 @@ void Trace::ApplyPrecision() {
     s.decided_by = precision_->Now(s.decided_by);
     for (Value& v : s.written) v = precision_->Now(v);
   }
+  for (Cell& cell : cells_) cell.after = precision_->Now(cell.after);
   commit_ = precision_->Now(commit_);
+}
+
+void Trace::EndPrecision() {
+  if (precision_ == nullptr) return;
+  if (!precision_->skipped()) ApplyPrecision();
+  if (kind_ == Kind::kBody) parent_->precision_->Add(precision_->notes());
 }
 
 void Trace::FinishState() {

@@ -33,7 +33,8 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Kind kind() const { return kind_; }
   Graph& graph() { return graph_; }
 
-  PyTensor AddInput(std::string name, const ValueType& type);
+  /// `source`: what the input of a body stands for, where the precision policy should know it.
+  PyTensor AddInput(std::string name, const ValueType& type, const PyTensor* source = nullptr);
   /// The variable's current value in this trace; the first read makes it a state input (in a body:
   /// an operand of the node that will own the body).
   Value Read(const std::shared_ptr<Variable>& variable);
@@ -76,6 +77,9 @@ class Trace : public std::enable_shared_from_this<Trace> {
   void SetPrecision(DType low) { precision_ = std::make_unique<MixedPrecision>(low); }
   /// Rewrites the forward nodes so far; before they are differentiated.
   void ApplyPrecision();
+  /// The function is traced: what was not differentiated is rewritten too, and the trace around a
+  /// body is told what was. Once.
+  void EndPrecision();
   /// Differentiation is done: its nodes stay as they are.
   void SkipPrecision() {
     if (precision_ != nullptr) precision_->Skip(graph_);
@@ -107,6 +111,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
     bool always = false;
     std::vector<Value> written;
   };
+  void PinLike(Value input, const PyTensor& source);
   Entry& Write(const std::shared_ptr<Variable>& variable, Value value);
   void RequireWrites(const Variable& variable) const;
   /// The trace around this one, while it is open.

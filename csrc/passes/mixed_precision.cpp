@@ -17,15 +17,21 @@ bool HasBody(const Graph& g, NodeId n) {
                      [](const Attr& a) { return std::holds_alternative<Body>(a); });
 }
 
+}  // namespace
+
 // Variables, constants and scalars take the dtype of what they meet.
-bool IsFree(const Graph& g, Value v) {
+bool MixedPrecision::IsFree(const Graph& g, Value v) const {
   const NodeId n = g.producer(v);
   if (n.valid()) return g.is(n, ops::kConstant) || g.is(n, ops::kFull) || g.shape(v).rank() == 0;
-  return std::any_of(g.state().begin(), g.state().end(),
-                     [&](const StateEntry& s) { return s.in == v; });
+  return free_.contains(v.id) || std::any_of(g.state().begin(), g.state().end(),
+                                             [&](const StateEntry& s) { return s.in == v; });
 }
 
-}  // namespace
+bool MixedPrecision::Pins(const Graph& g, Value v) const {
+  const NodeId n = g.producer(v);
+  const bool cast = n.valid() && g.is(n, ops::kCast) && g.dtype(v) == DType::kFloat32;
+  return pinned_.contains(v.id) || (cast && !computed_.contains(v.id));
+}
 
 Value MixedPrecision::Now(Value v) const {
   const auto it = replaced_.find(v.id);
@@ -76,23 +82,16 @@ bool MixedPrecision::Wants(const Graph& g, NodeId n) const {
   return g.op(n).traits.amp == Amp::kLow ? any_float : any_low && others_free;
 }
 
-// A body is closed: its inputs and outputs keep their types, and it is rewritten on its own.
-void MixedPrecision::VisitBody(Graph& graph, NodeId n) {
-  if (!graph.is(n, ops::kCall) || graph.attr<Body>(n, 1) != nullptr) return;
-  auto body = std::make_shared<Graph>(graph.attr<Body>(n, 0)->Clone());
-  MixedPrecision inside(low_);
-  inside.Run(*body);
-  graph.SetAttr(n, 0, Body(std::move(body)));
-  notes_.insert(notes_.end(), inside.notes_.begin(), inside.notes_.end());
-}
-
 void MixedPrecision::Visit(Graph& graph, NodeId n) {
   const OpDef& op = graph.op(n);
   const std::string line = ShortLocation(graph.location(n));
-  if (HasBody(graph, n)) return VisitBody(graph, n);
+  if (HasBody(graph, n)) return;
   if (&op == &ops::kCast) {
-    const Value y = graph.result(n, 0);
-    if (graph.dtype(y) == DType::kFloat32) pinned_.insert(y.id);
+    if (const Value y = graph.result(n, 0); Pins(graph, y)) pinned_.insert(y.id);
+    return;
+  }
+  if (op.traits.view && pinned_.contains(graph.operand(n, 0).id)) {  // the same under another shape
+    pinned_.insert(graph.result(n, 0).id);
     return;
   }
   if (!op.traits.pure || op.traits.ordered || op.traits.amp == Amp::kFp32) return;

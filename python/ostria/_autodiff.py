@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ostria import _activity, _native, _step, _tree
+from ostria._checks import check_function
 from ostria._compile import CompiledFunction
 from ostria._errors import at_line
 
@@ -223,6 +224,8 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         1.0
     """
 
+    check_function("custom_gradient", "fn", fn)
+
     def call(*args: Any) -> Any:
         outer = _native.current_trace()
         if outer is None:
@@ -236,7 +239,8 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         forward.push()
         try:
             inputs = [
-                forward.add_input(f"x{i}", a.dtype, tuple(a.shape)) for i, a in enumerate(operands)
+                forward.add_input(f"x{i}", a.dtype, tuple(a.shape), a)
+                for i, a in enumerate(operands)
             ]
             y, _ = _pair(fn, fn(*inputs))
             ys, structure = _tree.flatten(y)
@@ -252,7 +256,8 @@ def custom_gradient(fn: Callable[..., Any]) -> Callable[..., Any]:
         backward.push()
         try:
             inputs = [
-                backward.add_input(f"x{i}", a.dtype, tuple(a.shape)) for i, a in enumerate(operands)
+                backward.add_input(f"x{i}", a.dtype, tuple(a.shape), a)
+                for i, a in enumerate(operands)
             ]
             captured = [backward.use(c) for c in captures]
             cotangents = [

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _activity, _native, _step, _tree
+from ostria._checks import check_function
 
 _Tensor = _native.Tensor
 
@@ -18,8 +19,11 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn`, whose inner values are computed again in the backward pass instead of kept.
 
     It gives the same values and gradients and takes less memory and more time. Random draws inside
-    are the same both times. `fn` may read Variables, but not assign them; checkpoints may be
-    nested. Outside a compiled function it is `fn` itself.
+    are the same both times, and a Variable that `fn` assigns, as batch normalization does, is
+    assigned once. Checkpoints may be nested. Outside a compiled function it is `fn` itself.
+
+    Raises:
+        TypeError: `fn` is no function.
 
     Example:
         >>> import ostria as ost
@@ -27,6 +31,8 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
         >>> round(ost.grad(lambda x: ost.sum(block(x)))(ost.asarray([0.0])).item(), 4)
         1.0
     """
+
+    check_function("checkpoint", "fn", fn)
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -36,12 +42,12 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
         leaves, structure = _tree.flatten((args, kwargs))
         at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, (_Tensor, np.ndarray))]
         operands = [outer.use(leaves[i]) for i in at]
-        body = _native.Trace("function")
+        body = _native.Trace("body")
         _step.enter_as(body, outer)  # which draw it is, is counted there
         body.push()
         try:
             for i, x in zip(at, operands, strict=True):
-                leaves[i] = body.add_input(f"x{i}", x.dtype, tuple(x.shape))
+                leaves[i] = body.add_input(f"x{i}", x.dtype, tuple(x.shape), x)
             new_args, new_kwargs = _tree.unflatten(structure, leaves)
             ys, out_structure = _tree.flatten(fn(*new_args, **new_kwargs))
             arrays = [
@@ -53,9 +59,8 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
             _activity.leave(body, outer)
         finally:
             body.pop()
-        outputs = _native.call_body(
-            body, values, None, [], operands + list(body.captures()), recompute=True
-        )
+        recompute, apart = 1, 0
+        outputs, _ = _native.control("checkpoint", [(body, values)], operands, [recompute, apart])
         for i, y in zip(arrays, outputs, strict=True):
             ys[i] = y
         return _tree.unflatten(out_structure, ys)

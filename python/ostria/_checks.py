@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What counts as an integer or a number among user-supplied values (no bool, NumPy's included)."""
+"""What counts as an integer, a number or a function among user-supplied values.
+
+A bool is no number; NumPy's integers and floats are.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,12 @@ def check_fraction(kind: str, what: str, value: Any) -> float:
     if not (is_number(value) and 0 <= value <= 1):
         _fail(kind, what, value, "a number from 0 to 1")
     return float(value)
+
+
+def check_function(kind: str, what: str, value: Any) -> None:
+    """`value` must be callable."""
+    if not callable(value):
+        raise TypeError(at_line(f"{kind}: {what} is {value!r}; give a function"))
 
 
 def _fail(kind: str, what: str, value: Any, accepted: str) -> None:

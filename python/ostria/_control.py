@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ostria import _activity, _native, _step, _tree
-from ostria._checks import is_int
+from ostria._checks import check_function, is_int
 from ostria._errors import at_line
-from ostria._functions import astensor
+from ostria._functions import asarray
 
 
 class _Traced:
@@ -26,7 +28,7 @@ class _Traced:
         self._fn, self._part_of, self._loops = fn, part_of, loops
         self._trace = _native.Trace(kind)
 
-    def run(self, types: Sequence[tuple[str, Any, tuple[Any, ...]]], call: Any) -> Any:
+    def run(self, types: Sequence[tuple[str, Any, tuple[Any, ...], Any]], call: Any) -> Any:
         """Traces `call(fn, inputs)`, whose result is a tree of tensors."""
         trace, outer = self._trace, _native.current_trace()
         step, around = self._part_of
@@ -52,11 +54,16 @@ class _Traced:
 def _leaves(tree: Any) -> tuple[list[Any], Any]:
     leaves, structure = _tree.flatten(tree)
     trace = _native.current_trace()
-    return [astensor(leaf) if trace is None else trace.use(leaf) for leaf in leaves], structure
+    return [asarray(leaf) if trace is None else trace.use(leaf) for leaf in leaves], structure
 
 
 def _types(name: str, leaves: list[Any], rows: bool = False) -> list[Any]:
-    return [(f"{name}{i}", x.dtype, tuple(x.shape)[rows:]) for i, x in enumerate(leaves)]
+    return [(f"{name}{i}", x.dtype, tuple(x.shape)[rows:], x) for i, x in enumerate(leaves)]
+
+
+def _carry_types(leaves: list[Any]) -> list[Any]:
+    # None: how the first value was made says nothing about the next one.
+    return [(f"carry_{i}", x.dtype, tuple(x.shape), None) for i, x in enumerate(leaves)]
 
 
 def _run(
@@ -118,6 +125,8 @@ def cond(
         >>> ost.cond(x > 0.0, lambda x: x, lambda x: x * 0.1, x).item()
         -0.20000000298023224
     """
+    check_function("cond", "true_fn", true_fn)
+    check_function("cond", "false_fn", false_fn)
     part_of = _step.current()
     (flag, *leaves), structure = _leaves((pred, operands))
     bodies = []
@@ -163,7 +172,10 @@ def scan(
         >>> total.item(), sums.numpy().tolist()
         (7.0, [1.0, 3.0, 7.0])
     """
+    check_function("scan", "fn", fn)
     _check_count("scan: length", length)
+    if not isinstance(reverse, (bool, np.bool_)):
+        raise TypeError(at_line(f"scan: reverse is {reverse!r}; give True or False"))
     part_of = _step.current()
     carries, carry_structure = _leaves(init)
     rows, row_structure = _leaves(xs)
@@ -201,7 +213,7 @@ def scan(
         return result
 
     traced = _Traced(fn, part_of, loops=True)
-    traced.run(_types("carry_", carries) + _types("x", rows, rows=True), call)
+    traced.run(_carry_types(carries) + _types("x", rows, rows=True), call)
     results = _run(
         "scan", part_of[0], [traced], [*carries, *rows], [len(carries), length, int(reverse)]
     )
@@ -237,13 +249,15 @@ def while_loop(
         >>> ost.while_loop(lambda x: x < 100.0, lambda x: x * 2.0, 3.0).item()
         192.0
     """
+    check_function("while_loop", "cond_fn", cond_fn)
+    check_function("while_loop", "body_fn", body_fn)
     _check_count("while_loop: max_steps", max_steps)
     part_of = _step.current()
     carries, structure = _leaves(init)
     condition = _Traced(cond_fn, part_of, loops=True, kind="condition")
-    condition.run(_types("carry_", carries), lambda f, c: f(_tree.unflatten(structure, c)))
+    condition.run(_carry_types(carries), lambda f, c: f(_tree.unflatten(structure, c)))
     body = _Traced(body_fn, part_of, loops=True)
-    body.run(_types("carry_", carries), lambda f, c: f(_tree.unflatten(structure, c)))
+    body.run(_carry_types(carries), lambda f, c: f(_tree.unflatten(structure, c)))
     _fail_structure("while_loop", "the carry", structure, body.structure)
     steps = -1 if max_steps is None else max_steps
     results = _run("while_loop", part_of[0], [condition, body], carries, [steps])

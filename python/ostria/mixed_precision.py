@@ -3,7 +3,8 @@
 
 A policy is applied to what is compiled (`ost.compile`, `ost.grad`, a Trainer), before it is
 differentiated: `mixed_bfloat16`, or `mixed_float16` together with `ost.optim.LossScaleOptimizer`.
-Softmax, losses, norms and sums stay in float32; what comes after a 16-bit value follows it.
+Softmax, losses, norms, sums and the LSTM, GRU and SimpleRNN layers stay in float32; what comes
+after a 16-bit value follows it. Functions of `cond`, `scan` and the like are no exception.
 Variables stay in float32, and what you cast yourself stays as it is. Eager calls are not changed.
 """
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import ostria as ost
+from ostria import nn
 
 X = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
 
@@ -91,12 +92,73 @@ def test_a_symbolic_batch_has_one_trace():
     assert f.num_traces == 1
 
 
-def test_assigning_inside_is_an_error():
-    v = ost.Variable(np.float32([0]), name="v")
+def trained(wrap):
+    """Losses, state and calls of three steps through a block that has state."""
+    ost.random.seed(0)
+    block = nn.Sequential([nn.Dense(8), nn.BatchNormalization(), nn.Dropout(0.3)])
+    calls, optimizer = ost.Variable(np.int64(0), name="calls"), ost.optim.SGD(0.1)
 
-    def fn(x):
-        v.assign(x)
-        return x
+    def run(x):
+        calls.assign_add(1)
+        return block(x, training=True)
 
-    with pytest.raises(ValueError, match="'v' is assigned inside"):
-        ost.compile(ost.checkpoint(fn))(np.float32([1]))
+    @ost.compile
+    def step(x):
+        loss = ost.mean(ost.square(wrap(run)(x) - 1.0))
+        optimizer.minimize(loss, block.trainable_variables)
+        return loss
+
+    losses = [step(X[:, :5]).item() for _ in range(3)]
+    return losses, [v.numpy() for v in block.variables], calls.numpy()
+
+
+def test_what_a_block_assigns_is_assigned_once():
+    want, got = trained(plain), trained(ost.checkpoint)
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-6)
+    for a, b in zip(got[1], want[1], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert got[2] == want[2] == 3
+
+
+@pytest.mark.parametrize("wrap", [plain, ost.checkpoint])
+def test_a_loop_inside_that_assigns_goes_on_outside(wrap):
+    v = ost.Variable(np.float32(1), name="v")
+
+    def doubled(x):
+        def step(c, _):
+            v.assign(v * 2.0)
+            return c * v, None
+
+        return ost.scan(step, x, length=3)[0]
+
+    @ost.compile
+    def run(x):
+        y = wrap(wrap(doubled))(x)
+        return y, v.value(), ost.gradients(y, [x, v])
+
+    y, last, (dx, dv) = run(ost.asarray(3.0))
+    assert (y.item(), last.item(), v.numpy()) == (3 * 2 * 4 * 8, 8, 8)
+    assert dx.item() == 2 * 4 * 8
+    assert dv.item() == 3 * (4 * 8 + 2 * 8 + 2 * 4)  # by every value that was read
+
+
+def test_an_update_inside_is_one_of_the_step():
+    w, optimizer = ost.Variable(np.float32([4]), name="w"), ost.optim.SGD(0.25)
+
+    @ost.compile
+    def step(x):
+        def update(x):
+            optimizer.minimize(ost.sum(w * x), [w])
+            return w * x
+
+        return ost.checkpoint(update)(x)
+
+    assert step(np.float32([2])).item() == 2 * (4 - 0.25 * 2)
+    step(np.float32([np.inf]))
+    assert w.numpy() == [3.5]
+    assert (optimizer.iterations.numpy(), optimizer.skipped.numpy()) == (1, 1)
+
+
+def test_only_a_function_can_be_checkpointed():
+    with pytest.raises(TypeError, match=r"checkpoint: fn is 3; give a function \[test_check"):
+        ost.checkpoint(3)

@@ -229,6 +229,25 @@ def test_messages() -> None:
         ost.while_loop(lambda c: c < 1.0, lambda c: c, 0.0, max_steps=True)
     with pytest.raises(ValueError, match="result 0 is .* in the branch for true and .*" + line):
         ost.cond(True, lambda x: x, lambda x: x[0], x)
+    with pytest.raises(TypeError, match="cond: false_fn is 3; give a function" + line):
+        ost.cond(True, lambda: x, 3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="scan: reverse is 'yes'; give True or False" + line):
+        ost.scan(lambda c, r: (c, None), x[0], x, reverse="yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, ost.compile])
+def test_variables_are_operands(wrap: Any) -> None:
+    v = ost.Variable(np.arange(3.0), name="v")
+    rows = ost.Variable(np.ones((4, 3)), name="rows")
+
+    def run() -> Any:
+        last, ys = ost.scan(lambda c, r: (c + r, v), v, rows)
+        grown = ost.while_loop(lambda c: ost.sum(c) < 9.0, lambda c: c + 1.0, v)
+        return last, ys, grown, ost.cond(True, lambda a: a, lambda a: a * 2.0, v)
+
+    start = np.arange(3.0)
+    for got, want in zip(wrap(run)(), (start + 4, [start] * 4, start + 2, start), strict=True):
+        np.testing.assert_array_equal(got.numpy(), want)
 
 
 def test_an_error_inside_a_body_names_the_op_and_the_line() -> None:

@@ -266,6 +266,101 @@ def test_a_checkpointed_block_runs_low_too():
     np.testing.assert_allclose(grad(ost.checkpoint), grad(lambda f: f), rtol=0.02, atol=1e-3)
 
 
+def looped(w, x):
+    return ost.scan(lambda h, _: (ost.relu(h @ w), None), x, length=3)[0]
+
+
+BODIES = {
+    "scan": looped,
+    "cond": lambda w, x: ost.cond(ost.sum(x) < 1e9, lambda: ost.relu(x @ w), lambda: x),
+    "while_loop": lambda w, x: ost.while_loop(
+        lambda h: ost.sum(h) < -1e9, lambda h: ost.relu(h @ w), looped(w, x), max_steps=3
+    ),
+    "custom_gradient": lambda w, x: ost.custom_gradient(
+        lambda x: (ost.relu(x @ w), lambda g: g @ ost.transpose(w))
+    )(x),
+    "cond in a scan": lambda w, x: ost.scan(
+        lambda h, _: (ost.cond(True, lambda: ost.relu(h @ w), lambda: h), None), x, length=3
+    )[0],
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_bodies_of_control_flow_run_low_too(kind):
+    w = ost.Variable(A / 4, name="w")
+
+    def loss(x):
+        value = ost.mean(ost.square(BODIES[kind](w, x)))
+        return value, *ost.gradients(value, [w, x])
+
+    f = ost.compile(loss, precision="bfloat16")
+    for got, want in zip(f(B), ost.compile(loss)(B), strict=True):
+        assert got.dtype == ost.float32
+        np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=0.05, atol=0.02)
+        if kind != "custom_gradient" or got.shape == ():
+            assert not np.array_equal(got.numpy(), want.numpy())
+    text = f.explain(runs=1)
+    assert re.search(r"^ +matmul.*: bfloat16  test_mixed", text, re.MULTILINE)
+    assert re.search(r"^ +relu.*: bfloat16  test_mixed", text, re.MULTILINE)
+    products = [line for line in f.trace(B).text().splitlines() if "matmul@" in line]
+    assert products and all("bfloat16" in line for line in products)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda w, x: ost.cond(True, lambda: x @ w, lambda: x),
+        lambda w, x: ost.cond(True, lambda x: x @ w, lambda x: x, x),
+        lambda w, x: ost.scan(lambda c, r: (c, r[None] @ w), None, x)[1][:, 0],
+        lambda w, x: ost.scan(
+            lambda c, _: (ost.cond(True, lambda: x @ w, lambda: c), None), x, length=2
+        )[0],
+        lambda w, x: ost.checkpoint(lambda x: x @ w)(x),
+    ],
+)
+def test_a_users_cast_wins_in_a_body_too(run):
+    w = ost.Variable(A, name="w")
+    f = ost.compile(lambda x: run(w, ost.cast(x, "float32")), precision="bfloat16")
+    np.testing.assert_allclose(f(B).numpy(), B @ A, rtol=1e-5, atol=1e-5)
+    assert "matmul: float32, because an operand was cast by the user" in f.explain(runs=1)
+
+
+def test_updates_in_a_body_keep_weights_in_float32():
+    def trained(precision, loops):
+        w, optimizer = ost.Variable(A / 4, name="w"), optim.SGD(0.1, momentum=0.9)
+
+        def update(c, x):
+            optimizer.minimize(ost.mean(ost.square(x @ w - 1.0)), [w])
+            return c, None
+
+        def step(x):
+            if loops:
+                ost.scan(update, None, ost.stack([x, x]))
+            else:
+                for _ in range(2):
+                    update(None, x)
+
+        ost.compile(step, precision=precision)(B)
+        return w.numpy()
+
+    low = trained("bfloat16", True)
+    np.testing.assert_allclose(low, trained("bfloat16", False), rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(low, rounded(low))
+    assert not np.array_equal(low, trained("float32", True))
+
+
+def test_float16_asks_for_a_loss_scale_in_a_body_too():
+    w = ost.Variable(A, name="w")
+
+    def update(c, x):
+        optim.SGD(0.1).minimize(ost.sum(x @ w), [w])
+        return c, None
+
+    step = ost.compile(lambda x: ost.scan(update, None, x), precision="mixed_float16")
+    with pytest.raises(ValueError, match=r"LossScaleOptimizer\(SGD\(\.\.\.\)\)"):
+        step(A[None])
+
+
 def trainer(folder):
     data = ost.data.Dataset.from_tensor_slices((IMAGES, LABELS)).repeat(4).batch(32)
     model = make("mlp")

@@ -301,7 +301,7 @@ class Optimizer:
                 loss.
         """
         trace = _native.current_trace()
-        policy = None if trace is None else trace.scratch.get("precision")
+        policy = None if trace is None else _step.current()[0].notes.get("precision")
         if policy is not None and policy.compute_dtype == _native.float16:
             raise ValueError(
                 at_line(
@@ -429,12 +429,12 @@ class Optimizer:
             step, _ = _step.current()
             notes = step.notes.setdefault(("optimizer", self.iterations.id), {})
             if not notes:
-                in_body = _step.in_body()
+                in_body = trace.is_body
                 notes.update(before=[step.before(c) for c in counters] if in_body else before)
                 notes.update(commit=None, updates=0)
                 step.finish.append(lambda: self._count_again(step, notes))
             # How often a body runs is not known here, and what it decides has no value outside.
-            notes.update(commit=None if _step.in_body() else commit, updates=notes["updates"] + 1)
+            notes.update(commit=None if trace.is_body else commit, updates=notes["updates"] + 1)
         self._write_counters(before, commit, 1)
 
     def _count_again(self, step: _step.Step, notes: dict[str, Any]) -> None:
