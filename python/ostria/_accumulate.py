@@ -2,7 +2,8 @@
 """Gradient accumulation: one step over a batch in micro-batches, in one compiled graph.
 
 Each micro-batch runs forward and backward before the next begins, so the planner gives all of them
-the same memory. Draws count rows along the whole batch, so they are those of one large batch.
+the same memory. Draws count rows along the whole batch, so they are those of one large batch: the
+loss of that is traced once, apart, to see which draws have rows.
 """
 
 from __future__ import annotations
@@ -79,23 +80,41 @@ def over_batch(
     size = -(-rows // steps)
     # Every micro-batch makes the same draws, told apart by their rows.
     counts, penalties = _step.draw_counts(trace.scratch), trace.scratch.get("activity", {})
+    draws = _draws_of_whole(trace, loss_fn, batch, rows)
     total: Any = None
     sums: list[Any] = []
     for begin in range(0, rows, size):
         end = min(begin + size, rows)
         _step.set_draw_counts(trace.scratch, counts)
         trace.scratch["activity"] = {key: list(values) for key, values in penalties.items()}
-        trace.scratch["first_row"] = np.array(begin, np.int64)
+        trace.scratch["micro_batch"] = _step.MicroBatch(begin, end, rows, draws)
         try:
             part = [x[begin:end] if _is_batched(x, rows) else x for x in leaves]
             loss = _require_scalar(loss_fn(*_tree.unflatten(structure, part)))
             loss = loss * ((end - begin) / rows)
             grads, wrt = differentiated(loss)
         finally:
-            del trace.scratch["first_row"]
+            del trace.scratch["micro_batch"]
         total = loss if total is None else total + loss
         sums = [a + b for a, b in zip(sums, grads, strict=True)] if sums else grads
     return total, sums, wrt
+
+
+def _draws_of_whole(
+    trace: Any, loss_fn: Callable[..., Any], batch: Sequence[Any], rows: int
+) -> dict[Any, tuple[int, ...]]:
+    """The shapes of the draws that the loss of the whole batch makes; its graph is thrown away."""
+    draws: dict[Any, tuple[int, ...]] = {}
+    body = _native.Trace("body")
+    _step.enter_as(body, trace)
+    trace.scratch["micro_batch"] = _step.MicroBatch(0, rows, rows, draws)
+    body.push()
+    try:
+        loss_fn(*batch)
+    finally:
+        body.pop()
+        del trace.scratch["micro_batch"]
+    return draws
 
 
 def _require_scalar(loss: Any) -> Any:

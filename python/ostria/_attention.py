@@ -105,8 +105,9 @@ def attend(
         options.append(lengths)
     stream = 0
     if dropout:
-        key, stream = (generator or random.default_generator())._draw()
-        options += [key, random.first_row(offset)]
+        generator = generator or random.default_generator()
+        key, first, stream = generator._draw_rows(tuple(F.astensor(q).shape), offset)
+        options += [key, first]
     return _ops.attention(
         q,
         k,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ostria import _native
+from ostria._errors import at_line
 
 # In the scratch of a body's trace: its step and the step numbers of the loops around it; or the
 # trace that it stands in for.
@@ -63,6 +64,11 @@ def current() -> tuple[Step, tuple[Any, ...]]:
     return Step(trace), ()
 
 
+def notes() -> dict[Any, Any]:
+    """The notes of the running step."""
+    return current()[0].notes
+
+
 def in_body() -> bool:
     """Whether what is traced is a function of a control op, not the step itself."""
     trace = _counting()
@@ -84,6 +90,38 @@ def _counting() -> Any:
     while trace is not None and _STANDS_IN in trace.scratch:
         trace = trace.scratch[_STANDS_IN]
     return trace
+
+
+class MicroBatch:
+    """Rows `begin` to `end` of a batch of `rows`; what draws are made for all of them is known."""
+
+    def __init__(self, begin: int, end: int, rows: int, draws: dict[Any, tuple[int, ...]]) -> None:
+        self._begin, self._size, self._rows = begin, end - begin, rows
+        self._draws = draws  # shapes in the whole batch, noted where that is traced
+
+    def first_row(self, draw: Any, shape: tuple[int, ...]) -> int:
+        """The row at which a draw of this shape begins in that of the whole batch.
+
+        Raises:
+            ValueError: its rows do not lie along its first axis.
+        """
+        if self._size == self._rows:
+            self._draws[draw] = shape
+        whole = self._draws.get(draw, shape)
+        if whole == shape:  # also what has nothing to do with rows
+            return 0
+        first, rest = divmod(self._begin * whole[0], self._rows)
+        is_part = whole[1:] == shape[1:] and whole[0] * self._size == shape[0] * self._rows
+        if rest or not is_part:
+            raise ValueError(
+                at_line(
+                    f"minimize_batch: random numbers of shape {list(whole)} for {self._rows} rows "
+                    f"are {list(shape)} for {self._size}, so they are not split along the first "
+                    "axis and would be others in micro-batches; draw them with the batch first, "
+                    "or outside of the loss function"
+                )
+            )
+        return first
 
 
 def draw_counts(notes: dict[Any, Any]) -> dict[Any, dict[str, int]]:

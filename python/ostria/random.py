@@ -56,6 +56,17 @@ class Generator:
         """Starts over from `seed`."""
         self._state.assign(np.array([check_seed(seed), 0], np.int64))
 
+    def _draw_rows(self, shape: Any, offset: Any) -> tuple[Any, Any, int]:
+        """(key, first row, stream) of the next draw, of this shape, in the whole batch."""
+        key, stream = self._draw()
+        if offset is None:
+            part, first = _step.notes().get("micro_batch"), 0
+            if part is not None:
+                sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+                first = part.first_row((self._state.id, stream), sizes)
+            offset = np.array(first, np.int64)
+        return key, offset, stream
+
     def _draw(self) -> tuple[Any, int]:
         """(key, stream) of the next draw; books the step that follows."""
         trace = _native.current_trace()
@@ -136,20 +147,13 @@ def seed(value: int) -> None:
     default_generator().seed(value)
 
 
-def first_row(offset: Any) -> Any:
-    """The index of a draw's first row in the whole batch, where none is given."""
-    if offset is not None:
-        return offset
-    return _step.current()[0].notes.get("first_row", np.array(0, np.int64))  # of a micro-batch
-
-
 def _sample(
     op: Any, shape: Any, dtype: Any, generator: Generator | None, offset: Any, **parameters: float
 ) -> Any:
-    key, stream = (generator or default_generator())._draw()
+    key, first, stream = (generator or default_generator())._draw_rows(shape, offset)
     parameters = {name: float(value) for name, value in parameters.items()}
     dtype = _native.dtype(dtype)
-    return op(key, first_row(offset), shape=shape, dtype=dtype, stream=stream, **parameters)
+    return op(key, first, shape=shape, dtype=dtype, stream=stream, **parameters)
 
 
 def uniform(
@@ -202,5 +206,6 @@ def dropout(x: Any, rate: float, *, generator: Generator | None = None, offset: 
     rate = check_share("dropout", "rate", rate)
     if rate == 0.0:
         return astensor(x)
-    key, stream = (generator or default_generator())._draw()
-    return _ops.dropout(x, key, first_row(offset), rate=rate, stream=stream)
+    x = astensor(x)
+    key, first, stream = (generator or default_generator())._draw_rows(tuple(x.shape), offset)
+    return _ops.dropout(x, key, first, rate=rate, stream=stream)

@@ -157,6 +157,18 @@ def looping():
     return lambda x: ost.mean(ost.square(ost.scan(step, x, length=3)[0])), [w]
 
 
+def noisy():
+    """Draws of one row for each, of three rows for each, and of none: the same noise for all."""
+    w = ost.Variable(np.ones((32, 2), np.float32), name="w")
+
+    def loss_of(x):
+        x = ost.reshape(x + ost.random.normal(32) + ost.random.normal((32,)), (-1, 4))
+        x = ost.reshape(ost.random.dropout(x, 0.5), (-1, 32))
+        return ost.mean(ost.square(x @ ost.random.dropout(w, 0.3) + ost.random.uniform(())))
+
+    return loss_of, [w]
+
+
 def penalised():
     layer = nn.Dense(3, activity_regularizer=lambda y: ost.mean(ost.square(y)))
 
@@ -166,13 +178,36 @@ def penalised():
     return loss_of, lambda: layer.trainable_variables
 
 
-@pytest.mark.parametrize("make", [attending, looping, penalised])
-@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("make", [attending, looping, noisy, penalised])
+@pytest.mark.parametrize("k", [2, 3, 8])
 def test_draws_and_penalties_of_micro_batches_are_those_of_the_large_batch(make, k):
     losses, state = two_steps(*make())
     split_losses, split_state = two_steps(*make(), accumulate=k)
     np.testing.assert_allclose(split_losses, losses, rtol=1e-5)
     assert split_state == state
+
+
+def test_draws_whose_rows_are_not_the_first_axis_are_refused():
+    w = ost.Variable(np.ones(32, np.float32), name="w")
+
+    def loss_of(x):
+        return ost.mean(ost.square(ost.random.dropout(ost.transpose(x * w), 0.5)))
+
+    two_steps(loss_of, [w])
+    with pytest.raises(ValueError, match=r"shape \[32, 8\] for 8 rows are \[32, 4\].*\[test_acc"):
+        two_steps(loss_of, [w], accumulate=2)
+
+
+def test_a_loss_that_is_looked_at_first_changes_nothing():
+    block = nn.Sequential([nn.Dense(4), nn.BatchNormalization()])
+    seen = ost.Variable(np.int64(0), name="seen")
+
+    def loss_of(x):
+        seen.assign_add(x.shape[0])
+        return ost.mean(ost.square(block(x, training=True)))
+
+    two_steps(loss_of, lambda: block.trainable_variables, accumulate=4)
+    assert seen.numpy() == 2 * 8
 
 
 def test_nothing_to_split_is_an_error():

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from ostria import _activity, _native, _scope, _trainable, _tree
+from ostria import _activity, _native, _scope, _step, _trainable, _tree
 from ostria import _functions as F
 from ostria._checks import is_int
 from ostria._errors import at_line, name_layer
@@ -267,7 +267,8 @@ class Module:
         if sharing is not None and path in sharing.variables:
             return _same(self.name, sharing.variables[path], shape, dtype)
         trace = _native.current_trace()
-        if trace is not None and path in trace.scratch.setdefault("weights", set()):
+        notes = None if trace is None else trace.scratch if trace.is_tape else _step.notes()
+        if notes is not None and path in notes.setdefault("weights", set()):
             raise ValueError(
                 at_line(
                     f"{self.name}: this function made another weight '{path}', of another module, "
@@ -279,8 +280,8 @@ class Module:
         variable = _native.Variable(init(shape, dtype, path), name=path, trainable=trainable)
         if sharing is not None:
             sharing.variables[path] = variable
-        if trace is not None:
-            trace.scratch["weights"].add(path)
+        if notes is not None:
+            notes["weights"].add(path)
         return variable
 
     def add_loss(self, loss: Callable[[], Any]) -> None:

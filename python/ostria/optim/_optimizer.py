@@ -270,6 +270,10 @@ class Optimizer:
 
         Returns:
             The loss, a float scalar.
+
+        Raises:
+            ValueError: the loss is no scalar, or draws random numbers whose rows are not split
+                along their first axis.
         """
         loss, grads, wrt = _accumulate.over_batch(loss_fn, variables, batch, self.gradients)
         self.apply(grads, wrt, loss=loss)
