@@ -20,7 +20,9 @@ ROWS, WIDTH, BATCH = 500, 7, 64
 EXACT = {
     "sgd": lambda: optim.SGD(0.01),
     "sgd of two rates": lambda: optim.SGD(0.01, learning_rate_multipliers={"table": 3.0}),
+    "sgd of clipped elements": lambda: optim.SGD(0.1, clipvalue=0.5),
     "adagrad": lambda: optim.Adagrad(0.1),
+    "adagrad of a scaled loss": lambda: optim.LossScaleOptimizer(optim.Adagrad(0.1), 3.0),
     "lazy ftrl": lambda: optim.Ftrl(0.1, l1_regularization_strength=0.01, lazy=True),
     "lazy adam": lambda: optim.Adam(0.1, lazy=True),
     "lazy adamw": lambda: optim.AdamW(0.1, weight_decay=0.0, lazy=True),
@@ -41,7 +43,7 @@ class Model:
             for k in range(1, reads):
                 h = h * ost.gather(self.table, ids // (k + 1))
             loss = ost.sum(ost.square(ost.matmul(h, self.kernel) - y))
-            grads = ost.gradients(loss, [self.table, self.kernel])
+            grads = optimizer.gradients(loss, [self.table, self.kernel])
             committed = optimizer.apply(grads, [self.table, self.kernel], loss=loss)
             return (committed, grads[0]) if whole else committed
 
@@ -88,8 +90,9 @@ def test_rows_that_nobody_reads_stay():
     assert np.flatnonzero(moved).tolist() == [3, 7, ROWS - 1]
 
 
-def test_clipping_by_the_norm_of_all_sees_duplicates_summed():
-    by_rows, dense = (Model(optim.SGD(0.1, global_clipnorm=1.0), whole=w) for w in (False, True))
+@pytest.mark.parametrize("limit", ["clipnorm", "global_clipnorm"])
+def test_clipping_by_a_norm_sees_duplicates_summed(limit):
+    by_rows, dense = (Model(optim.SGD(0.1, **{limit: 1.0}), whole=w) for w in (False, True))
     for ids, y in batches():
         by_rows.step(ids, y)
         dense.step(ids, y)
@@ -108,13 +111,53 @@ def test_clipping_by_the_norm_of_all_sees_duplicates_summed():
             lambda: optim.Adagrad(0.1, weight_decay=0.1),
             "weight decay moves every row; exclude_from_weight_decay",
         ),
-        (lambda: optim.SGD(0.1, clipvalue=1.0), "its gradient comes from clip"),
     ],
 )
 def test_the_report_says_why_a_table_stays_dense(optimizer, why):
     model = Model(optimizer())
     model.step(*next(batches()))
     assert model.report() == [f"table table float32[{ROWS}, {WIDTH}]: dense: {why}"]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("reads", [1, 2])
+def test_micro_batches_update_rows_too(reads, scaled):
+    ends = []
+    for decay in (0.0, 1e-30):  # 1 - lr decay is 1, but the update is dense
+        rng = np.random.default_rng(0)
+        table = ost.Variable(rng.normal(size=(ROWS, WIDTH)).astype(np.float32), name="table")
+        optimizer = optim.SGD(0.1, weight_decay=decay)
+        if scaled:
+            optimizer = optim.LossScaleOptimizer(optimizer, 3.0)
+
+        def loss_of(ids, y, table=table):
+            h = ost.gather(table, ids)
+            for _ in range(1, reads):
+                h = h * ost.gather(table, ids // 2)
+            return ost.mean(ost.square(h[:, :3] - y))
+
+        step = ost.compile(
+            lambda ids, y, o=optimizer, f=loss_of, t=table: o.minimize_batch(f, [t], (ids, y)),
+            accumulate=3,
+        )
+        for ids, y in batches():
+            step(ids, y)
+        text = step.explain(runs=1)
+        assert (f"by rows, at most {reads * BATCH} a step" in text) == (decay == 0)
+        ends.append(table.numpy())
+    np.testing.assert_array_equal(*ends)
+
+
+def test_a_table_that_a_loop_reads_is_named():
+    table = ost.Variable(np.ones((ROWS, WIDTH), np.float32), name="table")
+
+    @ost.compile
+    def step(ids):
+        add = lambda c, i: (c + ost.sum(ost.gather(table, i)), None)  # noqa: E731
+        return optim.SGD(0.1).minimize(ost.scan(add, 0.0, ids)[0], [table])
+
+    step(np.arange(6).reshape(3, 2))
+    assert "dense: its gradient comes from scan" in step.explain(runs=1)
 
 
 def test_a_regularised_table_stays_dense():

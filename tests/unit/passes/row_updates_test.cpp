@@ -68,6 +68,69 @@ TEST(RowUpdates, TakeSeveralGathersInTheOrderOfTheirAdditions) {
   EXPECT_EQ(got.graph.find("scatter_add"), std::string::npos);
 }
 
+// Scaling and clipping, and sums of sums, as of micro-batches, with the order of additions.
+TEST(RowUpdates, ComputeWithRowsWhatKeepsZeros) {
+  const Outcome scaled = Apply(std::string(kHead) + kScatter + R"(%ok: bool[] = all_finite@1(%g)
+%half: float32[1000, 4] = divide@1(%g, %lr)
+%norm: float32[] = global_norm@1(%half)
+%small: float32[1000, 4] = clip@1(%half) {min = -1, max = 1}
+%new: float32[1000, 4] = sgd_update@1(%w, %small, %lr, %norm, %ok)
+)" + kTail);
+  EXPECT_EQ(scaled.report, "table w float32[1000, 4]: by rows, at most 8 a step");
+  EXPECT_NE(scaled.graph.find(R"(= sum_rows@1(%0, %1) {tables = ints[0], sizes = ints[1000]}
+%10: bool[] = all_finite@1(%8) {outer = ints[]}
+%11: float32[8, 4] = divide@1(%8, %2)
+%12: float32[] = global_norm@1(%11)
+%13: float32[8, 4] = clip@1(%11) {min = -1, max = 1}
+)"),
+            std::string::npos)
+      << scaled.graph;
+  const Outcome joined =
+      Apply(std::string(kHead) + kScatter + R"(%dz: float32[8, 4] = negative@1(%dy)
+%h: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dz)
+%a1: float32[1000, 4] = add@1(%g, %h)
+%a2: float32[1000, 4] = divide@1(%h, %lr)
+%both: float32[1000, 4] = add@1(%a1, %a2)
+%new: float32[1000, 4] = sgd_update@1(%w, %both, %lr, %one, %commit)
+)" + kTail);
+  EXPECT_EQ(joined.report,
+            "table w float32[1000, 4]: dense: a part of its gradient has another reader");
+  const Outcome summed =
+      Apply(std::string(kHead) + kScatter + R"(%dz: float32[8, 4] = negative@1(%dy)
+%h: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dz)
+%i: float32[1000, 4] = scatter_add@1(%zeros, %ids, %y)
+%a1: float32[1000, 4] = add@1(%g, %h)
+%a2: float32[1000, 4] = divide@1(%i, %lr)
+%both: float32[1000, 4] = add@1(%a1, %a2)
+%new: float32[1000, 4] = sgd_update@1(%w, %both, %lr, %one, %commit)
+)" + kTail);
+  EXPECT_EQ(summed.report, "table w float32[1000, 4]: by rows, at most 24 a step");
+  EXPECT_EQ(summed.graph.find("scatter_add"), std::string::npos) << summed.graph;
+}
+
+TEST(RowUpdates, NameATableThatABodyReads) {
+  const std::string text = std::string(kHead) + R"(%c: float32[1000, 4] = multiply@1(%w, %lr)
+%new: float32[1000, 4] = sgd_update@1(%w, %c, %lr, %one, %commit)
+%z: float32[8, 4] = call@1(%a, %ids) {body = {
+  input %0 "table": float32[1000, 4]
+  input %1 "ids": int64[8]
+  %2: float32[8, 4] = gather@1(%0, %1)
+  output "y" %2
+}}
+%d: float32[1000, 4] = multiply@1(%b, %lr)
+%newa: float32[1000, 4] = sgd_update@1(%a, %d, %lr, %one, %commit)
+update %a = %newa
+output "z" %z
+)" + kTail;
+  std::vector<std::string> report;
+  PassContext context;
+  Graph g = Parse("ostria-graph 1\n" + text);
+  context.report = &report;
+  RowUpdates(g, context);
+  ASSERT_EQ(report.size(), 2u);
+  EXPECT_EQ(report[1], "table a float32[1000, 4]: dense: its gradient comes from multiply");
+}
+
 // Every update keeps what it cannot do without, and says why.
 TEST(RowUpdates, SayWhyATableStaysDense) {
   const std::string head = std::string(kHead) + kScatter;
