@@ -125,8 +125,9 @@ def test_micro_batches_update_rows_too(reads, scaled):
     ends = []
     for decay in (0.0, 1e-30):  # 1 - lr decay is 1, but the update is dense
         rng = np.random.default_rng(0)
-        table = ost.Variable(rng.normal(size=(ROWS, WIDTH)).astype(np.float32), name="table")
-        optimizer = optim.SGD(0.1, weight_decay=decay)
+        start = rng.normal(size=(ROWS, WIDTH)) / 100  # smaller than a step: its last bits count
+        table = ost.Variable(start.astype(np.float32), name="table")
+        optimizer = optim.SGD(1.0, weight_decay=decay)
         if scaled:
             optimizer = optim.LossScaleOptimizer(optimizer, 3.0)
 
