@@ -12,15 +12,13 @@
 #include <algorithm>
 #include <array>
 #include <climits>
-#include <unordered_map>
 #include <utility>
 
-#include "ir/builder.h"
 #include "loop/build.h"
 #include "ops/common/random.h"
 #include "ops/common/reduce.h"
 #include "ops/ops.h"
-#include "passes/loop_body.h"
+#include "passes/fused_groups.h"
 #include "passes/match.h"
 #include "passes/pass.h"
 
@@ -87,17 +85,11 @@ class LoopFuser {
         last_other_ = position_[n.id];
       }
     }
-    bool changed = false;
-    std::vector<NodeId> order = PlacedOrder();
-    for (NodeId& n : order) {
-      const int k = group_of_[n.id];
-      if (k < 0) continue;
-      n = Emit(groups_[k]);
-      changed = true;
+    std::vector<std::vector<NodeId>> members;
+    for (Group& group : groups_) {
+      if (!group.dead) members.push_back(std::move(group.members));
     }
-    if (!changed) return false;
-    Reorder(order);
-    return true;
+    return FuseGroups(g_, members);
   }
 
  private:
@@ -157,9 +149,7 @@ class LoopFuser {
     for (int i = 0; i < g_.num_operands(n); ++i) {
       if (g_.shape(g_.operand(n, i)).numel() == 0) return s;
     }
-    Group alone;
-    alone.members = {n};
-    const auto program = BuildLoop(BodyOf(alone, nullptr).graph);
+    const auto program = BuildLoop(BodyOf(g_, n).graph);
     if (!program) return s;
     s.space = program->sizes;
     for (const LoopInstr& i : program->code) {
@@ -452,129 +442,6 @@ class LoopFuser {
     a.only_folds &= b.only_folds;
     b.members.clear();
     b.dead = true;
-  }
-
-  // --- Order ---
-  // One node per unit (a group by its last member), operands before users, else as before.
-  std::vector<NodeId> PlacedOrder() {
-    std::vector<NodeId> order;
-    std::vector<bool> placed(static_cast<size_t>(g_.node_capacity()));
-    for (Group& group : groups_) {
-      if (group.members.size() == 1 && !IsComposite(group.members[0])) Dissolve(group);
-    }
-    std::vector<NodeId> later;
-    for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
-      const int k = group_of_[n.id];
-      if (k >= 0 && groups_[k].members.back() != n) continue;
-      if (k < 0 && ShowsAGroupToCome(n, placed))
-        later.push_back(n);
-      else
-        PlaceUnit(n, &order, &placed);
-    }
-    for (NodeId n : later) PlaceUnit(n, &order, &placed);
-    return order;
-  }
-  // A view does nothing: it must not make a group run before its last member's place.
-  bool ShowsAGroupToCome(NodeId n, const std::vector<bool>& placed) const {
-    while (n.valid() && IsView(g_, n) && group_of_[n.id] < 0) n = g_.producer(g_.operand(n, 0));
-    return n.valid() && group_of_[n.id] >= 0 && !placed[groups_[group_of_[n.id]].members.back().id];
-  }
-  // Without a functor of its own it would run as several ops.
-  bool IsComposite(NodeId n) const {
-    const OpDef& op = g_.op(n);
-    return op.traits.elementwise && !op.scalar && &op != &ops::kCast;
-  }
-  void Dissolve(Group& group) {
-    for (NodeId m : group.members) group_of_[m.id] = -1;
-    group.members.clear();
-    group.dead = true;
-  }
-
-  // An explicit stack: chains may be as long as the graph.
-  void PlaceUnit(NodeId first, std::vector<NodeId>* order, std::vector<bool>* placed) {
-    std::vector<std::pair<NodeId, bool>> stack = {{first, false}};
-    while (!stack.empty()) {
-      auto [n, ready] = stack.back();
-      stack.pop_back();
-      const int k = group_of_[n.id];
-      if (k >= 0) n = groups_[k].members.back();
-      if ((*placed)[n.id]) continue;
-      if (ready) {
-        (*placed)[n.id] = true;
-        order->push_back(n);
-        continue;
-      }
-      stack.emplace_back(n, true);
-      std::vector<NodeId> producers;
-      if (k >= 0) {
-        for (NodeId m : groups_[k].members) PushProducers(m, k, &producers);
-      } else {
-        PushProducers(n, -1, &producers);
-      }
-      for (NodeId p : producers) stack.emplace_back(p, false);
-    }
-  }
-
-  void Reorder(const std::vector<NodeId>& order) {
-    for (NodeId n : order) {
-      if (n.valid()) g_.MoveBefore(n, {});
-    }
-  }
-
-  // --- Fused nodes ---
-  // `outputs`: what leaves the group; null for a group of one before it has a number.
-  LoopBody BodyOf(const Group& group, std::vector<Value>* outputs) const {
-    LoopBody body;
-    std::unordered_map<int32_t, Value> map;
-    for (NodeId m : group.members) {
-      std::vector<Value> operands;
-      for (int i = 0; i < g_.num_operands(m); ++i) {
-        const Value v = g_.operand(m, i);
-        auto [it, fresh] = map.try_emplace(v.id);
-        if (fresh) it->second = body.Import(g_, v);
-        operands.push_back(it->second);
-      }
-      const std::vector<Value> results = body.Copy(g_, m, operands);
-      for (int i = 0; i < g_.num_results(m); ++i) map[g_.result(m, i).id] = results[i];
-    }
-    for (NodeId m : group.members) {
-      for (int i = 0; i < g_.num_results(m); ++i) {
-        const Value v = g_.result(m, i);
-        if (outputs == nullptr ? !IsUsed(g_, v) : !Leaves(v)) continue;
-        body.AddOutput(map[v.id]);
-        if (outputs != nullptr) outputs->push_back(v);
-      }
-    }
-    return body;
-  }
-
-  bool Leaves(Value v) const {
-    if (g_.is_output(v)) return true;
-    const int k = group_of_[g_.producer(v).id];
-    for (const Use& use : g_.uses(v)) {
-      // A node made here belongs to no group.
-      const bool made = use.user.id >= static_cast<int>(group_of_.size());
-      if (made || group_of_[use.user.id] != k) return true;
-    }
-    return false;
-  }
-
-  NodeId Emit(Group& group) {
-    std::vector<Value> outputs;
-    LoopBody body = BodyOf(group, &outputs);
-    const NodeId last = group.members.back();
-    if (outputs.empty()) {  // dead
-      for (size_t i = group.members.size(); i-- > 0;) g_.Erase(group.members[i]);
-      return {};
-    }
-    const NodeId made =
-        g_.AddNode(ops::kFused, body.inputs, {Body(std::make_shared<Graph>(std::move(body.graph)))},
-                   g_.location(last));
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      g_.ReplaceAllUses(outputs[i], g_.result(made, static_cast<int>(i)));
-    }
-    for (size_t i = group.members.size(); i-- > 0;) g_.Erase(group.members[i]);
-    return made;
   }
 
   Graph& g_;
