@@ -151,6 +151,22 @@ def test_a_gradient_that_an_update_reads_is_rounded_in_float16_alone(name):
         np.testing.assert_array_equal(got, rounded(got, name))
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_a_bias_gradient_is_summed_where_its_gradient_is_made(name):
+    b = ost.Variable(np.ones(8, np.float32), name="b")
+
+    def gradient(x, g):
+        return ost.gradients(ost.sum(ost.gelu(x @ x + b) * g), [b])[0]
+
+    step = ost.compile(gradient, precision=name)
+    exact = ost.compile(gradient)(A, B).numpy()
+    np.testing.assert_allclose(step(A, B).numpy(), exact, rtol=0.03, atol=0.03)
+    text = step.explain(runs=1)
+    assert re.search(r"%  fused <tiles, .*gelu_grad.* sum>", text)
+    assert not re.search(r"%  sum <", text)
+    assert not re.search(r" fused .*is made of simpler ops", text)
+
+
 NO_PRODUCTS = "bfloat16 needs instructions of AVX512_BF16"
 
 

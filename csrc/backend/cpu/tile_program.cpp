@@ -341,7 +341,6 @@ class TileMaker {
                 .size = static_cast<int8_t>(SizeOf(i.dtype))};
     places_[v] = step.out;
     cost_ += 1;
-    acc.output = -1;
     p_.accumulators.push_back(acc);
     Push(s_.Full(a) ? p_.steps[s_.level[a]] : p_.row_steps[s_.level[a]], step, !s_.Full(a));
   }
@@ -363,11 +362,16 @@ class TileMaker {
     const LoopOperand& o = l_.outputs[k];
     const int32_t v = o.value;
     if (l_.code[v].kind == LoopKind::kFoldRows) {
-      TileAccumulator& acc = p_.accumulators[places_[v].index];
-      if (acc.output >= 0) throw TileUnfit{"a fold is stored twice"};
-      if (o.dtype != l_.code[v].dtype) throw TileUnfit{"a fold over rows is stored as a half type"};
+      TileAccumulator acc = p_.accumulators[places_[v].index];
+      const bool again = acc.output >= 0;
       acc.output = k;
-      if (acc.width == 1 && p_.outputs[k].col != 0) acc.repeat = p_.cols;
+      acc.half =
+          static_cast<int8_t>(o.dtype == l_.code[v].dtype ? -1 : o.dtype == DType::kBFloat16);
+      acc.repeat = acc.width == 1 && p_.outputs[k].col != 0 ? p_.cols : 1;
+      if (again)  // the same sums, stored twice
+        p_.accumulators.push_back(acc);
+      else
+        p_.accumulators[places_[v].index] = acc;
       return;
     }
     const TilePlace to = Memory(Base::kOutput, k);

@@ -69,11 +69,13 @@ struct TileOperand {
   }
 };
 
-/// One fold over rows: `width` partial results per piece, joined in order into `output`.
+/// One fold over rows: `width` partial results per piece, joined in order into `output`, and only
+/// then rounded where that is of a half type.
 struct TileAccumulator {
   FoldOp fold{};
   bool f64 = false;
-  int32_t output = 0;
+  int8_t half = -1;  // 0 float16, 1 bfloat16
+  int32_t output = -1;
   int64_t offset = 0, width = 0;  // elements, within a piece
   int64_t repeat = 1;             // a value per row gives the same for every column
 };

@@ -309,13 +309,30 @@ void Begin(const TileAccumulator& a, char* piece) {
   std::fill_n(reinterpret_cast<T*>(piece + a.offset * 8), a.width, Identity<T>(a.fold));
 }
 
+// Columns [first, first + n) of what the pieces folded.
 template <class T>
-void Join(const TileProgram& p, const TileAccumulator& a, const char* pieces, void* out) {
-  T* total = static_cast<T*>(out);
-  const T* first = reinterpret_cast<const T*>(pieces + a.offset * 8);
+void JoinPieces(const TileProgram& p, const TileAccumulator& a, const char* pieces, int64_t first,
+                int64_t n, T* out) {
+  const T* parts = reinterpret_cast<const T*>(pieces + a.offset * 8) + first;
   const int64_t stride = p.accumulator_bytes / static_cast<int64_t>(sizeof(T));
-  DenseOf<T>().fold_columns[static_cast<int>(a.fold)](first, p.pieces, a.width, stride, total);
-  for (int64_t k = 1; k < a.repeat; ++k) total[k] = total[0];
+  DenseOf<T>().fold_columns[static_cast<int>(a.fold)](parts, p.pieces, n, stride, out);
+}
+
+void Join(const TileProgram& p, const TileAccumulator& a, const char* pieces, void* out) {
+  if (a.half >= 0) {
+    alignas(64) float part[kMostTileColumns];
+    for (int64_t c = 0; c < a.width; c += kMostTileColumns) {
+      const int64_t n = std::min(kMostTileColumns, a.width - c);
+      JoinPieces(p, a, pieces, c, n, part);
+      HalfConversions().to_half[a.half](part, static_cast<uint16_t*>(out) + c, n);
+    }
+  } else if (a.f64) {
+    JoinPieces(p, a, pieces, 0, a.width, static_cast<double*>(out));
+  } else {
+    JoinPieces(p, a, pieces, 0, a.width, static_cast<float*>(out));
+  }
+  const int size = p.outputs[a.output].size;
+  Fill(static_cast<char*>(out) + size, out, size, a.repeat - 1);
 }
 
 int64_t Ceil(int64_t n, int64_t d) { return (n + d - 1) / d; }
@@ -348,7 +365,7 @@ void RunPieces(const TileProgram& p, void* const* ptrs, char* scratch, char* pie
   TileRunner(p, ptrs, scratch, nullptr).Finish();
   for (const TileAccumulator& a : p.accumulators) {
     void* out = ptrs[p.inputs.size() + static_cast<size_t>(a.output)];
-    a.f64 ? Join<double>(p, a, pieces, out) : Join<float>(p, a, pieces, out);
+    Join(p, a, pieces, out);
   }
 }
 

@@ -141,9 +141,16 @@ class RandomBody {
     Value x = AnyOf(full);
     // A value that does not vary along some axes, written out.
     if (Chance(4)) x = b(ops::kBroadcastTo, {AnyOf(pool_)}, {Shape::FromSizes(sizes_)});
+    // A fold that is stored as a half type, of bounded values and no sum: single ops round them.
+    const bool half_fold = over_rows && Chance(2);
+    if (half_fold) {
+      const DType half = Chance(2) ? DType::kFloat16 : DType::kBFloat16;
+      x = b(ops::kCast, {b(ops::kTanh, {x})}, {half});
+    }
     const bool keep = !over_rows || Chance(2);
     // A mean keeps sums of many elements small.
-    const Value y = b(*folds[over_rows ? Pick(2) : 1 + Pick(3)], {x}, {axes, keep});
+    const int fold = over_rows && !half_fold ? Pick(2) : 1 + Pick(3);
+    const Value y = b(*folds[fold], {x}, {axes, keep});
     (over_rows ? stored_ : pool_).push_back(y);
   }
 

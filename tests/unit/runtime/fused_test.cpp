@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random groups, run as the reference says, as one fused node, and op by op: all agree.
+// Random groups, run as the reference says, as one fused node, and op by op: all agree, with any
+// number of threads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "backend/backend.h"
 #include "loop/build.h"
@@ -14,7 +17,8 @@ namespace ostria {
 namespace {
 
 std::vector<Tensor> RunNode(const std::shared_ptr<const Graph>& body,
-                            const std::vector<Tensor>& inputs, std::string_view impl) {
+                            const std::vector<Tensor>& inputs, std::string_view impl,
+                            int threads = 2) {
   Graph g;
   Builder b(g, 0);
   std::vector<Value> operands;
@@ -22,6 +26,7 @@ std::vector<Tensor> RunNode(const std::shared_ptr<const Graph>& body,
   for (Value v : b.Multi(ops::kFused, operands, {body})) g.AddOutput("y", v);
   PlanOptions options{.optimize = false};
   options.device = FindBackend(DeviceKind::kCpu).Props(0);
+  options.device.threads = threads;
   PinKernel(ops::kFused, impl);
   const auto plan = MakePlan(g, options);
   PinKernel(ops::kFused, "");
@@ -50,6 +55,10 @@ double ToleranceOf(DType dtype) {
   }
 }
 
+void ExpectSameBits(const Tensor& a, const Tensor& b, const std::string& what) {
+  ASSERT_EQ(std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.bytes())), 0) << what;
+}
+
 void ExpectClose(const Tensor& got, const Tensor& want, const std::string& what) {
   ASSERT_EQ(got.dtype(), want.dtype()) << what;
   double largest = 1;
@@ -61,8 +70,14 @@ void ExpectClose(const Tensor& got, const Tensor& want, const std::string& what)
   }
 }
 
+bool StoresAHalfFold(const LoopProgram& p) {
+  return std::any_of(p.outputs.begin(), p.outputs.end(), [&](const LoopOperand& o) {
+    return p.code[o.value].kind == LoopKind::kFoldRows && o.dtype != LoopDType(o.dtype);
+  });
+}
+
 TEST(Fused, RandomGroupsAgreeWithTheReferenceAndWithSingleOps) {
-  int interpreted = 0;
+  int interpreted = 0, half_folds = 0;
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     RandomBody random(seed);
     const auto body = std::make_shared<const Graph>(random.Make());
@@ -80,20 +95,24 @@ TEST(Fused, RandomGroupsAgreeWithTheReferenceAndWithSingleOps) {
 
     const std::string what = StrCat("seed ", seed, "\n", Print(*program));
     const std::vector<Tensor> single = RunNode(body, inputs, "decompose");
-    std::vector<Tensor> fused;
+    std::vector<Tensor> fused, serial;
     try {
       fused = RunNode(body, inputs, "tiles");
+      serial = RunNode(body, inputs, "tiles", 1);
       ++interpreted;
+      half_folds += StoresAHalfFold(*program);
     } catch (const Error&) {  // a space of a form the interpreter does not take
-      fused = single;
+      fused = serial = single;
     }
     for (size_t k = 0; k < reference.size(); ++k) {
       ExpectClose(single[k], reference[k], StrCat("single ops, output ", k, ", ", what));
       ExpectClose(fused[k], reference[k], StrCat("fused, output ", k, ", ", what));
+      ExpectSameBits(fused[k], serial[k], StrCat("threads, output ", k, ", ", what));
     }
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(interpreted, 1800);
+  EXPECT_GT(half_folds, 50);
 }
 
 }  // namespace

@@ -27,6 +27,14 @@ int Steps(const TileProgram& p, Kind kind) {
 // Programs over [37, 600] whose inputs and outputs are all full and dense.
 constexpr int64_t kRows = 37, kCols = 600, kN = kRows * kCols;
 
+// `ptrs`: inputs and outputs.
+void RunOn(const TileProgram& tiles, std::vector<void*> ptrs) {
+  std::vector<double> workspace(static_cast<size_t>(WorkspaceBytes(tiles)) / 8 + 16);
+  void* const aligned = workspace.data();
+  ptrs.push_back(static_cast<char*>(aligned) + (64 - reinterpret_cast<uintptr_t>(aligned) % 64));
+  RunTiles(tiles, ptrs.data());
+}
+
 TileProgram Check(const std::string& text) {
   const LoopProgram program = ParseLoop(text);
   std::string why;
@@ -42,10 +50,7 @@ TileProgram Check(const std::string& text) {
   }
   std::vector<float> got(kN), want(kN);
   ptrs.push_back(got.data());
-  std::vector<double> workspace(static_cast<size_t>(WorkspaceBytes(*tiles)) / 8 + 16);
-  void* const aligned = workspace.data();
-  ptrs.push_back(static_cast<char*>(aligned) + (64 - reinterpret_cast<uintptr_t>(aligned) % 64));
-  RunTiles(*tiles, ptrs.data());
+  RunOn(*tiles, ptrs);
   void* const reference[] = {want.data()};
   RunReference(program, inputs, reference);
   for (int64_t i = 0; i < kN; ++i) EXPECT_NEAR(got[i], want[i], 1e-5) << i;
@@ -119,6 +124,34 @@ input float32 [600, 1]
 output float32 [600, 1] %5
 )");
   EXPECT_EQ(Steps(p, Kind::kFunction), 3);  // multiply and subtract, tanh, add
+}
+
+// More columns than are joined in one go, and pieces whose sums no half type holds.
+TEST(TileProgram, AFoldOverRowsIsRoundedOnceItsPiecesAreJoined) {
+  constexpr int64_t kTall = 1003, kWide = 2500;
+  const LoopProgram program = ParseLoop(R"(loop [1003, 2500] columns 1
+input float32 [2500, 1]
+%0 = load float32 input 0
+%1 = fold_rows float32 sum %0
+output bfloat16 [0, 1] %1
+output float32 [0, 1] %1
+)");
+  std::vector<float> x(kTall * kWide);
+  for (int64_t i = 0; i < kTall * kWide; ++i) x[i] = static_cast<float>(1 + i % kWide % 97);
+  for (int threads : {1, 2}) {
+    std::string why;
+    const auto tiles = MakeTiles(program, threads, &why);
+    ASSERT_TRUE(tiles.has_value()) << why;
+    ASSERT_GT(tiles->pieces, 1);
+    std::vector<BFloat16> low(kWide);
+    std::vector<float> sums(kWide);
+    WithThreads(threads, [&] { RunOn(*tiles, {x.data(), low.data(), sums.data()}); });
+    for (int64_t c = 0; c < kWide; ++c) {
+      const float want = static_cast<float>(kTall * (1 + c % 97));
+      ASSERT_EQ(low[c].bits, BFloat16(want).bits) << c;
+      ASSERT_EQ(sums[c], want) << c;
+    }
+  }
 }
 
 }  // namespace
