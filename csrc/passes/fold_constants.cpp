@@ -3,6 +3,7 @@
 // uniform tensors are folded on one element. State is never a constant, so nothing here can go
 // stale.
 #include "base/check.h"
+#include "ir/bytes.h"
 #include "ops/ops.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -11,8 +12,6 @@ namespace ostria {
 namespace {
 
 constexpr int64_t kMaxBytes = 64 * 1024;  // a larger constant costs more to keep than to compute
-
-int64_t Bytes(const ValueType& type) { return type.shape.numel() * SizeOf(type.dtype); }
 
 Tensor Filled(const ValueType& type, double number) {
   Tensor t = Tensor::Empty(type.dtype, type.shape);

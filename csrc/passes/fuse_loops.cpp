@@ -14,6 +14,7 @@
 #include <climits>
 #include <utility>
 
+#include "ir/bytes.h"
 #include "loop/build.h"
 #include "ops/common/random.h"
 #include "ops/common/reduce.h"
@@ -317,17 +318,17 @@ class LoopFuser {
         if (std::exchange(seen_values_[v.id], stamp_) == stamp_) continue;
         const NodeId p = g_.producer(v);
         if (p.valid() && group_of_[p.id] != k && last_read_[v.id] < position_[n.id])
-          held += Bytes(v);
+          held += Bytes(g_, v);
       }
     }
     for (int i = 0; i < g_.num_operands(n); ++i) {
       const Value v = g_.operand(n, i);
       const NodeId p = g_.producer(v);
-      if ((p.valid() && group_of_[p.id] == k) || seen_values_[v.id] == stamp_) saved += Bytes(v);
+      if ((p.valid() && group_of_[p.id] == k) || seen_values_[v.id] == stamp_)
+        saved += Bytes(g_, v);
     }
     return held <= saved;
   }
-  int64_t Bytes(Value v) const { return g_.shape(v).numel() * SizeOf(g_.dtype(v)); }
 
   // A value lives as long as its views. Called from the last node to the first.
   void FindLastReads(NodeId n) {

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "ir/builder.h"
+#include "ir/bytes.h"
 #include "kernels/scalar/scalar_cost.h"
 #include "loop/build.h"
 #include "ops/common/control.h"
@@ -71,7 +72,7 @@ class Recomputer {
     bool changed = false;
     for (int i = 0; i < g_.num_results(n); ++i) {
       const Value v = g_.result(n, i);
-      if (g_.num_uses(v) > kMostReaders || Bytes(v) <= kInCache) continue;
+      if (g_.num_uses(v) > kMostReaders || Bytes(g_, v) <= kInCache) continue;
       changed |= Replace(v);
     }
     if (changed) DropUnread(n);
@@ -124,12 +125,11 @@ class Recomputer {
     const std::vector<Value> made_of = g_.operands(g_.producer(v));
     return std::any_of(readers.begin(), readers.end(), [&](NodeId r) {
       return std::any_of(made_of.begin(), made_of.end(),
-                         [&](Value x) { return Bytes(x) < Bytes(v) || Reads(r, x); });
+                         [&](Value x) { return Bytes(g_, x) < Bytes(g_, v) || Reads(r, x); });
     });
   }
 
   // --- What it costs ---
-  int64_t Bytes(Value v) const { return g_.shape(v).numel() * SizeOf(g_.dtype(v)); }
   bool Reads(NodeId n, Value v) const {
     for (int i = 0; i < g_.num_operands(n); ++i) {
       if (g_.operand(n, i) == v) return true;
@@ -139,25 +139,25 @@ class Recomputer {
 
   // `unread`: all readers are given, so `v` is neither written nor kept.
   bool Saves(Value v, std::span<const NodeId> readers, const LoopBody& again, bool unread) const {
-    int64_t saved = Bytes(v) * static_cast<int64_t>(readers.size()), held = 0;
-    if (unread) saved += Bytes(v);
+    int64_t saved = Bytes(g_, v) * static_cast<int64_t>(readers.size()), held = 0;
+    if (unread) saved += Bytes(g_, v);
     const bool gone = unread && g_.num_results(g_.producer(v)) == 1;  // its loop does not run
     for (Value x : again.inputs) {
       bool more = false;
-      if (gone) saved += Bytes(x);
+      if (gone) saved += Bytes(g_, x);
       for (NodeId r : readers) {
         if (Reads(r, x)) continue;
         more = true;
-        saved -= Bytes(x);
+        saved -= Bytes(g_, x);
       }
       if (!more) continue;
       const Value root = Root(x);
       if (IsWritten(root)) return false;  // its update would have to wait, or to be copied
       const NodeId p = g_.producer(root);
       if (p.valid() && !g_.is(p, ops::kConstant) && LastRead(root) < position_[readers.back().id])
-        held += Bytes(root);
+        held += Bytes(g_, root);
     }
-    return saved > 0 && held <= (unread ? Bytes(v) : 0);
+    return saved > 0 && held <= (unread ? Bytes(g_, v) : 0);
   }
 
   Value Root(Value v) const {

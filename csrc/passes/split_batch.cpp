@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "ir/bytes.h"
 #include "ops/common/conv.h"
 #include "ops/common/pool.h"
 #include "ops/ops.h"
@@ -18,7 +19,6 @@ namespace {
 // The largest value of a part. Values of half that size stay in cache from one node to the next.
 constexpr int64_t kPartBytes = 8 << 20;
 
-int64_t Bytes(const Graph& g, Value v) { return g.shape(v).numel() * SizeOf(g.dtype(v)); }
 // What moves between memory and caches when a node reads or writes `v`.
 int64_t Traffic(const Graph& g, Value v) { return Bytes(g, v) > kPartBytes / 2 ? Bytes(g, v) : 0; }
 

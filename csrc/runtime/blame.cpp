@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ir/bytes.h"
 #include "ops/ops.h"
 #include "runtime/eager.h"
 
@@ -56,16 +57,14 @@ void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
   for (int k = 0; fused && k < step.num_inputs; ++k) {
     const ValueType& type = g.type(g.operand(step.node, k));
     found.inputs.push_back(Tensor::Empty(type.dtype, type.shape));
-    std::memcpy(found.inputs.back().raw(), ptrs[k],
-                static_cast<size_t>(type.shape.numel() * SizeOf(type.dtype)));
+    std::memcpy(found.inputs.back().raw(), ptrs[k], static_cast<size_t>(Bytes(type)));
   }
   step.kernel->launch(*step.state, ptrs);
   for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
     if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
     const std::string message = NonFiniteMessage(g, step.node, k);
     for (size_t j = 0; j < found.inputs.size(); ++j) {  // state written in place is as it was
-      std::memcpy(ptrs[j], found.inputs[j].raw(),
-                  static_cast<size_t>(found.inputs[j].numel() * SizeOf(found.inputs[j].dtype())));
+      std::memcpy(ptrs[j], found.inputs[j].raw(), static_cast<size_t>(found.inputs[j].bytes()));
     }
     if (!fused) throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), message);
     found.body = g.attr<Body>(step.node, 0);

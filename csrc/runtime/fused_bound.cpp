@@ -11,6 +11,7 @@
 
 #include "base/min_cut.h"
 #include "ir/builder.h"
+#include "ir/bytes.h"
 #include "ops/ops.h"
 #include "passes/match.h"
 #include "runtime/moved_bytes.h"
@@ -92,7 +93,6 @@ class Bound {
   }
 
  private:
-  int64_t Bytes(Value v) const { return g_.shape(v).numel() * SizeOf(g_.dtype(v)); }
   Value Root(Value v) const { return Value{root_[v.id]}; }
   bool Runs(NodeId n) const {
     return n.valid() && !kept_[n.id] && !g_.op(n).traits.view && !g_.is(n, ops::kConstant) &&
@@ -174,7 +174,7 @@ class Bound {
                           std::any_of(users.begin(), users.end(), [&](NodeId u) {
                             return !(u == n) && IsLoop(g_, u) && stage_[u.id] == stage;
                           });
-      if (!shared) bytes += Bytes(v);
+      if (!shared) bytes += Bytes(g_, v);
     }
     return bytes;
   }
@@ -213,14 +213,14 @@ class Bound {
   };
   void FindGuests(Value v, std::map<int, Guest>* best) {
     const std::vector<NodeId>& users = users_[v.id];
-    if (users.size() > kMostUsers || Bytes(v) == 0) return;
+    if (users.size() > kMostUsers || Bytes(g_, v) == 0) return;
     bool alone = !leaves_[v.id];
     for (NodeId u : users) alone = alone && Find(u.id) == Find(users[0].id);
     for (NodeId u : users) {
       if (!IsLoop(g_, u) || !IsMap(g_, u)) continue;
       if (g_.shape(g_.result(u)).numel() != g_.shape(v).numel()) continue;
       if (!alone && stage_[u.id] != stage_[g_.producer(v).id] + 1) continue;
-      const int64_t saved = (alone ? 2 : 1) * Bytes(v);
+      const int64_t saved = (alone ? 2 : 1) * Bytes(g_, v);
       Guest& guest = (*best)[Find(u.id)];
       if (saved > guest.saved) guest = {v, stage_[u.id], saved, alone};
     }
@@ -254,7 +254,7 @@ class Bound {
       return;
     }
     for (int i = 0; i < g_.num_results(n); ++i) {
-      if (leaves_[g_.result(n, i).id]) bytes_ += Bytes(g_.result(n, i));
+      if (leaves_[g_.result(n, i).id]) bytes_ += Bytes(g_, g_.result(n, i));
     }
     if (!wanted_[n.id]) return;
     for (const Value x : g_.operands(n)) {
@@ -263,7 +263,7 @@ class Bound {
       if (MayRunAgain(v)) {
         Explore(v, 0, &again_[stage_[n.id]]);
       } else if (reads_.emplace(v.id, stage_[n.id]).second) {
-        bytes_ += Bytes(v);
+        bytes_ += Bytes(g_, v);
       }
     }
   }
@@ -289,10 +289,10 @@ class Bound {
       const Value v{id};
       const bool free =
           reads_.contains({id, stage}) || (IsAtHand(v, stage) && wanted_[g_.producer(v).id]);
-      int64_t cost = free ? 0 : Bytes(v);
+      int64_t cost = free ? 0 : Bytes(g_, v);
       // To be read it must be written, once for all stages that might; libraries write it anyway.
       const bool written = leaves_[id] || !(MayRunAgain(v) || absorbed_[id]);
-      if (!free && !written) cost += Bytes(v) / stages.at(id);
+      if (!free && !written) cost += Bytes(g_, v) / stages.at(id);
       index[id] = cut.AddNode();
       cut.AddEdge(index[id], cut.AddNode(), static_cast<double>(cost));
     }

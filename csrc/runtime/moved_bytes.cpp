@@ -3,13 +3,12 @@
 
 #include <algorithm>
 
+#include "ir/bytes.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
 
 namespace ostria {
 namespace {
-
-int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }
 
 bool IsUpdate(const Graph& g, NodeId n) { return g.op(n).traits.mirror_gradient >= 0; }
 
@@ -19,28 +18,27 @@ int64_t UpdatedBytes(const Graph& g, NodeId n, Value v, int at) {
   const OpDef& op = g.op(n);
   const int count = VariadicCount(op, g.num_operands(n)), variable = at % count;
   const ops::Segments segments(ops::FormOf(op), g.attrs(n));
-  if (segments.outer_rows(variable) != ops::kByRows) return Bytes(g.type(v));
+  if (segments.outer_rows(variable) != ops::kByRows) return Bytes(g, v);
   const Value rows = g.operand(n, op.traits.mirror_gradient * count + variable);
-  return std::min(Bytes(g.type(v)), g.shape(rows).numel() * SizeOf(g.type(v).dtype));
+  return std::min(Bytes(g, v), g.shape(rows).numel() * SizeOf(g.type(v).dtype));
 }
 
 }  // namespace
 
 int64_t ReadBytes(const Graph& g, NodeId n, int i) {
   const Value v = g.operand(n, i);
-  if (g.is(n, ops::kGather) && i == 0)
-    return std::min(Bytes(g.type(v)), Bytes(g.type(g.result(n, 0))));
+  if (g.is(n, ops::kGather) && i == 0) return std::min(Bytes(g, v), Bytes(g.type(g.result(n, 0))));
   if (IsUpdate(g, n)) {
     const int count = VariadicCount(g.op(n), g.num_operands(n));
     const int group = i / count;
     if (group < ops::FormOf(g.op(n)).groups && group != g.op(n).traits.mirror_gradient)
       return UpdatedBytes(g, n, v, i);
   }
-  return Bytes(g.type(v));
+  return Bytes(g, v);
 }
 int64_t WrittenBytes(const Graph& g, NodeId n, int i) {
   const Value v = g.result(n, i);
-  return IsUpdate(g, n) ? UpdatedBytes(g, n, v, i) : Bytes(g.type(v));
+  return IsUpdate(g, n) ? UpdatedBytes(g, n, v, i) : Bytes(g, v);
 }
 
 }  // namespace ostria

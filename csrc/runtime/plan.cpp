@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ir/bytes.h"
 #include "passes/pipeline.h"
 #include "runtime/control.h"
 #include "runtime/eager.h"
@@ -21,20 +22,18 @@ namespace ostria {
 
 namespace {
 
-int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }
-
 void AddInterface(const Graph& g, Plan* plan) {
   for (Value v : g.inputs()) {
     plan->inputs.push_back(g.type(v));
-    plan->stats.input_bytes += Bytes(g.type(v));
+    plan->stats.input_bytes += Bytes(g, v);
   }
   for (Value v : g.outputs()) {
     plan->outputs.push_back(g.type(v));
-    plan->stats.output_bytes += Bytes(g.type(v));
+    plan->stats.output_bytes += Bytes(g, v);
   }
   for (const StateEntry& s : g.state()) {
     plan->state.push_back({s.variable, s.name, g.type(s.in), !(s.in == s.out)});
-    plan->stats.state_bytes += Bytes(g.type(s.in));
+    plan->stats.state_bytes += Bytes(g, s.in);
   }
 }
 
@@ -82,8 +81,7 @@ std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
   }
   const size_t most = std::min<size_t>(5, values.size());
   std::partial_sort(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(most),
-                    values.end(),
-                    [&](Value a, Value b) { return Bytes(g.type(a)) > Bytes(g.type(b)); });
+                    values.end(), [&](Value a, Value b) { return Bytes(g, a) > Bytes(g, b); });
   std::string text = StrCat("the plan needs ", plan.stats.peak_bytes(), " bytes (activations ",
                             plan.stats.activation_bytes, ", state ", plan.stats.state_bytes,
                             "), over the limit of ", plan.device.memory_limit, " bytes on ",

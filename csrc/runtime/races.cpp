@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "ir/bytes.h"
 #include "ops/ops.h"
 #include "runtime/control.h"
 #include "runtime/plan.h"
@@ -99,7 +100,6 @@ class Replay {
     }
     return v;
   }
-  int64_t Bytes(Value v) const { return g_.shape(v).numel() * SizeOf(g_.dtype(v)); }
   Ownership& Of(const struct Operand& o) {
     return regions_[{o.region, o.region == Region::kActivation ? 0 : o.index}];
   }
@@ -107,13 +107,13 @@ class Replay {
     if (o.region != Region::kNone && o.region != Region::kUnread)
       Of(o).Write(o.offset, o.offset + bytes, owner);
   }
-  void Write(const struct Operand& o, Value v) { Claim(o, Bytes(v), v.id); }
+  void Write(const struct Operand& o, Value v) { Claim(o, Bytes(g_, v), v.id); }
   void Read(const Step& s, const struct Operand& o, Value v) {
     const Value source = Source(v);
     if (o.region == Region::kNone || o.region == Region::kUnread || o.region == Region::kConstant) {
       return;
     }
-    OSTRIA_CHECK(Of(o).Holds(o.offset, o.offset + Bytes(v), source.id), g_.op(s.node).name,
+    OSTRIA_CHECK(Of(o).Holds(o.offset, o.offset + Bytes(g_, v), source.id), g_.op(s.node).name,
                  " reads a value that was overwritten: ", g_.type(v));
   }
 

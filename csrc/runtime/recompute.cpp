@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "ir/bytes.h"
 #include "ops/ops.h"
 
 namespace ostria {
@@ -48,7 +49,7 @@ Liveness Analyse(const Graph& g) {
         continue;
       }
       l.first[v.id] = l.last[v.id] = at;
-      if (!g.is(n, ops::kConstant)) l.bytes[v.id] = g.shape(v).numel() * SizeOf(g.dtype(v));
+      if (!g.is(n, ops::kConstant)) l.bytes[v.id] = Bytes(g, v);
     }
   }
   const int end = static_cast<int>(l.order.size());

@@ -6,13 +6,12 @@
 #include <map>
 
 #include "base/check.h"
+#include "ir/bytes.h"
 #include "ops/ops.h"
 #include "runtime/control.h"
 
 namespace ostria {
 namespace {
-
-int64_t Bytes(const ValueType& t) { return t.shape.numel() * SizeOf(t.dtype); }
 
 int64_t Aligned(int64_t bytes) {
   constexpr int64_t a = kAlignment;
@@ -46,7 +45,7 @@ void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
     Storage s;
     s.operand = operand;
     s.first_value = v;
-    s.bytes = Bytes(g_.type(v));
+    s.bytes = Bytes(g_, v);
     storages_.push_back(s);
   };
   for (size_t i = 0; i < g_.inputs().size(); ++i) {
@@ -183,7 +182,7 @@ void StorageMap::AssignState(const std::vector<Choice>& choices, Plan* plan) {
   const auto copy_late = [&](size_t i) {
     const StateEntry& e = g_.state()[i];
     storages_[Root(e.out)].last = EndOf();
-    late.push_back({{}, {Region::kState, static_cast<int32_t>(i), 0}, Bytes(g_.type(e.in))});
+    late.push_back({{}, {Region::kState, static_cast<int32_t>(i), 0}, Bytes(g_, e.in)});
     late_target[i] = true;
   };
   for (const StateEntry& e : g_.state()) {  // old values that become new ones are read at the end
