@@ -33,6 +33,7 @@ void PlaceScratch(std::vector<TileBuffer>& buffers, TileProgram* p) {
       };
       for (int k = 0; k < s.n_in; ++k) see(s.in[k]);
       see(s.out);
+      for (const TilePlace& o : s.also) see(o);
       ++at;
     }
   }
@@ -71,6 +72,7 @@ void PlaceScratch(std::vector<TileBuffer>& buffers, TileProgram* p) {
     for (TileStep& s : *list) {
       for (int k = 0; k < s.n_in; ++k) resolve(s.in[k]);
       resolve(s.out);
+      for (TilePlace& o : s.also) resolve(o);
     }
   }
   p->scratch_bytes = AlignTile(end);

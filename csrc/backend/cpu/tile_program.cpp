@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a loop program to steps: once the space is known (tile_space.h), a step or none for every
-// instruction, a place for its value, steps that convert, copy and fold, and the share of threads.
+// From a loop program to steps: once the space (tile_space.h) and what shares a step (tile_match.h)
+// are known, a step or none for every instruction, a place for its value, steps that convert, copy
+// and fold, and the share of threads.
 #include "backend/cpu/tile_program.h"
 
 #include <algorithm>
@@ -8,8 +9,8 @@
 
 #include "backend/cpu/simd/copy.h"
 #include "backend/cpu/simd/elementwise.h"
+#include "backend/cpu/tile_match.h"
 #include "backend/cpu/tile_memory.h"
-#include "backend/cpu/tile_space.h"
 #include "kernels/scalar/scalar_cost.h"
 
 namespace ostria::cpu {
@@ -39,14 +40,11 @@ class TileMaker {
   TileProgram Run() {
     const size_t n = l_.code.size();
     s_ = FindSpace(l_, &p_);
+    m_ = FindMatches(l_, p_, &s_);
     places_.resize(n);
     p_.row_steps.resize(static_cast<size_t>(p_.levels));
     p_.steps.resize(static_cast<size_t>(p_.levels));
-    CountUses();
     PlaceOutputs();
-    FindSoftmax();
-    FindDots();
-    FindPairs();
     for (size_t k = 0; k < n; ++k) Emit(static_cast<int32_t>(k));
     for (size_t k = 0; k < l_.outputs.size(); ++k) Store(static_cast<int32_t>(k));
     PlaceScratch(buffers_, &p_);
@@ -66,7 +64,7 @@ class TileMaker {
     TileBuffer b;
     const uint8_t e = s_.extent[v];
     if (s_.Full(v)) {
-      place.chunked = s_.last_level[v] == s_.level[v] && softmax_of_[v] < 0;
+      place.chunked = s_.last_level[v] == s_.level[v] && !m_.whole[v];
       place.row = place.chunked ? p_.chunk_cols : p_.cols;
       place.col = 1;
       b.bytes = p_.block_rows * place.row * place.size;
@@ -88,85 +86,6 @@ class TileMaker {
   TilePlace Memory(Base base, int32_t index) const {
     const TileOperand& o = base == Base::kInput ? p_.inputs[index] : p_.outputs[index];
     return {.base = base, .index = index, .row = o.row, .col = o.col, .size = o.size};
-  }
-
-  // --- Super-instructions
-  void CountUses() {
-    const size_t n = l_.code.size();
-    uses_.assign(n, 0);
-    for (const LoopInstr& i : l_.code) {
-      for (int32_t a : i.args) {
-        if (a >= 0) ++uses_[a];
-      }
-    }
-    for (const LoopOperand& o : l_.outputs) ++uses_[o.value];
-    joined_.assign(n, -1);
-    softmax_of_.assign(n, -1);
-    absorbed_.assign(n, false);
-  }
-
-  bool Is(int32_t v, kernels::ScalarOp op) const {
-    return l_.code[v].kind == LoopKind::kScalar && l_.code[v].op == op;
-  }
-  bool Is(int32_t v, kernels::ScalarOp op, int uses) const { return Is(v, op) && uses_[v] == uses; }
-  bool IsFold(int32_t v, LoopFold fold, int32_t of) const {
-    const LoopInstr& i = l_.code[v];
-    return i.kind == LoopKind::kFoldCols && i.fold == fold && i.args[0] == of && uses_[v] == 1;
-  }
-
-  // m = fold max x, e = exp(x - m), y = e / fold sum e: its own loop takes fewer passes over a row.
-  void FindSoftmax() {
-    using kernels::ScalarOp;
-    if (p_.cols == 1) return;
-    for (size_t k = 0; k < l_.code.size(); ++k) {
-      const auto v = static_cast<int32_t>(k);
-      if (!Is(v, ScalarOp::kDivide)) continue;
-      const int32_t e = l_.code[v].args[0], sum = l_.code[v].args[1];
-      if (!Is(e, ScalarOp::kExp, 2) || !IsFold(sum, LoopFold::kSum, e)) continue;
-      const int32_t shifted = l_.code[e].args[0];
-      if (!Is(shifted, ScalarOp::kSubtract, 1)) continue;
-      const int32_t x = l_.code[shifted].args[0], m = l_.code[shifted].args[1];
-      if (!IsFold(m, LoopFold::kMax, x) || !s_.Full(x) || !LiesInRows(x)) continue;
-      softmax_of_[v] = x;
-      for (int32_t a : {m, shifted, e, sum}) absorbed_[a] = true;
-    }
-  }
-  // What is loaded as a half or in steps is copied chunk by chunk.
-  bool LiesInRows(int32_t v) const {
-    const LoopInstr& i = l_.code[v];
-    return i.kind != LoopKind::kLoad ||
-           (p_.inputs[i.operand].col == 1 && l_.inputs[i.operand].dtype == i.dtype);
-  }
-
-  // The sum over the columns of a product that nobody else reads.
-  void FindDots() {
-    for (size_t k = 0; k < l_.code.size(); ++k) {
-      const LoopInstr& i = l_.code[k];
-      if (i.kind != LoopKind::kFoldCols || i.fold != LoopFold::kSum || p_.cols == 1) continue;
-      const int32_t a = i.args[0];
-      if (!Is(a, kernels::ScalarOp::kMultiply, 1) || !s_.Full(a) || absorbed_[a]) continue;
-      const auto walks = [&](int32_t x) { return s_.Full(x) && LiesInRows(x); };
-      absorbed_[a] = walks(l_.code[a].args[0]) && walks(l_.code[a].args[1]);
-    }
-  }
-
-  // A product, sum or difference whose one reader is another joins it.
-  void FindPairs() {
-    const size_t n = l_.code.size();
-    for (size_t k = 0; k < n; ++k) {
-      const LoopInstr& i = l_.code[k];
-      if (i.kind != LoopKind::kScalar || !s_.Full(static_cast<int32_t>(k)) || absorbed_[k])
-        continue;
-      for (int side = 0; side < 2 && joined_[k] < 0; ++side) {
-        const int32_t a = i.args[side];
-        if (a < 0 || l_.code[a].kind != LoopKind::kScalar || uses_[a] != 1 || joined_[a] >= 0 ||
-            absorbed_[a] || !s_.Full(a) || s_.level[a] != s_.level[k]) {
-          continue;
-        }
-        if (ElementwisePair(l_.code[a].op, i.op, side == 1, i.dtype) != nullptr) joined_[k] = a;
-      }
-      if (joined_[k] >= 0) absorbed_[joined_[k]] = true;
-    }
   }
 
   // Outputs that a value can be computed into. A per-row value lies dense there or is copied.
@@ -206,8 +125,8 @@ class TileMaker {
   // --- Instructions
   void Emit(int32_t v) {
     const LoopInstr& i = l_.code[v];
-    if (absorbed_[v]) return;
-    if (softmax_of_[v] >= 0) return Softmax(v);
+    if (m_.absorbed[v]) return;
+    if (m_.row_loop[v] >= 0) return Rows(v, m_.loops[m_.row_loop[v]]);
     switch (i.kind) {
       case LoopKind::kLoad: return Load(v);
       case LoopKind::kNumber: return EmitNumber(v);
@@ -270,7 +189,7 @@ class TileMaker {
     if (step.fn == nullptr) throw TileUnfit{StrCat("no loop for ", kernels::Name(i.op))};
     std::copy_n(i.number, 2, step.params);
     for (int k = 0; k < step.n_in; ++k) step.in[k] = places_[i.args[k]];
-    if (const int32_t first = joined_[v]; first >= 0) {
+    if (const int32_t first = m_.joined[v]; first >= 0) {
       const int side = i.args[1] == first;
       step.fn = ElementwisePair(l_.code[first].op, i.op, side == 1, i.dtype);
       step.n_in = 3;
@@ -282,9 +201,20 @@ class TileMaker {
     Push(StepsOf(v), step, s_.extent[v] == kPerRow);
   }
 
-  void Softmax(int32_t v) {
-    TileStep step{.kind = Kind::kSoftmax, .n_in = 1, .f64 = l_.code[v].dtype == DType::kFloat64};
-    step.in[0] = places_[softmax_of_[v]];
+  void Rows(int32_t v, const RowLoop& loop) {
+    TileStep step{.kind = loop.kind, .n_in = static_cast<int8_t>(loop.in.size())};
+    step.f64 = l_.code[v].dtype == DType::kFloat64;
+    step.centered = loop.centered;
+    step.params[0] = loop.epsilon;
+    for (size_t k = 0; k < loop.in.size(); ++k) {
+      step.in[k] = loop.in[k] < 0 ? TilePlace{.base = Base::kNone} : places_[loop.in[k]];
+    }
+    for (size_t k = 0; k < loop.also.size(); ++k) {
+      const int32_t a = loop.also[k];
+      if (a < 0) continue;
+      places_[a] = l_.code[a].kind == LoopKind::kFoldRows ? Accumulator(a) : Scratch(a);
+      step.also[k] = places_[a];
+    }
     cost_ += 9;
     step.out = places_[v] = direct_[v] >= 0 ? Memory(Base::kOutput, direct_[v]) : Scratch(v);
     Push(p_.row_steps[s_.level[v]], step, false);
@@ -311,7 +241,7 @@ class TileMaker {
     TileStep step{.kind = Kind::kFoldCols, .n_in = 1, .f64 = i.dtype == DType::kFloat64};
     step.fold = FoldOpOf(i.fold);
     step.in[0] = places_[a];
-    if (absorbed_[a]) {  // the sum of a product
+    if (m_.absorbed[a]) {  // the sum of a product
       step.n_in = 2;
       for (int k = 0; k < 2; ++k) step.in[k] = places_[l_.code[a].args[k]];
     }
@@ -330,19 +260,24 @@ class TileMaker {
     if (!s_.flat && s_.extent[a] != (kPerRow | kPerColumn) && s_.extent[a] != kPerRow) {
       throw TileUnfit{"it folds what does not vary over the rows"};
     }
-    const bool columns = !s_.flat && s_.Full(a);
-    TileAccumulator acc{.fold = step.fold, .f64 = step.f64, .width = columns ? p_.cols : 1};
+    step.out = places_[v] = Accumulator(v);
+    cost_ += 1;
+    Push(s_.Full(a) ? p_.steps[s_.level[a]] : p_.row_steps[s_.level[a]], step, !s_.Full(a));
+  }
+
+  TilePlace Accumulator(int32_t v) {
+    const LoopInstr& i = l_.code[v];
+    const bool columns = !s_.flat && s_.Full(i.args[0]);
+    TileAccumulator acc{.fold = FoldOpOf(i.fold), .f64 = i.dtype == DType::kFloat64};
+    acc.width = columns ? p_.cols : 1;
     acc.offset = p_.accumulator_bytes / 8;
     p_.accumulator_bytes += AlignTile(acc.width * 8);
-    step.out = {.base = Base::kAccumulator,
-                .index = static_cast<int32_t>(p_.accumulators.size()),
-                .offset = acc.offset * 8,
-                .col = columns ? 1 : 0,
-                .size = static_cast<int8_t>(SizeOf(i.dtype))};
-    places_[v] = step.out;
-    cost_ += 1;
     p_.accumulators.push_back(acc);
-    Push(s_.Full(a) ? p_.steps[s_.level[a]] : p_.row_steps[s_.level[a]], step, !s_.Full(a));
+    return {.base = Base::kAccumulator,
+            .index = static_cast<int32_t>(p_.accumulators.size()) - 1,
+            .offset = acc.offset * 8,
+            .col = columns ? 1 : 0,
+            .size = static_cast<int8_t>(SizeOf(i.dtype))};
   }
 
   void Draw(int32_t v) {
@@ -406,10 +341,12 @@ class TileMaker {
     if (s_.folds_rows) p_.parts = static_cast<int>(std::min<int64_t>(p_.parts, p_.pieces));
   }
 
-  // Softmax's own loop looks for the next row itself.
-  bool IsSoftmaxed(int32_t input) const {
-    return std::any_of(softmax_of_.begin(), softmax_of_.end(), [&](int32_t x) {
-      return x >= 0 && l_.code[x].kind == LoopKind::kLoad && l_.code[x].operand == input;
+  // A loop over rows looks for the next one itself.
+  bool IsReadByRows(int32_t input) const {
+    return std::any_of(m_.loops.begin(), m_.loops.end(), [&](const RowLoop& loop) {
+      return std::any_of(loop.in.begin(), loop.in.end(), [&](int32_t x) {
+        return x >= 0 && l_.code[x].kind == LoopKind::kLoad && l_.code[x].operand == input;
+      });
     });
   }
   // Each level goes over its rows once, so the first one alone would wait for memory.
@@ -419,7 +356,7 @@ class TileMaker {
     for (size_t k = 0; k < p_.inputs.size(); ++k) {
       const TileOperand& o = p_.inputs[k];
       if (o.row != 0 && o.col == 1 && p_.rows * p_.cols * o.size > kFarBytes &&
-          !IsSoftmaxed(static_cast<int32_t>(k))) {
+          !IsReadByRows(static_cast<int32_t>(k))) {
         p_.ahead.push_back(static_cast<int32_t>(k));
       }
     }
@@ -429,13 +366,10 @@ class TileMaker {
   int threads_;
   TileProgram p_;
   TileSpace s_;
+  TileMatches m_;
   std::vector<TilePlace> places_;
   std::vector<int32_t> direct_;  // value -> output it is computed into
   std::vector<bool> stored_;
-  std::vector<int> uses_;            // outputs count
-  std::vector<int32_t> softmax_of_;  // value whose rows this is the softmax of, or -1
-  std::vector<int32_t> joined_;  // the instruction that is computed in the step of this one, or -1
-  std::vector<bool> absorbed_;
   std::vector<TileBuffer> buffers_;
   int64_t cost_ = 0;
 };

@@ -20,7 +20,7 @@
 namespace ostria::cpu {
 
 struct TilePlace {
-  enum class Base : uint8_t { kInput, kOutput, kScratch, kNumber, kAccumulator };
+  enum class Base : uint8_t { kInput, kOutput, kScratch, kNumber, kAccumulator, kNone };
   Base base = Base::kScratch;
   int32_t index = 0;         // operand; kNumber: into `numbers`
   int64_t offset = 0;        // bytes into scratch, elements into accumulators
@@ -37,7 +37,9 @@ struct TileStep {
     kCopy,
     kCast,
     kIndex,
-    kSoftmax,  // of whole rows
+    kSoftmax,   // this and the next two: of whole rows
+    kNorm,      // x, scale, shift; also the means and 1 / deviations
+    kNormGrad,  // x, scale, means, 1 / deviations, g; also the sums for scale and shift
     kFoldCols,
     kFoldRows,
     kDraw
@@ -48,6 +50,7 @@ struct TileStep {
   int8_t n_in = 0;
   int8_t half = 0;  // kWiden, kNarrow: 0 float16, 1 bfloat16
   bool f64 = false;
+  bool centered = false;  // kNorm, kNormGrad: not of RMS normalisation
   FoldOp fold{};
   DType from{}, to{};  // kCast, kIndex
   int32_t axis = 0;    // kIndex: of the collapsed space
@@ -55,7 +58,10 @@ struct TileStep {
   ElementwiseFn fn = nullptr;
   double params[2] = {};
   uint64_t stream = 0;  // kDraw: in[0] is the first element's number, in[1] the key
-  TilePlace in[3], out;
+  TilePlace in[5], out,
+      also[2] = {{.base = TilePlace::Base::kNone}, {.base = TilePlace::Base::kNone}};
+
+  bool of_rows() const { return kind >= Kind::kSoftmax && kind <= Kind::kNormGrad; }
 };
 
 struct TileOperand {

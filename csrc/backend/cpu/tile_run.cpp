@@ -82,7 +82,7 @@ class TileRunner {
     cols_ = rows_;  // one value per row: the rows are what the loop runs along
     const int64_t rows = rows_;
     for (const TileStep& s : p_.row_steps[level]) {
-      rows_ = s.kind == Kind::kFoldRows || s.kind == Kind::kSoftmax ? rows : 1;
+      rows_ = s.kind == Kind::kFoldRows || s.of_rows() ? rows : 1;
       Run(s);
     }
     rows_ = rows;
@@ -111,6 +111,7 @@ class TileRunner {
         return Memory(p_.outputs[o.index], ptrs_[p_.inputs.size() + static_cast<size_t>(o.index)]);
       case Base::kNumber: return const_cast<char*>(Numbers(o.index));
       case Base::kAccumulator: return accumulators_ + o.offset + col_ * o.col * o.size;
+      case Base::kNone: return nullptr;
       case Base::kScratch: break;
     }
     return scratch_ + o.offset + (o.chunked ? 0 : col_ * o.col * o.size);
@@ -120,6 +121,8 @@ class TileRunner {
     switch (s.kind) {
       case Kind::kFunction: return Function(s);
       case Kind::kSoftmax: return s.f64 ? Softmax<double>(s) : Softmax<float>(s);
+      case Kind::kNorm: return s.f64 ? Norm<double>(s) : Norm<float>(s);
+      case Kind::kNormGrad: return s.f64 ? NormGrad<double>(s) : NormGrad<float>(s);
       case Kind::kFoldCols: return s.f64 ? FoldCols<double>(s) : FoldCols<float>(s);
       case Kind::kFoldRows: return s.f64 ? FoldRows<double>(s) : FoldRows<float>(s);
       case Kind::kIndex: return s.to == DType::kInt32 ? Index<int32_t>(s) : Index<int64_t>(s);
@@ -238,6 +241,45 @@ class TileRunner {
     T* y = reinterpret_cast<T*>(At(s.out));
     for (int64_t r = 0; r < rows_; ++r, x += s.in[0].row, y += s.out.row) {
       DenseOf<T>().softmax(x, y, 1, p_.cols, false);
+    }
+  }
+
+  // Row by row through a place, or nothing.
+  template <class T>
+  struct RowPointer {
+    T* at;
+    int64_t step;
+    T* Next() {
+      T* const row = at;
+      if (at != nullptr) at += step;
+      return row;
+    }
+  };
+  template <class T>
+  RowPointer<T> RowsAt(const TilePlace& o) const {
+    return {reinterpret_cast<T*>(At(o)), o.row};
+  }
+
+  template <class T>
+  void Norm(const TileStep& s) {
+    const auto norm = s.centered ? DenseOf<T>().layer_norm : DenseOf<T>().rms_norm;
+    auto x = RowsAt<T>(s.in[0]), scale = RowsAt<T>(s.in[1]), shift = RowsAt<T>(s.in[2]);
+    auto y = RowsAt<T>(s.out), mean = RowsAt<T>(s.also[0]), rstd = RowsAt<T>(s.also[1]);
+    for (int64_t r = 0; r < rows_; ++r) {
+      norm(x.Next(), scale.Next(), shift.Next(), s.params[0], y.Next(), mean.Next(), rstd.Next(), 1,
+           p_.cols, false);
+    }
+  }
+
+  template <class T>
+  void NormGrad(const TileStep& s) {
+    const auto grad = s.centered ? DenseOf<T>().layer_norm_grad : DenseOf<T>().rms_norm_grad;
+    auto x = RowsAt<T>(s.in[0]), scale = RowsAt<T>(s.in[1]), mean = RowsAt<T>(s.in[2]);
+    auto rstd = RowsAt<T>(s.in[3]), g = RowsAt<T>(s.in[4]), dx = RowsAt<T>(s.out);
+    T *const dscale = RowsAt<T>(s.also[0]).at, *const dshift = RowsAt<T>(s.also[1]).at;
+    for (int64_t r = 0; r < rows_; ++r) {
+      grad(x.Next(), scale.Next(), mean.Next(), rstd.Next(), g.Next(), dx.Next(), dscale, dshift, 1,
+           p_.cols, false);
     }
   }
 

@@ -88,7 +88,7 @@ class RandomBody {
                                   &ops::kGelu, &ops::kSoftplus, &ops::kRelu, &ops::kErf};
     const OpDef* const binary[] = {&ops::kAdd, &ops::kSubtract, &ops::kMaximum, &ops::kMinimum,
                                    &ops::kMultiply};
-    switch (Pick(9)) {
+    switch (Pick(10)) {
       case 0:
       case 1: pool_.push_back(b(*unary[Pick(8)], {AnyOf(pool_)})); return;
       case 2: pool_.push_back(b(ops::kExp, {b(ops::kTanh, {AnyOf(pool_)})})); return;
@@ -106,6 +106,7 @@ class RandomBody {
         return;
       }
       case 6: return Dropout(b);
+      case 7: return Normalise(b, dtype);
       default: pool_.push_back(b(*binary[Pick(5)], {AnyOf(pool_), AnyOf(pool_)})); return;
     }
   }
@@ -126,6 +127,33 @@ class RandomBody {
     const Value offset = b.graph().AddInput("offset", {DType::kInt64, {}}, 0);
     const auto stream = static_cast<int64_t>(uint64_t{random_()} << 31 | random_() >> 1);
     pool_.push_back(b(ops::kDropout, {AnyOf(full), key, offset}, {0.1 * Pick(10), stream}));
+  }
+
+  // Bounded values, and an epsilon that keeps rounding differences small.
+  void Normalise(Builder& b, DType dtype) {
+    const std::vector<Value> full = Full(b);
+    if (full.empty() || columns_ == 0) return;
+    const Shape columns = Shape::FromSizes({sizes_.end() - columns_, sizes_.end()});
+    const auto vector = [&] { return b.graph().AddInput("vector", {dtype, columns}, 0); };
+    const Value x = b(ops::kTanh, {AnyOf(full)}), scale = vector();
+    const bool center = Chance(2);
+    const std::vector<Attr> forward = {0.1, int64_t{columns_}}, backward = {int64_t{columns_}};
+    const std::vector<Value> y = center ? b.Multi(ops::kLayerNorm, {x, scale, vector()}, forward)
+                                        : b.Multi(ops::kRmsNorm, {x, scale}, forward);
+    pool_.push_back(y[0]);
+    if (Chance(2)) stored_.insert(stored_.end(), y.begin() + 1, y.end());
+    if (Chance(2)) return;
+    const Value g = b(ops::kTanh, {AnyOf(full)});
+    std::vector<Value> in = {g, b(ops::kTanh, {AnyOf(full)}), scale};
+    const Shape rows = Shape::FromSizes({sizes_.begin(), sizes_.end() - columns_});
+    for (int i = center ? 0 : 1; i < 2; ++i) {
+      in.push_back(b.graph().AddInput("per row", {dtype, rows}, 0));
+    }
+    const std::vector<Value> d =
+        b.Multi(center ? ops::kLayerNormGrad : ops::kRmsNormGrad, in, backward);
+    pool_.push_back(d[0]);
+    // Sums over the rows; of no rows they are values of the space.
+    if (rows.rank() > 0 && Chance(2)) stored_.insert(stored_.end(), d.begin() + 1, d.end());
   }
 
   void Fold(Builder& b) {

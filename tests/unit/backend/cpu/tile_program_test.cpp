@@ -3,6 +3,7 @@
 #include "backend/cpu/tile_program.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <string>
 
@@ -24,7 +25,7 @@ int Steps(const TileProgram& p, Kind kind) {
   return count;
 }
 
-// Programs over [37, 600] whose inputs and outputs are all full and dense.
+// Programs over [37, 600], of float32.
 constexpr int64_t kRows = 37, kCols = 600, kN = kRows * kCols;
 
 // `ptrs`: inputs and outputs.
@@ -48,12 +49,22 @@ TileProgram Check(const std::string& text) {
     ptrs.push_back(memory.back().data());
     inputs.push_back(memory.back().data());
   }
-  std::vector<float> got(kN), want(kN);
-  ptrs.push_back(got.data());
+  const size_t outputs = program.outputs.size();
+  std::vector<std::vector<float>> got(outputs, std::vector<float>(kN)), want = got;
+  std::vector<void*> reference;
+  for (size_t k = 0; k < outputs; ++k) {
+    ptrs.push_back(got[k].data());
+    reference.push_back(want[k].data());
+  }
   RunOn(*tiles, ptrs);
-  void* const reference[] = {want.data()};
   RunReference(program, inputs, reference);
-  for (int64_t i = 0; i < kN; ++i) EXPECT_NEAR(got[i], want[i], 1e-5) << i;
+  for (size_t k = 0; k < outputs; ++k) {
+    double largest = 1;
+    for (float x : want[k]) largest = std::max<double>(largest, std::fabs(x));
+    for (int64_t i = 0; i < kN; ++i) {
+      EXPECT_NEAR(got[k][i], want[k][i], 1e-5 * largest) << k << " at " << i;
+    }
+  }
   return *tiles;
 }
 
@@ -88,6 +99,115 @@ TEST(TileProgram, SoftmaxWhosePartsAreReadElsewhereIsNoSuchStep) {
   const TileProgram p = Check(text);
   EXPECT_EQ(Steps(p, Kind::kSoftmax), 0);
   EXPECT_EQ(Steps(p, Kind::kFoldCols), 2);
+}
+
+// layer_norm(a + b), its means and 1 / deviations
+constexpr const char* kNormGroup = R"(loop [37, 600] columns 1
+input float32 [600, 1]
+input float32 [600, 1]
+input float32 [0, 1]
+input float32 [0, 1]
+%0 = load float32 input 0
+%1 = load float32 input 1
+%2 = add float32 %0 %1
+%3 = fold_cols float32 sum %2
+%4 = number float32 {0.0016666666666666668}
+%5 = multiply float32 %3 %4
+%6 = subtract float32 %2 %5
+%7 = square float32 %6
+%8 = fold_cols float32 sum %7
+%9 = multiply float32 %8 %4
+%10 = number float32 {0.001}
+%11 = add float32 %9 %10
+%12 = rsqrt float32 %11
+%13 = multiply float32 %6 %12
+%14 = load float32 input 2
+%15 = multiply float32 %13 %14
+%16 = load float32 input 3
+%17 = add float32 %15 %16
+output float32 [600, 1] %17
+output float32 [1, 0] %5
+output float32 [1, 0] %12
+)";
+
+TEST(TileProgram, NormalisationIsOneStepOverWholeRows) {
+  ForEachIsa([] {
+    const TileProgram p = Check(kNormGroup);
+    EXPECT_EQ(Steps(p, Kind::kNorm), 1);
+    EXPECT_EQ(Steps(p, Kind::kFoldCols), 0);
+    EXPECT_EQ(Steps(p, Kind::kFunction), 1);  // add
+  });
+}
+
+TEST(TileProgram, NormalisationByAnotherNumberOfColumnsIsNoSuchStep) {
+  std::string text = kNormGroup;
+  text.replace(text.find("{0.0016"), 23, "{0.0017}");
+  EXPECT_EQ(Steps(Check(text), Kind::kNorm), 0);
+}
+
+TEST(TileProgram, RmsNormalisationIsOneStepOverWholeRows) {
+  ForEachIsa([] {
+    const TileProgram p = Check(R"(loop [37, 600] columns 1
+input float32 [600, 1]
+input float32 [0, 1]
+%0 = load float32 input 0
+%1 = square float32 %0
+%2 = fold_cols float32 sum %1
+%3 = number float32 {0.0016666666666666668}
+%4 = multiply float32 %2 %3
+%5 = rsqrt float32 %4
+%6 = multiply float32 %0 %5
+%7 = load float32 input 1
+%8 = multiply float32 %6 %7
+%9 = negative float32 %8
+output float32 [600, 1] %9
+)");
+    EXPECT_EQ(Steps(p, Kind::kNorm), 1);
+    EXPECT_EQ(Steps(p, Kind::kFoldCols), 0);
+    EXPECT_EQ(Steps(p, Kind::kFunction), 1);  // negative
+  });
+}
+
+// of x, scale, means, 1 / deviations and a - x
+TEST(TileProgram, TheGradientOfNormalisationIsOneStepOverWholeRows) {
+  ForEachIsa([] {
+    const TileProgram p = Check(R"(loop [37, 600] columns 1
+input float32 [600, 1]
+input float32 [600, 1]
+input float32 [0, 1]
+input float32 [1, 0]
+input float32 [1, 0]
+%0 = load float32 input 0
+%1 = load float32 input 1
+%2 = load float32 input 2
+%3 = load float32 input 3
+%4 = load float32 input 4
+%5 = subtract float32 %0 %1
+%6 = subtract float32 %1 %3
+%7 = multiply float32 %6 %4
+%8 = multiply float32 %5 %2
+%9 = fold_cols float32 sum %8
+%10 = number float32 {0.0016666666666666668}
+%11 = multiply float32 %9 %10
+%12 = multiply float32 %8 %7
+%13 = fold_cols float32 sum %12
+%14 = multiply float32 %13 %10
+%15 = subtract float32 %8 %11
+%16 = multiply float32 %7 %14
+%17 = subtract float32 %15 %16
+%18 = multiply float32 %5 %7
+%19 = fold_rows float32 sum %18
+%20 = fold_rows float32 sum %5
+%21 = multiply float32 %17 %4
+%22 = add float32 %21 %0
+output float32 [600, 1] %22
+output float32 [0, 1] %19
+output float32 [0, 1] %20
+)");
+    EXPECT_EQ(Steps(p, Kind::kNormGrad), 1);
+    EXPECT_EQ(Steps(p, Kind::kFoldCols) + Steps(p, Kind::kFoldRows), 0);
+    EXPECT_EQ(Steps(p, Kind::kFunction), 2);  // subtract, add
+  });
 }
 
 // (a - sum(a b)) b: of softmax's gradient
