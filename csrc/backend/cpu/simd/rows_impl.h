@@ -138,20 +138,27 @@ void LayerNormRows(const ScalarOf<V>* x, const ScalarOf<V>* gamma, const ScalarO
   const T inverse = T(1) / static_cast<T>(cols);
   for (int64_t r = 0; r < rows; ++r, x += cols) {
     const T mu = kCenter ? FoldRange<FoldOp::kSum, V>(x, cols) * inverse : T(0);
-    V square = V(0);
-    ForVectors<V>(
-        cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-          FetchNextRow(x, cols, i);
-          const V c = LoadVecFill(x + i, n, V(mu)) - V(mu);
-          square = Fma(c, c, square);
-        });
-    const T variance = ReduceAdd(square) * inverse;
+    T squares;
+    if constexpr (kCenter) {
+      V square = V(0);
+      ForVectors<V>(
+          cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+            FetchNextRow(x, cols, i);
+            const V c = LoadVecFill(x + i, n, V(mu)) - V(mu);
+            square = Fma(c, c, square);
+          });
+      squares = ReduceAdd(square);
+    } else {
+      squares = FoldRange<FoldOp::kSumSquares, V>(x, cols);
+    }
+    const T variance = squares * inverse;
     const T s = T(1) / Sqrt(variance + static_cast<T>(epsilon));
     if (mean != nullptr) mean[r] = mu;
     if (rstd != nullptr) rstd[r] = s;
     if (y == nullptr) continue;
     ForVectors<V>(
         cols, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          if constexpr (!kCenter) FetchNextRow(x, cols, i);
           V z = (LoadVecUpTo<V>(x + i, n) - V(mu)) * V(s);
           if (gamma != nullptr) z = z * LoadVecUpTo<V>(gamma + i, n);
           if (beta != nullptr) z = z + LoadVecUpTo<V>(beta + i, n);
