@@ -45,6 +45,9 @@ class OSTRIA_API Error : public std::exception {
   const std::string& op() const { return op_; }
   const std::string& message() const { return message_; }
   const std::string& location() const { return location_; }
+  /// Which part of the node it is about, where it was made from several that have lines of their
+  /// own (see PartOf); -1 if it was not.
+  int part() const { return part_; }
   const char* what() const noexcept override { return what_.c_str(); }
 
   /// Adds the user's own line ("train.py:42") unless one is there already.
@@ -56,6 +59,11 @@ class OSTRIA_API Error : public std::exception {
     return *this;
   }
 
+  Error& OfPart(int part) {
+    part_ = part;
+    return *this;
+  }
+
  private:
   void Format() {
     what_ = op_.empty() ? message_ : op_ + ": " + message_;
@@ -63,6 +71,7 @@ class OSTRIA_API Error : public std::exception {
   }
 
   ErrorCode code_;
+  int part_ = -1;
   std::string op_, message_, location_, what_;
 };
 

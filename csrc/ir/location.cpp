@@ -19,6 +19,7 @@ struct Entry {
   int num_frames = 0;
   std::vector<SourceLine> lines;  // literal locations only
   LocationId parent = 0;          // derived locations only
+  std::vector<LocationId> parts;  // joined locations only
   std::string note;
 };
 
@@ -35,7 +36,7 @@ class LocationTable {
     for (; it != end; ++it) {
       const Entry& e = entries_[it->second];
       if (e.num_frames == entry.num_frames && e.frames == entry.frames &&
-          e.parent == entry.parent && e.note == entry.note &&
+          e.parent == entry.parent && e.note == entry.note && e.parts == entry.parts &&
           std::equal(e.lines.begin(), e.lines.end(), entry.lines.begin(), entry.lines.end(),
                      [](const SourceLine& a, const SourceLine& b) {
                        return a.file == b.file && a.line == b.line && a.function == b.function;
@@ -106,6 +107,24 @@ LocationId Derive(LocationId parent, std::string_view note) {
   e.note = note;
   return LocationTable::Get().Intern(Mix(Mix(3, parent), std::hash<std::string_view>()(note)),
                                      std::move(e));
+}
+
+LocationId JoinLocations(LocationId parent, std::span<const LocationId> parts,
+                         std::string_view note) {
+  Entry e;
+  e.parent = parent;
+  e.note = note;
+  e.parts.assign(parts.begin(), parts.end());
+  uint64_t hash = Mix(Mix(4, parent), std::hash<std::string_view>()(note));
+  for (LocationId part : parts) hash = Mix(hash, part);
+  return LocationTable::Get().Intern(hash, std::move(e));
+}
+
+LocationId PartOf(LocationId id, int part) {
+  if (part < 0) return id;
+  Entry e = LocationTable::Get().At(id);
+  while (e.parts.empty() && !e.note.empty()) e = LocationTable::Get().At(e.parent);
+  return static_cast<size_t>(part) < e.parts.size() ? e.parts[static_cast<size_t>(part)] : id;
 }
 
 std::string ShortLocation(LocationId id) {

@@ -34,6 +34,13 @@ LocationId InternLines(std::span<const SourceLine> lines);
 /// The location of a node that was made from one at `parent`: "gradient of softmax". Same frames.
 LocationId Derive(LocationId parent, std::string_view note);
 
+/// The location of a node that was made from several, one of them at `parent`: as Derive, and each
+/// part has a location of its own.
+LocationId JoinLocations(LocationId parent, std::span<const LocationId> parts,
+                         std::string_view note);
+/// Of part number `part` of what is at `id`: `id` itself where it has no such parts.
+LocationId PartOf(LocationId id, int part);
+
 /// Innermost user line as "train.py:42", or "" when unknown. `train.py` is the file's last
 /// component.
 std::string ShortLocation(LocationId id);

@@ -86,6 +86,16 @@ void Origins::Add(NodeId n) {
   for (int i = 0; i < graph_.num_results(n); ++i) Set(graph_.result(n, i), origin);
 }
 
+std::optional<AxisSlice> SliceOf(const Graph& graph, Value v) {
+  const NodeId n = ProducedBy(graph, v, ops::kSliceAt);
+  if (!n.valid()) return std::nullopt;
+  enum Attribute { kAxis, kStart, kSize };
+  const Value x = graph.operand(n, 0);
+  const auto axis = static_cast<int>(graph.attr<int64_t>(n, kAxis));
+  return AxisSlice{x, axis < 0 ? axis + graph.shape(x).rank() : axis,
+                   graph.attr<Shape>(n, kStart)[0].value(), graph.attr<Shape>(n, kSize)[0].value()};
+}
+
 std::vector<int64_t> SizesOf(const Graph& graph, Value v) {
   std::vector<int64_t> out;
   for (Dim d : graph.shape(v)) out.push_back(d.value());

@@ -66,6 +66,15 @@ class Origins {
 /// all.
 std::vector<int> ReducedAxes(const Graph& graph, NodeId n);
 
+/// Part of one axis of `x`.
+struct AxisSlice {
+  Value x;
+  int axis = 0;
+  int64_t start = 0, size = 0;
+};
+/// What `v` is when `slice_at` cuts it out of something.
+std::optional<AxisSlice> SliceOf(const Graph& graph, Value v);
+
 /// The sizes of a value of a static graph.
 std::vector<int64_t> SizesOf(const Graph& graph, Value v);
 

@@ -51,6 +51,7 @@ bool SplitBatch(Graph& graph, const PassContext& context);
 bool FuseLoops(Graph& graph, const PassContext& context);
 bool RecomputeCheap(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);
+bool JoinGathers(Graph& graph, const PassContext& context);
 bool RowUpdates(Graph& graph, const PassContext& context);
 bool OuterGradients(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);

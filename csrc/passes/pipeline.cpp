@@ -28,6 +28,7 @@ constexpr Pass kFuse[] = {
     {"softmax_cross_entropy", FuseSoftmaxCrossEntropy},
     {"relu_grad_before_pool", ReluGradBeforePool},
     {"row_updates", RowUpdates},
+    {"join_gathers", JoinGathers},
     {"outer_gradients", OuterGradients},
     {"fold_channel_scale", FoldChannelScale},
     {"fuse_bias_activation", FuseBiasActivation},

@@ -137,6 +137,18 @@ Value ReduceBroadcast(Graph& g, NodeId n) {
   return g.shape(x) == type.shape ? x : Insert(g, n, ops::kReshape, {x}, {type.shape});
 }
 
+// x -> broadcast_to -> slice_at  =>  x -> broadcast_to, or x: of equal copies some
+Value SliceBroadcast(Graph& g, NodeId n) {
+  const AxisSlice slice = *SliceOf(g, g.result(n));
+  const NodeId broadcast = ProducedBy(g, slice.x, ops::kBroadcastTo);
+  if (!broadcast.valid()) return {};
+  const Value x = g.operand(broadcast, 0);
+  const Shape shape = g.shape(g.result(n));
+  const int own = slice.axis - (shape.rank() - g.shape(x).rank());  // the axis within x
+  if (own >= 0 && !(g.shape(x)[own] == Dim(1))) return {};
+  return g.shape(x) == shape ? x : Insert(g, n, ops::kBroadcastTo, {x}, {shape});
+}
+
 // broadcast_to of the same shape  =>  x; of `full`  =>  full; of broadcast_to  =>  one broadcast_to
 Value Broadcast(Graph& g, NodeId n) {
   const Value x = g.operand(n, 0);
@@ -171,6 +183,8 @@ bool RemoveBroadcasts(Graph& graph, const PassContext&) {
       x = ReduceBroadcast(graph, n);
     } else if (graph.is(n, ops::kBroadcastTo)) {
       x = Broadcast(graph, n);
+    } else if (graph.is(n, ops::kSliceAt)) {
+      x = SliceBroadcast(graph, n);
     }
     if (!x.valid()) continue;
     graph.ReplaceAllUses(y, x);

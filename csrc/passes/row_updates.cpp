@@ -5,6 +5,7 @@
 // multiplies, divides or clips such a gradient does so with its rows.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -241,6 +242,7 @@ class RowUpdater {
 
   // zeros, ids, values -> scatter_add -> all_finite, global_norm; adagrad_update(w, ., …)
   //   =>  ids, values -> sum_rows -> all_finite, global_norm; adagrad_update(w, ., …, rows)
+  // Values that are columns of something wider (the gradient of a concat) are read there.
   void Replace(const Update& u, const std::vector<Table>& tables) {
     SumAtOnce(tables);
     const LocationId location = g_.location(u.node);
@@ -307,10 +309,32 @@ class RowUpdater {
     return first;
   }
 
-  NodeId Sum(std::vector<Value> ids, const std::vector<Value>& values, const Ints& numbers,
+  struct Columns {
+    Value whole;
+    int64_t begin, count;
+  };
+  // What the values of a scatter_add are columns of, where their rows have one axis.
+  std::optional<Columns> ColumnsOf(Value ids, Value values) const {
+    const std::optional<AxisSlice> slice = SliceOf(g_, values);
+    const int axis = g_.shape(ids).rank();
+    if (!slice || slice->axis != axis || g_.shape(values).rank() != axis + 1) return std::nullopt;
+    return Columns{slice->x, slice->start, slice->size};
+  }
+
+  NodeId Sum(const std::vector<Value>& ids, const std::vector<Value>& values, const Ints& numbers,
              const Ints& sizes, LocationId location, NodeId before) {
-    ids.insert(ids.end(), values.begin(), values.end());
-    return g_.AddNode(ops::kSumRows, ids, {numbers, sizes}, location, before);
+    std::vector<Value> operands = ids;
+    Ints columns;
+    bool is_cut = false;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const std::optional<Columns> cut = ColumnsOf(ids[i], values[i]);
+      is_cut |= cut.has_value();
+      operands.push_back(cut ? cut->whole : values[i]);
+      columns.push_back(cut ? cut->begin : 0);
+      columns.push_back(cut ? cut->count : -1);
+    }
+    if (!is_cut) columns.clear();
+    return g_.AddNode(ops::kSumRows, operands, {numbers, sizes, columns}, location, before);
   }
 
   // Makes the rows of `r`, and gives them to its readers.

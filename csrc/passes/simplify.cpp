@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// simplify: local identities: x+0, x*1, --x, chains of views, transposes and casts, reductions over
-// axes of size 1. No rule changes a rounding; x*0 stays, since x may be infinite.
+// simplify: local identities: x+0, x*1, --x, chains of views, transposes, casts, slices and
+// concats, reductions over axes of size 1. No rule changes a rounding; x*0 stays, since x may be
+// infinite.
 #include <algorithm>
 
 #include "ops/ops.h"
@@ -34,6 +35,8 @@ class Simplifier {
     if (IsView(g_, n)) return View(n);
     if (g_.is(n, ops::kTranspose)) return Transpose(n);
     if (g_.is(n, ops::kCast)) return Cast(n);
+    if (g_.is(n, ops::kSliceAt)) return Slice(n);
+    if (g_.is(n, ops::kConcat)) return Concat(n);
     if (g_.is(n, ops::kSum) || g_.is(n, ops::kMean) || g_.is(n, ops::kMax) || g_.is(n, ops::kMin)) {
       return Reduction(n);
     }
@@ -156,6 +159,40 @@ class Simplifier {
     const Value root = g_.operand(inner, 0);
     if (!Holds(g_.dtype(root), g_.dtype(x))) return {};
     return g_.dtype(root) == to ? root : Make(n, ops::kCast, {root}, {to});
+  }
+
+  // x -> slice_at -> slice_at of one axis  =>  x -> slice_at;  all of x  =>  x
+  Value Slice(NodeId n) {
+    const AxisSlice outer = *SliceOf(g_, g_.result(n));
+    if (g_.type(outer.x) == g_.type(g_.result(n))) return outer.x;
+    const std::optional<AxisSlice> inner = SliceOf(g_, outer.x);
+    if (!inner || inner->axis != outer.axis) return {};
+    return Make(n, ops::kSliceAt, {inner->x},
+                {int64_t{outer.axis}, Shape{inner->start + outer.start}, Shape{outer.size}});
+  }
+
+  // a, b -> concat -> concat(., c) along one axis  =>  concat(a, b, c), where nobody else reads it
+  Value Concat(NodeId n) {
+    const auto axis = [&](NodeId concat) {
+      const int64_t a = g_.attr<int64_t>(concat, 0);
+      return a < 0 ? a + g_.shape(g_.result(concat)).rank() : a;
+    };
+    if (g_.num_operands(n) == 1) return g_.operand(n, 0);
+    std::vector<Value> parts;
+    bool changed = false;
+    for (const Value part : g_.operands(n)) {
+      const NodeId inner = ProducedBy(g_, part, ops::kConcat);
+      if (inner.valid() && axis(inner) == axis(n) && g_.num_uses(part) == 1 &&
+          !g_.is_output(part)) {
+        const std::vector<Value> its = g_.operands(inner);
+        parts.insert(parts.end(), its.begin(), its.end());
+        changed = true;
+      } else {
+        parts.push_back(part);
+      }
+    }
+    if (!changed) return {};
+    return g_.result(g_.AddNode(ops::kConcat, parts, {axis(n)}, g_.location(n), n));
   }
 
   // a reduction over axes of size 1  =>  reshape

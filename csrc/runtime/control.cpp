@@ -71,7 +71,7 @@ Bound Bind(const BodyPlan& body, std::byte* workspace) {
 
 [[noreturn]] void FailIn(const Plan& plan, size_t step, const Error& error) {
   if (const auto* located = dynamic_cast<const BodyError*>(&error)) throw *located;
-  throw BodyError(NamedError(plan, step, error), plan.graph.location(plan.steps[step].node));
+  throw BodyError(NamedError(plan, step, error), WhereOf(plan, step, error));
 }
 
 // One run on the inputs and outputs that are bound now.
@@ -313,6 +313,10 @@ bool ChecksData(const Graph& g, NodeId n) {
 
 CheckedBodies::CheckedBodies() { ++checked_bodies; }
 CheckedBodies::~CheckedBodies() { --checked_bodies; }
+
+LocationId WhereOf(const Plan& plan, size_t step, const Error& error) {
+  return PartOf(plan.graph.location(plan.steps[step].node), error.part());
+}
 
 Error NamedError(const Plan& plan, size_t step, const Error& error) {
   if (!error.op().empty()) return error;

@@ -50,6 +50,9 @@ class CheckedBodies {
   CheckedBodies& operator=(const CheckedBodies&) = delete;
 };
 
+/// The location of the step, or of the part of it that `error` is about.
+LocationId WhereOf(const Plan& plan, size_t step, const Error& error);
+
 /// `error` with the op of the step in front unless one is there.
 Error NamedError(const Plan& plan, size_t step, const Error& error);
 

@@ -109,7 +109,7 @@ void Executable::FailAt(size_t step, const Error& error) const {
   const auto* inner = dynamic_cast<const BodyError*>(&error);
   Error named = NamedError(*plan_, step, error);
   if (inner != nullptr) named.At(ShortLocation(inner->where()));
-  throw named.At(ShortLocation(plan_->graph.location(plan_->steps[step].node)));
+  throw named.At(ShortLocation(WhereOf(*plan_, step, error)));
 }
 
 void Executable::MarkWritten() {

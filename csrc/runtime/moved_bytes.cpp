@@ -2,13 +2,17 @@
 #include "runtime/moved_bytes.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "ir/bytes.h"
+#include "ops/common/attr_index.h"
 #include "ops/common/optimizer.h"
 #include "ops/ops.h"
 
 namespace ostria {
 namespace {
+
+using Ints = std::vector<int64_t>;
 
 bool IsUpdate(const Graph& g, NodeId n) { return g.op(n).traits.mirror_gradient >= 0; }
 
@@ -23,11 +27,38 @@ int64_t UpdatedBytes(const Graph& g, NodeId n, Value v, int at) {
   return std::min(Bytes(g, v), g.shape(rows).numel() * SizeOf(g.type(v).dtype));
 }
 
+// Of part `i` of a gather_concat: of a table the rows that its indices, the next part, name.
+int64_t GatheredBytes(const Graph& g, NodeId n, int i) {
+  const Value v = g.operand(n, i);
+  int part = 0;
+  for (int64_t is_gather : g.attr<Ints>(n, ops::GatherConcatAttr::kGathers)) {
+    if (part == i && is_gather != 0 && g.shape(v)[0].value() > 0) {
+      const int64_t row = Bytes(g, v) / g.shape(v)[0].value();
+      return std::min(Bytes(g, v), g.shape(g.operand(n, i + 1)).numel() * row);
+    }
+    part += is_gather != 0 ? 2 : 1;
+  }
+  return Bytes(g, v);
+}
+
+// Of operand `i` of a sum_rows: of values of which it takes columns only those.
+int64_t SummedBytes(const Graph& g, NodeId n, int i) {
+  const Value v = g.operand(n, i);
+  const auto& columns = g.attr<Ints>(n, ops::SumRowsAttr::kColumns);
+  const int list = i - g.num_operands(n) / 2;
+  if (list < 0 || columns.empty() || columns[2 * list + 1] < 0) return Bytes(g, v);
+  const Shape& shape = g.shape(v);
+  const int64_t all = shape[shape.rank() - 1].value();
+  return all == 0 ? 0 : Bytes(g, v) / all * columns[2 * list + 1];
+}
+
 }  // namespace
 
 int64_t ReadBytes(const Graph& g, NodeId n, int i) {
   const Value v = g.operand(n, i);
   if (g.is(n, ops::kGather) && i == 0) return std::min(Bytes(g, v), Bytes(g.type(g.result(n, 0))));
+  if (g.is(n, ops::kGatherConcat)) return GatheredBytes(g, n, i);
+  if (g.is(n, ops::kSumRows)) return SummedBytes(g, n, i);
   if (IsUpdate(g, n)) {
     const int count = VariadicCount(g.op(n), g.num_operands(n));
     const int group = i / count;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a node reads and writes of its operands and results: all of them, but of a table that is
-// gathered or updated by rows only those rows.
+// gathered or updated by rows only those rows, and of values that rows are columns of only those.
 #pragma once
 
 #include <cstdint>

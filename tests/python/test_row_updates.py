@@ -332,3 +332,58 @@ def test_the_time_of_a_step_does_not_grow_with_the_table():
                 times[rows].append(time.perf_counter() - begin)
     small, large = (min(t) for t in times.values())
     assert large < 10 * small, (small, large)  # a dense gradient: about 100 times
+
+
+def tables(whole):
+    """A model of four tables; whole: its steps return rows and gradients, so they are dense."""
+    rng = np.random.default_rng(3)
+    weights = [
+        ost.Variable(rng.normal(size=(900, n)).astype("float32"), name=f"w{i}")
+        for i, n in enumerate((5, 16, 1, 1))
+    ]
+    optimizer = optim.Adagrad(0.1)
+
+    @ost.compile
+    def step(ids, x, y):
+        rows = [ost.gather(w, ids[:, i]) for i, w in enumerate(weights[:2])]
+        h = ost.concat([ost.concat(rows, axis=1), x], axis=1)
+        wide = [ost.gather(w, ids[:, i]) for i, w in enumerate(weights[2:])]
+        wide = ost.sum(ost.stack(wide), axis=0)
+        loss = ost.mean(
+            ost.square(ost.mean(ost.tanh(h) * x[:, :1], axis=1, keepdims=True) + wide - y)
+        )
+        grads = ost.gradients(loss, weights)
+        optimizer.apply(grads, weights, loss=loss)
+        return (loss, *rows, *grads) if whole else loss
+
+    return weights, step, optimizer
+
+
+def test_joined_tables_have_the_bits_of_separate_ones():
+    rng = np.random.default_rng(4)
+    joined, separate = tables(whole=False), tables(whole=True)
+    for _ in range(4):
+        ids = rng.integers(-900, 60, (64, 2))
+        x, y = (rng.normal(size=(64, n)).astype("float32") for n in (3, 1))
+        joined[1](ids, x, y)
+        separate[1](ids, x, y)
+    for a, b in zip(
+        [*joined[0], *joined[2].variables], [*separate[0], *separate[2].variables], strict=True
+    ):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert "gather_concat" in joined[1].explain(runs=1)
+
+
+def test_an_index_outside_of_a_joined_table_is_an_error_at_its_own_line():
+    a, b = (ost.Variable(np.zeros((9, 2), "float32"), name=name) for name in "ab")
+
+    def rows(i, j):
+        x = ost.gather(a, i)
+        y = ost.gather(b, j)
+        return ost.concat([x, y], axis=1)
+
+    line, compiled = rows.__code__.co_firstlineno, ost.compile(rows)
+    with pytest.raises(IndexError, match=rf"^gather: index 9 .*test_row_updates.py:{line + 2}\]"):
+        compiled(np.array([0]), np.array([9]))
+    with pytest.raises(IndexError, match=rf"^gather: index 9 .*test_row_updates.py:{line + 1}\]"):
+        compiled(np.array([9]), np.array([0]))

@@ -14,6 +14,7 @@ std::span<const KernelDef> LoopKernels();
 std::span<const KernelDef> ReduceKernels();
 std::span<const KernelDef> ShapeKernels();
 std::span<const KernelDef> DataKernels();
+std::span<const KernelDef> GatherKernels();
 std::span<const KernelDef> AlongAxisKernels();
 std::span<const KernelDef> ScanKernels();
 std::span<const KernelDef> SortKernels();

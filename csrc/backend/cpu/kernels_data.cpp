@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gather, the scatters, the segments and one_hot: whole slices of x, seen as [outer, axis, inner],
-// picked by indices along the axis.
+// The scatters, the segments and one_hot: whole slices of a tensor seen as [outer, axis, inner],
+// named by indices along the axis.
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
@@ -15,89 +15,6 @@
 
 namespace ostria::cpu {
 namespace {
-
-constexpr int64_t kGrainBytes = 1 << 18;
-
-struct IndexState final : KernelState {
-  DType dtype;
-  Columns columns;  // of x
-  Indices indices;
-};
-
-std::unique_ptr<IndexState> PrepareIndices(const NodeDesc& d) {
-  auto state = std::make_unique<IndexState>();
-  const MemDesc& x = d.inputs[0];
-  state->dtype = x.dtype;
-  state->columns = Columns::Of(x, ops::Axis(d.attr<int64_t>(ops::kScatterAxis), x.rank));
-  state->indices = Indices::Of(d, 1, state->columns.size);
-  return state;
-}
-
-std::unique_ptr<KernelState> Prepare(const NodeDesc& d) { return PrepareIndices(d); }
-
-template <class T>
-void GatherElements(const IndexState& s, const T* x, const void* indices, T* y) {
-  const int64_t grain = kGrainBytes / static_cast<int64_t>(sizeof(T));
-  const int64_t count = s.indices.count, size = s.columns.size;
-  ParallelFor(s.columns.outer * count, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      y[i] = x[i / count * size + s.indices.Place(indices, i % count)];
-    }
-  });
-}
-
-// Rows lie anywhere in a table that no cache holds: memory is asked for before it is needed.
-void GatherRows(const IndexState& s, const std::byte* x, const void* indices, std::byte* y,
-                int64_t row, int64_t begin, int64_t end) {
-  constexpr int64_t kAhead = 8, kLine = 64, kMostLines = 4;
-  const int64_t count = s.indices.count, size = s.columns.size;
-  const auto from = [&](int64_t i) {
-    return x + (i / count * size + s.indices.Place(indices, i % count)) * row;
-  };
-  const auto copy = [&](auto bytes) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (i + kAhead < end) {
-        const std::byte* next = from(i + kAhead);
-        for (int64_t k = 0; k < std::min(row, kMostLines * kLine); k += kLine) {
-          __builtin_prefetch(next + k);
-        }
-      }
-      std::memcpy(y + i * row, from(i), static_cast<size_t>(bytes));
-    }
-  };
-  switch (row) {  // a copy of a known size is a few instructions
-    case 32: return copy(std::integral_constant<int64_t, 32>());
-    case 64: return copy(std::integral_constant<int64_t, 64>());
-    case 128: return copy(std::integral_constant<int64_t, 128>());
-    default: return copy(row);
-  }
-}
-
-void LaunchGather(const KernelState& state, void* const* ptrs) {
-  const auto& s = static_cast<const IndexState&>(state);
-  const void* indices = ptrs[1];
-  s.indices.Check(indices);
-  const int64_t row = s.columns.inner * SizeOf(s.dtype);
-  switch (row) {  // one element per index: a copy of a known size
-    case 1:
-      return GatherElements(s, static_cast<const uint8_t*>(ptrs[0]), indices,
-                            static_cast<uint8_t*>(ptrs[2]));
-    case 2:
-      return GatherElements(s, static_cast<const uint16_t*>(ptrs[0]), indices,
-                            static_cast<uint16_t*>(ptrs[2]));
-    case 4:
-      return GatherElements(s, static_cast<const uint32_t*>(ptrs[0]), indices,
-                            static_cast<uint32_t*>(ptrs[2]));
-    case 8:
-      return GatherElements(s, static_cast<const uint64_t*>(ptrs[0]), indices,
-                            static_cast<uint64_t*>(ptrs[2]));
-    default: break;
-  }
-  const auto* x = static_cast<const std::byte*>(ptrs[0]);
-  auto* y = static_cast<std::byte*>(ptrs[2]);
-  ParallelFor(s.columns.outer * s.indices.count, kGrainBytes / row + 1,
-              [&](int64_t begin, int64_t end) { GatherRows(s, x, indices, y, row, begin, end); });
-}
 
 // Scatters and segments: updates [outer, indices, inner] go into y [outer, size, inner], which
 // holds x, or one value everywhere.
@@ -259,11 +176,6 @@ constexpr KernelDef Segments(const OpDef& op, Support (*supports)(const NodeDesc
 }
 
 constexpr KernelDef kKernels[] = {
-    {.op = &ops::kGather,
-     .impl = "rows",
-     .supports = NeedsDense,
-     .prepare = Prepare,
-     .launch = LaunchGather},
     Scattering<Sum>(ops::kScatterAdd, SupportsSums),
     Scattering<Larger>(ops::kScatterMax, NeedsDense),
     Scattering<Smaller>(ops::kScatterMin, NeedsDense),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // sum_rows: (id, position) pairs are sorted by id, stably, then every row is summed in the order of
-// its positions. Sorting is one thread's per table, once for tables that share their ids; rows are
-// shared out among all threads.
+// its positions. Sorting is one thread's per table, once for tables that share their ids; of the
+// rows of every table each thread sums its share.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -9,6 +9,7 @@
 
 #include "backend/cpu/indices.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/dense_table.h"
 #include "base/parallel.h"
 #include "ops/common/attr_index.h"
 #include "ops/ops.h"
@@ -21,12 +22,14 @@ using Ints = std::vector<int64_t>;
 constexpr int kMostBits = 11;         // of a digit: 2,048 counters lie on the stack
 constexpr int64_t kFewIds = 32;       // fewer are inserted in order
 constexpr int64_t kSortGrain = 2048;  // ids worth a thread
-constexpr int64_t kSumGrain = 8192;   // elements worth a thread
+constexpr int64_t kSumGrain = 16384;  // elements worth a thread
+constexpr int64_t kRowCost = 16;      // of a row, in elements
 constexpr int64_t kColumns = 64;      // of a partial sum at a time
 
 struct Part {
   Indices ids;
-  int64_t begin, end;  // positions within the table
+  int64_t begin, end;      // positions within the table
+  int64_t stride, column;  // elements from one id's values to the next one's, and before the first
 };
 
 struct Table {
@@ -58,14 +61,20 @@ std::unique_ptr<KernelState> PrepareSum(const NodeDesc& node) {
   state->dtype = node.outputs[0].dtype;
   const auto& numbers = node.attr<Ints>(ops::SumRowsAttr::kTables);
   const auto& sizes = node.attr<Ints>(ops::SumRowsAttr::kSizes);
+  const auto& columns = node.attr<Ints>(ops::SumRowsAttr::kColumns);
   for (size_t t = 0, part = 0; t < sizes.size(); ++t) {
     Table table = {};
     table.rows = sizes[t];
     table.begin = table.end = state->ids;
     table.first_part = static_cast<int>(part);
     for (; part < numbers.size() && numbers[part] == static_cast<int64_t>(t); ++part) {
-      const int64_t at = table.end - table.begin, n = node.inputs[part].numel();
-      state->parts.push_back({Indices::Of(node, static_cast<int>(part), table.rows), at, at + n});
+      const MemDesc &ids = node.inputs[part], &values = node.inputs[numbers.size() + part];
+      const int64_t at = table.end - table.begin, n = ids.numel();
+      int64_t stride = 1;
+      for (int i = ids.rank; i < values.rank; ++i) stride *= values.sizes[i];
+      const int64_t column = columns.empty() || columns[2 * part + 1] < 0 ? 0 : columns[2 * part];
+      state->parts.push_back(
+          {Indices::Of(node, static_cast<int>(part), table.rows), at, at + n, stride, column});
       table.end += n;
     }
     table.last_part = static_cast<int>(part);
@@ -156,17 +165,17 @@ void FindRows(const SumState& s, const Table& t, void* const* ptrs, const Work& 
   }
   const uint64_t* pairs = Sort(t, w.a, w.b, n);
   int32_t count = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    if (i > 0 && Id(pairs[i]) == Id(pairs[i - 1])) continue;
-    w.starts[count++] = static_cast<int32_t>(i);
-    w.rows[count] = static_cast<int32_t>(Id(pairs[i]));
+  for (int64_t i = 0; i < n; ++i) {  // written for every pair: nobody can guess which are first
+    w.starts[count] = static_cast<int32_t>(i);
+    w.rows[count + 1] = static_cast<int32_t>(Id(pairs[i]));
+    count += i == 0 || Id(pairs[i]) != Id(pairs[i - 1]);
   }
   w.starts[count] = static_cast<int32_t>(n);
   w.rows[0] = count;
   std::fill(w.rows + 1 + count, w.rows + 1 + n, 0);
 }
 
-// The values of pairs [begin, end), all of one row, part by part.
+// The values of pairs [begin, end), all of one row of a table of several parts, part by part.
 template <class T>
 void SumRow(const SumState& s, const Table& t, void* const* values, const uint64_t* pairs,
             int64_t begin, int64_t end, T* out) {
@@ -176,49 +185,44 @@ void SumRow(const SumState& s, const Table& t, void* const* values, const uint64
     T partial[kColumns];
     for (int64_t i = begin; i < end;) {
       while (Position(pairs[i]) >= s.parts[p].end) ++p;
+      const Part& part = s.parts[p];
+      int32_t run[2] = {static_cast<int32_t>(i), static_cast<int32_t>(i)};
+      while (run[1] < end && Position(pairs[run[1]]) < part.end) ++run[1];
       T* to = i == begin ? out + column : partial;
-      const auto value = [&](int64_t k) {
-        return static_cast<const T*>(values[p]) + (Position(pairs[k]) - s.parts[p].begin) * t.row +
-               column;
-      };
-      const bool is_first = i == begin;
-      const T* v = value(i);
-      for (int64_t c = 0; c < width; ++c) to[c] = T(0) + v[c];  // as zeros + -0 does
-      for (++i; i < end && Position(pairs[i]) < s.parts[p].end; ++i) {
-        v = value(i);
-        for (int64_t c = 0; c < width; ++c) to[c] += v[c];
-      }
-      if (is_first) continue;
-      for (int64_t c = 0; c < width; ++c) out[column + c] += partial[c];
+      DenseOf<T>().sum_rows(static_cast<const T*>(values[p]) + part.column + column, part.stride,
+                            part.begin, pairs, run, 1, width, to);
+      for (int64_t c = 0; i != begin && c < width; ++c) out[column + c] += partial[c];
+      i = run[1];
     }
   }
 }
 
-// Sums of ids [begin, end) among those of all tables: as many rows as ids, zeros last.
+// Rows [begin, end) of the sums of table number k: as many as it has ids, zeros last.
 template <class T>
-void SumRange(const SumState& s, void* const* ptrs, const Work& work, int64_t begin, int64_t end) {
+void SumRange(const SumState& s, void* const* ptrs, const Work& work, size_t k, int64_t begin,
+              int64_t end) {
+  const Table& t = s.tables[k];
   void* const* values = ptrs + s.parts.size();
-  void* const* sums = values + s.parts.size();
-  for (size_t k = 0; k < s.tables.size() && begin < end; ++k) {
-    const Table& t = s.tables[k];
-    if (begin >= t.end) continue;
-    const int32_t as = work.sorted_as[k];
-    const Work w = work.At(s.tables[as], as);
-    const uint64_t* pairs = Sorted(t, w);
-    const int64_t last = std::min(end, t.end) - t.begin, count = w.rows[0];
-    T* out = static_cast<T*>(sums[k]);
-    int64_t r = begin - t.begin;
-    for (; r < std::min(last, count); ++r) {
+  T* out = static_cast<T*>(values[s.parts.size() + k]);
+  const int32_t as = work.sorted_as[k];
+  const Work w = work.At(s.tables[as], as);
+  const uint64_t* pairs = Sorted(t, w);
+  const int64_t last = std::max(begin, std::min<int64_t>(end, w.rows[0]));
+  if (t.last_part - t.first_part == 1) {
+    const Part& part = s.parts[t.first_part];
+    const T* x = static_cast<const T*>(values[t.first_part]) + part.column;
+    DenseOf<T>().sum_rows(x, part.stride, 0, pairs, w.starts + begin, last - begin, t.row,
+                          out + begin * t.row);
+  } else {
+    for (int64_t r = begin; r < last; ++r) {
       SumRow<T>(s, t, values, pairs, w.starts[r], w.starts[r + 1], out + r * t.row);
     }
-    if (r < last) std::fill(out + r * t.row, out + last * t.row, T(0));
-    begin = std::min(end, t.end);
   }
+  std::fill(out + last * t.row, out + end * t.row, T(0));
 }
 
 void LaunchSum(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const SumState&>(state);
-  for (size_t p = 0; p < s.parts.size(); ++p) s.parts[p].ids.Check(ptrs[p]);
   const size_t outputs = 2 * s.parts.size();
   const auto tables = static_cast<int64_t>(s.tables.size());
   auto* lists = static_cast<uint64_t*>(ptrs[outputs + s.tables.size() + 1]);
@@ -230,6 +234,10 @@ void LaunchSum(const KernelState& state, void* const* ptrs) {
     int32_t as = 0;
     while (as < k && !SameIds(s, s.tables[as], s.tables[k], ptrs)) ++as;
     work.sorted_as[k] = as;
+    if (as != k) continue;
+    for (int p = s.tables[k].first_part; p < s.tables[k].last_part; ++p) {
+      s.parts[p].ids.Check(ptrs[p]);
+    }
   }
   ParallelFor(tables, tables * kSortGrain / (s.ids + 1) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
@@ -240,12 +248,17 @@ void LaunchSum(const KernelState& state, void* const* ptrs) {
     const int64_t as = work.sorted_as[k], n = s.tables[k].end - s.tables[k].begin;
     if (as != k) std::copy_n(work.At(s.tables[as], as).rows, n + 1, work.At(s.tables[k], k).rows);
   }
-  const int64_t grain = s.ids * kSumGrain / (s.elements + 1) + 1;
-  ParallelFor(s.ids, grain, [&](int64_t begin, int64_t end) {
-    if (s.dtype == DType::kFloat32) {
-      SumRange<float>(s, ptrs, work, begin, end);
-    } else {
-      SumRange<double>(s, ptrs, work, begin, end);
+  constexpr int64_t kShares = 64;
+  const int64_t grain = kShares * kSumGrain / (s.elements + kRowCost * s.ids + 1) + 1;
+  ParallelFor(kShares, grain, [&](int64_t begin, int64_t end) {
+    for (size_t k = 0; k < s.tables.size(); ++k) {
+      const int64_t n = s.tables[k].end - s.tables[k].begin;
+      const int64_t from = n * begin / kShares, to = n * end / kShares;
+      if (s.dtype == DType::kFloat32) {
+        SumRange<float>(s, ptrs, work, k, from, to);
+      } else {
+        SumRange<double>(s, ptrs, work, k, from, to);
+      }
     }
   });
 }

@@ -29,8 +29,12 @@ struct PoolAttr {
   enum : int { kWindow, kStrides, kPadding, kSize };
 };
 
+struct GatherConcatAttr {
+  enum : int { kGathers, kAxis };
+};
+
 struct SumRowsAttr {
-  enum : int { kTables, kSizes };
+  enum : int { kTables, kSizes, kColumns };
 };
 
 struct SoftmaxAttr {

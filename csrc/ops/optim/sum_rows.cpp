@@ -15,8 +15,23 @@ namespace {
 using Ints = std::vector<int64_t>;
 
 constexpr InputDef kInputs[] = {{"ids", Arity::kVariadic, false}, {"values", Arity::kVariadic}};
-constexpr AttrDef kAttrs[] = {{"tables", AttrType::kInts}, {"sizes", AttrType::kInts}};
+constexpr AttrDef kAttrs[] = {
+    {"tables", AttrType::kInts}, {"sizes", AttrType::kInts}, {"columns", AttrType::kInts, "[]"}};
 constexpr OutputDef kOutputs[] = {{"sums", Arity::kVariadic}, {"rows"}};
+
+// The row that list `part` gives for each id, of values that are shaped like the ids, then `row`.
+void TakeColumns(const InferContext& c, int part, Shape* row) {
+  const Ints& columns = c.attr<Ints>(SumRowsAttr::kColumns);
+  if (columns.empty() || columns[2 * part + 1] < 0) return;
+  const int64_t begin = columns[2 * part], count = columns[2 * part + 1];
+  const bool fits = row->rank() == 1 && begin >= 0 &&
+                    (!(*row)[0].is_static() || begin + count <= (*row)[0].value());
+  if (!fits) {
+    c.Fail("columns ", begin, "..", begin + count, " lie outside of rows of shape ", *row,
+           "; they are columns of rows of rank 1");
+  }
+  (*row)[0] = count;
+}
 
 void Infer(InferContext& c) {
   const int parts = c.size() / 2;
@@ -25,6 +40,11 @@ void Infer(InferContext& c) {
   if (parts == 0 || static_cast<int>(tables.size()) != parts) {
     c.Fail("'tables' has ", tables.size(), " entries for ", parts,
            " list(s) of ids; give the number of its table for each, at least one");
+  }
+  if (const size_t n = c.attr<Ints>(SumRowsAttr::kColumns).size();
+      n != 0 && n != 2 * static_cast<size_t>(parts)) {
+    c.Fail("'columns' has ", n, " entries for ", parts,
+           " list(s) of values; give the first column and how many for each, or none");
   }
   Dim all = static_cast<int64_t>(sizes.size());
   int part = 0;
@@ -44,6 +64,7 @@ void Infer(InferContext& c) {
       bool fits = values.rank() >= ids.rank();
       for (int i = 0; fits && i < ids.rank(); ++i) fits = values[i] == ids[i];
       for (int i = ids.rank(); fits && i < values.rank(); ++i) mine.Append(values[i]);
+      if (fits) TakeColumns(c, part, &mine);
       if (part == first) row = mine;
       if (!fits || !(mine == row)) {
         c.Fail("values of shape ", values, " do not fit ids of shape ", ids, " and rows of shape ",
@@ -64,11 +85,11 @@ void Infer(InferContext& c) {
   c.Out(DType::kInt32, {all});
 }
 
-// One addition per element of the values.
-double Flops(std::span<const ValueType> in, std::span<const ValueType>, std::span<const Attr>) {
+// One addition per element of the values: as many as the sums have.
+double Flops(std::span<const ValueType>, std::span<const ValueType> out, std::span<const Attr>) {
   double sum = 0;
-  for (size_t i = in.size() / 2; i < in.size(); ++i) {
-    sum += static_cast<double>(in[i].shape.numel());
+  for (const ValueType& sums : out.first(out.size() - 1)) {
+    sum += static_cast<double>(sums.shape.numel());
   }
   return sum;
 }
@@ -89,7 +110,10 @@ constinit const OpDef ops::kSumRows = {
         "at run time.\n"
         "values: shaped like the ids, then like a row.\n"
         "tables: of each list the number of its table, ascending.\n"
-        "sizes: rows of each table.",
+        "sizes: rows of each table.\n"
+        "columns: of each list the first column of its rows in the values and how many they are, "
+        "-1 for\n"
+        "all; values may so be columns of something wider. All of all lists when empty.",
     .inputs = kInputs,
     .attrs = kAttrs,
     .outputs = kOutputs,

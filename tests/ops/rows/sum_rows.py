@@ -9,9 +9,14 @@ import ostria as ost
 ops = ost._native.ops
 
 
-def ref(*flat, tables, sizes):
+def ref(*flat, tables, sizes, columns=()):
     """Scatters into whole tables, list by list, and takes the rows that were named."""
     parts = len(flat) // 2
+    flat = list(flat)
+    for k in range(len(columns) // 2):
+        begin, count = columns[2 * k : 2 * k + 2]
+        if count >= 0:
+            flat[parts + k] = flat[parts + k][..., begin : begin + count]
     sums, rows = [], []
     for t, size in enumerate(sizes):
         lists = [k for k in range(parts) if tables[k] == t]
@@ -54,6 +59,13 @@ ROW = Row(
             tables=(0, 0, 1),
             sizes=(3, 9000),
         ),
+        S(
+            *(I("n", high=3), I("n", high=3, dtype="int32"), I("n", 2, high=90)),
+            *(A("n", 7), A("n", 3), A("n", 2, 40)),
+            tables=(0, 0, 1),
+            sizes=(3, 90),
+            columns=(4, 3, 0, -1, 5, 21),
+        ),
     ),
     dtypes=WIDE,
     gradients=(),
@@ -75,6 +87,29 @@ ROW = Row(
             lambda: one([0], [1.0], tables=(1,)),
             ValueError,
             "'tables' must count up from 0 to 0, each at least once",
+        ),
+        Mistake(
+            lambda: fn(
+                tensor(np.array([0])),
+                tensor(np.ones((1, 4))),
+                tables=(0,),
+                sizes=(3,),
+                columns=(2, 3),
+            ),
+            ValueError,
+            "columns 2..5 lie outside of rows of shape [4]; they are columns of rows of rank 1",
+        ),
+        Mistake(
+            lambda: fn(
+                tensor(np.array([0])),
+                tensor(np.ones((1, 4))),
+                tables=(0,),
+                sizes=(3,),
+                columns=(2,),
+            ),
+            ValueError,
+            "'columns' has 1 entries for 1 list(s) of values; give the first column and how many "
+            "for each, or none",
         ),
     ),
 )

@@ -46,7 +46,7 @@ state %4 "w": float32[1000, 4]
 state %5 "a": float32[1000, 4]
 state %6 "b": float32[1000, 4]
 %7: float32[8, 4] = gather@1(%4, %0) {axis = 0}
-%8: float32[8, 4], %9: int32[9] = sum_rows@1(%0, %1) {tables = ints[0], sizes = ints[1000]}
+%8: float32[8, 4], %9: int32[9] = sum_rows@1(%0, %1) {tables = ints[0], sizes = ints[1000], columns = ints[]}
 %10: bool[] = all_finite@1(%8) {outer = ints[]}
 %11: bool[] = logical_and@1(%10, %3)
 %12: float32[] = global_norm@1(%8)
@@ -197,6 +197,20 @@ TEST(RowUpdates, SumAllTablesOfAnUpdateAtOnceWhereTheyCan) {
   const std::string before = Apply(head + check + other + update + kTail).graph;
   EXPECT_EQ(count(before), 2) << before;
   EXPECT_EQ(before.find("scatter_add"), std::string::npos) << before;
+}
+
+// The gradient of a table whose rows were joined with others is columns of a gradient.
+TEST(RowUpdates, ReadColumnsWhereTheyAre) {
+  const Outcome got =
+      Apply(std::string(kHead) + R"(%wide: float32[8, 9] = full@1() {shape = [8, 9], value = 2}
+%cut: float32[8, 4] = slice_at@1(%wide) {axis = -1, start = [3], size = [4]}
+%g: float32[1000, 4] = scatter_add@1(%zeros, %ids, %cut)
+%new: float32[1000, 4] = sgd_update@1(%w, %g, %lr, %one, %commit)
+)" + kTail);
+  EXPECT_NE(got.graph.find("{tables = ints[0], sizes = ints[1000], columns = ints[3, 4]}"),
+            std::string::npos)
+      << got.graph;
+  EXPECT_EQ(got.graph.find("slice_at"), std::string::npos) << got.graph;
 }
 
 TEST(RowUpdates, LeaveSmallTablesAlone) {

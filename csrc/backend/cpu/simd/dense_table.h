@@ -94,6 +94,11 @@ struct DenseKernels {
   decltype(layer_norm_grad) rms_norm_grad;
   // y = the sum of `count` neighbouring rows of x, each times its weight.
   void (*weighted_rows)(const T* x, const T* weights, int64_t count, int64_t cols, T* y);
+  // Row r of y [rows, cols]: zero plus those rows of x, one by one, that pairs[starts[r]] up to
+  // pairs[starts[r + 1]] name in their low halves; the first row of x, `stride` elements before the
+  // second, has the name `first`.
+  void (*sum_rows)(const T* x, int64_t stride, int64_t first, const uint64_t* pairs,
+                   const int32_t* starts, int64_t rows, int64_t cols, T* y);
 
   UpdateKernel<T> updates[kNumOptimizerRules];
   // m' and v', and the sums of squares of the decayed w and of the move.

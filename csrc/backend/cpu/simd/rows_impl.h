@@ -220,6 +220,31 @@ void WeightedRows(const ScalarOf<V>* x, const ScalarOf<V>* weights, int64_t coun
       });
 }
 
+template <class V>
+void SumRows(const ScalarOf<V>* x, int64_t stride, int64_t first, const uint64_t* pairs,
+             const int32_t* starts, int64_t rows, int64_t cols, ScalarOf<V>* y) {
+  const auto at = [&](int64_t i) __attribute__((always_inline)) {
+    return x + (static_cast<int64_t>(pairs[i] & 0xffffffffu) - first) * stride;
+  };
+  if (cols == 1) {
+    for (int64_t r = 0; r < rows; ++r) {
+      ScalarOf<V> sum = ScalarOf<V>(0) + *at(starts[r]);
+      for (int64_t i = starts[r] + 1; i < starts[r + 1]; ++i) sum = sum + *at(i);
+      y[r] = sum;
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r, y += cols) {
+    const int64_t begin = starts[r], end = starts[r + 1];
+    ForVectors<V>(
+        cols, [&](int64_t c, int64_t n) __attribute__((always_inline)) {
+          V sum = V(0) + LoadVecUpTo<V>(at(begin) + c, n);  // as zeros + -0 does
+          for (int64_t i = begin + 1; i < end; ++i) sum = sum + LoadVecUpTo<V>(at(i) + c, n);
+          StoreVec(y + c, n, sum);
+        });
+  }
+}
+
 // One function for both: the last argument says whether results go past the caches.
 template <auto kPlain, auto kStreaming>
 struct Either;
@@ -244,6 +269,7 @@ constexpr void FillRows(DenseKernels<ScalarOf<V>>* k) {
   k->layer_norm_grad =
       &Either<&LayerNormGradRows<true, false, V>, &LayerNormGradRows<true, true, V>>::Run;
   k->weighted_rows = &WeightedRows<V>;
+  k->sum_rows = &SumRows<V>;
   k->rms_norm = &Either<&LayerNormRows<false, false, V>, &LayerNormRows<false, true, V>>::Run;
   k->rms_norm_grad =
       &Either<&LayerNormGradRows<false, false, V>, &LayerNormGradRows<false, true, V>>::Run;

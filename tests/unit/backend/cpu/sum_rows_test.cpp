@@ -70,7 +70,8 @@ TEST(SumRows, HaveTheBitsOfScatterAdd) {
   in.insert(in.end(), values.begin(), values.end());
   for (int threads : {1, 2}) {
     SetNumThreads(threads);
-    const std::vector<Tensor> out = EvaluateNode(ops::kSumRows, {numbers, sizes}, in, false);
+    const std::vector<Tensor> out =
+        EvaluateNode(ops::kSumRows, {numbers, sizes, Ints{}}, in, false);
     ASSERT_EQ(out.size(), cases.size() + 1);
     const int32_t* named = out.back().data<int32_t>();
     for (size_t t = 0; t < cases.size(); ++t) {
@@ -107,11 +108,11 @@ TEST(SumRows, OfTablesThatShareTheirIds) {
   const Ints numbers = {0, 1, 2, 3}, sizes = {40, 40, 40, 41};
   std::vector<Tensor> in = lists;
   in.insert(in.end(), values.begin(), values.end());
-  const std::vector<Tensor> got = EvaluateNode(ops::kSumRows, {numbers, sizes}, in, false);
+  const std::vector<Tensor> got = EvaluateNode(ops::kSumRows, {numbers, sizes, Ints{}}, in, false);
   const int32_t* named = got.back().data<int32_t>();
   for (size_t t = 0; t < lists.size(); ++t) {
-    const std::vector<Tensor> one =
-        EvaluateNode(ops::kSumRows, {Ints{0}, Ints{sizes[t]}}, {lists[t], values[t]}, false);
+    const std::vector<Tensor> one = EvaluateNode(ops::kSumRows, {Ints{0}, Ints{sizes[t]}, Ints{}},
+                                                 {lists[t], values[t]}, false);
     EXPECT_EQ(std::memcmp(got[t].raw(), one[0].raw(), one[0].bytes()), 0) << t;
     EXPECT_EQ(std::memcmp(named, one[1].raw(), one[1].bytes()), 0) << t;
     named += 301;
@@ -132,7 +133,7 @@ TEST(SumRows, MoveAsInADenseUpdate) {
   for (int64_t row : {int64_t{1}, int64_t{16}, int64_t{37}}) {
     const Tensor ids = Ids(3000, rows, 5), values = Values(3000, row, 5);
     const std::vector<Tensor> sums =
-        EvaluateNode(ops::kSumRows, {Ints{0}, Ints{rows}}, {ids, values}, false);
+        EvaluateNode(ops::kSumRows, {Ints{0}, Ints{rows}, Ints{}}, {ids, values}, false);
     const Tensor gradient = Dense(rows, {ids}, {values});
     for (const Rule& rule : rules) {
       std::vector<Tensor> in = {Values(rows, row, 1), gradient};
