@@ -68,5 +68,34 @@ state %v "v": float32[50, 4]
   }
 }
 
+// What makes way for it: concats in concats, slices of slices and slices of copies.
+TEST(JoinGathers, FindOneConcatAndOneSliceOfItsGradient) {
+  EXPECT_EQ(After(Simplify, R"(input %a "a": float32[2, 3]
+%b: float32[2, 6] = concat@1(%a, %a) {axis = 1}
+%y: float32[2, 9] = concat@1(%b, %a) {axis = -1}
+%c: float32[2, 5] = slice_at@1(%y) {axis = 1, start = [2], size = [5]}
+%d: float32[2, 3] = slice_at@1(%c) {axis = 1, start = [1], size = [3]}
+output "d" %d
+)"),
+            R"(input %0 "a": float32[2, 3]
+%1: float32[2, 9] = concat@1(%0, %0, %0) {axis = 1}
+%2: float32[2, 3] = slice_at@1(%1) {axis = 1, start = shape[3], size = shape[3]}
+output "d" %2
+)");
+  EXPECT_EQ(After(RemoveBroadcasts, R"(input %a "a": float32[1, 3]
+%b: float32[5, 3] = broadcast_to@1(%a) {shape = [5, 3]}
+%c: float32[1, 3] = slice_at@1(%b) {axis = 0, start = [4], size = [1]}
+%d: float32[5, 2] = slice_at@1(%b) {axis = 1, start = [0], size = [2]}
+output "c" %c
+output "d" %d
+)"),
+            R"(input %0 "a": float32[1, 3]
+%1: float32[5, 3] = broadcast_to@1(%0) {shape = shape[5, 3]}
+%2: float32[5, 2] = slice_at@1(%1) {axis = 1, start = shape[0], size = shape[2]}
+output "c" %0
+output "d" %2
+)");
+}
+
 }  // namespace
 }  // namespace ostria
