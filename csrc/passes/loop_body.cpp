@@ -2,6 +2,7 @@
 #include "passes/loop_body.h"
 
 #include "ir/builder.h"
+#include "ops/common/control.h"
 #include "ops/ops.h"
 #include "passes/match.h"
 
@@ -32,5 +33,30 @@ std::vector<Value> LoopBody::Copy(const Graph& outer, NodeId n, std::span<const 
 }
 
 void LoopBody::AddOutput(Value v) { graph.AddOutput(StrCat("y", graph.outputs().size()), v); }
+
+Graph KeepInputs(const Graph& body, const std::vector<bool>& keep) {
+  Graph kept;
+  std::vector<Value> arguments(keep.size());
+  for (size_t i = 0; i < keep.size(); ++i) {
+    const Value v = body.inputs()[i];
+    if (!keep[i]) continue;
+    arguments[i] =
+        kept.AddInput(body.input_name(static_cast<int>(i)), body.type(v), body.location(v));
+  }
+  // Inline wants a value of the right type for every input; no node reads these.
+  for (size_t i = 0; i < keep.size(); ++i) {
+    const Value v = body.inputs()[i];
+    if (keep[i]) continue;
+    const ValueType& type = body.type(v);
+    arguments[i] =
+        kept.result(kept.AddNode(ops::kFull, {}, {type.shape, type.dtype, 0.0}, body.location(v)));
+  }
+  const std::vector<Value> results = Inline(kept, body, arguments, {}, LocationId{0});
+  for (size_t i = 0; i < results.size(); ++i) {
+    kept.AddOutput(body.output_name(static_cast<int>(i)), results[i]);
+  }
+  ops::DropDead(kept);
+  return kept;
+}
 
 }  // namespace ostria

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A piece of a graph on its way to become the body of a `fused` node.
+// A piece of a graph on its way to become the body of a `fused` node, and how bodies lose inputs.
 #pragma once
 
 #include <span>
@@ -19,5 +19,8 @@ struct LoopBody {
   std::vector<Value> Copy(const Graph& outer, NodeId n, std::span<const Value> operands);
   void AddOutput(Value v);
 };
+
+/// A copy of `body` with those of its inputs alone; no node may read another.
+Graph KeepInputs(const Graph& body, const std::vector<bool>& keep);
 
 }  // namespace ostria

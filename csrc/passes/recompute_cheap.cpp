@@ -222,23 +222,17 @@ class Recomputer {
 
   // A node's loop without the results that are not kept and the inputs that only they read.
   LoopBody Only(NodeId n, const std::vector<bool>& keep) const {
-    LoopBody whole = LoopOf(n);
+    const LoopBody whole = LoopOf(n);
     const Body kept = ops::KeepOutputs(whole.graph, keep);
     LoopBody loop;
+    std::vector<bool> read;
     std::vector<Value> arguments;
-    for (size_t i = 0; i < kept->inputs().size(); ++i) {
-      const Value x = kept->inputs()[i];
-      if (IsUsed(*kept, x)) {
-        arguments.push_back(loop.Import(g_, whole.inputs[i]));
-        continue;
-      }
-      // Inline wants a value for each.
-      const ValueType& type = kept->type(x);
-      arguments.push_back(loop.graph.result(
-          loop.graph.AddNode(ops::kFull, {}, {type.shape, type.dtype, 0.0}, g_.location(n))));
+    for (size_t i = 0; i < whole.inputs.size(); ++i) {
+      read.push_back(IsUsed(*kept, kept->inputs()[i]));
+      if (read.back()) arguments.push_back(loop.Import(g_, whole.inputs[i]));
     }
-    GiveAll(&loop, Inline(loop.graph, *kept, arguments, {}, g_.location(n)));
-    ops::DropDead(loop.graph);
+    // Inlined once more, so that inputs and outputs are numbered without gaps.
+    GiveAll(&loop, Inline(loop.graph, KeepInputs(*kept, read), arguments, {}, g_.location(n)));
     return loop;
   }
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "ops/common/control.h"
-#include "ops/ops.h"
+#include "passes/loop_body.h"
 #include "passes/loops.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -53,28 +53,7 @@ Live FindLive(const Graph& g, NodeId n, const Loop& loop) {
 
 // The body with those inputs and outputs alone.
 Body Trimmed(const Graph& body, const std::vector<bool>& inputs, const std::vector<bool>& outputs) {
-  const Body kept = ops::KeepOutputs(body, outputs);
-  auto trimmed = std::make_shared<Graph>();
-  std::vector<Value> arguments(inputs.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Value v = kept->inputs()[i];
-    if (!inputs[i]) continue;
-    arguments[i] =
-        trimmed->AddInput(kept->input_name(static_cast<int>(i)), kept->type(v), kept->location(v));
-  }
-  // Inline wants a value of the right type for every input; no node reads these.
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i]) continue;
-    const ValueType type = kept->type(kept->inputs()[i]);
-    const NodeId full = trimmed->AddNode(ops::kFull, {}, {type.shape, type.dtype, 0.0}, 0);
-    arguments[i] = trimmed->result(full);
-  }
-  const std::vector<Value> results = Inline(*trimmed, *kept, arguments, {}, LocationId{0});
-  for (size_t i = 0; i < results.size(); ++i) {
-    trimmed->AddOutput(kept->output_name(static_cast<int>(i)), results[i]);
-  }
-  ops::DropDead(*trimmed);
-  return trimmed;
+  return std::make_shared<Graph>(KeepInputs(*ops::KeepOutputs(body, outputs), inputs));
 }
 
 bool Trim(Graph& g, NodeId n, const Loop& loop) {
