@@ -230,6 +230,25 @@ def test_probabilities_of_zero_and_one_are_finite():
         assert np.isfinite(value.numpy()).all() and np.isfinite(slope.numpy()).all(), fn.__name__
 
 
+WITH_EMPTY = {
+    "BinaryFocalCrossentropy": 0.0, "CategoricalFocalCrossentropy": 0.0, "CosineSimilarity": 0.0,
+    "Dice": 1.0, "Hinge": 0.0, "KLDivergence": 0.0, "LogCosh": 0.0, "Poisson": 0.0, "Tversky": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(WITH_EMPTY))
+def test_a_batch_without_rows(name: str) -> None:
+    """Means over nothing are 0, an overlap of nothing is none; there is no gradient either way."""
+    nothing = np.zeros((0, C), np.float32)
+
+    def loss(guess: ost.Tensor) -> ost.Tensor:
+        return getattr(losses, name)()(nothing, guess)
+
+    value, slope = ost.value_and_grad(loss)(ost.constant(nothing))
+    assert value.item() == WITH_EMPTY[name]
+    assert slope.shape == (0, C)
+
+
 # --- Class numbers --------------------------------------------------------------------------------
 
 NUMBERS = np.array([1, 255, 0, 4, 255, 2, 3])
