@@ -77,7 +77,8 @@ TEST(RowUpdates, ComputeWithRowsWhatKeepsZeros) {
 %new: float32[1000, 4] = sgd_update@1(%w, %small, %lr, %norm, %ok)
 )" + kTail);
   EXPECT_EQ(scaled.report, "table w float32[1000, 4]: by rows, at most 8 a step");
-  EXPECT_NE(scaled.graph.find(R"(= sum_rows@1(%0, %1) {tables = ints[0], sizes = ints[1000], columns = ints[]}
+  EXPECT_NE(scaled.graph.find(
+                R"(= sum_rows@1(%0, %1) {tables = ints[0], sizes = ints[1000], columns = ints[]}
 %10: bool[] = all_finite@1(%8) {outer = ints[]}
 %11: float32[8, 4] = divide@1(%8, %2)
 %12: float32[] = global_norm@1(%11)
