@@ -183,3 +183,19 @@ def test_dense_labels_and_the_gradient_are_one_group() -> None:
     np.testing.assert_allclose(gradient.numpy(), (p - y) / 64, rtol=1e-4, atol=1e-6)
     _, steps = step.explain().split("plan for cpu: ")
     assert steps.count("fused <tiles") == 1
+
+
+def test_large_results_of_rows_are_those_of_small_ones() -> None:
+    """From 16 MiB on they are stored past the caches."""
+    rng = np.random.default_rng(0)
+    x, g = (rng.normal(size=(2050, 2050)).astype(np.float32) for _ in range(2))
+
+    @ost.compile
+    def gradient(x: Any, g: Any) -> Any:
+        return ost.gradients([ost.softmax(x)], [x], [g])[0]
+
+    whole = gradient(x, g).numpy()
+    assert "fused <tiles, softmax softmax_grad>" in gradient.explain()
+    for begin in range(0, 2050, 205):
+        rows = slice(begin, begin + 205)
+        np.testing.assert_array_equal(whole[rows], gradient(x[rows], g[rows]).numpy())

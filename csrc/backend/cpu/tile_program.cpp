@@ -97,10 +97,20 @@ class TileMaker {
       const LoopInstr& i = l_.code[o.value];
       if (i.kind != LoopKind::kScalar && i.kind != LoopKind::kCast) continue;
       if (direct_[o.value] >= 0 || o.dtype != i.dtype || !s_.Full(o.value)) continue;
-      if (p_.outputs[k].col != 1) continue;
+      if (p_.outputs[k].col != 1 || PastCaches(k)) continue;
       direct_[o.value] = static_cast<int32_t>(k);
       stored_[k] = true;
     }
+  }
+
+  // Where rows go through memory more than once, a large result is stored past the caches, which
+  // keep the rows instead.
+  bool PastCaches(size_t k) const {
+    constexpr int64_t kLarge = 16 << 20;
+    const LoopOperand& o = l_.outputs[k];
+    const bool whole = p_.outputs[k].col == 1 && p_.outputs[k].repeat <= 1;
+    return !m_.loops.empty() && whole && o.dtype == l_.code[o.value].dtype &&
+           p_.rows * p_.cols * SizeOf(o.dtype) >= kLarge;
   }
 
   std::vector<TileStep>& StepsOf(int32_t v) {
@@ -316,6 +326,7 @@ class TileMaker {
     const bool half = o.dtype != l_.code[v].dtype;
     TileStep step{.kind = half ? Kind::kNarrow : Kind::kCopy, .n_in = 1};
     step.half = o.dtype == DType::kBFloat16;
+    step.past_caches = PastCaches(static_cast<size_t>(k));
     step.in[0] = places_[v];
     step.out = to;
     const bool full = e == (kPerRow | kPerColumn) || (e == kPerColumn && p_.rows == 1);

@@ -48,7 +48,8 @@ struct TileStep {
   bool per_row = false;  // one value per row: its columns are the block's rows
   bool flat = false;     // all operands are dense over the tile
   int8_t n_in = 0;
-  int8_t half = 0;  // kWiden, kNarrow: 0 float16, 1 bfloat16
+  bool past_caches = false;  // kCopy
+  int8_t half = 0;           // kWiden, kNarrow: 0 float16, 1 bfloat16
   bool f64 = false;
   bool centered = false;  // kNorm, kNormGrad: not of RMS normalisation
   FoldOp fold{};

@@ -160,7 +160,9 @@ class TileRunner {
     char* dst = At(out);
     const int64_t src_step = s.per_row ? in.row : in.col, dst_step = s.per_row ? out.row : out.col;
     for (int64_t r = 0; r < rows_; ++r, src += in.row * in.size, dst += out.row * out.size) {
-      if (s.kind == Kind::kCopy) {
+      if (s.past_caches && src_step == 1 && dst_step == 1) {
+        CopyPastCaches(dst, src, cols_ * in.size);
+      } else if (s.kind == Kind::kCopy) {
         CopyRow(src, src_step, dst, dst_step, in.size);
       } else if (src_step == 1 && dst_step == 1) {
         Convert(s, src, dst, cols_);
