@@ -35,24 +35,21 @@ def draw(result: dict[str, Any], path: Path) -> None:
     groups = [g for g in groups if any(r["framework"] != stats.OURS for r in _of(records, g))]
     rows = stats.ratios(records)
     columns = 3
-    lines = (len(groups) + bool(rows) + len(curves) + columns - 1) // columns
-    figure, axes = plt.subplots(
-        max(1, lines),
-        columns,
-        figsize=(13, 2.7 * max(1, lines)),
-        layout="constrained",
-        squeeze=False,
-    )
-    panels = list(axes.flat)
+    lines = max(1, (len(groups) + len(curves) + columns - 1) // columns)
+    # Ratios have a line of their own, as tall as their names want.
+    heights = [2.7] * lines + ([0.8 + 0.17 * len(rows)] if rows else [])
+    figure = plt.figure(figsize=(13, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    panels = [figure.add_subplot(grid[i, j]) for i in range(lines) for j in range(columns)]
     for group, panel in zip(groups, panels, strict=False):
         _bars(panel, group, _of(records, group))
-    if rows:
-        _ratios(panels[len(groups)], rows)
-    rest = panels[len(groups) + bool(rows) :]
+    rest = panels[len(groups) :]
     for name, panel in zip(curves, rest, strict=False):
         _curve(panel, name, curves[name])
     for panel in rest[len(curves) :]:
         panel.set_axis_off()
+    if rows:
+        _ratios(figure.add_subplot(grid[lines, :]), rows)
     machine, versions = result["machine"], result["versions"]
     peers = ", ".join(f"{name} {versions[name]}" for name in _NAMES if name in versions)
     figure.suptitle(
