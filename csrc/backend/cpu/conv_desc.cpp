@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "backend/cpu/kernels.h"
 #include "ops/common/attr_index.h"
 #include "ops/ops.h"
 
@@ -42,6 +43,15 @@ ConvDesc DescribeConv(const NodeDesc& node) {
     ops::ParseActivation(node.attr<std::string>(ConvAttr::kActivation), &d.activation);
   }
   return d;
+}
+
+Support SupportsOwnConv(const NodeDesc& node, const ConvDesc& d, int64_t lanes) {
+  if (Support s = NeedsDense(node); !s.ok) return s;
+  if (d.dtype != DType::kFloat32) return Support::No("is for float32, not ", d.dtype);
+  if (lanes == 1) return Support::No("needs AVX2");
+  if (d.groups != 1) return Support::No("is for one group, not ", d.groups);
+  if (d.dims > 2) return Support::No("is for images, not volumes");
+  return Support::Yes();
 }
 
 }  // namespace ostria::cpu

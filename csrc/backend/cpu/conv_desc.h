@@ -4,6 +4,7 @@
 // kernel [o, ..., c / g], with one to three axes between.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -38,5 +39,11 @@ struct ConvDesc {
 
 /// For nodes of conv1d to conv3d, conv_fused, conv_grad_input and conv_grad_filter.
 ConvDesc DescribeConv(const NodeDesc& node);
+
+/// What our own loops over images need, `lanes` elements in a vector: dense float32, one group.
+Support SupportsOwnConv(const NodeDesc& node, const ConvDesc& d, int64_t lanes);
+
+/// Height and width of what has depth, height and width.
+inline void CopyPlane(const ConvDesc::Sizes& from, int64_t* to) { std::copy_n(&from[1], 2, to); }
 
 }  // namespace ostria::cpu

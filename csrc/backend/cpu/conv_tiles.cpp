@@ -25,19 +25,6 @@ int64_t Units(const ConvDesc& d, const ConvTable& table) {
   return RoundUp(d.o, table.outputs) / table.outputs * d.window.size[1];
 }
 
-// What both kinds of tiles need.
-Support SupportsTiles(const NodeDesc& node, const ConvDesc& d, const ConvTable& table) {
-  if (Support s = NeedsDense(node); !s.ok) return s;
-  if (d.dtype != DType::kFloat32) return Support::No("is for float32, not ", d.dtype);
-  if (table.lanes == 1) return Support::No("needs AVX2");
-  if (d.groups != 1) return Support::No("is for one group, not ", d.groups);
-  if (d.dims > 2) return Support::No("is for images, not volumes");
-  return Support::Yes();
-}
-
-// Height and width of what has depth, height and width.
-void CopyPlane(const ConvDesc::Sizes& from, int64_t* to) { std::copy_n(&from[1], 2, to); }
-
 struct FilterState : KernelState {
   const ConvTable* table = nullptr;
   FilterGradArgs args = {};
@@ -57,7 +44,7 @@ struct PlacesState : KernelState {
 Support SupportsFilterTiles(const NodeDesc& node) {
   const ConvDesc d = DescribeConv(node);
   const ConvTable& table = Table();
-  if (Support s = SupportsTiles(node, d, table); !s.ok) return s;
+  if (Support s = SupportsOwnConv(node, d, table.lanes); !s.ok) return s;
   if (d.window.size[2] == 1) return Support::No("is for windows wider than 1");
   if (d.c < 2 * table.lanes || 4 * d.c < 3 * RoundUp(d.c, table.lanes)) {
     return Support::No("wants channels in vectors of ", table.lanes, ", at least two, not ", d.c);
@@ -123,7 +110,7 @@ Support SupportsPlaces(const NodeDesc& node) {
   constexpr int64_t kMostPlaces = 64, kLeastChannels = 128;
   const ConvDesc d = DescribeConv(node);
   const ConvTable& table = Table();
-  if (Support s = SupportsTiles(node, d, table); !s.ok) return s;
+  if (Support s = SupportsOwnConv(node, d, table.lanes); !s.ok) return s;
   const int64_t image = d.image[1] * d.image[2], result = d.result[1] * d.result[2];
   if (std::max(image, result) > kMostPlaces || std::min(image, result) == kMostPlaces) {
     return Support::No("is for images of at most ", kMostPlaces, " places and results of fewer");

@@ -17,6 +17,7 @@ namespace {
 
 // Of a block's frequencies: with a panel of the kernel they stay in a level-2 cache of 1 MB.
 constexpr int64_t kBlockBytes = 256 << 10;
+constexpr int64_t kLines = 4;  // of frequencies
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -26,10 +27,7 @@ const WinogradTable& Table() {
 
 Support SupportsDesc(const NodeDesc& node, const ConvDesc& d) {
   constexpr int64_t kLeastChannels = 32;
-  if (Support s = NeedsDense(node); !s.ok) return s;
-  if (d.dtype != DType::kFloat32) return Support::No("is for float32, not ", d.dtype);
-  if (Table().lanes == 1) return Support::No("needs AVX2");
-  if (d.groups != 1) return Support::No("is for one group, not ", d.groups);
+  if (Support s = SupportsOwnConv(node, d, Table().lanes); !s.ok) return s;
   if (d.dims != 2) return Support::No("is for images");
   for (int i = 1; i < 3; ++i) {
     if (d.window.size[i] != 3) return Support::No("is for windows of 3 x 3");
@@ -41,9 +39,6 @@ Support SupportsDesc(const NodeDesc& node, const ConvDesc& d) {
   }
   return Support::Yes();
 }
-
-// Height and width of what has depth, height and width.
-void CopyPlane(const ConvDesc::Sizes& from, int64_t* to) { std::copy_n(&from[1], 2, to); }
 
 WinogradTiles TilesOf(const ConvDesc& d, bool backward) {
   WinogradTiles t = {};
@@ -182,7 +177,6 @@ Support SupportsWinogradGrad(const NodeDesc& node) {
 }
 
 std::unique_ptr<KernelState> PrepareWinogradGrad(const NodeDesc& node) {
-  constexpr int64_t kLines = 4;  // of frequencies
   const ConvDesc d = DescribeConv(node);
   auto state = std::make_unique<WinogradGradState>();
   const WinogradTable& table = Table();
@@ -207,7 +201,6 @@ std::unique_ptr<KernelState> PrepareWinogradGrad(const NodeDesc& node) {
 }
 
 void LaunchWinogradGrad(const KernelState& state, void* const* ptrs) {
-  constexpr int64_t kLines = 4;
   const auto& s = static_cast<const WinogradGradState&>(state);
   WinogradGradArgs args = s.args;
   args.image = static_cast<const float*>(ptrs[0]);

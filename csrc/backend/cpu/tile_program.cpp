@@ -106,11 +106,10 @@ class TileMaker {
   // Where rows go through memory more than once, a large result is stored past the caches, which
   // keep the rows instead.
   bool PastCaches(size_t k) const {
-    constexpr int64_t kLarge = 16 << 20;
     const LoopOperand& o = l_.outputs[k];
     const bool whole = p_.outputs[k].col == 1 && p_.outputs[k].repeat <= 1;
     return !m_.loops.empty() && whole && o.dtype == l_.code[o.value].dtype &&
-           p_.rows * p_.cols * SizeOf(o.dtype) >= kLarge;
+           p_.rows * p_.cols * SizeOf(o.dtype) >= kPastCachesBytes;
   }
 
   std::vector<TileStep>& StepsOf(int32_t v) {

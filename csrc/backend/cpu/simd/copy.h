@@ -18,6 +18,8 @@ void Cast(DType from, const void* src, DType to, void* dst, int64_t n);
 /// Writes one element of `size` bytes (1, 2, 4 or 8) n times.
 void Fill(void* dst, const void* value, int size, int64_t n);
 
+/// From this size on results of rows are stored past the caches.
+inline constexpr int64_t kPastCachesBytes = 16 << 20;
 /// memcpy past the caches, which keep what they have: for what is not read again soon.
 void CopyPastCaches(void* dst, const void* src, int64_t bytes);
 

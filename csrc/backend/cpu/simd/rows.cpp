@@ -5,6 +5,7 @@
 #include <atomic>
 #include <initializer_list>
 
+#include "backend/cpu/simd/copy.h"
 #include "backend/cpu/simd/fold.h"
 #include "base/check.h"
 
@@ -29,9 +30,9 @@ void ForRows(int64_t rows, int64_t cols, Fn fn) {
 // read first to be overwritten.
 template <class T>
 bool Streams(const T* out, int64_t rows, int64_t cols, std::initializer_list<const T*> inputs) {
-  constexpr int64_t kStreamBytes = 16 << 20, kLine = 64, kMostColumns = 8192;
+  constexpr int64_t kLine = 64, kMostColumns = 8192;
   const int64_t row_bytes = cols * static_cast<int64_t>(sizeof(T));
-  return rows * row_bytes >= kStreamBytes && row_bytes % kLine == 0 && cols <= kMostColumns &&
+  return rows * row_bytes >= kPastCachesBytes && row_bytes % kLine == 0 && cols <= kMostColumns &&
          reinterpret_cast<uintptr_t>(out) % kLine == 0 &&
          std::find(inputs.begin(), inputs.end(), out) == inputs.end();
 }
