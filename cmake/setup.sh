@@ -108,7 +108,7 @@ export CMAKE_ARGS="-DOSTRIA_BUILD_TESTS=ON -DOSTRIA_WERROR=${OSTRIA_WERROR:-OFF}
 wheels=build/$tag/dist
 sources=$({
   echo "$tag $CMAKE_ARGS"
-  find csrc cmake python CMakeLists.txt setup.py pyproject.toml README.md LICENSE tests/unit/CMakeLists.txt \
+  find csrc kernels cmake python CMakeLists.txt setup.py pyproject.toml README.md LICENSE tests/unit/CMakeLists.txt \
     -type f -not -name '*.so' -not -name '*.so.*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*' \
     -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 } | hash_of -)

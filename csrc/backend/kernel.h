@@ -23,6 +23,13 @@ struct DeviceProps {
   std::string name;          // "cpu", "cuda:sm_90"
   int threads = 1;           // CPU: threads a kernel may use
   int64_t memory_limit = 0;  // bytes a plan may take; 0: unlimited
+  // CUDA: 90 for compute capability 9.0; what kernels are shaped for; what cuDNN knows of it.
+  int compute_capability = 0;
+  int multiprocessors = 0;
+  int64_t shared_bytes = 0;  // a block may have at most
+  int64_t l2_bytes = 0;
+  std::string description;  // JSON
+  bool deterministic = true;
   friend bool operator==(const DeviceProps&, const DeviceProps&) = default;
 };
 
@@ -63,8 +70,17 @@ struct KernelState {
   int64_t packed_bytes = 0;
 };
 
-/// Runs the node. `ptrs`: inputs in order, then outputs, then the workspace. May throw Error (a bad
-/// index in the data), but must not allocate, lock or synchronise otherwise.
+class Stream;
+
+/// Where a kernel is bound to.
+struct BindContext {
+  Stream& stream;
+  int32_t step = 0;  // what Stream::TakeDataError names when the node refuses its data
+};
+
+/// Runs the node, or puts it into the stream that its state is bound to. `ptrs`: inputs in order,
+/// then outputs, then the workspace. May throw Error (a bad index in the data), but must not
+/// allocate, lock or synchronise otherwise.
 using LaunchFn = void (*)(const KernelState& state, void* const* ptrs);
 
 struct KernelDef {
@@ -78,6 +94,10 @@ struct KernelDef {
   LaunchFn pack = nullptr;  // `ptrs`: the packed input, then its packed form
   /// Bit i: where nobody reads output i, it has no memory and launch is given null.
   uint32_t optional_outputs = 0;
+  /// Where preparing needs the live device (modules, library plans): makes of `state` the one that
+  /// launch gets, whose work goes to `to.stream`. Once per executable, never while capturing.
+  std::unique_ptr<KernelState> (*bind)(const std::shared_ptr<const KernelState>& state,
+                                       const BindContext& to) = nullptr;
 };
 
 }  // namespace ostria

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of backends. Those that are part of libostria are listed here; others register when
-// loaded.
+// The table of backends. Those that are part of libostria are listed here; CUDA's is loaded when it
+// is first asked for.
 #include "backend/backend.h"
 
 #include <atomic>
@@ -9,6 +9,7 @@ namespace ostria {
 
 Backend* CpuBackend();
 Backend* NullBackend();
+Backend* LoadCudaBackend();
 
 namespace {
 constexpr int kKinds = 3;
@@ -24,6 +25,9 @@ void RegisterBackends() {
 
 Backend& FindBackend(DeviceKind kind) {
   if (table[static_cast<int>(DeviceKind::kNull)] == nullptr) RegisterBackends();
+  if (kind == DeviceKind::kCuda && table[static_cast<int>(kind)] == nullptr) {
+    RegisterBackend(LoadCudaBackend());
+  }
   Backend* const backend = table[static_cast<int>(kind)];
   if (backend == nullptr) {
     std::string known;

@@ -22,7 +22,17 @@ std::shared_ptr<Buffer> Buffer::Borrow(void* data, size_t bytes, std::function<v
   return b;
 }
 
+std::shared_ptr<Buffer> Buffer::OnDevice(void* data, size_t bytes,
+                                         std::unique_ptr<DeviceMemory> memory) {
+  std::shared_ptr<Buffer> b(new Buffer);
+  b->data_ = data;
+  b->bytes_ = bytes;
+  b->memory_ = std::move(memory);
+  return b;
+}
+
 Buffer::~Buffer() {
+  if (memory_ != nullptr) return;  // frees itself
   if (release_)
     release_();
   else if (data_ != nullptr)
@@ -38,6 +48,13 @@ Tensor Tensor::Empty(DType dtype, const Shape& shape) {
     }
   }
   return Tensor(dtype, shape, Buffer::Allocate(static_cast<size_t>(bytes)));
+}
+
+Tensor Tensor::OnHost() const {
+  if (on_host()) return *this;
+  Tensor t = Empty(dtype_, shape_);
+  buffer_->memory()->CopyToHost(t.raw(), offset_, static_cast<size_t>(bytes()));
+  return t;
 }
 
 Tensor Tensor::Zeros(DType dtype, const Shape& shape) {

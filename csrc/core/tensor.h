@@ -18,6 +18,15 @@ namespace ostria {
 
 inline constexpr size_t kAlignment = 256;  // of chunks and regions; single buffers get 64
 
+/// Device memory that a Buffer holds. Freed with it.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  virtual DeviceId device() const = 0;
+  /// Waits for the work that fills the memory, and copies. Throws the device's error.
+  virtual void CopyToHost(void* dst, size_t offset, size_t bytes) const = 0;
+};
+
 /// Owns bytes on one device, or borrows them from somebody else through a deleter.
 class Buffer {
  public:
@@ -26,6 +35,9 @@ class Buffer {
   static std::shared_ptr<Buffer> Allocate(size_t bytes);
   /// Borrows `data` (NumPy array, DLPack capsule, state chunk); `release` runs once, at the end.
   static std::shared_ptr<Buffer> Borrow(void* data, size_t bytes, std::function<void()> release);
+  /// Of a device: `data` is an address there.
+  static std::shared_ptr<Buffer> OnDevice(void* data, size_t bytes,
+                                          std::unique_ptr<DeviceMemory> memory);
 
   ~Buffer();
   Buffer(const Buffer&) = delete;
@@ -34,12 +46,15 @@ class Buffer {
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   bool borrowed() const { return static_cast<bool>(release_); }
+  DeviceId device() const { return memory_ == nullptr ? DeviceId{} : memory_->device(); }
+  const DeviceMemory* memory() const { return memory_.get(); }  // nullptr: host memory
 
  private:
   Buffer() = default;
   void* data_ = nullptr;
   size_t bytes_ = 0;
   std::function<void()> release_;
+  std::unique_ptr<DeviceMemory> memory_;
 };
 
 class Tensor {
@@ -76,6 +91,10 @@ class Tensor {
     return static_cast<T*>(raw());
   }
   const std::shared_ptr<Buffer>& buffer() const { return buffer_; }
+  DeviceId device() const { return buffer_ == nullptr ? DeviceId{} : buffer_->device(); }
+  bool on_host() const { return buffer_ == nullptr || buffer_->memory() == nullptr; }
+  /// Itself where it lies on the host, else a copy there, after the work that fills it.
+  Tensor OnHost() const;
 
  private:
   std::shared_ptr<Buffer> buffer_;

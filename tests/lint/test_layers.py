@@ -24,7 +24,7 @@ ALLOWED = {
     "passes": "base core ir ops loop passes kernels/scalar",
     "backend": "base core ir ops backend",
     "backend/cpu": "base core ir ops loop backend backend/cpu kernels kernels/scalar",
-    "backend/cuda": "base core ir ops backend backend/cuda kernels kernels/scalar",
+    "backend/cuda": "base core ir ops loop backend backend/cuda kernels kernels/scalar",
     "backend/null": "base core ir ops backend backend/null",
     "runtime": "base core ir ops autodiff passes backend runtime",
     "dist": "base core ir ops backend runtime dist",
@@ -35,7 +35,7 @@ ALLOWED = {
     "kernels": "kernels kernels/scalar",
     "kernels/scalar": "kernels/scalar",
 }
-GENERATED = {"ops/ops.h": "ops"}
+GENERATED = {"ops/ops.h": "ops", "backend/build_id.h": "backend"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.M)
 # (header, where it may stand)

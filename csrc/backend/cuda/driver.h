@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA driver as a table of functions. All of it that the project uses stands here.
+#pragma once
+
+#include <cuda.h>
+
+#include <string_view>
+
+#include "backend/cuda/library.h"
+
+#define OSTRIA_DRIVER_FUNCTIONS(X)     \
+  X(cuInit)                            \
+  X(cuDriverGetVersion)                \
+  X(cuDeviceGetCount)                  \
+  X(cuDeviceGet)                       \
+  X(cuDeviceGetName)                   \
+  X(cuDeviceGetAttribute)              \
+  X(cuDeviceTotalMem)                  \
+  X(cuDeviceGetPCIBusId)               \
+  X(cuDevicePrimaryCtxRetain)          \
+  X(cuDevicePrimaryCtxRelease)         \
+  X(cuCtxSetCurrent)                   \
+  X(cuCtxGetCurrent)                   \
+  X(cuMemGetInfo)                      \
+  X(cuMemAlloc)                        \
+  X(cuMemFree)                         \
+  X(cuMemHostAlloc)                    \
+  X(cuMemFreeHost)                     \
+  X(cuMemHostGetDevicePointer)         \
+  X(cuMemcpyHtoD)                      \
+  X(cuMemcpyDtoH)                      \
+  X(cuMemcpyHtoDAsync)                 \
+  X(cuMemcpyDtoHAsync)                 \
+  X(cuMemcpyDtoDAsync)                 \
+  X(cuMemsetD8Async)                   \
+  X(cuMemsetD8)                        \
+  X(cuMemAddressReserve)               \
+  X(cuMemAddressFree)                  \
+  X(cuMemCreate)                       \
+  X(cuMemRelease)                      \
+  X(cuMemMap)                          \
+  X(cuMemUnmap)                        \
+  X(cuMemSetAccess)                    \
+  X(cuMemGetAllocationGranularity)     \
+  X(cuStreamCreateWithPriority)        \
+  X(cuStreamDestroy)                   \
+  X(cuStreamSynchronize)               \
+  X(cuStreamQuery)                     \
+  X(cuStreamWaitEvent)                 \
+  X(cuStreamBeginCapture)              \
+  X(cuStreamEndCapture)                \
+  X(cuThreadExchangeStreamCaptureMode) \
+  X(cuEventCreate)                     \
+  X(cuEventDestroy)                    \
+  X(cuEventRecord)                     \
+  X(cuEventQuery)                      \
+  X(cuEventSynchronize)                \
+  X(cuEventElapsedTime)                \
+  X(cuGraphInstantiate)                \
+  X(cuGraphExecDestroy)                \
+  X(cuGraphDestroy)                    \
+  X(cuGraphLaunch)                     \
+  X(cuGraphUpload)                     \
+  X(cuGraphGetNodes)                   \
+  X(cuModuleLoadData)                  \
+  X(cuModuleUnload)                    \
+  X(cuModuleGetFunction)               \
+  X(cuFuncGetAttribute)                \
+  X(cuFuncSetAttribute)                \
+  X(cuLaunchKernel)                    \
+  X(cuGetErrorName)                    \
+  X(cuGetErrorString)
+
+namespace ostria::cuda {
+
+struct DriverTable {
+  OSTRIA_DRIVER_FUNCTIONS(OSTRIA_TABLE_FIELD)
+};
+
+/// The functions of the driver, loaded when first asked for. Throws Error(kDeviceUnavailable).
+const DriverTable& Driver();
+
+/// Throws Error with the driver's name for `result`; out of memory is Error(kOutOfMemory).
+void CheckDriver(CUresult result, std::string_view what);
+
+}  // namespace ostria::cuda

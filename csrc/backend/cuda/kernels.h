@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lists of implementations, one per file kernels_*.cpp, in the order that cuda_backend.cpp puts
+// them; and what several of them need.
+#pragma once
+
+#include <span>
+
+#include "backend/kernel.h"
+
+namespace ostria::cuda {
+
+std::span<const KernelDef> FillKernels();
+
+/// No, with the reason, unless every operand is dense.
+Support NeedsDense(const NodeDesc& node);
+
+}  // namespace ostria::cuda

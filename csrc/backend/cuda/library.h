@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared libraries that are found at run time: nothing of NVIDIA's is linked. Searched in this
+// order: the folder OSTRIA_CUDA_LIBRARIES names, the nvidia-* wheels of the running Python,
+// CUDA_HOME, the system. An error lists what was tried and the loader's own words.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ostria::cuda {
+
+struct LibraryName {
+  std::string_view what;     // "cuDNN", for messages
+  std::string_view file;     // "libcudnn.so.9"
+  std::string_view package;  // what to install: "nvidia-cudnn-cu13"; empty: the driver
+};
+
+class Library {
+ public:
+  /// Opens it; throws Error(kDeviceUnavailable) with everything that was tried.
+  explicit Library(const LibraryName& name);
+  /// The address of a function; throws Error(kDeviceUnavailable) that names the library's file.
+  void* Find(const char* symbol) const;
+  const std::string& path() const { return path_; }
+
+ private:
+  LibraryName name_;
+  std::string path_;
+  void* handle_ = nullptr;  // never closed: threads of the library may run
+};
+
+/// The folders that are searched, in order, the system's ("") last.
+std::vector<std::string> LibraryFolders(std::string_view file);
+
+}  // namespace ostria::cuda
+
+/// Fields of a table of functions: pointers named and typed like the functions themselves.
+#define OSTRIA_TABLE_FIELD(fn) decltype(&::fn) fn = nullptr;
+#define OSTRIA_TABLE_TEXT(fn) OSTRIA_TABLE_TEXT_OF(fn)
+#define OSTRIA_TABLE_TEXT_OF(fn) #fn
+/// Fills one field. NVIDIA's headers rename functions by macros (cuMemAlloc is cuMemAlloc_v2), so
+/// the text is that of the expanded name.
+#define OSTRIA_TABLE_LOAD(fn) \
+  table.fn = reinterpret_cast<decltype(table.fn)>(library.Find(OSTRIA_TABLE_TEXT(fn)));

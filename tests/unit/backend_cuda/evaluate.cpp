@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend_cuda/evaluate.h"
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "ir/graph.h"
+#include "runtime/eager.h"
+
+namespace ostria {
+
+Backend* CudaBackend();
+
+namespace {
+
+// Device memory of one test, freed at its end.
+class DeviceBlocks {
+ public:
+  ~DeviceBlocks() {
+    for (auto [p, n] : blocks_) CudaBackend()->Free(0, p, n);
+  }
+  void* New(size_t bytes) {
+    const size_t n = bytes < 1 ? 1 : bytes;
+    void* p = CudaBackend()->Allocate(0, n);
+    blocks_.emplace_back(p, n);
+    return p;
+  }
+
+ private:
+  std::vector<std::pair<void*, size_t>> blocks_;
+};
+
+double At(const Tensor& t, int64_t i) {
+  return DispatchDType(t.dtype(), [&]<class T>(T*) {
+    if constexpr (std::is_arithmetic_v<T>) {
+      return static_cast<double>(t.data<T>()[i]);
+    } else {
+      return static_cast<double>(static_cast<float>(t.data<T>()[i]));
+    }
+  });
+}
+
+}  // namespace
+
+DeviceProps Sm90() {
+  return {.kind = DeviceKind::kCuda,
+          .name = "cuda:sm_90",
+          .compute_capability = 90,
+          .multiprocessors = 132,
+          .shared_bytes = 232448,
+          .l2_bytes = 52428800};
+}
+
+std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& attrs,
+                                   const std::vector<Tensor>& inputs, std::string_view impl) {
+  Graph g;
+  std::vector<Value> operands;
+  std::vector<MemDesc> in, out;
+  for (const Tensor& t : inputs) {
+    operands.push_back(g.AddInput(StrCat("x", operands.size()), {t.dtype(), t.shape()}, 0));
+    in.push_back(MemDesc::Dense(t.dtype(), t.shape()));
+  }
+  const NodeId n = g.AddNode(op, operands, attrs, 0);
+  for (int i = 0; i < g.num_results(n); ++i) {
+    const ValueType& t = g.type(g.result(n, i));
+    out.push_back(MemDesc::Dense(t.dtype, t.shape));
+  }
+  const DeviceProps device = Sm90();
+  const NodeDesc desc{&op, g.attrs(n), in, out, &device};
+  std::string reasons;
+  for (const KernelDef& k : CudaBackend()->Kernels()) {
+    if (k.op != &op || (!impl.empty() && k.impl != impl)) continue;
+    const Support support = k.supports(desc);
+    if (!support.ok) {
+      reasons += StrCat("\n", k.impl, ": ", support.reason);
+      continue;
+    }
+    const auto stream = CudaBackend()->MakeStream(0);
+    const std::shared_ptr<const KernelState> plan = k.prepare(desc);
+    std::unique_ptr<KernelState> bound;
+    if (k.bind != nullptr) bound = k.bind(plan, {*stream, 7});
+    DeviceBlocks blocks;
+    std::vector<void*> ptrs;
+    for (const Tensor& t : inputs) {
+      ptrs.push_back(blocks.New(static_cast<size_t>(t.bytes())));
+      CudaBackend()->CopyToDevice(0, ptrs.back(), t.raw(), static_cast<size_t>(t.bytes()));
+    }
+    std::vector<Tensor> results;
+    for (const MemDesc& m : out) {
+      ptrs.push_back(blocks.New(static_cast<size_t>(m.bytes())));
+      results.push_back(Tensor::Empty(m.dtype, m.shape()));
+    }
+    ptrs.push_back(blocks.New(static_cast<size_t>(plan->workspace_bytes)));
+    k.launch(bound != nullptr ? *bound : *plan, ptrs.data());
+    stream->Synchronize();
+    for (size_t i = 0; i < results.size(); ++i) {
+      CudaBackend()->CopyToHost(0, results[i].raw(), ptrs[inputs.size() + i],
+                                static_cast<size_t>(results[i].bytes()));
+    }
+    return results;
+  }
+  ADD_FAILURE() << op.name << ": no implementation" << reasons;
+  return {};
+}
+
+std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attrs,
+                                  const std::vector<Tensor>& inputs) {
+  std::vector<Tensor> outputs;
+  RunEager(op, inputs, attrs, &outputs);
+  return outputs;
+}
+
+Tensor RandomTensor(DType dtype, const Shape& shape, double low, double high, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<double> draw(low, high);
+  Tensor t = Tensor::Empty(dtype, shape);
+  for (int64_t i = 0; i < t.numel(); ++i) {
+    const double x = IsFloat(dtype) ? draw(random) : std::floor(draw(random));
+    DispatchDType(dtype, [&]<class T>(T*) {
+      if constexpr (std::is_arithmetic_v<T>) {
+        t.data<T>()[i] = static_cast<T>(x);
+      } else {
+        t.data<T>()[i] = T(static_cast<float>(x));
+      }
+    });
+  }
+  return t;
+}
+
+void ExpectClose(const Tensor& got, const Tensor& want, double tolerance) {
+  ASSERT_EQ(got.dtype(), want.dtype());
+  ASSERT_TRUE(got.shape() == want.shape());
+  if (tolerance == 0) {
+    EXPECT_EQ(std::memcmp(got.raw(), want.raw(), static_cast<size_t>(want.bytes())), 0);
+  }
+  for (int64_t i = 0; i < want.numel(); ++i) {
+    const double a = At(got, i), b = At(want, i);
+    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+    ASSERT_LE(std::abs(a - b), tolerance * (1 + std::abs(b)))
+        << "element " << i << ": " << a << " for " << b;
+  }
+}
+
+}  // namespace ostria

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// One node on the (fake) GPU beside the CPU: prepare, bind, launch, compare.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/tensor.h"
+
+namespace ostria {
+
+/// Properties as of an H100, whatever device runs.
+DeviceProps Sm90();
+
+/// Runs `op` by implementation `impl` of the CUDA backend ("": the first that supports it) and
+/// returns its outputs on the host. Memory on the device is poisoned first. A refusal is a test
+/// failure that shows the reasons.
+std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& attrs,
+                                   const std::vector<Tensor>& inputs, std::string_view impl = "");
+/// The same on the CPU, through the eager path.
+std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attrs,
+                                  const std::vector<Tensor>& inputs);
+
+/// Random numbers in [low, high) (integers: low..high-1) of a dtype.
+Tensor RandomTensor(DType dtype, const Shape& shape, double low, double high, uint64_t seed);
+
+/// Expects equal shapes and elements that differ by at most `tolerance` * (1 + |expected|); 0:
+/// equal bits.
+void ExpectClose(const Tensor& got, const Tensor& want, double tolerance);
+
+}  // namespace ostria
