@@ -15,13 +15,19 @@ Backend* CudaBackend();
 
 namespace {
 
+// In order of preference where two lists know one op.
+constexpr std::span<const KernelDef> (*kLists[])() = {
+    cuda::FillKernels,
+};
+
 CUdeviceptr Ptr(const void* p) { return reinterpret_cast<CUdeviceptr>(p); }
 
 class CudaBackendImpl final : public Backend {
  public:
   CudaBackendImpl() {
-    for (auto list : {cuda::FillKernels()}) {
-      kernels_.insert(kernels_.end(), list.begin(), list.end());
+    for (const auto list : kLists) {
+      const std::span<const KernelDef> kernels = list();
+      kernels_.insert(kernels_.end(), kernels.begin(), kernels.end());
     }
   }
   DeviceKind kind() const override { return DeviceKind::kCuda; }
