@@ -108,7 +108,7 @@ export CMAKE_ARGS="-DOSTRIA_BUILD_TESTS=ON -DOSTRIA_WERROR=${OSTRIA_WERROR:-OFF}
 wheels=build/$tag/dist
 sources=$({
   echo "$tag $CMAKE_ARGS"
-  find csrc kernels cmake python CMakeLists.txt setup.py pyproject.toml README.md LICENSE tests/unit/CMakeLists.txt \
+  find csrc kernels cmake python packaging tests/fake_cuda CMakeLists.txt setup.py pyproject.toml README.md LICENSE tests/unit/CMakeLists.txt \
     -type f -not -name '*.so' -not -name '*.so.*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*' \
     -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 } | hash_of -)
@@ -120,9 +120,16 @@ install_into() {
     rm -rf "$wheels"
     .venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
       --wheel-dir "$wheels" .
+    if grep -q '^OSTRIA_CUDA:INTERNAL=TRUE' "build/$tag/CMakeCache.txt"; then
+      say "building ostria-cuda (CUDA backend)"
+      .venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+        --wheel-dir "$wheels" packaging/ostria-cuda
+    else
+      say "without the CUDA backend: there is no CUDA 13 toolkit with nvcc, cuDNN and NCCL; its tests are skipped"
+    fi
     echo "$sources" >"$wheels/.stamp"
   fi
-  say "installing $(basename "$wheels"/*.whl) into $1"
+  say "installing $(cd "$wheels" && echo *.whl) into $1"
   "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
     "$wheels"/*.whl
   echo "$sources" >"$1/.ostria"

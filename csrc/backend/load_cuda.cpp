@@ -30,7 +30,10 @@ std::string OwnFolder() {
 Backend* LoadCudaBackend() {
   std::string tried;
   void* library = nullptr;
-  for (const std::string& path : {OwnFolder() + kLibrary, std::string(kLibrary)}) {
+  // In a checkout; of the wheel ostria-cuda; on the loader's own path.
+  const std::string own = OwnFolder();
+  for (const std::string& path :
+       {own + kLibrary, own + "../ostria_cuda/" + kLibrary, std::string(kLibrary)}) {
     library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library != nullptr) break;
     const char* why = dlerror();
