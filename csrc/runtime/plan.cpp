@@ -17,6 +17,7 @@
 #include "runtime/recompute.h"
 #include "runtime/schedule.h"
 #include "runtime/storage.h"
+#include "runtime/streams.h"
 
 namespace ostria {
 
@@ -109,6 +110,7 @@ std::shared_ptr<Plan> PlanGraph(const Graph& graph, const PlanOptions& options) 
   StorageMap storage(g, choices, schedule, options, plan.get());
   storage.Place(&plan->stats);
   AddSteps(g, schedule, storage, choices, plan.get());
+  if (options.streams > 1) AssignStreams(plan.get(), options.streams);
   CountBytes(g, plan.get());
   return plan;
 }

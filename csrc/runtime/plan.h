@@ -38,8 +38,10 @@ struct Step {
   NodeId node;                // in Plan::graph, for names and lines
   int32_t first_operand = 0;  // into Plan::operands: inputs, outputs, workspace
   int32_t num_inputs = 0, num_outputs = 0;
-  bool pack = false;  // the kernel's pack: one operand of the node, then its packed form
-  NodeId packed_by;   // whose packed form the kernel reads, where it wants one
+  bool pack = false;           // the kernel's pack: one operand of the node, then its packed form
+  NodeId packed_by;            // whose packed form the kernel reads, where it wants one
+  int32_t stream = 0;          // steps of one stream run in their order: streams.h
+  std::vector<int32_t> waits;  // steps of other streams that must be done before
 };
 
 /// A copy that the plan needs besides its steps: a graph output or state out value that is an
@@ -85,6 +87,7 @@ struct PlanOptions {
   bool recompute = false;  // over device.memory_limit: compute values again rather than keep them
   bool optimize = true;    // run the passes; off for debugging and comparisons
   bool keeps = true;       // what derives from state alone is computed now and then; off for bodies
+  int streams = 1;         // at most so many steps run side by side, on devices with streams
 };
 
 struct Plan {
@@ -93,6 +96,7 @@ struct Plan {
   std::vector<Step> steps;
   int32_t num_kept =
       0;  // the first steps: they run only when a Variable that they read was written
+  int32_t num_streams = 1;
   std::vector<Operand> operands;
   std::vector<Copy> copies;
   std::vector<StateSlot> state;
@@ -112,8 +116,8 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
 std::string Print(const Plan& plan);
 
 /// Throws Error(kInternal) naming two steps that touch common bytes, one writing, in a way that the
-/// order of steps does not make safe (also: an operand that was overwritten before its last
-/// reader).
+/// order of steps, streams and waits does not make safe (also: an operand that was overwritten
+/// before its last reader).
 void CheckRaces(const Plan& plan);
 
 }  // namespace ostria

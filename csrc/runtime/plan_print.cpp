@@ -47,6 +47,8 @@ void AppendSteps(const Plan& plan, const std::string& indent, std::string* text)
       const int at = s.first_operand + s.num_inputs + s.num_outputs;
       out += StrCat(" workspace ", Text(plan, plan.operands[at]), " ", s.state->workspace_bytes);
     }
+    if (plan.num_streams > 1) out += StrCat(" stream ", s.stream);
+    if (!s.waits.empty()) out += StrCat(" after ", Join(s.waits, ", "));
     const std::string line = ShortLocation(g.location(s.node));
     out += line.empty() ? "\n" : StrCat("  [", line, "]\n");
     for (const BodyPlan& body : BodiesOf(*s.state)) {

@@ -6,8 +6,10 @@
 #include "base/check.h"
 #include "ir/bytes.h"
 #include "ops/ops.h"
+#include "runtime/accesses.h"
 #include "runtime/control.h"
 #include "runtime/plan.h"
+#include "runtime/streams.h"
 
 namespace ostria {
 namespace {
@@ -122,10 +124,34 @@ class Replay {
   std::map<std::pair<Region, int32_t>, Ownership> regions_;
 };
 
+// Every two steps that touch common bytes, one writing, must be ordered by streams and waits.
+void CheckOrder(const Plan& plan) {
+  if (plan.num_streams == 1) return;  // the order of the steps
+  const HappensBefore order(plan);
+  struct Touch {
+    size_t step;
+    Access access;
+  };
+  std::map<std::pair<Region, int32_t>, std::vector<Touch>> memory;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    for (const Access& a : AccessesOf(plan, plan.steps[i])) {
+      std::vector<Touch>& touches = memory[{a.region, a.index}];
+      for (const Touch& t : touches) {
+        OSTRIA_CHECK(t.step == i || !t.access.Conflicts(a) || order.Ordered(t.step, i), "step ", i,
+                     " (", plan.graph.op(plan.steps[i].node).name, ") does not wait for step ",
+                     t.step, " (", plan.graph.op(plan.steps[t.step].node).name,
+                     "), which touches the same bytes");
+      }
+      touches.push_back({i, a});
+    }
+  }
+}
+
 }  // namespace
 
 void CheckRaces(const Plan& plan) {
   Replay(plan).Run();
+  CheckOrder(plan);
   for (const Step& step : plan.steps) {
     for (const BodyPlan& body : BodiesOf(*step.state)) CheckRaces(*body.plan);
   }

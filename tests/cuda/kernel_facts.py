@@ -41,7 +41,7 @@ def sections(elf: bytes) -> list[tuple[str, int, int, bytes]]:
 def symbols(elf: bytes) -> list[str]:
     """The names in the symbol table, by index."""
     found = sections(elf)
-    name, link, _size, table = next(s for s in found if s[0] == ".symtab")
+    _name, link, _size, table = next(s for s in found if s[0] == ".symtab")
     strings = found[link][3]
     out = []
     for i in range(0, len(table), 24):
