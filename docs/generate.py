@@ -5,7 +5,8 @@
 
 From the op registry and the bound classes: python/ostria/_native.pyi and docs/reference/ops.md.
 From the package's public names: tests/lint/public_api.txt. From the includes: the picture of the
-rooms in docs/architecture.md. All of it is committed, and tests hold it to what this file makes.
+rooms in docs/architecture.md. From records of GPU runs: docs/gpu-status.md (gpu_status.py). All of
+it is committed, and tests hold it to what this file makes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+import gpu_status  # noqa: E402
+
 STUB = ROOT / "python/ostria/_native.pyi"
 REFERENCE = ROOT / "docs/reference/ops.md"
 PUBLIC_API = ROOT / "tests/lint/public_api.txt"
@@ -442,6 +446,7 @@ OUTPUTS: dict[Path, Callable[[], str]] = {
     REFERENCE: ops_reference,
     PUBLIC_API: public_api,
     ARCHITECTURE: architecture,
+    gpu_status.PAGE: gpu_status.page,
 }
 
 

@@ -31,6 +31,16 @@ def test_the_picture_of_the_rooms_is_fresh(generate: ModuleType) -> None:
     same(ROOT / "docs/architecture.md", generate.architecture())
 
 
+def test_the_gpu_status_is_fresh_and_claims_only_what_ran(generate: ModuleType) -> None:
+    ledger = generate.gpu_status
+    same(ledger.PAGE, ledger.page())
+    ran = {"ran": {"kernels": ["fill_4"]}, "device": "H", "commit": "c" * 40, "date": "2026-01-02"}
+    assert ledger.state("kernels", "fill_4", []) == ledger.NEVER
+    assert ledger.state("kernels", "fill_4", [ran]) == f"ran on H at {'c' * 10}, 2026-01-02"
+    assert ledger.state("kernels", "fill_8", [ran]) == ledger.NEVER
+    print(ledger.age())  # continuous integration shows how old the newest record is
+
+
 def test_the_picture_leaves_out_what_a_longer_way_implies(generate: ModuleType) -> None:
     graph = {"a": {"b", "c"}, "b": {"c"}, "c": set()}
     assert generate.reduced(graph) == {"a": {"b"}, "b": {"c"}, "c": set()}
