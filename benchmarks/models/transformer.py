@@ -2,7 +2,7 @@
 """Transformers of published sizes, as an Ostria user writes them: GPT-2 124M and BERT-large.
 
 Pre-normalisation and a causal limit make the first, post-normalisation and both directions the
-second. The head is the token table transposed (Press and Wolf 2016). GPT-2's vocabulary of 50,257 is
+second. The head is the token table transposed (Press and Wolf 2016). GPT-2's 50,257 tokens are
 padded to 50,304, so that rows start on 128-byte boundaries.
 """
 
