@@ -23,7 +23,7 @@ struct Gradients {
   bool lazy = false;
 };
 
-/// The elementwise update rules; optimizer_impl.h has a functor for each, in this order.
+/// The elementwise update rules; kernels/optim/rules.h has a functor for each, in this order.
 enum class OptimizerRule : uint8_t {
   kSgd,
   kMomentum,

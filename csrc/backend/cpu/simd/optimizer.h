@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizer steps over flat ranges of weights and slots, on the threads of the process. T is float
-// or double. The rules are in optimizer_impl.h; the gradient is scaled and w shrunk (decoupled
+// or double. The rules are in kernels/optim/rules.h; the gradient is scaled and w shrunk (decoupled
 // decay) before a rule sees them.
 #pragma once
 
