@@ -18,6 +18,7 @@ namespace {
 // In order of preference where two lists know one op.
 constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::FillKernels,
+    cuda::OptimKernels,
 };
 
 CUdeviceptr Ptr(const void* p) { return reinterpret_cast<CUdeviceptr>(p); }

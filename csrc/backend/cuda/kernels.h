@@ -10,6 +10,7 @@
 namespace ostria::cuda {
 
 std::span<const KernelDef> FillKernels();
+std::span<const KernelDef> OptimKernels();
 
 /// No, with the reason, unless every operand is dense.
 Support NeedsDense(const NodeDesc& node);

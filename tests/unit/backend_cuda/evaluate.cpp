@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend_cuda/evaluate.h"
 
+#include <dlfcn.h>
+
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
+#include "fake_cuda/fake_cuda.h"
 #include "ir/graph.h"
 #include "runtime/eager.h"
 
@@ -20,14 +24,25 @@ class DeviceBlocks {
   ~DeviceBlocks() {
     for (auto [p, n] : blocks_) CudaBackend()->Free(0, p, n);
   }
-  void* New(size_t bytes) {
-    const size_t n = bytes < 1 ? 1 : bytes;
-    void* p = CudaBackend()->Allocate(0, n);
-    blocks_.emplace_back(p, n);
+  explicit DeviceBlocks(const Placement& placement) : placement_(placement) {}
+  void* New(size_t bytes, int64_t element) {
+    const size_t skew = static_cast<size_t>(placement_.skew * element);
+    if (!placement_.joined) return static_cast<std::byte*>(Allocate(skew + bytes + 1)) + skew;
+    if (region_ == nullptr) region_ = static_cast<std::byte*>(Allocate(kRegionBytes));
+    std::byte* p = region_ + skew;
+    region_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
     return p;
   }
 
  private:
+  static constexpr size_t kRegionBytes = 4 << 20;
+  void* Allocate(size_t bytes) {
+    void* p = CudaBackend()->Allocate(0, bytes);
+    blocks_.emplace_back(p, bytes);
+    return p;
+  }
+  const Placement& placement_;
+  std::byte* region_ = nullptr;
   std::vector<std::pair<void*, size_t>> blocks_;
 };
 
@@ -54,6 +69,12 @@ DeviceProps Sm90() {
 
 std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& attrs,
                                    const std::vector<Tensor>& inputs, std::string_view impl) {
+  return EvaluateOnCuda(op, attrs, inputs, Placement{.impl = impl});
+}
+
+std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& attrs,
+                                   const std::vector<Tensor>& inputs, const Placement& placement) {
+  const std::string_view impl = placement.impl;
   Graph g;
   std::vector<Value> operands;
   std::vector<MemDesc> in, out;
@@ -80,18 +101,30 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
     const std::shared_ptr<const KernelState> plan = k.prepare(desc);
     std::unique_ptr<KernelState> bound;
     if (k.bind != nullptr) bound = k.bind(plan, {*stream, 7});
-    DeviceBlocks blocks;
+    const Placement aligned;
+    DeviceBlocks blocks(placement);
     std::vector<void*> ptrs;
     for (const Tensor& t : inputs) {
-      ptrs.push_back(blocks.New(static_cast<size_t>(t.bytes())));
+      ptrs.push_back(blocks.New(static_cast<size_t>(t.bytes()), SizeOf(t.dtype())));
       CudaBackend()->CopyToDevice(0, ptrs.back(), t.raw(), static_cast<size_t>(t.bytes()));
     }
     std::vector<Tensor> results;
+    std::vector<bool> taken(inputs.size());
     for (const MemDesc& m : out) {
-      ptrs.push_back(blocks.New(static_cast<size_t>(m.bytes())));
+      const auto number = static_cast<int>(results.size());
+      void* shared = nullptr;
+      for (size_t i = 0; placement.in_place && k.alias_ok != nullptr && i < in.size(); ++i) {
+        if (shared != nullptr || taken[i] || in[i].bytes() != m.bytes()) continue;
+        if (!k.alias_ok(desc, number, static_cast<int>(i))) continue;
+        shared = ptrs[i];
+        taken[i] = true;
+      }
+      ptrs.push_back(
+          shared != nullptr ? shared : blocks.New(static_cast<size_t>(m.bytes()), SizeOf(m.dtype)));
       results.push_back(Tensor::Empty(m.dtype, m.shape()));
     }
-    ptrs.push_back(blocks.New(static_cast<size_t>(plan->workspace_bytes)));
+    DeviceBlocks workspace(aligned);
+    ptrs.push_back(workspace.New(static_cast<size_t>(plan->workspace_bytes), 1));
     k.launch(bound != nullptr ? *bound : *plan, ptrs.data());
     stream->Synchronize();
     for (size_t i = 0; i < results.size(); ++i) {
@@ -102,6 +135,16 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
   }
   ADD_FAILURE() << op.name << ": no implementation" << reasons;
   return {};
+}
+
+int64_t DriverCalls(const char* function) {
+  const std::string path = StrCat(std::getenv("OSTRIA_CUDA_LIBRARIES"), "/libcuda.so.1");
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  if (library == nullptr) return 0;
+  const auto count =
+      reinterpret_cast<decltype(&fake_cuda_count)>(dlsym(library, "fake_cuda_count"));
+  dlclose(library);
+  return count(function);
 }
 
 std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attrs,

@@ -16,12 +16,24 @@ namespace ostria {
 /// Properties as of an H100, whatever device runs.
 DeviceProps Sm90();
 
+/// Where the operands of one node lie.
+struct Placement {
+  std::string_view impl;  // "": the first that supports the node
+  int64_t skew = 0;       // every operand begins so many elements after a boundary of 256 bytes
+  bool in_place = false;  // outputs are the first inputs that they may be
+  bool joined = false;    // in one region, operand after operand, as chunks hold state
+};
+
 /// Runs `op` by implementation `impl` of the CUDA backend ("": the first that supports it) and
 /// returns its outputs on the host. Memory on the device is poisoned first. A refusal is a test
 /// failure that shows the reasons.
 std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& attrs,
                                    const std::vector<Tensor>& inputs, std::string_view impl = "");
-/// The same on the CPU, through the eager path.
+std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& attrs,
+                                   const std::vector<Tensor>& inputs, const Placement& placement);
+/// How often the driver's function was called so far.
+int64_t DriverCalls(const char* function);
+/// The same as EvaluateOnCuda on the CPU, through the eager path.
 std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attrs,
                                   const std::vector<Tensor>& inputs);
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// One step of an elementwise optimizer over segments of weights with their gradients and slots, in
+// place. What changes from step to step is read from device memory. A kernel is named after its op
+// and type: adam_update_f32; that of gradients by rows adam_update_rows_f32.
+#pragma once
+
+#include "kernels/common/kernel.h"
+
+namespace ostria::kernels {
+
+inline constexpr int kUpdateSlots = 3;
+inline constexpr int kUpdateAttrs = 6;
+inline constexpr int kUpdateThreads = 256;
+/// Elements of a segment that a block takes at a time.
+inline constexpr int64_t kUpdateTile = 1024;
+
+/// The scalars of one step, as the op's operands.
+struct UpdateScalars {
+  const float* lr = nullptr;
+  const void* step = nullptr;  // null where the rule takes none
+  const float* grad_scale = nullptr;
+  const bool* commit = nullptr;  // false: nothing changes
+  double attrs[kUpdateAttrs] = {};
+  double weight_decay = 0;
+  int32_t float_step = 0;  // whether `step` is float rather than int64
+};
+
+struct UpdateSegment {
+  void* w = nullptr;
+  const void* g = nullptr;
+  void* slots[kUpdateSlots] = {};
+  int64_t n = 0;
+  int64_t first_tile = 0;  // tiles of the segments before
+};
+struct UpdateParams {
+  static constexpr int kMaxSegments = 64;
+  UpdateScalars scalars;
+  int32_t count = 0;
+  int64_t tiles = 0;
+  UpdateSegment segments[kMaxSegments];
+};
+static_assert(sizeof(UpdateParams) == 64 * 56 + 112, "and at most 4 KB");
+
+/// Row r of the gradient, `cols` elements, belongs to row ids[r] of the table; r itself without
+/// ids. Each row comes at most once.
+struct UpdateRowsSegment {
+  void* w = nullptr;
+  const void* g = nullptr;
+  void* slots[kUpdateSlots] = {};
+  int64_t rows = 0, cols = 0;      // rows: at most, where `named` says how many
+  const int32_t* named = nullptr;  // how many rows there are, then their ids
+  int64_t first_group = 0;         // groups of rows of the segments before
+};
+struct UpdateRowsParams {
+  static constexpr int kMaxSegments = 48;
+  UpdateScalars scalars;
+  int32_t count = 0;
+  int32_t lazy = 0;  // whether a row whose gradient is all 0 stays
+  int64_t groups = 0;
+  UpdateRowsSegment segments[kMaxSegments];
+};
+static_assert(sizeof(UpdateRowsParams) == 48 * 72 + 112, "and at most 4 KB");
+
+/// Lanes that take one row of `cols` elements: a power of two, at most a warp.
+constexpr int LanesOfRow(int64_t cols) {
+  int lanes = 1;
+  while (lanes < 32 && lanes < cols) lanes *= 2;
+  return lanes;
+}
+/// Rows that a block takes at a time.
+constexpr int64_t RowsOfGroup(int64_t cols) { return kUpdateThreads / LanesOfRow(cols); }
+
+/// ema_update_f32, ema_update_f64: segments hold averages as w and weights as g. With `overwrite`
+/// (every so many steps; 0: never) the weights become the averages.
+struct EmaParams {
+  static constexpr int kMaxSegments = 64;
+  const int64_t* step = nullptr;
+  const bool* commit = nullptr;
+  double momentum = 0;
+  int64_t overwrite = 0;
+  int32_t count = 0;
+  int64_t tiles = 0;
+  UpdateSegment segments[kMaxSegments];
+};
+static_assert(sizeof(EmaParams) == 64 * 56 + 48, "and at most 4 KB");
+
+}  // namespace ostria::kernels
