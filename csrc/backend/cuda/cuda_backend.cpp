@@ -19,6 +19,7 @@ namespace {
 constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::FillKernels,
     cuda::OptimKernels,
+    cuda::ShapeKernels,
 };
 
 CUdeviceptr Ptr(const void* p) { return reinterpret_cast<CUdeviceptr>(p); }

@@ -11,6 +11,7 @@ namespace ostria::cuda {
 
 std::span<const KernelDef> FillKernels();
 std::span<const KernelDef> OptimKernels();
+std::span<const KernelDef> ShapeKernels();
 
 /// No, with the reason, unless every operand is dense.
 Support NeedsDense(const NodeDesc& node);
