@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The kernels and the CUDA backend.
-#   ostria_kernel(FAMILY/NAME)   one file kernels/FAMILY/NAME.cu: a cubin in libostria_cuda.so, and the
-#                                same code for the host, which tests run
+#   ostria_kernel(FAMILY/NAME [OPTION ...])   one file kernels/FAMILY/NAME.cu: a cubin in
+#                                libostria_cuda.so, compiled with nvcc's OPTIONs too, and the same
+#                                code for the host, which tests run
 # Without nvcc the backend is left out (OSTRIA_CUDA is FALSE); kernels still run on the host.
 set(OSTRIA_CUDA_ARCHITECTURES "90" CACHE STRING "Compute capabilities that kernels are compiled for")
 find_program(OSTRIA_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
@@ -41,6 +42,7 @@ function(ostria_kernel name)
     message(FATAL_ERROR "ostria_kernel(${name}): there is no kernels/${name}.cu")
   endif()
   set_property(GLOBAL APPEND PROPERTY OSTRIA_KERNELS ${name})
+  set_property(GLOBAL PROPERTY OSTRIA_KERNEL_OPTIONS_${name} ${ARGN})
 endfunction()
 
 # Library ostria_kernels_host of every listed kernel.
@@ -70,6 +72,7 @@ function(ostria_embedded_kernels out)
   string(APPEND text "#include \"backend/cuda/embedded.h\"\n\n")
   foreach(name ${names})
     string(REPLACE "/" "_" symbol ${name})
+    get_property(options GLOBAL PROPERTY OSTRIA_KERNEL_OPTIONS_${name})
     set(base ${CMAKE_BINARY_DIR}/cubins/${symbol})
     set(image ${base}.fatbin)
     set(elves "")
@@ -78,7 +81,7 @@ function(ostria_embedded_kernels out)
       set(stem ${base}.sm_${arch})
       add_custom_command(
         OUTPUT ${stem}.ptx
-        COMMAND ${OSTRIA_NVCC} -ptx -arch=compute_${arch} -std=c++20 -O3 --expt-relaxed-constexpr
+        COMMAND ${OSTRIA_NVCC} -ptx -arch=compute_${arch} -std=c++20 -O3 --expt-relaxed-constexpr ${options}
                 -I${CMAKE_SOURCE_DIR} -MD -MF ${stem}.d -o ${stem}.ptx ${CMAKE_SOURCE_DIR}/kernels/${name}.cu
         DEPENDS ${CMAKE_SOURCE_DIR}/kernels/${name}.cu
         DEPFILE ${stem}.d VERBATIM COMMENT "Compiling kernels/${name}.cu for compute capability ${arch}")

@@ -20,6 +20,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::FillKernels,
     cuda::OptimKernels,
     cuda::ShapeKernels,
+    cuda::RandomKernels,
 };
 
 CUdeviceptr Ptr(const void* p) { return reinterpret_cast<CUdeviceptr>(p); }

@@ -12,6 +12,7 @@ namespace ostria::cuda {
 std::span<const KernelDef> FillKernels();
 std::span<const KernelDef> OptimKernels();
 std::span<const KernelDef> ShapeKernels();
+std::span<const KernelDef> RandomKernels();
 
 /// No, with the reason, unless every operand is dense.
 Support NeedsDense(const NodeDesc& node);
