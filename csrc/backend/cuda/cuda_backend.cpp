@@ -21,6 +21,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::OptimKernels,
     cuda::ShapeKernels,
     cuda::RandomKernels,
+    cuda::SortKernels,
 };
 
 CUdeviceptr Ptr(const void* p) { return reinterpret_cast<CUdeviceptr>(p); }

@@ -13,6 +13,7 @@ std::span<const KernelDef> FillKernels();
 std::span<const KernelDef> OptimKernels();
 std::span<const KernelDef> ShapeKernels();
 std::span<const KernelDef> RandomKernels();
+std::span<const KernelDef> SortKernels();
 
 /// No, with the reason, unless every operand is dense.
 Support NeedsDense(const NodeDesc& node);
