@@ -20,6 +20,8 @@ class Event {
   virtual bool Done() const = 0;
   /// The host waits until the work before it is done. Throws the device's error.
   virtual void Wait() const = 0;
+  /// Seconds of the device from `earlier` on, both of Stream::RecordTime and done.
+  virtual double SecondsSince(const Event& earlier) const = 0;
 };
 
 /// Work that was captured rather than run: one launch replays all of it.
@@ -43,11 +45,15 @@ class Stream {
  public:
   virtual ~Stream() = default;
   virtual DeviceId device() const = 0;
+  /// To be called by a thread that comes to use streams of the device.
+  virtual void MakeCurrent() = 0;
   /// Host memory must stay until the copy is done; copies overlap with the host where it is pinned.
   virtual void CopyToDevice(void* dst, const void* src, size_t bytes) = 0;
   virtual void CopyToHost(void* dst, const void* src, size_t bytes) = 0;
   virtual void CopyOnDevice(void* dst, const void* src, size_t bytes) = 0;
   virtual std::shared_ptr<const Event> Record() = 0;
+  /// The same, for SecondsSince.
+  virtual std::shared_ptr<const Event> RecordTime() = 0;
   /// What is launched later waits for `event`; the host does not.
   virtual void WaitFor(const Event& event) = 0;
   /// The host waits for everything. Throws the device's error.

@@ -33,11 +33,12 @@ ActivationArena::~ActivationArena() {
   FindBackend(device_.kind).Release(device_.ordinal, base_, static_cast<size_t>(kAddresses));
 }
 
-void ActivationArena::Require(int64_t bytes) const {
+void ActivationArena::Require(int64_t bytes) {
   if (bytes > kAddresses) {
     Fail(ErrorCode::kOutOfMemory, "a plan of ", bytes, " bytes of activations cannot run on ",
          ToString(device_), "; use a smaller batch");
   }
+  FindBackend(device_.kind).Commit(device_.ordinal, base_, static_cast<size_t>(bytes));
 }
 
 }  // namespace ostria

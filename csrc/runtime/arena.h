@@ -21,9 +21,9 @@ class ActivationArena {
   ActivationArena& operator=(const ActivationArena&) = delete;
 
   std::byte* base() const { return base_; }
-  /// Throws Error(kOutOfMemory) when no plan of this size can be run.
-  void Require(int64_t bytes) const;
-  /// Held for the length of a run.
+  /// The first `bytes` are about to be used. Throws Error(kOutOfMemory).
+  void Require(int64_t bytes);
+  /// Held for the length of a run in the calling thread.
   std::mutex& mutex() { return mutex_; }
 
  private:

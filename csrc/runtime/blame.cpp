@@ -41,14 +41,30 @@ std::string NonFiniteMessage(const Graph& g, NodeId n, int k) {
 
 }  // namespace
 
-void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
+void StepAccess::Launch(const Plan& plan, size_t step, void* const* ptrs) const {
+  const Step& s = plan.steps[step];
+  (s.pack ? s.kernel->pack : s.kernel->launch)(*s.state, ptrs);
+}
+
+Tensor StepAccess::Read(const ValueType& type, const void* from) const {
+  const auto bytes = static_cast<size_t>(Bytes(type));
+  return Tensor(type.dtype, type.shape, Buffer::Borrow(const_cast<void*>(from), bytes, nullptr));
+}
+
+void StepAccess::Write(void* to, const Tensor& value) const {
+  std::memcpy(to, value.raw(), static_cast<size_t>(value.bytes()));
+}
+
+void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs, const StepAccess& access) {
   const Graph& g = plan.graph;
   const Step& step = plan.steps[i];
-  if (step.pack) return step.kernel->pack(*step.state, ptrs);
+  if (step.pack) return access.Launch(plan, i, ptrs);
   const auto finite = [&](int operand, Value v) {
     if (operand == step.state->packed_input) return true;  // looked at when it was packed
     if (ptrs[operand] == nullptr) return true;             // nobody reads it
-    return AllFinite(g.dtype(v), ptrs[operand], g.shape(v).numel());
+    if (!IsFloat(g.dtype(v))) return true;
+    const Tensor value = access.Read(g.type(v), ptrs[operand]);
+    return AllFinite(value.dtype(), value.raw(), value.numel());
   };
   bool inputs_finite = true;  // looked at before the launch: it may overwrite them
   for (int k = 0; k < step.num_inputs; ++k) inputs_finite &= finite(k, g.operand(step.node, k));
@@ -56,15 +72,16 @@ void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs) {
   FusedNonFinite found;
   for (int k = 0; fused && k < step.num_inputs; ++k) {
     const ValueType& type = g.type(g.operand(step.node, k));
+    const Tensor value = access.Read(type, ptrs[k]);
     found.inputs.push_back(Tensor::Empty(type.dtype, type.shape));
-    std::memcpy(found.inputs.back().raw(), ptrs[k], static_cast<size_t>(Bytes(type)));
+    std::memcpy(found.inputs.back().raw(), value.raw(), static_cast<size_t>(Bytes(type)));
   }
-  step.kernel->launch(*step.state, ptrs);
+  access.Launch(plan, i, ptrs);
   for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
     if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
     const std::string message = NonFiniteMessage(g, step.node, k);
     for (size_t j = 0; j < found.inputs.size(); ++j) {  // state written in place is as it was
-      std::memcpy(ptrs[j], found.inputs[j].raw(), static_cast<size_t>(found.inputs[j].bytes()));
+      access.Write(ptrs[j], found.inputs[j]);
     }
     if (!fused) throw Error(ErrorCode::kNonFinite, std::string(g.op(step.node).name), message);
     found.body = g.attr<Body>(step.node, 0);
@@ -83,7 +100,7 @@ void BlameBody(const Graph& body, std::span<const Tensor> inputs) {
       operands.push_back(values[body.operand(n, i).id]);
     }
     try {
-      RunEager(body.op(n), operands, body.attrs(n), &results);
+      RunEagerOn({}, body.op(n), operands, body.attrs(n), &results);
     } catch (Error& error) {  // eager debug mode was first; it knows no line
       throw error.At(ShortLocation(body.location(n)));
     }

@@ -23,9 +23,19 @@ struct FusedNonFinite {
   std::string message;
 };
 
+/// How debug mode reaches the memory that a step works on: memory of the host, unless overridden.
+class StepAccess {
+ public:
+  virtual ~StepAccess() = default;
+  virtual void Launch(const Plan& plan, size_t step, void* const* ptrs) const;
+  /// A value after the work so far, to be looked at before the next launch.
+  virtual Tensor Read(const ValueType& type, const void* from) const;
+  virtual void Write(void* to, const Tensor& value) const;
+};
+
 /// Runs step `i` and throws Error(kNonFinite), or FusedNonFinite, when a result is not finite
 /// although every input is.
-void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs);
+void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs, const StepAccess& access = {});
 
 /// Runs the body op by op and throws Error(kNonFinite) that names the first op with finite inputs
 /// and a result that is not, and its line. Returns when there is none.

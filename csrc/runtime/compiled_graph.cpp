@@ -98,6 +98,7 @@ std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int call
     first = cache_.empty();
   }
   const auto begin = std::chrono::steady_clock::now();
+  MoveVariables();
   if (first && TrainsVariables()) SealStateChunks();
   Specialisation s{.binding = binding, .calls = calls, .executable = Make(binding)};
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
@@ -123,6 +124,13 @@ bool CompiledGraph::TrainsVariables() const {
       return true;
   }
   return false;
+}
+
+// Moving is one word: the device that the function was compiled for. Nothing is computed on null.
+void CompiledGraph::MoveVariables() {
+  if (device_.kind == DeviceKind::kNull || moves_ == Variable::moves()) return;
+  for (const auto& v : variables_) v->MoveTo(device_);
+  moves_ = Variable::moves();
 }
 
 std::shared_ptr<Executable> CompiledGraph::For(const Binding& binding) { return Find(binding, 0); }
@@ -158,6 +166,7 @@ std::shared_ptr<Executable> CompiledGraph::Repeat(std::span<const Tensor> inputs
 }
 
 void CompiledGraph::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs, bool debug) {
+  MoveVariables();
   std::shared_ptr<Executable> executable = Repeat(inputs);
   if (executable == nullptr) {
     std::vector<ValueType> types;

@@ -3,6 +3,7 @@
 // Keeps the last 16; counts specialisations and says why each was made.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -27,8 +28,8 @@ struct Specialisation {
 /// runs.
 class CompiledGraph {
  public:
-  /// `variables` in the order of graph.state(). `memory_limit` in bytes, 0 = none; `recompute`:
-  /// see PlanOptions.
+  /// `variables` in the order of graph.state(); the first run moves them to `device`.
+  /// `memory_limit` in bytes, 0 = none; `recompute`: see PlanOptions.
   CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables, DeviceId device = {},
                 int64_t memory_limit = 0, bool recompute = false);
 
@@ -55,12 +56,14 @@ class CompiledGraph {
   std::shared_ptr<Executable> FindKept(const Binding& binding, int calls);
   std::shared_ptr<Executable> Make(const Binding& binding) const;
   bool TrainsVariables() const;
+  void MoveVariables();
 
   Graph graph_;
   std::vector<std::shared_ptr<Variable>> variables_;
   DeviceId device_;
   int64_t memory_limit_;
   bool recompute_;
+  std::atomic<int64_t> moves_{-1};   // Variable::moves() when all were seen on the device
   mutable std::mutex mutex_;         // guards what follows
   std::list<Specialisation> cache_;  // most recently used first
   int64_t num_specialised_ = 0;

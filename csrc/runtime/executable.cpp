@@ -18,26 +18,32 @@ namespace {
 // What empty operands point at: never read, but not null either.
 alignas(64) std::byte empty_operand[64];
 
+bool AllOnHost(std::span<const Tensor> tensors) {
+  return std::all_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.on_host(); });
+}
+
+std::vector<Tensor> OnHost(std::span<const Tensor> tensors) {
+  std::vector<Tensor> out;
+  for (const Tensor& t : tensors) out.push_back(t.OnHost());
+  return out;
+}
+
 }  // namespace
 
 Executable::Executable(std::shared_ptr<const Plan> plan,
-                       std::vector<std::shared_ptr<Variable>> variables, DeviceId device)
-    : plan_(std::move(plan)), variables_(std::move(variables)), device_(device) {
-  OSTRIA_CHECK(variables_.size() == plan_->state.size());
-  for (size_t i = 0; i < variables_.size(); ++i) {
-    const StateSlot& slot = plan_->state[i];
-    const ValueType type{variables_[i]->dtype(), variables_[i]->shape()};
-    if (type != slot.type) {
-      Fail(ErrorCode::kInvalidArgument, "variable '", variables_[i]->name(), "' is ", type,
-           ", but the plan was made for '", slot.name, "' as ", slot.type);
-    }
-  }
+                       std::vector<std::shared_ptr<Variable>> variables, DeviceId device,
+                       Launching launching)
+    : plan_(std::move(plan)),
+      variables_(std::move(variables)),
+      device_(device),
+      live_(LiveDevice::Of(device)) {
+  CheckVariables();
   arena_ = ActivationArena::Of(device_);
   arena_->Require(plan_->stats.activation_bytes);
-  if (plan_->stats.kept_bytes > 0) {
-    kept_ = static_cast<std::byte*>(
-        FindBackend(device_.kind)
-            .Reserve(device_.ordinal, static_cast<size_t>(plan_->stats.kept_bytes)));
+  if (const auto bytes = static_cast<size_t>(plan_->stats.kept_bytes); bytes > 0) {
+    Backend& backend = FindBackend(device_.kind);
+    kept_ = static_cast<std::byte*>(backend.Reserve(device_.ordinal, bytes));
+    backend.Commit(device_.ordinal, kept_, bytes);
   }
   for (size_t i = 0; i < variables_.size(); ++i) {
     if (plan_->state[i].written)
@@ -45,11 +51,18 @@ Executable::Executable(std::shared_ptr<const Plan> plan,
     else if (plan_->num_kept > 0)
       kept_sources_.push_back(variables_[i].get());
   }
+  if (live_ != nullptr) {
+    const auto lock = live_->Lock();
+    device_run_ = std::make_unique<DeviceRun>(plan_, *live_, launching,
+                                              [this](const Operand& o) { return Address(o); });
+    BindAddresses();
+    return;
+  }
 
   ptrs_.resize(plan_->operands.size());
+  BindAddresses();
   for (size_t i = 0; i < plan_->operands.size(); ++i) {
     const Operand& o = plan_->operands[i];
-    ptrs_[i] = Address(o);
     if (o.region == Region::kInput) input_patches_.push_back({static_cast<int32_t>(i), o.index});
     if (o.region == Region::kOutput) output_patches_.push_back({static_cast<int32_t>(i), o.index});
   }
@@ -61,9 +74,36 @@ Executable::Executable(std::shared_ptr<const Plan> plan,
 }
 
 Executable::~Executable() {
+  device_run_ = nullptr;
   if (kept_ == nullptr) return;
+  if (live_ != nullptr) live_->Finish();
   FindBackend(device_.kind)
       .Release(device_.ordinal, kept_, static_cast<size_t>(plan_->stats.kept_bytes));
+}
+
+void Executable::CheckVariables() const {
+  OSTRIA_CHECK(variables_.size() == plan_->state.size());
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    const StateSlot& slot = plan_->state[i];
+    const ValueType type{variables_[i]->dtype(), variables_[i]->shape()};
+    if (type != slot.type) {
+      Fail(ErrorCode::kInvalidArgument, "variable '", variables_[i]->name(), "' is ", type,
+           ", but the plan was made for '", slot.name, "' as ", slot.type);
+    }
+  }
+}
+
+// Of variables, that is: all else stays where it is.
+void Executable::BindAddresses() {
+  const int64_t moves = Variable::moves();
+  for (const auto& v : variables_) {
+    if (v->device() == device_ || device_.kind == DeviceKind::kNull) continue;
+    Fail(ErrorCode::kInvalidArgument, "variable '", v->name(), "' is on ", ToString(v->device()),
+         ", but the plan is bound to ", ToString(device_), "; move it back with MoveTo");
+  }
+  if (device_run_ != nullptr) device_run_->Forget();
+  for (size_t i = 0; i < ptrs_.size(); ++i) ptrs_[i] = Address(plan_->operands[i]);
+  moves_ = moves;
 }
 
 void* Executable::Address(const Operand& o) const {
@@ -106,6 +146,7 @@ void Executable::RunCopies(std::span<const Tensor> inputs, const std::vector<Ten
 }
 
 void Executable::FailAt(size_t step, const Error& error) const {
+  if (step >= plan_->steps.size()) throw Error(error);  // of no step
   const auto* inner = dynamic_cast<const BodyError*>(&error);
   Error named = NamedError(*plan_, step, error);
   if (inner != nullptr) named.At(ShortLocation(inner->where()));
@@ -136,10 +177,14 @@ void Executable::RunKept(size_t* step) {
 }
 
 void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
+  if (live_ != nullptr) return RunOnDevice(inputs, outputs, nullptr);
+  if (!AllOnHost(inputs)) return Run(OnHost(inputs), outputs);
   MakeOutputs(inputs, outputs);
-  size_t i = 0;
+  size_t i = steps_.size();
   try {
     std::lock_guard lock(arena_->mutex());
+    FollowVariables();
+    i = 0;
     BindCall(inputs, *outputs);
     MarkWritten();
     RunKept(&i);
@@ -159,20 +204,25 @@ void Executable::CheckSources(std::span<const Tensor> inputs) const {
          ") holds NaN or infinity before the first op runs; look at where it comes from");
   };
   for (size_t i = 0; i < inputs.size(); ++i) {
-    require(plan_->inputs[i], inputs[i].raw(), "input",
+    require(plan_->inputs[i], inputs[i].OnHost().raw(), "input",
             plan_->graph.input_name(static_cast<int>(i)));
   }
   for (size_t i = 0; i < variables_.size(); ++i) {
-    require(plan_->state[i].type, variables_[i]->data(), "variable", plan_->state[i].name);
+    require(plan_->state[i].type, variables_[i]->View().OnHost().raw(), "variable",
+            plan_->state[i].name);
   }
 }
 
 void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
+  if (live_ != nullptr) return RunDebugOnDevice(inputs, outputs);
+  if (!AllOnHost(inputs)) return RunDebug(OnHost(inputs), outputs);
   MakeOutputs(inputs, outputs);
   CheckSources(inputs);
-  size_t i = 0;
+  size_t i = steps_.size();
   try {
     std::lock_guard lock(arena_->mutex());
+    FollowVariables();
+    i = 0;
     BindCall(inputs, *outputs);
     const CheckedBodies checked;
     MarkWritten();
@@ -191,6 +241,8 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
 }
 
 std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs) {
+  if (live_ != nullptr) return ProfileOnDevice(inputs, runs);
+  if (!AllOnHost(inputs)) return Profile(OnHost(inputs), runs);
   std::vector<Tensor> saved;
   for (const auto& v : variables_) saved.push_back(v->Snapshot());
   std::vector<std::vector<double>> samples(steps_.size());
@@ -198,6 +250,7 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
   for (int r = 0; r < std::max(runs, 1); ++r) {
     MakeOutputs(inputs, &outputs);
     std::lock_guard lock(arena_->mutex());
+    FollowVariables();
     BindCall(inputs, outputs);
     MarkWritten();
     size_t first = 0;
@@ -211,7 +264,15 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
     }
     RunCopies(inputs, outputs);
   }
+  RestoreState(saved);
+  return Medians(std::move(samples));
+}
+
+void Executable::RestoreState(std::span<const Tensor> saved) {
   for (size_t i = 0; i < variables_.size(); ++i) variables_[i]->Assign(saved[i]);
+}
+
+std::vector<double> Executable::Medians(std::vector<std::vector<double>> samples) {
   std::vector<double> medians;
   for (auto& s : samples) {
     if (s.empty()) {  // a kept step

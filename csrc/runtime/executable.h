@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Executable = Plan x device x base addresses. Running is a flat loop over prepared steps: no
 // allocation, no lock, no Python. Executables of one device share one activation region, so their
-// runs wait for each other: any thread may start one, and a step of state is never torn.
+// runs wait for each other: any thread may start one, and a step of state is never torn. On a
+// device that computes by itself, running only puts the work into its stream (executable_device).
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/device_run.h"
 #include "runtime/plan.h"
 #include "runtime/state_store.h"
 
@@ -19,16 +21,18 @@ class ActivationArena;
 
 class Executable {
  public:
-  /// `variables` in the order of plan->state. Throws Error when one does not fit its slot.
+  /// `variables` in the order of plan->state, on `device`. Throws Error when one does not fit its
+  /// slot. `launching`: of a device that computes by itself.
   Executable(std::shared_ptr<const Plan> plan, std::vector<std::shared_ptr<Variable>> variables,
-             DeviceId device = {});
+             DeviceId device = {}, Launching launching = Launching::kRecorded);
   ~Executable();
 
   const Plan& plan() const { return *plan_; }
   std::span<const std::shared_ptr<Variable>> variables() const { return variables_; }
 
   /// One step. `inputs` must have the plan's types; `outputs` are filled with fresh tensors (reuse
-  /// the vector). An Error from a kernel carries the op and the user's line.
+  /// the vector). An Error from a kernel carries the op and the user's line; a device reports bad
+  /// data when a result is read, or to a later run.
   void Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
   /// Node by node, checking the inputs, the state and every floating-point result: throws
   /// Error(kNonFinite) that names the input, the variable, or the first op whose output is not
@@ -45,6 +49,11 @@ class Executable {
     void* const* ptrs;
   };
   void* Address(const Operand& operand) const;
+  void CheckVariables() const;
+  void BindAddresses();
+  void FollowVariables() {
+    if (moves_ != Variable::moves()) BindAddresses();
+  }
   void MarkWritten();
   bool KeptIsFresh(int64_t now) const;
   /// Runs the kept steps if a Variable was written since, and sets `step` behind them.
@@ -56,11 +65,21 @@ class Executable {
   /// Not while holding the arena's mutex: finding the line may wait for the interpreter's lock,
   /// whose holder may wait for the arena.
   [[noreturn]] void FailAt(size_t step, const Error& error) const;
+  void RestoreState(std::span<const Tensor> saved);
+  static std::vector<double> Medians(std::vector<std::vector<double>> samples);
+
+  // executable_device.cpp:
+  void RunOnDevice(std::span<const Tensor> inputs, std::vector<Tensor>* outputs,
+                   const DeviceRun::EachStep* each);
+  void RunDebugOnDevice(std::span<const Tensor> inputs, std::vector<Tensor>* outputs);
+  std::vector<double> ProfileOnDevice(std::span<const Tensor> inputs, int runs);
 
   std::shared_ptr<const Plan> plan_;
   std::vector<std::shared_ptr<Variable>> variables_;
   DeviceId device_;
+  LiveDevice* live_ = nullptr;  // nullptr: kernels run in the calling thread
   std::shared_ptr<ActivationArena> arena_;
+  int64_t moves_ = 0;  // Variable::moves() when addresses were bound
   std::vector<Prepared> steps_;
   std::vector<void*> ptrs_;
   struct Patch {
@@ -73,6 +92,7 @@ class Executable {
   int64_t kept_at_ = -1;
   std::vector<const Variable*> kept_sources_;
   std::vector<Variable*> written_;
+  std::unique_ptr<DeviceRun> device_run_;  // where live_ is; goes first
 };
 
 }  // namespace ostria

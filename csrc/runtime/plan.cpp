@@ -71,7 +71,7 @@ void AddSteps(const Graph& g, const Schedule& schedule, const StorageMap& storag
 std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
                              std::span<const Tensor> inputs) {
   std::vector<Tensor> outputs;
-  RunEager(op, inputs, attrs, &outputs);
+  RunEagerOn({}, op, inputs, attrs, &outputs);
   return outputs;
 }
 
@@ -148,7 +148,9 @@ std::shared_ptr<Plan> PlanRecomputed(Graph& graph, const PlanOptions& options,
 std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options) {
   Graph optimised = graph.Clone();
   decltype(Plan::report) report;
-  if (options.optimize) Optimise(optimised, {.evaluate = Evaluate, .report = &report});
+  if (options.optimize) {
+    Optimise(optimised, {.evaluate = Evaluate, .device = options.device.kind, .report = &report});
+  }
   std::shared_ptr<Plan> plan = PlanGraph(optimised, options);
   if (options.recompute) plan = PlanRecomputed(optimised, options, std::move(plan));
   plan->report.insert(plan->report.begin(), report.begin(), report.end());

@@ -9,10 +9,12 @@
 #include <tuple>
 
 #include "backend/backend.h"
+#include "runtime/live_device.h"
 
 namespace ostria {
 
-// One reserved range of addresses. Pages cost memory when a variable first touches them.
+// One reserved range of addresses. Pages cost memory when a variable first touches them; on a
+// device, when it is placed.
 class StateChunk {
  public:
   StateChunk(DeviceId device, DType dtype, int64_t capacity)
@@ -21,7 +23,15 @@ class StateChunk {
         FindBackend(device.kind).Reserve(device.ordinal, static_cast<size_t>(capacity)));
   }
   ~StateChunk() {
+    if (LiveDevice* live = LiveDevice::Of(device)) live->Finish();
     FindBackend(device.kind).Release(device.ordinal, base, static_cast<size_t>(capacity));
+  }
+
+  // The variables of [0, end) lie here.
+  void Use(int64_t end) {
+    if (end <= used) return;
+    FindBackend(device.kind).Commit(device.ordinal, base, static_cast<size_t>(end));
+    used = end;
   }
 
   const DeviceId device;
@@ -58,52 +68,71 @@ int64_t Aligned(int64_t bytes) {
 
 }  // namespace
 
+namespace {
+
+// In the open chunk, with the registry's mutex held.
+std::pair<std::shared_ptr<StateChunk>, int64_t> Place(DeviceId device, DType dtype, StateClass cls,
+                                                      int64_t bytes) {
+  std::weak_ptr<StateChunk>& open = GetRegistry().open[{device, dtype, cls}];
+  std::shared_ptr<StateChunk> chunk = open.lock();
+  if (chunk == nullptr || chunk->used + bytes > chunk->capacity) {
+    chunk = std::make_shared<StateChunk>(device, dtype, std::max(kChunkAddresses, bytes));
+    open = chunk;
+  }
+  const int64_t offset = chunk->used;
+  chunk->Use(offset + bytes);
+  return {std::move(chunk), offset};
+}
+
+// The chunk that holds slots of `kind` of the variables in `of`, with the mutex held.
+std::shared_ptr<StateChunk> MirrorOf(const StateChunk& of, const std::string& kind, int64_t end) {
+  std::weak_ptr<StateChunk>& mirror = GetRegistry().mirrors[{of.id, kind}];
+  std::shared_ptr<StateChunk> chunk = mirror.lock();
+  if (chunk == nullptr) {
+    chunk = std::make_shared<StateChunk>(of.device, of.dtype, of.capacity);
+    mirror = chunk;
+  }
+  chunk->Use(end);
+  return chunk;
+}
+
+}  // namespace
+
 std::shared_ptr<Variable> Variable::Create(std::string name, const Tensor& initial, StateClass cls,
                                            DeviceId device) {
   if (name.empty()) Fail(ErrorCode::kInvalidArgument, "variable: the name is empty; give it one");
-  Registry& r = GetRegistry();
-  std::lock_guard lock(r.mutex);
-  const int64_t bytes = Aligned(initial.bytes());
-  std::weak_ptr<StateChunk>& open = r.open[{device, initial.dtype(), cls}];
-  std::shared_ptr<StateChunk> chunk = open.lock();
-  if (chunk == nullptr || chunk->used + bytes > chunk->capacity) {
-    chunk = std::make_shared<StateChunk>(device, initial.dtype(), std::max(kChunkAddresses, bytes));
-    open = chunk;
-  }
   std::shared_ptr<Variable> v(new Variable);
-  v->id_ = r.next_variable++;
   v->name_ = std::move(name);
   v->dtype_ = initial.dtype();
   v->shape_ = initial.shape();
   v->class_ = cls;
   v->trainable = cls == StateClass::kTrainable;
-  v->offset_ = chunk->used;
-  chunk->used += bytes;
-  v->chunk_ = std::move(chunk);
+  {
+    Registry& r = GetRegistry();
+    std::lock_guard lock(r.mutex);
+    v->id_ = r.next_variable++;
+    std::tie(v->chunk_, v->offset_) = Place(device, v->dtype_, cls, Aligned(v->bytes()));
+  }
   v->Assign(initial);
   return v;
 }
 
 std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& of,
                                                std::string_view kind, double fill) {
-  Registry& r = GetRegistry();
   std::shared_ptr<Variable> v(new Variable);
-  {
-    std::lock_guard lock(r.mutex);
-    std::weak_ptr<StateChunk>& mirror = r.mirrors[{of->chunk_->id, std::string(kind)}];
-    v->chunk_ = mirror.lock();
-    if (v->chunk_ == nullptr) {
-      v->chunk_ =
-          std::make_shared<StateChunk>(of->chunk_->device, of->dtype_, of->chunk_->capacity);
-      mirror = v->chunk_;
-    }
-    v->id_ = r.next_variable++;
-  }
   v->trainable = false;  // an optimizer writes it
   v->name_ = StrCat(of->name_, "/", kind);
   v->dtype_ = of->dtype_;
   v->shape_ = of->shape_;
   v->offset_ = of->offset_;
+  v->slot_kind_ = kind;
+  v->slot_of_ = of;
+  {
+    Registry& r = GetRegistry();
+    std::lock_guard lock(r.mutex);
+    v->chunk_ = MirrorOf(*of->chunk_, v->slot_kind_, v->offset_ + Aligned(v->bytes()));
+    v->id_ = r.next_variable++;
+  }
   Tensor initial = Tensor::Zeros(of->dtype_, of->shape_);
   if (fill != 0) {
     const Tensor one = Tensor::Scalar(of->dtype_, fill);
@@ -116,6 +145,24 @@ std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& 
   return v;
 }
 
+void Variable::MoveTo(DeviceId device) {
+  if (chunk_->device == device) return;
+  const std::shared_ptr<Variable> of = slot_of_.lock();
+  if (of != nullptr) of->MoveTo(device);
+  const Tensor value = View();  // keeps the chunk
+  {
+    std::lock_guard lock(GetRegistry().mutex);
+    if (of != nullptr) {
+      chunk_ = MirrorOf(*of->chunk_, slot_kind_, of->offset_ + Aligned(bytes()));
+      offset_ = of->offset_;
+    } else {
+      std::tie(chunk_, offset_) = Place(device, dtype_, class_, Aligned(bytes()));
+    }
+  }
+  Assign(value.OnHost());
+  moves_.fetch_add(1, std::memory_order_acq_rel);
+}
+
 Variable::~Variable() = default;
 
 DeviceId Variable::device() const { return chunk_->device; }
@@ -125,12 +172,20 @@ void* Variable::data() const { return chunk_->base + offset_; }
 Tensor Variable::Snapshot() const {
   Tensor t = Tensor::Empty(dtype_, shape_);
   const DeviceId d = chunk_->device;
-  FindBackend(d.kind).CopyToHost(d.ordinal, t.raw(), data(), static_cast<size_t>(bytes()));
+  if (LiveDevice* live = LiveDevice::Of(d)) {
+    live->CopyToHost(t.raw(), data(), bytes(), nullptr);
+  } else {
+    FindBackend(d.kind).CopyToHost(d.ordinal, t.raw(), data(), static_cast<size_t>(bytes()));
+  }
   return t;
 }
 
 Tensor Variable::View() const {
-  if (chunk_->device.kind != DeviceKind::kCpu) return Snapshot();
+  const DeviceId d = chunk_->device;
+  if (LiveDevice* live = LiveDevice::Of(d)) {
+    return live->Wrap(dtype_, shape_, data(), chunk_, nullptr);
+  }
+  if (d.kind != DeviceKind::kCpu) return Snapshot();
   return Tensor(dtype_, shape_,
                 Buffer::Borrow(data(), static_cast<size_t>(bytes()), [pin = chunk_] {}));
 }
@@ -142,7 +197,12 @@ void Variable::Assign(const Tensor& value) {
          "; use cast or reshape first");
   }
   const DeviceId d = chunk_->device;
-  FindBackend(d.kind).CopyToDevice(d.ordinal, data(), value.raw(), static_cast<size_t>(bytes()));
+  if (LiveDevice* live = LiveDevice::Of(d)) {
+    live->CopyToDevice(data(), value);
+  } else {
+    const Tensor host = value.OnHost();
+    FindBackend(d.kind).CopyToDevice(d.ordinal, data(), host.raw(), static_cast<size_t>(bytes()));
+  }
   MarkWritten(StateClock::Tick());
 }
 

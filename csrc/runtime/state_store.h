@@ -60,12 +60,18 @@ class Variable {
   int64_t bytes() const { return shape_.numel() * SizeOf(dtype_); }
   void* data() const;
 
-  /// A copy of the current value.
+  /// A copy of the current value, on the host.
   Tensor Snapshot() const;
-  /// A live view of the current value; later steps show through. It pins the chunk.
+  /// A live view of the current value where it lies; later steps show through. It pins the chunk.
   Tensor View() const;
   /// Copies into place; throws Error naming the variable when dtype or shape differ.
   void Assign(const Tensor& value);
+
+  /// Moves the value to another device; nothing else about the variable changes, and views of it
+  /// stay behind. A slot follows the variable that it is of. Not while a step that uses it runs.
+  void MoveTo(DeviceId device);
+  /// How often any variable was moved: whoever holds an address compares.
+  static int64_t moves() { return moves_.load(std::memory_order_acquire); }
 
   /// The StateClock of the last write. Whoever writes through data() says so with MarkWritten.
   int64_t written_at() const { return written_at_.load(std::memory_order_relaxed); }
@@ -80,6 +86,9 @@ class Variable {
   Shape shape_;
   StateClass class_ = StateClass::kOther;
   std::shared_ptr<StateChunk> chunk_;
+  std::string slot_kind_;  // "" for all but slots
+  std::weak_ptr<Variable> slot_of_;
+  static inline std::atomic<int64_t> moves_{0};
 };
 
 /// Closes every open chunk: later variables start new ones. The first training plan calls it.

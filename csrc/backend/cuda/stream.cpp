@@ -8,8 +8,8 @@ namespace {
 
 class CudaEvent final : public Event {
  public:
-  explicit CudaEvent(const CudaDevice& device) : device_(device) {
-    CheckDriver(Driver().cuEventCreate(&handle_, CU_EVENT_DISABLE_TIMING), "making an event");
+  CudaEvent(const CudaDevice& device, unsigned flags) : device_(device) {
+    CheckDriver(Driver().cuEventCreate(&handle_, flags), "making an event");
   }
   ~CudaEvent() override { Driver().cuEventDestroy(handle_); }
   bool Done() const override {
@@ -21,6 +21,13 @@ class CudaEvent final : public Event {
   void Wait() const override {
     device_.MakeCurrent();
     CheckDriver(Driver().cuEventSynchronize(handle_), "a step");
+  }
+  double SecondsSince(const Event& earlier) const override {
+    float milliseconds = 0;
+    CheckDriver(Driver().cuEventElapsedTime(
+                    &milliseconds, static_cast<const CudaEvent&>(earlier).handle_, handle_),
+                "reading a time");
+    return 1e-3 * static_cast<double>(milliseconds);
   }
   CUevent handle() const { return handle_; }
 
@@ -80,8 +87,11 @@ void CudaStream::CopyOnDevice(void* dst, const void* src, size_t bytes) {
   CheckDriver(Driver().cuMemcpyDtoDAsync(Ptr(dst), Ptr(src), bytes, handle_), "copying");
 }
 
-std::shared_ptr<const Event> CudaStream::Record() {
-  auto event = std::make_shared<CudaEvent>(device_);
+std::shared_ptr<const Event> CudaStream::Record() { return RecordEvent(CU_EVENT_DISABLE_TIMING); }
+std::shared_ptr<const Event> CudaStream::RecordTime() { return RecordEvent(CU_EVENT_DEFAULT); }
+
+std::shared_ptr<const Event> CudaStream::RecordEvent(unsigned flags) {
+  auto event = std::make_shared<CudaEvent>(device_, flags);
   CheckDriver(Driver().cuEventRecord(event->handle(), handle_), "recording an event");
   return event;
 }

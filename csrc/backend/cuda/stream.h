@@ -13,10 +13,12 @@ class CudaStream final : public Stream {
   explicit CudaStream(CudaDevice& device);
   ~CudaStream() override;
   DeviceId device() const override;
+  void MakeCurrent() override { device_.MakeCurrent(); }
   void CopyToDevice(void* dst, const void* src, size_t bytes) override;
   void CopyToHost(void* dst, const void* src, size_t bytes) override;
   void CopyOnDevice(void* dst, const void* src, size_t bytes) override;
   std::shared_ptr<const Event> Record() override;
+  std::shared_ptr<const Event> RecordTime() override;
   void WaitFor(const Event& event) override;
   void Synchronize() override;
   DataError TakeDataError() override;
@@ -27,6 +29,8 @@ class CudaStream final : public Stream {
   CUstream handle() const { return handle_; }
 
  private:
+  std::shared_ptr<const Event> RecordEvent(unsigned flags);
+
   CudaDevice& device_;
   CUstream handle_ = nullptr;
 };

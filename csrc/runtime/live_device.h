@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// What everything that runs on one device shares: a main stream, in whose order results become
+// ready and memory is used and freed, streams that copy beside it, memory for results, and the
+// numbers under which steps report bad data. Only devices that compute by themselves have one.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/tensor.h"
+#include "runtime/plan.h"
+
+namespace ostria {
+
+class LiveDevice {
+ public:
+  /// Made when first asked for; nullptr where kernels run in the calling thread. Throws
+  /// Error(kDeviceUnavailable).
+  static LiveDevice* Of(DeviceId id);
+
+  DeviceId id() const { return id_; }
+  Backend& backend() const { return backend_; }
+  /// Held by a thread while it puts anything into a stream.
+  [[nodiscard]] std::unique_lock<std::mutex> Lock();
+
+  // While Lock() is held:
+
+  Stream& main() { return *main_; }
+  Stream& copies() { return *copies_; }
+  /// Copies host memory in the main stream's order, and keeps it until that is done.
+  void Upload(void* dst, const Tensor& src);
+
+  // Memory, used in the main stream's order; may be let go while work that uses it is under way.
+
+  std::shared_ptr<void> Allocate(int64_t bytes);
+  /// A tensor of a block of the device, or of a pinned one. `ready`: when it may be read by others
+  /// than the main stream; null: after everything that is in the main stream by then.
+  Tensor Wrap(DType dtype, const Shape& shape, void* data, std::shared_ptr<void> owner,
+              std::shared_ptr<const Event> ready, bool pinned = false);
+  /// Pinned memory of kSlotBytes for a small result.
+  std::shared_ptr<void> NewSlot();
+  static constexpr int64_t kSlotBytes = 4096;
+
+  // Of the host, while Lock() is not held:
+
+  /// Copies in the main stream's order.
+  void CopyToDevice(void* dst, const Tensor& src);
+  /// Waits for what is in the main stream, or for `ready`, and copies. Throws errors of the data.
+  void CopyToHost(void* dst, const void* src, int64_t bytes, const Event* ready);
+  /// A tensor of this device with the value of `src`, which is on the host or here.
+  Tensor ToDevice(const Tensor& src);
+  /// Waits for everything; throws errors of the device and of the data.
+  void Synchronize();
+  /// Waits for everything and lets errors be: memory is about to go.
+  void Finish();
+  /// Throws Error(kIndexError), with the op and the user's line, when a step that is done found bad
+  /// data that nobody was told of.
+  void ThrowDataError();
+
+  /// The number (BindContext::step) of the first step of a plan; the others follow.
+  int32_t AddSteps(std::shared_ptr<const Plan> plan);
+  /// The plan is not run any more; for a while, its last runs may still report.
+  void RetireSteps(int32_t first);
+
+ private:
+  explicit LiveDevice(DeviceId id, Backend& backend, std::unique_ptr<Stream> main);
+
+  DeviceId id_;
+  Backend& backend_;
+  std::mutex mutex_;
+  std::unique_ptr<Stream> main_, copies_, reads_;
+  std::deque<std::pair<std::shared_ptr<const Event>, std::shared_ptr<Buffer>>> uploading_;
+
+  struct Slots {
+    std::mutex mutex;
+    std::vector<void*> free;
+  };
+  std::shared_ptr<Slots> slots_ = std::make_shared<Slots>();
+
+  std::mutex plans_mutex_;
+  std::map<int32_t, std::shared_ptr<const Plan>> plans_;  // by the number of the first step
+  std::deque<int32_t> retired_;
+  int32_t next_step_ = 0;
+};
+
+}  // namespace ostria
