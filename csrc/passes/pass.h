@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/device.h"
 #include "ir/graph.h"
 
 namespace ostria {
@@ -20,6 +21,8 @@ struct PassContext {
   std::function<std::vector<Tensor>(const OpDef& op, std::span<const Attr> attrs,
                                     std::span<const Tensor> inputs)>
       evaluate;
+  /// What the graph will run on.
+  DeviceKind device = DeviceKind::kCpu;
   /// Lines for the plan's report: what a pass decided that a user may wonder about. May be null.
   std::vector<std::string>* report = nullptr;
   /// Counts the nodes that searches look at, so that tests see how it grows. May be null.
@@ -30,6 +33,7 @@ using PassFn = bool (*)(Graph&, const PassContext&);
 struct Pass {
   std::string_view name;
   PassFn run = nullptr;
+  bool only_caches = false;  // pays through the caches of a CPU: left out for other devices
 };
 
 bool InlineCalls(Graph& graph, const PassContext& context);

@@ -8,6 +8,8 @@
 namespace ostria {
 namespace {
 
+constexpr bool kOnlyCaches = true;
+
 // Repeated, since each makes work for the others, until none changes anything.
 constexpr Pass kCleanUp[] = {
     {"inline_calls", InlineCalls},
@@ -28,16 +30,16 @@ constexpr Pass kFuse[] = {
     {"softmax_cross_entropy", FuseSoftmaxCrossEntropy},
     {"relu_grad_before_pool", ReluGradBeforePool},
     {"row_updates", RowUpdates},
-    {"join_gathers", JoinGathers},
-    {"outer_gradients", OuterGradients},
+    {"join_gathers", JoinGathers, kOnlyCaches},
+    {"outer_gradients", OuterGradients, kOnlyCaches},
     {"fold_channel_scale", FoldChannelScale},
     {"fuse_bias_activation", FuseBiasActivation},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
-    {"split_batch", SplitBatch},
+    {"split_batch", SplitBatch, kOnlyCaches},
     {"dce", EliminateDeadCode},
     {"fuse_loops", FuseLoops},
-    {"recompute_cheap", RecomputeCheap},
+    {"recompute_cheap", RecomputeCheap, kOnlyCaches},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
@@ -56,6 +58,7 @@ using BodyMap = std::unordered_map<Body, Body>;
 bool RunAll(std::span<const Pass> passes, Graph& graph, const PassContext& context) {
   bool changed = false;
   for (const Pass& pass : passes) {
+    if (pass.only_caches && context.device == DeviceKind::kCuda) continue;
     if (!pass.run(graph, context)) continue;
     changed = true;
     if (VerifyEnabled()) Verify(graph, pass.name);
