@@ -19,9 +19,23 @@ BoundPlan::BoundPlan(std::shared_ptr<const Plan> plan, LiveDevice& device)
     const Step& s = plan_->steps[i];
     Launchable step{s.pack ? s.kernel->pack : s.kernel->launch, s.state};
     if (s.kernel->bind != nullptr) {
-      step.state = s.kernel->bind(s.state, {device_.main(), first_step_ + static_cast<int32_t>(i)});
+      step.state = s.kernel->bind(s.state, {StreamOf(i), first_step_ + static_cast<int32_t>(i)});
     }
     steps_.push_back(std::move(step));
+  }
+  for (const Step& s : plan_->steps) {
+    for (int32_t w : s.waits) steps_[w].awaited = true;
+  }
+}
+
+void BoundPlan::Fork() const {
+  const auto begun = device_.main().Record();
+  for (int32_t k = 1; k < plan_->num_streams; ++k) device_.stream(k).WaitFor(*begun);
+}
+
+void BoundPlan::Join() const {
+  for (int32_t k = 1; k < plan_->num_streams; ++k) {
+    device_.main().WaitFor(*device_.stream(k).Record());
   }
 }
 

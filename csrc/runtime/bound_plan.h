@@ -22,17 +22,41 @@ class BoundPlan {
 
   const Plan& plan() const { return *plan_; }
   std::byte* constants() const { return static_cast<std::byte*>(constants_.get()); }
-  /// Puts step `i` into the main stream. `ptrs`: its inputs, outputs and workspace.
+  /// Puts step `i` into its stream. `ptrs`: its inputs, outputs and workspace.
   void Launch(size_t i, void* const* ptrs) const {
     const Launchable& s = steps_[i];
     s.launch(*s.state, ptrs);
+  }
+
+  /// Calls `launch` for steps [begin, end), between what they wait for and what waits for them. The
+  /// other streams begin after what is in the main one, which goes on when they have ended.
+  template <class LaunchStep>
+  void RunSteps(size_t begin, size_t end, LaunchStep&& launch) const {
+    const int32_t streams = begin == end ? 1 : plan_->num_streams;
+    std::vector<std::shared_ptr<const Event>> done(streams > 1 ? plan_->steps.size() : 0);
+    if (streams > 1) Fork();
+    for (size_t i = begin; i < end; ++i) {
+      if (streams > 1) {
+        for (int32_t w : plan_->steps[i].waits) {
+          if (done[w] != nullptr) StreamOf(i).WaitFor(*done[w]);
+        }
+      }
+      launch(i);
+      if (streams > 1 && steps_[i].awaited) done[i] = StreamOf(i).Record();
+    }
+    if (streams > 1) Join();
   }
 
  private:
   struct Launchable {
     LaunchFn launch = nullptr;
     std::shared_ptr<const KernelState> state;
+    bool awaited = false;  // by a step of another stream
   };
+  Stream& StreamOf(size_t i) const { return device_.stream(plan_->steps[i].stream); }
+  void Fork() const;
+  void Join() const;
+
   std::shared_ptr<const Plan> plan_;
   LiveDevice& device_;
   int32_t first_step_ = 0;

@@ -11,6 +11,7 @@ namespace ostria {
 namespace {
 
 constexpr size_t kKeep = 16;
+constexpr int kStreams = 4;  // branches of a step that a device runs side by side
 
 std::string ToString(const Binding& binding) {
   return Join(binding, ", ", [](const auto& b) { return StrCat(b.first, " = ", b.second); });
@@ -81,6 +82,7 @@ std::shared_ptr<Executable> CompiledGraph::FindKept(const Binding& binding, int 
 std::shared_ptr<Executable> CompiledGraph::Make(const Binding& binding) const {
   PlanOptions options;
   options.device = FindBackend(device_.kind).Props(device_.ordinal);
+  if (device_.kind == DeviceKind::kCuda) options.streams = kStreams;
   options.device.memory_limit = memory_limit_;
   options.recompute = recompute_;
   for (const auto& v : variables_) {

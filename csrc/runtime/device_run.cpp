@@ -93,13 +93,16 @@ void DeviceRun::Resolve(std::span<void* const> inputs, std::span<void* const> ou
 
 void DeviceRun::RunSteps(const Addresses& a, size_t begin, size_t end, size_t* step,
                          const EachStep* each) const {
-  for (size_t& i = *step = begin; i < end; ++i) {
+  *step = begin;
+  bound_.RunSteps(begin, end, [&](size_t i) {
+    *step = i;
     void* const* ptrs = a.operands.data() + bound_.plan().steps[i].first_operand;
     if (each != nullptr)
       (*each)(i, ptrs);
     else
       bound_.Launch(i, ptrs);
-  }
+  });
+  *step = end;
 }
 
 void DeviceRun::RunCopies(const Addresses& a) const {

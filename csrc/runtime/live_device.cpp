@@ -73,6 +73,14 @@ std::unique_lock<std::mutex> LiveDevice::Lock() {
   return lock;
 }
 
+Stream& LiveDevice::stream(int32_t index) {
+  if (index == 0) return *main_;
+  while (sides_.size() < static_cast<size_t>(index)) {
+    sides_.push_back(backend_.MakeStream(id_.ordinal));
+  }
+  return *sides_[static_cast<size_t>(index) - 1];
+}
+
 std::shared_ptr<void> LiveDevice::Allocate(int64_t bytes) {
   const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
   void* const data = backend_.Allocate(id_.ordinal, size);

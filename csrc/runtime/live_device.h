@@ -33,6 +33,8 @@ class LiveDevice {
 
   Stream& main() { return *main_; }
   Stream& copies() { return *copies_; }
+  /// Stream `index` of those that steps run on side by side; 0 is the main stream.
+  Stream& stream(int32_t index);
   /// Copies host memory in the main stream's order, and keeps it until that is done.
   void Upload(void* dst, const Tensor& src);
 
@@ -75,6 +77,7 @@ class LiveDevice {
   Backend& backend_;
   std::mutex mutex_;
   std::unique_ptr<Stream> main_, copies_, reads_;
+  std::vector<std::unique_ptr<Stream>> sides_;
   std::deque<std::pair<std::shared_ptr<const Event>, std::shared_ptr<Buffer>>> uploading_;
 
   struct Slots {
