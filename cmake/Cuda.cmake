@@ -48,7 +48,7 @@ endfunction()
 # Library ostria_kernels_host of every listed kernel.
 function(ostria_kernels_room)
   get_property(names GLOBAL PROPERTY OSTRIA_KERNELS)
-  set(sources ${CMAKE_SOURCE_DIR}/kernels/host/run.cpp)
+  set(sources ${CMAKE_SOURCE_DIR}/kernels/host/run.cpp ${CMAKE_SOURCE_DIR}/kernels/host/switch.cpp)
   foreach(name ${names})
     set(source ${CMAKE_SOURCE_DIR}/kernels/${name}.cu)
     list(APPEND sources ${source})
@@ -78,6 +78,9 @@ function(ostria_embedded_kernels out)
     set(elves "")
     set(parts "")
     foreach(arch ${OSTRIA_CUDA_ARCHITECTURES})  # PTX stays beside the cubin: a test reads both
+      if(NOT arch MATCHES "^[0-9]+$")
+        message(FATAL_ERROR "OSTRIA_CUDA_ARCHITECTURES has '${arch}'; write numbers, as in 90;100")
+      endif()
       set(stem ${base}.sm_${arch})
       add_custom_command(
         OUTPUT ${stem}.ptx
@@ -100,7 +103,10 @@ function(ostria_embedded_kernels out)
     string(APPEND rows "      {\"${name}\", {ostria_fatbin_${symbol}, ostria_fatbin_${symbol}_end}},\n")
   endforeach()
   string(APPEND text "\nnamespace ostria::cuda {\n\nstd::span<const Embedded> AllEmbedded() {\n"
-         "  static const Embedded kAll[] = {\n${rows}  };\n  return kAll;\n}\n\n}  // namespace ostria::cuda\n")
+         "  static const Embedded kAll[] = {\n${rows}  };\n  return kAll;\n}\n")
+  list(JOIN OSTRIA_CUDA_ARCHITECTURES ", " architectures)
+  string(APPEND text "\nstd::span<const int> EmbeddedArchitectures() {\n"
+         "  static constexpr int kAll[] = {${architectures}};\n  return kAll;\n}\n\n}  // namespace ostria::cuda\n")
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/cuda_embedded.cpp @ONLY CONTENT "${text}")
   set_source_files_properties(${CMAKE_BINARY_DIR}/generated/cuda_embedded.cpp PROPERTIES OBJECT_DEPENDS "${images}")
   set(${out} ${CMAKE_BINARY_DIR}/generated/cuda_embedded.cpp PARENT_SCOPE)

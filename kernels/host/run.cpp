@@ -1,28 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs blocks on the host. Each thread of a block is a fiber; one that waits gives way to the next
-// in an order drawn anew after every barrier. Fibers are made with ucontext and switched with
-// _setjmp and _longjmp, which make no system call.
-#include <ucontext.h>
-
+// Runs blocks on the host. A fiber runs one thread of the block after the other until one of them
+// waits; then the next fiber goes on, so a kernel without barriers needs one, and switches cost
+// only where threads wait. The order is drawn anew after every barrier.
 #include <algorithm>
-#include <csetjmp>
+#include <exception>
 #include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kernels/host/shim.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#endif
+#include "kernels/host/switch.h"
 
 namespace ostria::kernels::host {
 namespace {
-
-constexpr size_t kStackBytes = 128 << 10;
 
 struct Kernel {
   size_t params_bytes;
@@ -36,33 +30,30 @@ std::unordered_map<std::string, Kernel>& Kernels() {
 
 enum class State : uint8_t { kReady, kAtBlock, kAtWarp, kDone };
 
-struct Fiber {
-  ucontext_t context;
-  jmp_buf at;
-  bool started = false;
+struct Thread {
   State state = State::kReady;
-  unsigned mask = 0;  // kAtWarp: the lanes that it waits for
-  uint3 thread{};
-  std::unique_ptr<std::byte[]> stack;
-  void* fake_stack = nullptr;  // the address sanitizer's
+  unsigned mask = 0;       // kAtWarp: the lanes that it waits for
+  Fiber* fiber = nullptr;  // where it waits
 };
 
 // The block that runs in this thread of the host.
 struct Block {
   std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<Fiber*> idle;
+  std::vector<Thread> threads;
   std::vector<uint64_t> slots;  // what lanes exchange
   std::vector<std::byte> shared;
+  dim3 size;
   size_t count = 0;
+  size_t current = 0;  // the thread that runs now
+  size_t started = 0, turn = 0;
+  bool backwards = false;
   Fiber* running = nullptr;
-  jmp_buf scheduler;
+  Scheduler scheduler;
   Body body = nullptr;
   const void* params = nullptr;
+  std::exception_ptr thrown;
   std::mt19937_64 random{0};
-#if defined(__SANITIZE_ADDRESS__)
-  void* scheduler_fake_stack = nullptr;
-  const void* scheduler_stack = nullptr;
-  size_t scheduler_stack_bytes = 0;
-#endif
 };
 
 Block& TheBlock() {
@@ -70,58 +61,42 @@ Block& TheBlock() {
   return block;
 }
 
-void Enter(Fiber* f) {
-  Block& b = TheBlock();
-  b.running = f;
-  threadIdx = f->thread;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&b.scheduler_fake_stack, f->stack.get(), kStackBytes);
-#endif
-  if (_setjmp(b.scheduler) == 0) {
-    if (f->started) _longjmp(f->at, 1);
-    f->started = true;
-    setcontext(&f->context);
-  }
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(b.scheduler_fake_stack, nullptr, nullptr);
-#endif
+// Makes thread `index` the one whose numbers device code reads.
+void Become(Block& b, size_t index) {
+  b.current = index;
+  threadIdx = {static_cast<unsigned>(index % b.size.x),
+               static_cast<unsigned>(index / b.size.x % b.size.y),
+               static_cast<unsigned>(index / b.size.x / b.size.y)};
 }
 
-void Leave(Fiber* f, bool for_good) {
-  Block& b = TheBlock();
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(for_good ? nullptr : &f->fake_stack, b.scheduler_stack,
-                                 b.scheduler_stack_bytes);
-#endif
-  if (for_good || _setjmp(f->at) == 0) _longjmp(b.scheduler, 1);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(f->fake_stack, &b.scheduler_stack, &b.scheduler_stack_bytes);
-#endif
-}
-
+// The life of a fiber: in every block, threads that nobody has begun.
 void FiberMain() {
-  Block& b = TheBlock();
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(nullptr, &b.scheduler_stack, &b.scheduler_stack_bytes);
-#endif
-  Fiber* const self = b.running;
-  b.body(b.params);
-  self->state = State::kDone;
-  Leave(self, true);
+  for (;;) {
+    Block& b = TheBlock();
+    while (b.started < b.count && b.thrown == nullptr) {
+      const size_t at = (b.started++ + b.turn) % b.count;
+      Become(b, b.backwards ? b.count - 1 - at : at);
+      try {
+        b.body(b.params);
+      } catch (...) {
+        b.thrown = std::current_exception();
+      }
+      b.threads[b.current].state = State::kDone;
+    }
+    Fiber* const self = b.running;
+    b.idle.push_back(self);
+    self->SwitchTo(b.scheduler);
+  }
 }
 
-void Prepare(Fiber* f, size_t index, dim3 block) {
-  if (f->stack == nullptr) f->stack = std::make_unique<std::byte[]>(kStackBytes);
-  getcontext(&f->context);
-  f->context.uc_stack.ss_sp = f->stack.get();
-  f->context.uc_stack.ss_size = kStackBytes;
-  f->context.uc_link = nullptr;
-  makecontext(&f->context, FiberMain, 0);
-  f->started = false;
-  f->state = State::kReady;
-  f->thread = {static_cast<unsigned>(index % block.x),
-               static_cast<unsigned>(index / block.x % block.y),
-               static_cast<unsigned>(index / block.x / block.y)};
+void Enter(Block& b, Fiber* f) {
+  b.running = f;
+  b.scheduler.SwitchTo(*f);
+  if (b.thrown == nullptr) return;
+  // The other threads of the block wait for ever: so do their stacks, which nobody uses again.
+  b.fibers.clear();
+  b.idle.clear();
+  std::rethrow_exception(std::exchange(b.thrown, nullptr));
 }
 
 // Lets through the warps whose lanes have all come, and the block when nobody is left elsewhere.
@@ -129,68 +104,85 @@ void Prepare(Fiber* f, size_t index, dim3 block) {
 bool Release(Block& b) {
   bool ready = false, all_at_block = true;
   for (size_t first = 0; first < b.count; first += 32) {
+    const size_t lanes = std::min<size_t>(32, b.count - first);
     unsigned here = 0;
-    for (size_t i = first; i < std::min(first + 32, b.count); ++i) {
-      if (b.fibers[i]->state == State::kAtWarp) here |= 1u << (i - first);
+    for (size_t i = 0; i < lanes; ++i) {
+      if (b.threads[first + i].state == State::kAtWarp) here |= 1u << i;
     }
-    for (size_t i = first; i < std::min(first + 32, b.count); ++i) {
-      Fiber& f = *b.fibers[i];
-      if (f.state == State::kAtWarp && (here & f.mask) == f.mask) {
-        for (size_t k = first; k < std::min(first + 32, b.count); ++k) {
-          if ((f.mask >> (k - first) & 1) != 0) b.fibers[k]->state = State::kReady;
-        }
-        here &= ~f.mask;
+    for (size_t i = 0; i < lanes && here != 0; ++i) {
+      const Thread& t = b.threads[first + i];
+      if (t.state != State::kAtWarp || (here & t.mask) != t.mask) continue;
+      const unsigned mask = t.mask;
+      for (size_t k = 0; k < lanes; ++k) {
+        if ((mask >> k & 1) != 0) b.threads[first + k].state = State::kReady;
       }
+      here &= ~mask;
     }
   }
   for (size_t i = 0; i < b.count; ++i) {
-    const State s = b.fibers[i]->state;
+    const State s = b.threads[i].state;
     ready |= s == State::kReady;
     all_at_block &= s == State::kAtBlock || s == State::kDone;
   }
   if (ready || !all_at_block) return ready;
   for (size_t i = 0; i < b.count; ++i) {
-    if (b.fibers[i]->state == State::kAtBlock) {
-      b.fibers[i]->state = State::kReady;
+    if (b.threads[i].state == State::kAtBlock) {
+      b.threads[i].state = State::kReady;
       ready = true;
     }
   }
   return ready;
 }
 
-void RunBlock(Block& b, dim3 block) {
-  for (size_t i = 0; i < b.count; ++i) Prepare(b.fibers[i].get(), i, block);
-  std::vector<Fiber*> order;
-  do {
+// A turn of the list and a direction: cheap, and no order is relied upon.
+void DrawOrder(Block& b, size_t n) {
+  const uint64_t draw = b.random();
+  b.turn = draw % n;
+  b.backwards = (draw >> 63) != 0;
+}
+
+void RunBlock(Block& b) {
+  b.threads.assign(b.count, Thread{});
+  b.started = 0;
+  DrawOrder(b, b.count);
+  while (b.started < b.count) {
+    if (b.idle.empty()) {
+      b.fibers.push_back(std::make_unique<Fiber>(FiberMain));
+      b.idle.push_back(b.fibers.back().get());
+    }
+    Fiber* const next = b.idle.back();
+    b.idle.pop_back();
+    Enter(b, next);
+  }
+  std::vector<size_t> order;
+  while (Release(b)) {
     order.clear();
     for (size_t i = 0; i < b.count; ++i) {
-      if (b.fibers[i]->state == State::kReady) order.push_back(b.fibers[i].get());
+      if (b.threads[i].state == State::kReady) order.push_back(i);
     }
-    // A turn of the list and a direction: cheap, and no order is relied upon.
-    const uint64_t draw = b.random();
-    const size_t turn = draw % order.size();
+    DrawOrder(b, order.size());
     for (size_t i = 0; i < order.size(); ++i) {
-      const size_t at = (i + turn) % order.size();
-      Enter(order[(draw >> 63) != 0 ? at : order.size() - 1 - at]);
+      const size_t at = (i + b.turn) % order.size();
+      const size_t thread = order[b.backwards ? order.size() - 1 - at : at];
+      Become(b, thread);
+      Enter(b, b.threads[thread].fiber);
     }
-  } while (Release(b));
-  for (size_t i = 0; i < b.count; ++i) {
-    if (b.fibers[i]->state != State::kDone) {
-      throw std::logic_error("kernel: some threads wait at a barrier that others never reach");
-    }
+  }
+  for (const Thread& t : b.threads) {
+    if (t.state == State::kDone) continue;
+    b.fibers.clear();
+    b.idle.clear();
+    throw std::logic_error("kernel: some threads wait at a barrier that others never reach");
   }
 }
 
 void Wait(State state, unsigned mask) {
-  Fiber* const f = TheBlock().running;
-  f->state = state;
-  f->mask = mask;
-  Leave(f, false);
+  Block& b = TheBlock();
+  b.threads[b.current] = {state, mask, b.running};
+  b.running->SwitchTo(b.scheduler);
 }
 
-size_t Index() {
-  return threadIdx.x + blockDim.x * (threadIdx.y + size_t{blockDim.y} * threadIdx.z);
-}
+size_t Index() { return TheBlock().current; }
 
 unsigned LiveLanes(unsigned mask) {  // lanes that do not exist are not waited for
   const size_t first = Index() & ~size_t{31}, left = TheBlock().count - first;
@@ -205,14 +197,19 @@ Registered::Registered(const char* name, size_t params_bytes, int max_threads, B
 
 bool Knows(const char* name) { return Kernels().contains(name); }
 
+int MaxThreads(const char* name) {
+  const auto it = Kernels().find(name);
+  return it == Kernels().end() ? 0 : it->second.max_threads;
+}
+
 void SetSeed(uint64_t seed) { TheBlock().random.seed(seed); }
 
 void LaunchBody(Body body, dim3 grid, dim3 block, size_t shared_bytes, const void* params) {
   Block& b = TheBlock();
   b.body = body;
   b.params = params;
+  b.size = block;
   b.count = size_t{block.x} * block.y * block.z;
-  while (b.fibers.size() < b.count) b.fibers.push_back(std::make_unique<Fiber>());
   b.slots.resize(b.count);
   gridDim = grid;
   blockDim = block;
@@ -222,7 +219,7 @@ void LaunchBody(Body body, dim3 grid, dim3 block, size_t shared_bytes, const voi
     blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
                 static_cast<unsigned>(at / grid.x / grid.y)};
     b.shared.assign(shared_bytes, std::byte{0xff});  // NaN, whatever the type
-    RunBlock(b, block);
+    RunBlock(b);
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What device code names, for the host: thread and block numbers, barriers, warp exchanges and
-// atomics. The threads of a block are fibers that take turns at barriers, in an order drawn anew
-// each time, so that a missing barrier shows. Kernels include it through kernels/common/kernel.h.
+// atomics. The threads of a block take turns at barriers (run.cpp), in an order drawn anew each
+// time, so that a missing barrier shows. Kernels include it through kernels/common/kernel.h.
 #pragma once
 
 #include <bit>
@@ -36,8 +36,8 @@ struct alignas(8) float2 {
 };
 
 // Of the fiber that runs now.
-inline thread_local uint3 threadIdx{}, blockIdx{};
-inline thread_local dim3 blockDim{}, gridDim{};
+inline constinit thread_local uint3 threadIdx{}, blockIdx{};
+inline constinit thread_local dim3 blockDim{}, gridDim{};
 inline constexpr int warpSize = 32;
 
 namespace ostria::kernels::host {
@@ -56,6 +56,8 @@ void Launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const 
 /// The same for a function.
 void LaunchBody(Body body, dim3 grid, dim3 block, size_t shared_bytes, const void* params);
 bool Knows(const char* name);
+/// Threads of a block that kernel `name` was made for; 0: there is no such kernel.
+int MaxThreads(const char* name);
 /// The order of threads and blocks is drawn from this.
 void SetSeed(uint64_t seed);
 
