@@ -7,6 +7,9 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "backend/kernel.h"
 #include "core/device.h"
@@ -66,6 +69,14 @@ class Stream {
   virtual std::unique_ptr<Recording> EndCapture() = 0;
 };
 
+/// Bytes of one device.
+struct MemoryStats {
+  size_t in_use = 0;           // of live tensors and committed regions
+  size_t peak = 0;             // the most that was in use since the start or the last TrimMemory
+  size_t reserved = 0;         // taken from the device: in use, or kept for reuse
+  size_t free = 0, total = 0;  // of the whole device, whoever uses it
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -97,6 +108,11 @@ class Backend {
   /// Host memory that the device reads and writes by itself.
   virtual void* AllocatePinned(size_t /*bytes*/) { return nullptr; }
   virtual void FreePinned(void* /*data*/, size_t /*bytes*/) {}
+  virtual MemoryStats GetMemoryStats(int /*ordinal*/) { return {}; }
+  /// Gives back what is kept for reuse, and begins a new peak; how many bytes.
+  virtual size_t TrimMemory(int /*ordinal*/) { return 0; }
+  /// What was found, line by line (title, text), for a diagnosis: never throws, says what failed.
+  virtual std::vector<std::pair<std::string, std::string>> Describe() { return {}; }
 };
 
 /// The backend of this kind, loaded if it is not part of libostria; throws

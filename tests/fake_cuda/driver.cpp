@@ -1,337 +1,250 @@
 // SPDX-License-Identifier: Apache-2.0
 // A driver over host memory: the functions of csrc/backend/cuda/driver.h, so that the whole backend
-// runs, under sanitizers too, where there is no GPU. Device memory is host memory, a launch runs
-// the host's build of the kernel at once, a captured graph is a list of closures. Counts what it is
-// asked, so that tests can say what a step may not do.
-#include <cuda.h>
+// runs, under sanitizers too, where there is no GPU. Here: devices, modules and launches;
+// memory.cpp and stream.cpp have the rest, state.h says how work runs. It is stricter than a real
+// driver where that helps to find mistakes, and never more lenient.
+#include <unistd.h>
 
-#include <atomic>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
-#include <functional>
-#include <map>
-#include <mutex>
 #include <string>
 #include <vector>
 
-#include "fake_cuda/fake_cuda.h"
+#include "fake_cuda/state.h"
 #include "kernels/host/shim.h"
 
-// The types that the driver's interface only declares.
-struct CUctx_st {
-  int device;
-};
-struct CUmod_st {
-  void* library;  // of generated code, opened by the fake compiler; nullptr: kernels of our own
-};
-struct CUfunc_st {
-  std::string name;
-  ostria::kernels::host::Body body = nullptr;
-};
-struct CUgraph_st {
-  std::vector<std::function<void()>> work;
-};
-struct CUgraphExec_st {
-  std::vector<std::function<void()>> work;
-};
-struct CUstream_st {
-  CUgraph_st* capture = nullptr;
-};
-struct CUevent_st {
-  CUgraph_st* capture = nullptr;
-};
+using fake_cuda::Call;
+using fake_cuda::State;
 
 namespace {
 
-std::mutex mutex;
-std::map<std::string, int64_t> counts;
-thread_local CUcontext current = nullptr;
-CUctx_st contexts[8];
+constexpr int kSharedOptin = 232448;
 
-int NumDevices() {
-  const char* given = std::getenv("FAKE_CUDA_DEVICES");
-  return given == nullptr ? 2 : std::atoi(given);
-}
-
-void Count(const char* what) {
-  std::lock_guard lock(mutex);
-  ++counts[what];
-}
-
-// Now, or when the captured graph is launched.
-void Do(CUstream stream, std::function<void()> work) {
-  if (stream != nullptr && stream->capture != nullptr) {
-    stream->capture->work.push_back(std::move(work));
-  } else {
-    work();
+// Those of an H100, with few multiprocessors so that grids are small.
+int Attribute(const State& s, CUdevice_attribute a, CUdevice device) {
+  switch (a) {
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: return s.capability / 10;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: return s.capability % 10;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: return 4;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK: return 49152;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: return kSharedOptin;
+    case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK: return 1024;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: return 233472;
+    case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: return 52428800;
+    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X: return 2147483647;
+    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y:
+    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z: return 65535;
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X:
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y:
+    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: return 1024;
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z: return 64;
+    case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
+    case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR: return 65536;
+    case CU_DEVICE_ATTRIBUTE_WARP_SIZE:
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR: return 32;
+    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR: return 2048;
+    case CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID: return device;
+    case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID: return 1 + device;
+    case CU_DEVICE_ATTRIBUTE_CLOCK_RATE: return 1980000;
+    case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: return 2619000;
+    case CU_DEVICE_ATTRIBUTE_TCC_DRIVER: return 0;
+    case CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED: return s.vmm ? 1 : 0;
+    default: return 1;
   }
 }
 
-void* P(CUdeviceptr p) { return reinterpret_cast<void*>(p); }
+struct alignas(64) Aligned {
+  char bytes[64];
+};
+
+struct NamedCode {
+  CUresult code;
+  const char *name, *text;
+};
+constexpr NamedCode kCodes[] = {
+    {CUDA_SUCCESS, "CUDA_SUCCESS", "no error"},
+    {CUDA_ERROR_INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {CUDA_ERROR_NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {CUDA_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+    {CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {CUDA_ERROR_ILLEGAL_STATE, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed now"},
+    {CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS",
+     "an illegal memory access was encountered"},
+    {CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+     "too many resources requested for launch"},
+    {CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {CUDA_ERROR_NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+    {CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+     "operation not permitted when stream is capturing"},
+    {CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+     "operation failed due to a previous error during capture"},
+    {CUDA_ERROR_STREAM_CAPTURE_MERGE, "CUDA_ERROR_STREAM_CAPTURE_MERGE",
+     "operation would result in a merge of separate capture sequences"},
+    {CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED",
+     "capture was not ended in the same stream as it began"},
+    {CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED",
+     "capturing stream has unjoined work"},
+    {CUDA_ERROR_STREAM_CAPTURE_ISOLATION, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION",
+     "dependency created on uncaptured work in another stream"},
+    {CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
+     "operation would make the legacy stream depend on a capturing blocking stream"},
+    {CUDA_ERROR_CAPTURED_EVENT, "CUDA_ERROR_CAPTURED_EVENT",
+     "operation not permitted on an event last recorded in a capturing stream"},
+    {CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD",
+     "attempt to terminate a thread-local capture sequence from another thread"},
+};
 
 }  // namespace
 
 extern "C" {
 
-int64_t fake_cuda_count(const char* function) {
-  std::lock_guard lock(mutex);
-  return counts[function];
+CUresult cuInit(unsigned) {
+  FAKE_CALL(kAny);
+  if (call->pid != 0 && call->pid != static_cast<int>(getpid())) return CUDA_ERROR_NOT_INITIALIZED;
+  if (call->num_devices == 0) return CUDA_ERROR_NO_DEVICE;
+  call->pid = static_cast<int>(getpid());
+  return CUDA_SUCCESS;
 }
-
-CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
-CUresult cuDriverGetVersion(int* v) {
-  *v = 13000;
+CUresult cuDriverGetVersion(int* v) {  // before cuInit too
+  *v = fake_cuda::TheState().version;
   return CUDA_SUCCESS;
 }
 CUresult cuDeviceGetCount(int* n) {
-  *n = NumDevices();
+  FAKE_CALL(kAny);
+  *n = call->num_devices;
   return CUDA_SUCCESS;
 }
 CUresult cuDeviceGet(CUdevice* d, int i) {
-  if (i < 0 || i >= NumDevices()) return CUDA_ERROR_INVALID_DEVICE;
+  FAKE_CALL(kAny);
+  if (i < 0 || i >= call->num_devices) return CUDA_ERROR_INVALID_DEVICE;
   *d = i;
   return CUDA_SUCCESS;
 }
 CUresult cuDeviceGetName(char* name, int size, CUdevice) {
-  std::strncpy(name, "fake-cuda", static_cast<size_t>(size));
+  FAKE_CALL(kAny);
+  std::snprintf(name, static_cast<size_t>(size), "Fake H100 \"on the host\"");
   return CUDA_SUCCESS;
 }
-CUresult cuDeviceGetAttribute(int* v, CUdevice_attribute a, CUdevice) {
-  switch (a) {
-    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *v = 9; break;
-    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *v = 0; break;
-    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *v = 4; break;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *v = 232448; break;
-    case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: *v = 52428800; break;
-    default: *v = 1; break;
-  }
+CUresult cuDeviceGetAttribute(int* v, CUdevice_attribute a, CUdevice d) {
+  FAKE_CALL(kAny);
+  *v = Attribute(*call.operator->(), a, d);
   return CUDA_SUCCESS;
 }
 CUresult cuDeviceTotalMem(size_t* bytes, CUdevice) {
-  *bytes = size_t{8} << 30;
+  FAKE_CALL(kAny);
+  *bytes = call->memory;
   return CUDA_SUCCESS;
 }
 CUresult cuDeviceGetPCIBusId(char* id, int size, CUdevice d) {
-  std::snprintf(id, static_cast<size_t>(size), "0000:%02x:00.0", d);
+  FAKE_CALL(kAny);
+  std::snprintf(id, static_cast<size_t>(size), "0000:%02x:00.0", 1 + d);
   return CUDA_SUCCESS;
 }
 CUresult cuDevicePrimaryCtxRetain(CUcontext* c, CUdevice d) {
-  Count("cuDevicePrimaryCtxRetain");
-  contexts[d].device = d;
-  *c = &contexts[d];
+  FAKE_CALL(kAny);
+  *c = &call->contexts[d];
   return CUDA_SUCCESS;
 }
-CUresult cuDevicePrimaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
-CUresult cuCtxSetCurrent(CUcontext c) {
-  current = c;
-  return CUDA_SUCCESS;
-}
-CUresult cuCtxGetCurrent(CUcontext* c) {
-  *c = current;
-  return CUDA_SUCCESS;
-}
-CUresult cuMemGetInfo(size_t* free, size_t* total) {
-  *free = *total = size_t{8} << 30;
-  return CUDA_SUCCESS;
-}
-CUresult cuMemAlloc(CUdeviceptr* p, size_t bytes) {
-  Count("cuMemAlloc");
-  void* memory = std::aligned_alloc(256, (bytes + 511) / 256 * 256);
-  if (memory == nullptr) return CUDA_ERROR_OUT_OF_MEMORY;
-  std::memset(memory, 0xff, bytes);  // NaN, whatever the type
-  *p = reinterpret_cast<CUdeviceptr>(memory);
-  return CUDA_SUCCESS;
-}
-CUresult cuMemFree(CUdeviceptr p) {
-  Count("cuMemFree");
-  std::free(P(p));
-  return CUDA_SUCCESS;
-}
-CUresult cuMemHostAlloc(void** p, size_t bytes, unsigned) {
-  Count("cuMemHostAlloc");
-  *p = std::aligned_alloc(256, (bytes + 511) / 256 * 256);
-  return CUDA_SUCCESS;
-}
-CUresult cuMemFreeHost(void* p) {
-  std::free(p);
-  return CUDA_SUCCESS;
-}
-CUresult cuMemHostGetDevicePointer(CUdeviceptr* d, void* p, unsigned) {
-  *d = reinterpret_cast<CUdeviceptr>(p);
-  return CUDA_SUCCESS;
-}
-CUresult cuMemcpyHtoD(CUdeviceptr d, const void* s, size_t n) {
-  Count("cuMemcpyHtoD");
-  std::memcpy(P(d), s, n);
-  return CUDA_SUCCESS;
-}
-CUresult cuMemcpyDtoH(void* d, CUdeviceptr s, size_t n) {
-  Count("cuMemcpyDtoH");
-  std::memcpy(d, P(s), n);
-  return CUDA_SUCCESS;
-}
-CUresult cuMemcpyHtoDAsync(CUdeviceptr d, const void* s, size_t n, CUstream stream) {
-  Do(stream, [=] { std::memcpy(P(d), s, n); });
-  return CUDA_SUCCESS;
-}
-CUresult cuMemcpyDtoHAsync(void* d, CUdeviceptr s, size_t n, CUstream stream) {
-  Do(stream, [=] { std::memcpy(d, P(s), n); });
-  return CUDA_SUCCESS;
-}
-CUresult cuMemcpyDtoDAsync(CUdeviceptr d, CUdeviceptr s, size_t n, CUstream stream) {
-  Do(stream, [=] { std::memmove(P(d), P(s), n); });
-  return CUDA_SUCCESS;
-}
-CUresult cuMemsetD8Async(CUdeviceptr d, unsigned char v, size_t n, CUstream stream) {
-  Do(stream, [=] { std::memset(P(d), v, n); });
-  return CUDA_SUCCESS;
-}
-CUresult cuMemsetD8(CUdeviceptr d, unsigned char v, size_t n) {
-  std::memset(P(d), v, n);
-  return CUDA_SUCCESS;
-}
-CUresult cuMemAddressReserve(CUdeviceptr*, size_t, size_t, CUdeviceptr, unsigned long long) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuMemAddressFree(CUdeviceptr, size_t) { return CUDA_ERROR_NOT_SUPPORTED; }
-CUresult cuMemCreate(CUmemGenericAllocationHandle*, size_t, const CUmemAllocationProp*,
-                     unsigned long long) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuMemRelease(CUmemGenericAllocationHandle) { return CUDA_ERROR_NOT_SUPPORTED; }
-CUresult cuMemMap(CUdeviceptr, size_t, size_t, CUmemGenericAllocationHandle, unsigned long long) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuMemUnmap(CUdeviceptr, size_t) { return CUDA_ERROR_NOT_SUPPORTED; }
-CUresult cuMemSetAccess(CUdeviceptr, size_t, const CUmemAccessDesc*, size_t) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuMemGetAllocationGranularity(size_t* n, const CUmemAllocationProp*,
-                                       CUmemAllocationGranularity_flags) {
-  *n = size_t{2} << 20;
-  return CUDA_SUCCESS;
-}
-
-CUresult cuStreamCreateWithPriority(CUstream* s, unsigned, int) {
-  *s = new CUstream_st;
-  return CUDA_SUCCESS;
-}
-CUresult cuStreamDestroy(CUstream s) {
-  delete s;
-  return CUDA_SUCCESS;
-}
-CUresult cuStreamSynchronize(CUstream) {
-  Count("cuStreamSynchronize");
-  return CUDA_SUCCESS;
-}
-CUresult cuStreamQuery(CUstream) { return CUDA_SUCCESS; }
-CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned) {
-  if (e->capture != nullptr) s->capture = e->capture;
-  return CUDA_SUCCESS;
-}
-CUresult cuStreamBeginCapture(CUstream s, CUstreamCaptureMode) {
-  s->capture = new CUgraph_st;
-  return CUDA_SUCCESS;
-}
-CUresult cuStreamEndCapture(CUstream s, CUgraph* g) {
-  *g = s->capture;
-  s->capture = nullptr;
-  return *g == nullptr ? CUDA_ERROR_ILLEGAL_STATE : CUDA_SUCCESS;
-}
-CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode*) { return CUDA_SUCCESS; }
-CUresult cuEventCreate(CUevent* e, unsigned) {
-  *e = new CUevent_st;
-  return CUDA_SUCCESS;
-}
-CUresult cuEventDestroy(CUevent e) {
-  delete e;
-  return CUDA_SUCCESS;
-}
-CUresult cuEventRecord(CUevent e, CUstream s) {
-  e->capture = s == nullptr ? nullptr : s->capture;
-  return CUDA_SUCCESS;
-}
-CUresult cuEventQuery(CUevent) { return CUDA_SUCCESS; }
-CUresult cuEventSynchronize(CUevent) {
-  Count("cuEventSynchronize");
-  return CUDA_SUCCESS;
-}
-CUresult cuEventElapsedTime(float* ms, CUevent, CUevent) {
-  *ms = 1;
-  return CUDA_SUCCESS;
-}
-CUresult cuGraphInstantiate(CUgraphExec* e, CUgraph g, unsigned long long) {
-  Count("cuGraphInstantiate");
-  *e = new CUgraphExec_st{g->work};
-  return CUDA_SUCCESS;
-}
-CUresult cuGraphExecDestroy(CUgraphExec e) {
-  delete e;
-  return CUDA_SUCCESS;
-}
-CUresult cuGraphDestroy(CUgraph g) {
-  delete g;
-  return CUDA_SUCCESS;
-}
-CUresult cuGraphLaunch(CUgraphExec e, CUstream) {
-  Count("cuGraphLaunch");
-  for (const auto& work : e->work) work();
-  return CUDA_SUCCESS;
-}
-CUresult cuGraphUpload(CUgraphExec, CUstream) { return CUDA_SUCCESS; }
-CUresult cuGraphGetNodes(CUgraph g, CUgraphNode*, size_t* n) {
-  *n = g->work.size();
+CUresult cuDevicePrimaryCtxRelease(CUdevice) {
+  FAKE_CALL(kAny);
   return CUDA_SUCCESS;
 }
 
 CUresult cuModuleLoadData(CUmodule* m, const void* image) {
-  Count("cuModuleLoadData");
-  *m = new CUmod_st{fake_cuda_open_generated(image)};
+  FAKE_CALL(kUnsafe);
+  *m = new CUmod_st{fake_cuda_open_generated(image), fake_cuda::CurrentDevice()};
   return CUDA_SUCCESS;
 }
 CUresult cuModuleUnload(CUmodule m) {
+  FAKE_CALL(kUnsafe);
   delete m;
   return CUDA_SUCCESS;
 }
 CUresult cuModuleGetFunction(CUfunction* f, CUmodule m, const char* name) {
+  FAKE_CALL(kNeedsContext);
+  ostria::kernels::host::Body body = nullptr;
   if (m->library != nullptr) {
-    auto* body = fake_cuda_generated_body(m->library, name);
+    body = fake_cuda_generated_body(m->library, name);
     if (body == nullptr) return CUDA_ERROR_NOT_FOUND;
-    *f = new CUfunc_st{name, body};
-    return CUDA_SUCCESS;
+  } else if (!ostria::kernels::host::Knows(name)) {
+    return CUDA_ERROR_NOT_FOUND;
   }
-  if (!ostria::kernels::host::Knows(name)) return CUDA_ERROR_NOT_FOUND;
-  *f = new CUfunc_st{name, nullptr};
+  *f = new CUfunc_st{name, body, m->device};
   return CUDA_SUCCESS;
 }
-CUresult cuFuncGetAttribute(int* v, CUfunction_attribute, CUfunction) {
-  *v = 0;
+CUresult cuFuncGetAttribute(int* v, CUfunction_attribute a, CUfunction f) {
+  FAKE_CALL(kAny);
+  switch (a) {
+    case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+      *v = f->body != nullptr ? 1024 : ostria::kernels::host::MaxThreads(f->name.c_str());
+      break;
+    case CU_FUNC_ATTRIBUTE_NUM_REGS: *v = 32; break;
+    case CU_FUNC_ATTRIBUTE_PTX_VERSION:
+    case CU_FUNC_ATTRIBUTE_BINARY_VERSION: *v = call->capability; break;
+    case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: *v = f->max_dynamic_shared; break;
+    case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: *v = -1; break;
+    default: *v = 0; break;
+  }
   return CUDA_SUCCESS;
 }
-CUresult cuFuncSetAttribute(CUfunction, CUfunction_attribute, int) { return CUDA_SUCCESS; }
+CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
+  FAKE_CALL(kAny);
+  if (a == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
+    if (v < 0 || v > kSharedOptin) return CUDA_ERROR_INVALID_VALUE;
+    f->max_dynamic_shared = v;
+  }
+  return CUDA_SUCCESS;
+}
 CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                         unsigned by, unsigned bz, unsigned shared, CUstream stream, void**,
                         void** extra) {
-  Count("cuLaunchKernel");
+  FAKE_CALL(kAny);
+  if (f == nullptr || fake_cuda::StreamOf(stream)->device != f->device) {
+    return CUDA_ERROR_INVALID_HANDLE;
+  }
+  const uint64_t threads = uint64_t{bx} * by * bz;
+  if (gx == 0 || gy == 0 || gz == 0 || threads == 0 || gx > 2147483647u || gy > 65535 ||
+      gz > 65535 || threads > 1024 || bz > 64 || extra == nullptr ||
+      shared > static_cast<unsigned>(f->max_dynamic_shared)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (f->body == nullptr &&
+      threads > static_cast<uint64_t>(ostria::kernels::host::MaxThreads(f->name.c_str()))) {
+    return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  }
   const auto* params = static_cast<const char*>(extra[1]);
   const size_t bytes = *static_cast<const size_t*>(extra[3]);
-  std::vector<char> copy(params, params + bytes);
-  Do(stream, [=, copy = std::move(copy)] {
-    if (f->body != nullptr) {
-      ostria::kernels::host::LaunchBody(f->body, {gx, gy, gz}, {bx, by, bz}, shared, copy.data());
-    } else {
-      ostria::kernels::host::Launch(f->name.c_str(), {gx, gy, gz}, {bx, by, bz}, shared,
-                                    copy.data(), bytes);
-    }
-  });
-  return CUDA_SUCCESS;
+  // Aligned as the device aligns its parameters.
+  std::vector<Aligned> copy(bytes / sizeof(Aligned) + 1);
+  std::memcpy(copy.data(), params, bytes);
+  return fake_cuda::Enqueue(
+      stream, [=, name = f->name, body = f->body, device = f->device, copy = std::move(copy)] {
+        if (!fake_cuda::CheckParams(name, copy.data(), bytes, device)) return;
+        if (body != nullptr) {
+          ostria::kernels::host::LaunchBody(body, {gx, gy, gz}, {bx, by, bz}, shared, copy.data());
+        } else {
+          ostria::kernels::host::Launch(name.c_str(), {gx, gy, gz}, {bx, by, bz}, shared,
+                                        copy.data(), bytes);
+        }
+      });
 }
 CUresult cuGetErrorName(CUresult r, const char** text) {
-  *text = r == CUDA_ERROR_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
+  *text = "CUDA_ERROR_OF_THE_FAKE_DRIVER";
+  for (const NamedCode& c : kCodes) {
+    if (c.code == r) *text = c.name;
+  }
   return CUDA_SUCCESS;
 }
 CUresult cuGetErrorString(CUresult r, const char** text) {
-  *text = r == CUDA_ERROR_OUT_OF_MEMORY ? "out of memory" : "an error of the fake driver";
+  *text = "an error of the fake driver";
+  for (const NamedCode& c : kCodes) {
+    if (c.code == r) *text = c.text;
+  }
   return CUDA_SUCCESS;
 }
 

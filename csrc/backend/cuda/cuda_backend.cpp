@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/build_id.h"
 #include "backend/cuda/kernels.h"
+#include "backend/cuda/properties.h"
 #include "backend/cuda/stream.h"
 
 namespace ostria {
@@ -24,8 +25,6 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::SortKernels,
 };
 
-CUdeviceptr Ptr(const void* p) { return reinterpret_cast<CUdeviceptr>(p); }
-
 class CudaBackendImpl final : public Backend {
  public:
   CudaBackendImpl() {
@@ -42,32 +41,36 @@ class CudaBackendImpl final : public Backend {
     return std::make_unique<cuda::CudaStream>(cuda::CudaDevice::Get(ordinal));
   }
 
-  void* Reserve(int ordinal, size_t bytes) override { return Allocate(ordinal, bytes); }
-  void Release(int ordinal, void* base, size_t bytes) override { Free(ordinal, base, bytes); }
+  void* Reserve(int ordinal, size_t bytes) override {
+    return cuda::CudaDevice::Get(ordinal).memory().Reserve(bytes);
+  }
+  void Commit(int ordinal, void* base, size_t bytes) override {
+    cuda::CudaDevice::Get(ordinal).memory().Commit(base, bytes);
+  }
+  void Release(int ordinal, void* base, size_t) override {
+    cuda::CudaDevice::Get(ordinal).memory().Release(base);
+  }
   void CopyToDevice(int ordinal, void* dst, const void* src, size_t bytes) override {
-    cuda::CudaDevice::Get(ordinal).MakeCurrent();
-    cuda::CheckDriver(cuda::Driver().cuMemcpyHtoD(Ptr(dst), src, bytes), "copying to the device");
+    cuda::CudaDevice::Get(ordinal).CopyToDevice(dst, src, bytes);
   }
   void CopyToHost(int ordinal, void* dst, const void* src, size_t bytes) override {
-    cuda::CudaDevice::Get(ordinal).MakeCurrent();
-    cuda::CheckDriver(cuda::Driver().cuMemcpyDtoH(dst, Ptr(src), bytes), "copying to the host");
+    cuda::CudaDevice::Get(ordinal).CopyToHost(dst, src, bytes);
   }
   void* Allocate(int ordinal, size_t bytes) override {
-    cuda::CudaDevice::Get(ordinal).MakeCurrent();
-    CUdeviceptr p = 0;
-    cuda::CheckDriver(cuda::Driver().cuMemAlloc(&p, bytes), StrCat("allocating ", bytes, " bytes"));
-    return reinterpret_cast<void*>(p);
+    return cuda::CudaDevice::Get(ordinal).memory().Allocate(bytes);
   }
   void Free(int ordinal, void* data, size_t) override {
-    cuda::CudaDevice::Get(ordinal).MakeCurrent();
-    cuda::CheckDriver(cuda::Driver().cuMemFree(Ptr(data)), "freeing memory");
+    cuda::CudaDevice::Get(ordinal).memory().Free(data);
   }
-  void* AllocatePinned(size_t bytes) override {
-    void* p = nullptr;
-    cuda::CheckDriver(cuda::Driver().cuMemHostAlloc(&p, bytes, 0), "allocating pinned memory");
-    return p;
+  void* AllocatePinned(size_t bytes) override { return cuda::AllocatePinnedBlock(bytes); }
+  void FreePinned(void* data, size_t bytes) override { cuda::FreePinnedBlock(data, bytes); }
+  MemoryStats GetMemoryStats(int ordinal) override {
+    return cuda::CudaDevice::Get(ordinal).memory().Stats();
   }
-  void FreePinned(void* data, size_t) override { cuda::Driver().cuMemFreeHost(data); }
+  size_t TrimMemory(int ordinal) override { return cuda::CudaDevice::Get(ordinal).memory().Trim(); }
+  std::vector<std::pair<std::string, std::string>> Describe() override {
+    return cuda::DescribeInstallation();
+  }
 
  private:
   std::vector<KernelDef> kernels_;

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// One GPU: its primary context, its properties, the kernels loaded into it and its streams. A
-// device that nobody asked for is never touched.
+// One GPU: its primary context, its properties and memory, the kernels loaded into it and its
+// streams. A device that nobody asked for is never touched.
 #pragma once
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
 #include "backend/backend.h"
 #include "backend/cuda/driver.h"
+#include "backend/cuda/memory.h"
 
 namespace ostria::kernels {
 struct DataErrorWord;  // kernels/common/data_error.h
@@ -32,13 +34,35 @@ class CudaDevice {
   /// The device, made when first asked for. Throws Error(kDeviceUnavailable) with what there is.
   static CudaDevice& Get(int ordinal);
   static int Count();
+  /// A device that was asked for already, else the first: for what belongs to all of them.
+  static CudaDevice& Any();
+  /// False in a process that was forked from one that used CUDA.
+  static bool Usable();
 
   int ordinal() const { return ordinal_; }
   const DeviceProps& props() const { return props_; }
   CUdevice handle() const { return handle_; }
+  size_t total_memory() const { return total_memory_; }
+  MemoryPool& memory() { return *memory_; }
 
-  /// Makes the primary context current for the calling thread.
+  /// Makes the primary context current for the calling thread. Throws Error(kDeviceUnavailable) in
+  /// a forked process.
   void MakeCurrent() const;
+
+  // Streams of this device, so that blocking calls know what they have to wait for:
+  void AddStream(CUstream stream);
+  void RemoveStream(CUstream stream);
+  /// Held while a stream begins or joins a capture.
+  std::mutex& stream_mutex() { return stream_mutex_; }
+  /// The host waits for all streams that do not capture.
+  CUresult SettleOrFail();
+
+  // Blocking, after everything that is in the streams:
+  void CopyToDevice(void* dst, const void* src, size_t bytes);
+  void CopyToHost(void* dst, const void* src, size_t bytes);
+  /// Sets bytes of memory that no stream uses yet to zero.
+  void Clear(void* dst, size_t bytes);
+
   /// Function `function` of kernels/<file>.cu, loaded when first asked for.
   CUfunction Kernel(std::string_view file, std::string_view function);
   /// Function of a module that was compiled at run time; `cubin` is loaded once per content.
@@ -52,6 +76,8 @@ class CudaDevice {
 
  private:
   explicit CudaDevice(int ordinal);
+  void Serve(CUresult (*enqueue)(CUstream, void*, const void*, size_t), void* dst, const void* src,
+             size_t bytes, const char* what);
   CUfunction FunctionOf(const std::string& module, std::string_view image,
                         std::string_view function);
 
@@ -59,7 +85,13 @@ class CudaDevice {
   CUdevice handle_ = 0;
   CUcontext context_ = nullptr;
   DeviceProps props_;
-  std::mutex mutex_;  // guards the maps
+  size_t total_memory_ = 0;
+  std::unique_ptr<MemoryPool> memory_;
+  std::mutex stream_mutex_;
+  std::set<CUstream> streams_;
+  std::mutex service_mutex_;
+  CUstream service_ = nullptr;  // of the blocking calls; used under service_mutex_
+  std::mutex mutex_;            // guards the maps
   std::unordered_map<std::string, CUmodule> modules_;
   std::unordered_map<std::string, CUfunction> functions_;
   DataErrorWord* data_error_ = nullptr;       // as the device sees it

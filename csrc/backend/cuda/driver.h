@@ -4,6 +4,7 @@
 
 #include <cuda.h>
 
+#include <string>
 #include <string_view>
 
 #include "backend/cuda/library.h"
@@ -21,8 +22,10 @@
   X(cuDevicePrimaryCtxRelease)         \
   X(cuCtxSetCurrent)                   \
   X(cuCtxGetCurrent)                   \
+  X(cuCtxSynchronize)                  \
   X(cuMemGetInfo)                      \
   X(cuMemAlloc)                        \
+  X(cuMemAllocManaged)                 \
   X(cuMemFree)                         \
   X(cuMemHostAlloc)                    \
   X(cuMemFreeHost)                     \
@@ -49,6 +52,7 @@
   X(cuStreamWaitEvent)                 \
   X(cuStreamBeginCapture)              \
   X(cuStreamEndCapture)                \
+  X(cuStreamIsCapturing)               \
   X(cuThreadExchangeStreamCaptureMode) \
   X(cuEventCreate)                     \
   X(cuEventDestroy)                    \
@@ -80,7 +84,19 @@ struct DriverTable {
 /// The functions of the driver, loaded when first asked for. Throws Error(kDeviceUnavailable).
 const DriverTable& Driver();
 
-/// Throws Error with the driver's name for `result`; out of memory is Error(kOutOfMemory).
+/// Throws Error with the driver's words for `result`; out of memory is Error(kOutOfMemory). After a
+/// failure that ends CUDA in this process, says so and what was launched last.
 void CheckDriver(CUresult result, std::string_view what);
+
+/// "out of memory (CUDA_ERROR_OUT_OF_MEMORY)".
+std::string DriverText(CUresult result);
+
+// For that message. Launches of all devices and streams are noted in one word.
+void NameLaunch(CUfunction function, std::string name);
+void NoteLaunch(CUfunction function);
+/// A captured step of so many nodes.
+void NoteReplay(size_t nodes);
+/// "kernel fill_4 of fill/fill"; "nothing yet".
+std::string LastLaunch();
 
 }  // namespace ostria::cuda

@@ -13,6 +13,8 @@ struct Embedded {
 };
 
 std::span<const Embedded> AllEmbedded();
+/// The compute capabilities that they were compiled for: 90 is 9.0.
+std::span<const int> EmbeddedArchitectures();
 /// Throws Error(kInternal) for a file that does not exist.
 std::string_view EmbeddedKernels(std::string_view file);
 

@@ -10,6 +10,7 @@ void LaunchKernel(const CudaStream& stream, CUfunction function, const LaunchSha
   // The driver copies the struct during the call.
   void* config[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, const_cast<void*>(params),
                     CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
+  NoteLaunch(function);
   CheckDriver(Driver().cuLaunchKernel(function, s.grid[0], s.grid[1], s.grid[2], s.block, 1, 1,
                                       s.shared_bytes, stream.handle(), nullptr, config),
               "launching a kernel");

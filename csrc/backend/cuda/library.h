@@ -4,29 +4,58 @@
 // CUDA_HOME, the system. An error lists what was tried and the loader's own words.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace ostria::cuda {
 
+class Library;
+
+/// 1000000 * major + 1000 * minor + patch.
+using Version = int64_t;
+constexpr Version MakeVersion(int64_t major, int64_t minor, int64_t patch = 0) {
+  return 1000000 * major + 1000 * minor + patch;
+}
+/// "9.19.0"; "13.0" where the last part is 0 and the library has two (`parts`).
+std::string VersionText(Version version, int parts = 3);
+
 struct LibraryName {
-  std::string_view what;     // "cuDNN", for messages
-  std::string_view file;     // "libcudnn.so.9"
-  std::string_view package;  // what to install: "nvidia-cudnn-cu13"; empty: the driver
+  std::string_view what;         // "cuDNN", for messages
+  std::string_view file;         // "libcudnn.so.9"
+  std::string_view package;      // what to install: "nvidia-cudnn-cu13"; empty: the driver
+  const char* symbol = nullptr;  // a function that it surely has
+  /// Asks the library for its version; -1: it does not say.
+  Version (*found)(const Library& library) = nullptr;
+  Version least = 0;       // older ones lack what is needed
+  bool same_major = true;  // as `least`; the driver runs programs of older toolkits too
 };
+
+/// A library as a diagnosis shows it.
+struct LoadedLibrary {
+  std::string what, path;
+  Version version = -1;
+};
+std::vector<LoadedLibrary> LoadedLibraries();
 
 class Library {
  public:
-  /// Opens it; throws Error(kDeviceUnavailable) with everything that was tried.
+  /// Opens it; throws Error(kDeviceUnavailable) with everything that was tried, or with the version
+  /// that was found where it is not one that this build can use.
   explicit Library(const LibraryName& name);
-  /// The address of a function; throws Error(kDeviceUnavailable) that names the library's file.
+  /// The address of a function; throws Error(kDeviceUnavailable) that names the library's file and
+  /// version.
   void* Find(const char* symbol) const;
+  void* FindIfThere(const char* symbol) const;
   const std::string& path() const { return path_; }
 
  private:
+  void CheckVersion();
+
   LibraryName name_;
   std::string path_;
+  Version version_ = -1;
   void* handle_ = nullptr;  // never closed: threads of the library may run
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cuda/stream.h"
 
+#include <mutex>
+
 #include "base/check.h"
 
 namespace ostria::cuda {
@@ -9,10 +11,12 @@ namespace {
 class CudaEvent final : public Event {
  public:
   CudaEvent(const CudaDevice& device, unsigned flags) : device_(device) {
+    device.MakeCurrent();
     CheckDriver(Driver().cuEventCreate(&handle_, flags), "making an event");
   }
   ~CudaEvent() override { Driver().cuEventDestroy(handle_); }
   bool Done() const override {
+    const OutsideCapture outside;  // this thread may capture meanwhile
     const CUresult result = Driver().cuEventQuery(handle_);
     if (result == CUDA_ERROR_NOT_READY) return false;
     CheckDriver(result, "a step");
@@ -20,6 +24,7 @@ class CudaEvent final : public Event {
   }
   void Wait() const override {
     device_.MakeCurrent();
+    const OutsideCapture outside;
     CheckDriver(Driver().cuEventSynchronize(handle_), "a step");
   }
   double SecondsSince(const Event& earlier) const override {
@@ -38,24 +43,25 @@ class CudaEvent final : public Event {
 
 class CudaRecording final : public Recording {
  public:
-  CudaRecording(CUgraph graph, const CudaStream& stream) : graph_(graph) {
-    CheckDriver(Driver().cuGraphGetNodes(graph_, nullptr, &num_nodes_), "a captured step");
-    CheckDriver(Driver().cuGraphInstantiate(&exec_, graph_, 0), "instantiating a captured step");
-    CheckDriver(Driver().cuGraphUpload(exec_, stream.handle()), "uploading a captured step");
-  }
-  ~CudaRecording() override {
-    if (exec_ != nullptr) Driver().cuGraphExecDestroy(exec_);
-    Driver().cuGraphDestroy(graph_);
+  CudaRecording(CUgraph graph, const CudaStream& stream) : graph_(graph, Driver().cuGraphDestroy) {
+    CheckDriver(Driver().cuGraphGetNodes(graph, nullptr, &num_nodes_), "a captured step");
+    CUgraphExec exec = nullptr;
+    CheckDriver(Driver().cuGraphInstantiate(&exec, graph, 0), "instantiating a captured step");
+    exec_.reset(exec);
+    CheckDriver(Driver().cuGraphUpload(exec, stream.handle()), "uploading a captured step");
   }
   void Launch(Stream& stream) const override {
-    CheckDriver(Driver().cuGraphLaunch(exec_, static_cast<CudaStream&>(stream).handle()),
+    NoteReplay(num_nodes_);
+    CheckDriver(Driver().cuGraphLaunch(exec_.get(), static_cast<CudaStream&>(stream).handle()),
                 "launching a captured step");
   }
   int64_t num_nodes() const override { return static_cast<int64_t>(num_nodes_); }
 
  private:
-  CUgraph graph_ = nullptr;
-  CUgraphExec exec_ = nullptr;
+  // Freed too where the constructor throws.
+  std::unique_ptr<CUgraph_st, CUresult (*)(CUgraph)> graph_;
+  std::unique_ptr<CUgraphExec_st, CUresult (*)(CUgraphExec)> exec_{nullptr,
+                                                                   Driver().cuGraphExecDestroy};
   size_t num_nodes_ = 0;
 };
 
@@ -67,10 +73,12 @@ CudaStream::CudaStream(CudaDevice& device) : device_(device) {
   device_.MakeCurrent();
   CheckDriver(Driver().cuStreamCreateWithPriority(&handle_, CU_STREAM_NON_BLOCKING, 0),
               "making a stream");
+  device_.AddStream(handle_);
 }
 
 CudaStream::~CudaStream() {
-  if (handle_ != nullptr) Driver().cuStreamDestroy(handle_);
+  device_.RemoveStream(handle_);
+  Driver().cuStreamDestroy(handle_);  // its work goes on
 }
 
 DeviceId CudaStream::device() const {
@@ -97,6 +105,7 @@ std::shared_ptr<const Event> CudaStream::RecordEvent(unsigned flags) {
 }
 
 void CudaStream::WaitFor(const Event& event) {
+  std::lock_guard lock(device_.stream_mutex());
   CheckDriver(Driver().cuStreamWaitEvent(handle_, static_cast<const CudaEvent&>(event).handle(), 0),
               "waiting for an event");
 }
@@ -109,6 +118,7 @@ void CudaStream::Synchronize() {
 DataError CudaStream::TakeDataError() { return device_.TakeDataError(); }
 
 void CudaStream::BeginCapture() {
+  std::lock_guard lock(device_.stream_mutex());
   CheckDriver(Driver().cuStreamBeginCapture(handle_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
               "beginning to capture");
 }

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// Settings, the head of every call, and the order in which work runs: any order that streams and
+// events allow, drawn anew at each synchronisation, so that a missing edge shows.
+#include "fake_cuda/state.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+namespace fake_cuda {
+
+namespace {
+
+thread_local CUstreamCaptureMode thread_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+thread_local CUcontext current = nullptr;
+
+uint64_t Setting(const char* name, uint64_t fallback) {
+  const char* given = std::getenv(name);
+  return given == nullptr ? fallback : std::strtoull(given, nullptr, 10);
+}
+
+void SetFailure(State& s, const std::string& spec) {
+  s.since.clear();
+  const auto colon = spec.find(':');
+  s.fail_function = spec.substr(0, colon);
+  s.fail_at = colon == std::string::npos ? 1 : std::atoll(spec.c_str() + colon + 1);
+  const auto code = colon == std::string::npos ? colon : spec.find(':', colon + 1);
+  const bool memory = s.fail_function.find("Alloc") != std::string::npos ||
+                      s.fail_function.find("cuMemCreate") != std::string::npos;
+  s.fail_code = code != std::string::npos
+                    ? static_cast<CUresult>(std::atoi(spec.c_str() + code + 1))
+                    : (memory ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_LAUNCH_FAILED);
+}
+
+// What stays once it happened: the context is lost.
+bool IsSticky(CUresult code) {
+  return code == CUDA_ERROR_ILLEGAL_ADDRESS || code == CUDA_ERROR_LAUNCH_FAILED ||
+         code == CUDA_ERROR_MISALIGNED_ADDRESS || code == CUDA_ERROR_ILLEGAL_INSTRUCTION ||
+         code == CUDA_ERROR_LAUNCH_TIMEOUT || code == CUDA_ERROR_ECC_UNCORRECTABLE ||
+         code == CUDA_ERROR_ASSERT;
+}
+
+void Run(const OpPtr& op) {
+  State& s = TheState();
+  // Work behind a fault never runs.
+  if (op->run && s.sticky == CUDA_SUCCESS) {
+    try {
+      op->run();
+    } catch (const std::exception& e) {
+      Fault(CUDA_ERROR_LAUNCH_FAILED, e.what());
+    }
+  }
+  op->run = nullptr;
+  op->done = true;
+  op->before.clear();
+  for (const OpPtr& next : op->next) {
+    if (--next->waiting == 0) s.ready.push_back(next);
+  }
+  op->next.clear();
+}
+
+void RunReady(size_t index) {
+  State& s = TheState();
+  const OpPtr op = s.ready[index];
+  s.ready.erase(s.ready.begin() + static_cast<std::ptrdiff_t>(index));
+  Run(op);
+}
+
+}  // namespace
+
+State::State() {
+  num_devices = static_cast<int>(std::min<uint64_t>(Setting("FAKE_CUDA_DEVICES", 2), kMaxDevices));
+  version = static_cast<int>(Setting("FAKE_CUDA_VERSION", 13000));
+  capability = static_cast<int>(Setting("FAKE_CUDA_CAPABILITY", 90));
+  memory = Setting("FAKE_CUDA_MEMORY", memory);
+  vmm = Setting("FAKE_CUDA_VMM", 1) != 0;
+  random.seed(Setting("FAKE_CUDA_SEED", 0));
+  const char* fail = std::getenv("FAKE_CUDA_FAIL");
+  if (fail != nullptr) SetFailure(*this, fail);
+  for (int i = 0; i < kMaxDevices; ++i) contexts[i].device = null_streams[i].device = i;
+}
+
+State& TheState() {
+  static auto* state = new State;
+  return *state;
+}
+
+Call::Call(const char* symbol, Kind kind) : lock_(TheState().mutex) {
+  State& s = TheState();
+  std::string function = symbol;  // the header makes cuMemAlloc_v2 of cuMemAlloc
+  const size_t n = function.size();
+  if (n > 3 && function.compare(n - 3, 2, "_v") == 0) function.resize(n - 3);
+  ++s.counts[function];
+  if (function == s.fail_function && ++s.since[function] == s.fail_at) {
+    result_ = s.fail_code;
+    if (IsSticky(result_)) Fault(result_, std::string("a failure that was asked for: ") + symbol);
+    return;
+  }
+  if (function == "cuInit") return;
+  if (s.pid == 0 || s.pid != static_cast<int>(getpid())) {
+    result_ = CUDA_ERROR_NOT_INITIALIZED;
+  } else if (s.sticky != CUDA_SUCCESS) {
+    result_ = s.sticky;
+  } else if (kind != kAny && current == nullptr) {
+    result_ = CUDA_ERROR_INVALID_CONTEXT;
+  } else if (kind == kUnsafe && thread_mode != CU_STREAM_CAPTURE_MODE_RELAXED) {
+    for (const auto& capture : s.captures) {
+      const bool here = capture->thread == std::this_thread::get_id();
+      if ((here && capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) ||
+          (capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL &&
+           (here || thread_mode == CU_STREAM_CAPTURE_MODE_GLOBAL))) {
+        Invalidate(capture.get());
+        result_ = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+      }
+    }
+  }
+}
+
+int CurrentDevice() { return current == nullptr ? -1 : current->device; }
+
+CUstream StreamOf(CUstream stream) {
+  return stream != nullptr ? stream : &TheState().null_streams[std::max(0, CurrentDevice())];
+}
+
+void* P(CUdeviceptr p) { return reinterpret_cast<void*>(p); }
+
+OpPtr Submit(int device, std::function<void()> run, const std::vector<OpPtr>& before) {
+  auto op = std::make_shared<Op>();
+  op->run = std::move(run);
+  op->device = device;
+  for (const OpPtr& b : before) {
+    if (b == nullptr || b->done) continue;
+    op->before.push_back(b);
+    b->next.push_back(op);
+    ++op->waiting;
+  }
+  if (op->waiting == 0) TheState().ready.push_back(op);
+  return op;
+}
+
+void RunUntil(const OpPtr& op) {
+  if (op == nullptr) return;
+  State& s = TheState();
+  // Only what is needed, or anything: the oldest or the newest first, or any.
+  const uint64_t way = s.random() % 4;
+  std::set<const Op*> needed;
+  if (way == 0) {
+    std::vector<const Op*> stack = {op.get()};
+    while (!stack.empty()) {
+      const Op* at = stack.back();
+      stack.pop_back();
+      if (at->done || !needed.insert(at).second) continue;
+      for (const OpPtr& b : at->before) stack.push_back(b.get());
+    }
+  }
+  while (!op->done) {
+    size_t index = s.random() % s.ready.size();
+    if (way == 0) {
+      while (!needed.contains(s.ready[index].get())) index = (index + 1) % s.ready.size();
+    } else if (way == 1) {
+      index = 0;
+    } else if (way == 2) {
+      index = s.ready.size() - 1;
+    }
+    RunReady(index);
+  }
+}
+
+void RunSome() {
+  State& s = TheState();
+  for (uint64_t left = s.random() % 4; left > 0 && !s.ready.empty(); --left) {
+    RunReady(s.random() % s.ready.size());
+  }
+}
+
+void RunAll(int device) {
+  State& s = TheState();
+  for (;;) {
+    std::vector<size_t> candidates;
+    for (size_t i = 0; i < s.ready.size(); ++i) {
+      if (device < 0 || s.ready[i]->device == device) candidates.push_back(i);
+    }
+    // Work of this device may wait for that of another.
+    if (candidates.empty()) return;
+    RunReady(candidates[s.random() % candidates.size()]);
+  }
+}
+
+void Fault(CUresult code, const std::string& what) {
+  State& s = TheState();
+  if (s.sticky != CUDA_SUCCESS) return;
+  s.sticky = code;
+  s.fault = what;
+  std::fprintf(stderr, "fake CUDA driver: %s\n", what.c_str());
+}
+
+void Invalidate(Capture* capture) { capture->invalid = true; }
+
+bool CheckRange(const char* what, uintptr_t p, size_t bytes, int device) {
+  State& s = TheState();
+  if (bytes == 0) return true;
+  auto it = s.live.upper_bound(p);
+  // Adjacent granules of one reservation are one range to a copy.
+  uintptr_t at = p;
+  while (it != s.live.begin()) {
+    --it;
+    const uintptr_t end = it->first + it->second.bytes;
+    if (at >= end || (it->second.device >= 0 && it->second.device != device)) break;
+    if (p + bytes <= end) return true;
+    at = end;
+    const int reservation = it->second.reservation;
+    ++it;
+    if (it == s.live.end() || it->first != at || reservation == 0 ||
+        it->second.reservation != reservation) {
+      break;
+    }
+    ++it;
+  }
+  const auto dead = s.dead.upper_bound(p);
+  const bool freed =
+      dead != s.dead.begin() && p < std::prev(dead)->first + std::prev(dead)->second.bytes;
+  char text[160];
+  std::snprintf(text, sizeof text, "%s: %zu bytes at %#zx are %s of device %d", what, bytes,
+                static_cast<size_t>(p), freed ? "freed memory" : "not within memory", device);
+  Fault(CUDA_ERROR_ILLEGAL_ADDRESS, text);
+  return false;
+}
+
+bool CheckParams(const std::string& kernel, const void* params, size_t bytes, int device) {
+  State& s = TheState();
+  for (size_t i = 0; i + 8 <= bytes; i += 8) {
+    uintptr_t word = 0;
+    std::memcpy(&word, static_cast<const char*>(params) + i, sizeof word);
+    const auto live = s.live.upper_bound(word);
+    if (live != s.live.begin()) {
+      const auto& [first, range] = *std::prev(live);
+      if (word < first + range.bytes) {
+        if (range.device < 0 || range.device == device) continue;
+        Fault(CUDA_ERROR_ILLEGAL_ADDRESS, kernel + ": a pointer to memory of another device");
+        return false;
+      }
+    }
+    const auto dead = s.dead.upper_bound(word);
+    if (dead == s.dead.begin()) continue;
+    const auto& [first, range] = *std::prev(dead);
+    if (word < first + range.bytes) {
+      Fault(CUDA_ERROR_ILLEGAL_ADDRESS, kernel + ": a pointer to freed memory");
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace fake_cuda
+
+using fake_cuda::Call;
+using fake_cuda::State;
+using fake_cuda::TheState;
+
+extern "C" {
+
+int64_t fake_cuda_count(const char* function) {
+  std::lock_guard lock(TheState().mutex);
+  return TheState().counts[function];
+}
+void fake_cuda_fail(const char* spec) {
+  std::lock_guard lock(TheState().mutex);
+  fake_cuda::SetFailure(TheState(), spec);
+}
+void fake_cuda_seed(uint64_t seed) {
+  std::lock_guard lock(TheState().mutex);
+  TheState().random.seed(seed);
+}
+void fake_cuda_memory(uint64_t bytes) {
+  std::lock_guard lock(TheState().mutex);
+  TheState().memory = bytes;
+}
+void fake_cuda_vmm(int supported) {
+  std::lock_guard lock(TheState().mutex);
+  TheState().vmm = supported != 0;
+}
+void fake_cuda_reset() {
+  std::lock_guard lock(TheState().mutex);
+  TheState().sticky = CUDA_SUCCESS;
+  TheState().fault.clear();
+}
+const char* fake_cuda_last_fault() {
+  std::lock_guard lock(TheState().mutex);
+  return TheState().fault.c_str();
+}
+
+CUresult cuCtxSetCurrent(CUcontext c) {
+  FAKE_CALL(kAny);
+  fake_cuda::current = c;
+  return CUDA_SUCCESS;
+}
+CUresult cuCtxGetCurrent(CUcontext* c) {
+  FAKE_CALL(kAny);
+  *c = fake_cuda::current;
+  return CUDA_SUCCESS;
+}
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
+  FAKE_CALL(kAny);
+  std::swap(*mode, fake_cuda::thread_mode);
+  return CUDA_SUCCESS;
+}
+
+}  // extern "C"
