@@ -28,6 +28,7 @@ void fake_cuda_vmm(int supported);
 void fake_cuda_reset();
 /// What the last sticky error was about; "" if there was none.
 const char* fake_cuda_last_fault();
+void fake_cuda_add(const char* function);
 /// The library that the fake compiler made of generated code and whose path `image` holds; nullptr
 /// for an image of real device code.
 void* fake_cuda_open_generated(const void* image);

@@ -267,6 +267,10 @@ int64_t fake_cuda_count(const char* function) {
   std::lock_guard lock(TheState().mutex);
   return TheState().counts[function];
 }
+void fake_cuda_add(const char* function) {
+  std::lock_guard lock(TheState().mutex);
+  ++TheState().counts[function];
+}
 void fake_cuda_fail(const char* spec) {
   std::lock_guard lock(TheState().mutex);
   fake_cuda::SetFailure(TheState(), spec);

@@ -6,6 +6,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd/elementwise.h"
 #include "backend/cpu/tile_program.h"
+#include "backend/loop_node.h"
 #include "base/check.h"
 #include "loop/build.h"
 #include "ops/common/scalar.h"
@@ -39,18 +40,6 @@ const Made& Make(const NodeDesc& d) {
   return last;
 }
 
-// "add tanh multiply", at most eight of them: what explain() shows.
-std::string OpNames(const Graph& body) {
-  constexpr int kMost = 8;
-  std::string out;
-  int shown = 0;
-  for (NodeId n = body.first(); n.valid(); n = body.next(n)) {
-    if (body.num_operands(n) == 0 || body.op(n).traits.view) continue;
-    if (shown++ < kMost) out += StrCat(out.empty() ? "" : " ", body.op(n).name);
-  }
-  return shown > kMost ? StrCat(out, " and ", shown - kMost, " more") : out;
-}
-
 Support Supports(const NodeDesc& d) {
   const Made& made = Make(d);
   return made.tiles != nullptr ? Support::Yes() : Support::No(made.why);
@@ -82,17 +71,6 @@ Support SupportsOne(const NodeDesc& d) {
     return Support::No(kernels::Name(op), " is not defined for ", dtype);
   }
   return NeedsDense(d);
-}
-
-Graph BodyOf(const NodeDesc& d) {
-  Graph body;
-  std::vector<Value> inputs;
-  for (const MemDesc& in : d.inputs) {
-    inputs.push_back(body.AddInput(StrCat("x", inputs.size()), {in.dtype, in.shape()}, 0));
-  }
-  const NodeId n = body.AddNode(*d.op, inputs, {d.attrs.begin(), d.attrs.end()}, 0);
-  body.AddOutput("y", body.result(n));
-  return body;
 }
 
 std::unique_ptr<KernelState> PrepareOne(const NodeDesc& d) {

@@ -23,6 +23,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::ShapeKernels,
     cuda::RandomKernels,
     cuda::SortKernels,
+    cuda::LoopKernels,
 };
 
 class CudaBackendImpl final : public Backend {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <random>
 
 #include "fake_cuda/fake_cuda.h"
@@ -17,6 +18,19 @@ namespace ostria {
 Backend* CudaBackend();
 
 namespace {
+
+// What is compiled in a test stays in it: the fake compiler's libraries go with the process.
+struct PrivateCache {
+  std::string path;
+  PrivateCache() : path(std::filesystem::temp_directory_path() / "ostria_cache.XXXXXX") {
+    if (mkdtemp(path.data()) != nullptr) setenv("OSTRIA_CACHE_DIR", path.c_str(), 1);
+  }
+  ~PrivateCache() {
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+  }
+};
+const PrivateCache private_cache;
 
 // Device memory of one test, freed at its end.
 class DeviceBlocks {
