@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/matmul_desc.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/simd/cpu_isa.h"
 #include "backend/cpu/simd/gemm_table.h"
+#include "backend/matmul_desc.h"
 #include "base/parallel.h"
 #include "ops/ops.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a matmul node comes down to: sizes and strides in elements, transposes resolved, batch axes
-// merged and, where one right-hand side serves all of them, folded into the rows.
+// What a matmul node comes down to, whatever computes it: sizes and strides in elements, transposes
+// resolved, batch axes merged and, where one right-hand side serves all of the last one, folded
+// into the rows.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include "backend/kernel.h"
 #include "ops/common/activation.h"
 
-namespace ostria::cpu {
+namespace ostria {
 
 struct MatmulDesc {
   DType dtype = DType::kFloat32;   // of the operands
@@ -32,4 +33,4 @@ struct MatmulDesc {
 /// For nodes of matmul and matmul_fused.
 MatmulDesc DescribeMatmul(const NodeDesc& node);
 
-}  // namespace ostria::cpu
+}  // namespace ostria

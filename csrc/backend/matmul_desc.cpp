@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend/cpu/matmul_desc.h"
+#include "backend/matmul_desc.h"
 
 #include "ops/common/attr_index.h"
 #include "ops/ops.h"
 
-namespace ostria::cpu {
+namespace ostria {
 namespace {
 
 // Axes of one element say nothing, neighbours with matching strides are one axis.
@@ -60,10 +60,11 @@ MatmulDesc DescribeMatmul(const NodeDesc& node) {
     d.y_batch[i] = y.strides[i];
   }
   MergeBatch(d);
-  if (d.batch_rank == 1 && d.b_batch[0] == 0 && d.a_batch[0] == d.m * d.a_m &&
-      d.y_batch[0] == d.m * d.y_m) {
-    d.m *= d.batch[0];
-    d.batch_rank = 0;
+  if (const int last = d.batch_rank - 1; last >= 0 && d.b_batch[last] == 0 &&
+                                         d.a_batch[last] == d.m * d.a_m &&
+                                         d.y_batch[last] == d.m * d.y_m) {
+    d.m *= d.batch[last];
+    d.batch_rank = last;
   }
   // A stride along one element is free: say it as a dense matrix would.
   if (d.k == 1) d.a_k = d.a_m == 1 ? d.m : 1;
@@ -79,4 +80,4 @@ MatmulDesc DescribeMatmul(const NodeDesc& node) {
   return d;
 }
 
-}  // namespace ostria::cpu
+}  // namespace ostria
