@@ -28,8 +28,9 @@ struct DeviceProps {
   int multiprocessors = 0;
   int64_t shared_bytes = 0;  // a block may have at most
   int64_t l2_bytes = 0;
-  std::string description;  // JSON
-  bool deterministic = true;
+  std::string description;    // JSON
+  bool deterministic = true;  // nothing is chosen by timing it, unless a record holds the choice
+  bool tf32 = false;          // CUDA: products of float32 may round their operands to 10 bits
   friend bool operator==(const DeviceProps&, const DeviceProps&) = default;
 };
 

@@ -24,6 +24,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::RandomKernels,
     cuda::SortKernels,
     cuda::LoopKernels,
+    cuda::LinalgKernels,
 };
 
 class CudaBackendImpl final : public Backend {

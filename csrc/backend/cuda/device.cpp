@@ -95,6 +95,8 @@ CudaDevice::CudaDevice(int ordinal) : ordinal_(ordinal) {
   CheckDriver(Driver().cuDevicePrimaryCtxRetain(&context_, handle_), "making a context");
   MakeCurrent();
   memory_ = std::make_unique<MemoryPool>(this);
+  props_.deterministic = Environment("OSTRIA_AUTOTUNE") != "1";
+  props_.tf32 = Environment("OSTRIA_TF32") == "1";
   void* host = nullptr;
   CheckDriver(Driver().cuMemHostAlloc(&host, sizeof(DataErrorWord), CU_MEMHOSTALLOC_DEVICEMAP),
               "allocating pinned memory");

@@ -13,11 +13,6 @@
 namespace ostria::cuda {
 namespace {
 
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
-}
-
 std::vector<std::string> Glob(const std::string& pattern) {
   std::vector<std::string> out;
   glob_t found = {};
@@ -40,7 +35,7 @@ std::vector<std::string> WheelFolders(std::string_view file) {
     begin = end + 1;
   }
   Dl_info info;
-  if (dladdr(reinterpret_cast<void*>(&Environment), &info) != 0 && info.dli_fname != nullptr) {
+  if (dladdr(reinterpret_cast<void*>(&LibraryFolders), &info) != 0 && info.dli_fname != nullptr) {
     const std::string path = info.dli_fname;
     const auto slash = path.rfind('/');
     if (slash != std::string::npos) roots.push_back(path.substr(0, slash) + "/../nvidia");
@@ -70,6 +65,11 @@ std::string Remedy(const LibraryName& name, std::string_view verb) {
 }
 
 }  // namespace
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
 
 std::vector<std::string> LibraryFolders(std::string_view file) {
   std::vector<std::string> folders;

@@ -59,6 +59,9 @@ class Library {
   void* handle_ = nullptr;  // never closed: threads of the library may run
 };
 
+/// The value of an environment variable; empty where it is not set.
+std::string Environment(const char* name);
+
 /// The folders that are searched, in order, the system's ("") last.
 std::vector<std::string> LibraryFolders(std::string_view file);
 

@@ -77,6 +77,7 @@ CudaStream::CudaStream(CudaDevice& device) : device_(device) {
 }
 
 CudaStream::~CudaStream() {
+  kept_.clear();
   device_.RemoveStream(handle_);
   Driver().cuStreamDestroy(handle_);  // its work goes on
 }

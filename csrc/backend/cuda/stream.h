@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <typeindex>
+#include <unordered_map>
 
 #include "backend/cuda/device.h"
 
@@ -27,12 +29,21 @@ class CudaStream final : public Stream {
 
   CudaDevice& cuda() const { return device_; }
   CUstream handle() const { return handle_; }
+  /// What a library keeps per stream, such as its handle: a T, made of the stream when first asked
+  /// for and destroyed with it.
+  template <class T>
+  T& Kept() {
+    std::shared_ptr<void>& kept = kept_[std::type_index(typeid(T))];
+    if (kept == nullptr) kept = std::make_shared<T>(*this);
+    return *static_cast<T*>(kept.get());
+  }
 
  private:
   std::shared_ptr<const Event> RecordEvent(unsigned flags);
 
   CudaDevice& device_;
   CUstream handle_ = nullptr;
+  std::unordered_map<std::type_index, std::shared_ptr<void>> kept_;
 };
 
 /// The stream that a kernel is bound to; every stream of a CUDA device is one.

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products on the (fake) GPU beside the CPU's.
+#include "backend_cuda/evaluate.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+double ToleranceOf(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16: return 2e-3;
+    case DType::kBFloat16: return 1.6e-2;
+    case DType::kFloat64: return 1e-12;
+    default: return 2e-5;
+  }
+}
+
+constexpr DType kFloats[] = {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16};
+
+Shape Swapped(const Shape& s, bool swap) {
+  if (!swap) return s;
+  std::vector<int64_t> sizes;
+  for (int i = 0; i < s.rank(); ++i) sizes.push_back(s[i].value());
+  std::swap(sizes[sizes.size() - 1], sizes[sizes.size() - 2]);
+  return Shape::FromSizes(sizes);
+}
+
+void Compare(DType dtype, const Shape& a, const Shape& b, std::string_view impl = "") {
+  for (const bool ta : {false, true}) {
+    for (const bool tb : {false, true}) {
+      SCOPED_TRACE(StrCat(dtype, ta ? " t" : " n", tb ? "t " : "n ", a, " ", b));
+      const std::vector<Tensor> inputs = {RandomTensor(dtype, Swapped(a, ta), -1, 1, 1),
+                                          RandomTensor(dtype, Swapped(b, tb), -1, 1, 2)};
+      ExpectClose(EvaluateOnCuda(ops::kMatmul, {ta, tb}, inputs, impl)[0],
+                  EvaluateOnCpu(ops::kMatmul, {ta, tb}, inputs)[0], ToleranceOf(dtype));
+    }
+  }
+}
+
+TEST(CudaMatmul, IsTheCpus) {
+  for (const DType dtype : kFloats) {
+    Compare(dtype, {71, 37}, {37, 29}, "cublaslt");
+    Compare(dtype, {64, 32}, {32, 48}, "cublaslt");
+    Compare(dtype, {1, 1}, {1, 1}, "cublaslt");
+    Compare(dtype, {1, 229}, {229, 3}, "cublaslt");
+    Compare(dtype, {19, 1}, {1, 23}, "cublaslt");
+  }
+}
+
+TEST(CudaMatmul, BatchesAreStridesOrLoops) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    Compare(dtype, {3, 7, 5}, {3, 5, 9});
+    Compare(dtype, {4, 7, 5}, {5, 9});           // rows of one product
+    Compare(dtype, {7, 5}, {4, 5, 9});           // one left-hand side
+    Compare(dtype, {2, 3, 7, 5}, {2, 3, 5, 9});  // one batch
+    Compare(dtype, {2, 3, 7, 5}, {3, 5, 9});     // broadcast over the first axis
+    Compare(dtype, {2, 3, 7, 5}, {2, 1, 5, 9});  // over the second: rows of a batch of two
+    Compare(dtype, {2, 1, 7, 5}, {1, 3, 5, 9});  // both
+    Compare(dtype, {1, 1, 7, 5}, {5, 9});
+  }
+}
+
+TEST(CudaMatmul, FusedIsTheCpus) {
+  for (const DType dtype : kFloats) {
+    for (const std::string activation :
+         {"none", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu"}) {
+      for (const bool bias : {false, true}) {
+        for (const std::string_view impl : {"cublaslt", "cublaslt_kernel"}) {
+          if (activation == "none" && !bias) continue;
+          SCOPED_TRACE(StrCat(dtype, " ", activation, bias ? " bias " : " ", impl));
+          std::vector<Tensor> inputs = {RandomTensor(dtype, {3, 17, 40}, -1, 1, 1),
+                                        RandomTensor(dtype, {40, 29}, -1, 1, 2)};
+          if (bias) inputs.push_back(RandomTensor(dtype, {29}, -1, 1, 3));
+          const std::vector<Attr> attrs = {false, false, activation, false};
+          ExpectClose(EvaluateOnCuda(ops::kMatmulFused, attrs, inputs, impl)[0],
+                      EvaluateOnCpu(ops::kMatmulFused, attrs, inputs)[0], ToleranceOf(dtype) * 2);
+        }
+      }
+    }
+  }
+}
+
+TEST(CudaMatmul, EpilogueIsTheCpus) {
+  for (const DType dtype : kFloats) {
+    for (const std::string activation : {"none", "relu", "gelu_tanh"}) {
+      if (dtype == DType::kFloat64 && activation == "gelu_tanh") continue;
+      SCOPED_TRACE(StrCat(dtype, " ", activation));
+      const std::vector<Tensor> inputs = {RandomTensor(dtype, {2, 8, 16}, -1, 1, 1),
+                                          RandomTensor(dtype, {2, 24, 16}, -1, 1, 2),
+                                          RandomTensor(dtype, {24}, -1, 1, 3)};
+      const std::vector<Attr> attrs = {false, true, activation, false};
+      ExpectClose(EvaluateOnCuda(ops::kMatmulFused, attrs, inputs, "cublaslt_epilogue")[0],
+                  EvaluateOnCpu(ops::kMatmulFused, attrs, inputs)[0], ToleranceOf(dtype));
+    }
+  }
+}
+
+TEST(CudaMatmul, WidensSixteenBits) {
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+    for (const bool bias : {false, true}) {
+      std::vector<Tensor> inputs = {RandomTensor(dtype, {9, 64}, -1, 1, 1),
+                                    RandomTensor(dtype, {64, 13}, -1, 1, 2)};
+      if (bias) inputs.push_back(RandomTensor(dtype, {13}, -1, 1, 3));
+      const std::vector<Attr> attrs = {false, false, std::string("relu"), true};
+      ExpectClose(EvaluateOnCuda(ops::kMatmulFused, attrs, inputs)[0],
+                  EvaluateOnCpu(ops::kMatmulFused, attrs, inputs)[0], 2e-5);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ostria
