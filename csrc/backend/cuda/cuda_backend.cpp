@@ -25,6 +25,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::SortKernels,
     cuda::LoopKernels,
     cuda::LinalgKernels,
+    cuda::ConvKernels,
 };
 
 class CudaBackendImpl final : public Backend {

@@ -16,6 +16,7 @@ std::span<const KernelDef> RandomKernels();
 std::span<const KernelDef> SortKernels();
 std::span<const KernelDef> LoopKernels();
 std::span<const KernelDef> LinalgKernels();
+std::span<const KernelDef> ConvKernels();
 
 /// No, with the reason, unless every operand is dense.
 Support NeedsDense(const NodeDesc& node);

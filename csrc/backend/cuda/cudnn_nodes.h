@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nodes of ops in cuDNN's words, one function per family; none needs a device or the library.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backend/cuda/cudnn_graph.h"
+#include "backend/kernel.h"
+
+namespace ostria::cuda {
+
+struct CudnnNode {
+  std::string refusal;  // why it cannot be said; empty: it can
+  CudnnGraph graph;
+  std::vector<int64_t> uids;  // of the inputs in order, then of the outputs; 0: not passed
+
+  static CudnnNode No(std::string why) {
+    CudnnNode node;
+    node.refusal = std::move(why);
+    return node;
+  }
+};
+
+/// conv1d to conv3d, conv_fused, conv_grad_input, conv_grad_filter.
+CudnnNode DescribeConv(const NodeDesc& node);
+
+}  // namespace ostria::cuda

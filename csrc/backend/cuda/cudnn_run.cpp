@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cuda/cudnn_run.h"
+
+#include <map>
+#include <mutex>
+
+#include "backend/cuda/cudnn_desc.h"
+#include "backend/cuda/cudnn_plan.h"
+#include "backend/cuda/device_json.h"
+#include "backend/cuda/kernels.h"
+#include "backend/cuda/stream.h"
+#include "core/tensor.h"
+
+namespace ostria::cuda {
+namespace {
+
+// The library's handle for one stream, shared by everything that is bound to it.
+class Handle {
+ public:
+  static std::shared_ptr<Handle> Of(const CudaStream& stream) {
+    static std::mutex mutex;
+    static auto* const handles = new std::map<CUstream, std::weak_ptr<Handle>>;
+    std::lock_guard lock(mutex);
+    std::weak_ptr<Handle>& known = (*handles)[stream.handle()];
+    std::shared_ptr<Handle> handle = known.lock();
+    if (handle == nullptr) {
+      stream.cuda().MakeCurrent();
+      known = handle = std::shared_ptr<Handle>(new Handle(stream.handle()));
+    }
+    return handle;
+  }
+  ~Handle() { Cudnn().cudnnDestroy(raw_); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  cudnnHandle_t raw() const { return raw_; }
+
+ private:
+  explicit Handle(CUstream stream) {
+    CheckCudnn(Cudnn().cudnnCreate(&raw_), "making a handle");
+    const cudnnStatus_t status = Cudnn().cudnnSetStream(raw_, stream);
+    if (status != CUDNN_STATUS_SUCCESS) Cudnn().cudnnDestroy(raw_);
+    CheckCudnn(status, "choosing a stream");
+  }
+  cudnnHandle_t raw_ = nullptr;
+};
+
+struct CudnnState : KernelState {
+  CudnnNode node;
+  std::string device_json;
+  PlanOptions options;
+  std::shared_ptr<const CudnnPlan> plan;
+};
+
+// Bound to a stream, and so used by one thread at a time.
+struct BoundCudnn : KernelState {
+  std::shared_ptr<const CudnnState> state;
+  std::shared_ptr<Handle> handle;
+  std::unique_ptr<Descriptor> plan;
+  std::vector<int64_t> uids;    // of what the library is passed
+  std::vector<size_t> operand;  // which of launch's pointers each is
+  std::vector<Tensor> values;   // of numbers that go by value; their uids come last
+  mutable std::vector<void*> pointers;
+  mutable void* workspace = nullptr;
+  mutable std::unique_ptr<Descriptor> pack;  // of these pointers and this workspace
+};
+
+}  // namespace
+
+Support SupportsCudnn(const NodeDesc& node, const CudnnNode& described) {
+  if (Support s = NeedsDense(node); !s.ok) return s;
+  if (!described.refusal.empty()) return Support::No(described.refusal);
+  const auto plan =
+      FindPlan(described.graph, DeviceJson(*node.device), PlanOptions::Of(*node.device));
+  return plan->refusal.empty() ? Support::Yes() : Support::No(plan->refusal);
+}
+
+std::unique_ptr<KernelState> PrepareCudnn(const NodeDesc& node, CudnnNode described) {
+  auto state = std::make_unique<CudnnState>();
+  state->node = std::move(described);
+  state->device_json = DeviceJson(*node.device);
+  state->options = PlanOptions::Of(*node.device);
+  state->plan = FindPlan(state->node.graph, state->device_json, state->options);
+  state->workspace_bytes = state->plan->workspace_bytes;
+  state->detail = state->plan->Detail();
+  return state;
+}
+
+std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>& state,
+                                       const BindContext& to) {
+  auto bound = std::make_unique<BoundCudnn>();
+  bound->state = std::static_pointer_cast<const CudnnState>(state);
+  bound->handle = Handle::Of(StreamOf(to));
+  const CudnnState& s = *bound->state;
+  const auto plan = BuildPlan(s.node.graph, s.device_json, s.options, *s.plan);
+  bound->plan = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+  const cudnnHandle_t handle = bound->handle->raw();
+  bound->plan->Set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+  bound->plan->Set(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, plan->json);
+  bound->plan->Finalize("loading a plan");
+  for (size_t i = 0; i < s.node.uids.size(); ++i) {
+    if (s.node.uids[i] == 0) continue;
+    bound->uids.push_back(s.node.uids[i]);
+    bound->operand.push_back(i);
+  }
+  bound->pointers.resize(bound->operand.size());
+  for (const GraphTensor& t : s.node.graph.tensors()) {
+    if (!t.by_value) continue;
+    bound->uids.push_back(t.uid);
+    bound->pointers.push_back(bound->values.emplace_back(Tensor::Scalar(t.dtype, t.value)).raw());
+  }
+  return bound;
+}
+
+void LaunchCudnn(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const BoundCudnn&>(state);
+  void* const workspace = ptrs[s.state->node.uids.size()];
+  bool same = s.pack != nullptr && s.workspace == workspace;
+  for (size_t i = 0; i < s.operand.size(); ++i) {
+    void* const p = ptrs[s.operand[i]];
+    if (reinterpret_cast<uintptr_t>(p) % 16 != 0) {
+      Fail(ErrorCode::kInternal, "cuDNN: operand ", s.operand[i],
+           " does not lie on a 16-byte boundary, as the plan says it does");
+    }
+    same = same && s.pointers[i] == p;
+    s.pointers[i] = p;
+  }
+  if (!same) {
+    s.workspace = workspace;
+    s.pack = std::make_unique<Descriptor>(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    s.pack->Set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, s.uids);
+    s.pack->Set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
+                static_cast<int64_t>(s.pointers.size()), s.pointers.data());
+    s.pack->Set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &s.workspace);
+    s.pack->Finalize("naming operands");
+  }
+  CheckCudnn(Cudnn().cudnnBackendExecute(s.handle->raw(), s.plan->raw(), s.pack->raw()),
+             "running a plan");
+}
+
+}  // namespace ostria::cuda

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// What cuDNN's heuristics want to know of a device, in the library's own form, so that plans for a
+// device can be made where there is none.
+#pragma once
+
+#include <string>
+
+#include "backend/cuda/driver.h"
+#include "backend/kernel.h"
+
+namespace ostria::cuda {
+
+/// Of a live device, as the driver says. Devices of one model give equal texts.
+std::string DeviceJson(CUdevice device);
+
+/// DeviceProps::description; where it is empty, that of an H100 with the properties given.
+std::string DeviceJson(const DeviceProps& props);
+
+}  // namespace ostria::cuda
