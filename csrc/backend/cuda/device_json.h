@@ -5,13 +5,9 @@
 
 #include <string>
 
-#include "backend/cuda/driver.h"
 #include "backend/kernel.h"
 
 namespace ostria::cuda {
-
-/// Of a live device, as the driver says. Devices of one model give equal texts.
-std::string DeviceJson(CUdevice device);
 
 /// DeviceProps::description; where it is empty, that of an H100 with the properties given.
 std::string DeviceJson(const DeviceProps& props);

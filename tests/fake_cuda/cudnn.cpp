@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// cuDNN's backend interface for the fake driver: stores what descriptors are given, offers one
+// engine for every graph, and runs graphs by the loops of cudnn_math.cpp. The text of a plan is its
+// graph, so that it can be kept and loaded like a real one.
+#include <cudnn.h>
+
+#include <mutex>
+#include <sstream>
+#include <string>
+
+#include "fake_cuda/cudnn_descriptor.h"
+#include "fake_cuda/enqueue.h"
+
+using fake_cudnn::Attribute;
+using fake_cudnn::Descriptor;
+using fake_cudnn::DescriptorPtr;
+
+struct cudnnContext {
+  CUstream stream = nullptr;
+};
+
+namespace {
+
+constexpr int kGraphOfConfig = -1;
+constexpr int64_t kWorkspace = 256;
+
+std::mutex mutex;
+std::map<void*, DescriptorPtr> alive;
+thread_local std::string last_error;
+
+cudnnStatus_t Bad(const std::string& why) {
+  last_error = why;
+  return CUDNN_STATUS_BAD_PARAM;
+}
+
+DescriptorPtr Find(void* raw) {
+  const std::lock_guard lock(mutex);
+  const auto it = alive.find(raw);
+  return it == alive.end() ? nullptr : it->second;
+}
+
+size_t SizeOf(cudnnBackendAttributeType_t type) {
+  switch (type) {
+    case CUDNN_TYPE_BOOLEAN:
+    case CUDNN_TYPE_CHAR: return 1;
+    case CUDNN_TYPE_HANDLE:
+    case CUDNN_TYPE_INT64:
+    case CUDNN_TYPE_DOUBLE:
+    case CUDNN_TYPE_VOID_PTR: return 8;
+    case CUDNN_TYPE_FRACTION: return sizeof(cudnnFraction_t);
+    default: return 4;  // enumerations, int32 and float
+  }
+}
+
+void Write(std::ostream& out, const Descriptor& d) {
+  out << d.type << ' ' << d.attributes.size() << ' ';
+  for (const auto& [name, a] : d.attributes) {
+    out << name << ' ' << a.type << ' ' << a.count << ' ' << a.bytes.size() << ' ' << a.parts.size()
+        << ' ';
+    for (const char c : a.bytes) out << static_cast<int>(static_cast<unsigned char>(c)) << ' ';
+    for (const DescriptorPtr& part : a.parts) Write(out, *part);
+  }
+}
+
+DescriptorPtr Read(std::istream& in) {
+  auto d = std::make_shared<Descriptor>();
+  d->finalized = true;
+  int type = 0;
+  size_t count = 0;
+  if (!(in >> type >> count)) return nullptr;
+  d->type = static_cast<cudnnBackendDescriptorType_t>(type);
+  while (count-- > 0) {
+    int name = 0;
+    size_t bytes = 0, parts = 0;
+    Attribute a;
+    if (!(in >> name >> type >> a.count >> bytes >> parts)) return nullptr;
+    a.type = static_cast<cudnnBackendAttributeType_t>(type);
+    for (int byte = 0; bytes-- > 0;) {
+      in >> byte;
+      a.bytes.push_back(static_cast<char>(byte));
+    }
+    while (parts-- > 0) {
+      a.parts.push_back(Read(in));
+      if (a.parts.back() == nullptr) return nullptr;
+    }
+    d->attributes[name] = std::move(a);
+  }
+  return d;
+}
+
+void Give(void* into, int64_t capacity, int64_t* count, const void* from, size_t size,
+          int64_t available) {
+  *count = available;
+  if (into != nullptr) {
+    std::memcpy(into, from, static_cast<size_t>(std::min(capacity, available)) * size);
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+size_t cudnnGetVersion() { return 1; }  // of no release
+const char* cudnnGetErrorString(cudnnStatus_t) { return "an error of the fake cuDNN"; }
+void cudnnGetLastErrorString(char* text, size_t size) {
+  std::strncpy(text, last_error.c_str(), size - 1);
+}
+cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
+  *handle = new cudnnContext;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+  delete handle;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
+  handle->stream = stream;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+                                           cudnnBackendDescriptor_t* raw) {
+  auto d = std::make_shared<Descriptor>();
+  d->type = type;
+  *raw = d.get();
+  const std::lock_guard lock(mutex);
+  alive[d.get()] = d;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t raw) {
+  const std::lock_guard lock(mutex);
+  return alive.erase(raw) == 1 ? CUDNN_STATUS_SUCCESS : Bad("no such descriptor");
+}
+
+cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t raw,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t type, int64_t count,
+                                       const void* values) {
+  const DescriptorPtr d = Find(raw);
+  if (d == nullptr || d->finalized) return Bad("the descriptor is unknown or finalized");
+  Attribute a;
+  a.type = type;
+  a.count = count;
+  if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR) {
+    for (int64_t i = 0; i < count; ++i) {
+      const DescriptorPtr part = Find(static_cast<void* const*>(values)[i]);
+      if (part == nullptr || !part->finalized) return Bad("a part is not finalized");
+      a.parts.push_back(part);
+    }
+  } else {
+    const auto* bytes = static_cast<const char*>(values);
+    a.bytes.assign(bytes, bytes + static_cast<size_t>(count) * SizeOf(type));
+  }
+  d->attributes[name] = std::move(a);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t raw) {
+  const DescriptorPtr d = Find(raw);
+  if (d == nullptr || d->finalized) return Bad("the descriptor is unknown or finalized");
+  if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) {
+    DescriptorPtr graph;
+    if (d->Has(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)) {
+      const auto text = d->List<char>(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION);
+      std::istringstream in(std::string(text.begin(), text.end()));
+      graph = Read(in);
+      if (graph == nullptr) return Bad("the plan's text is damaged");
+    } else {
+      graph = d->attributes.at(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
+                  .parts[0]
+                  ->attributes.at(kGraphOfConfig)
+                  .parts[0];
+    }
+    d->attributes[kGraphOfConfig].parts = {graph};
+  } else if (!fake_cudnn::Fits(*d)) {
+    return Bad("the shapes of the operation do not fit");
+  }
+  d->finalized = true;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t raw,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t, int64_t capacity,
+                                       int64_t* count, void* values) {
+  const DescriptorPtr d = Find(raw);
+  if (d == nullptr) return Bad("no such descriptor");
+  const int64_t zero = 0;
+  switch (name) {
+    case CUDNN_ATTR_ENGINEHEUR_RESULTS: {
+      *count = d->One<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_A;
+      if (values == nullptr || *count == 0) break;
+      const DescriptorPtr config = Find(static_cast<void**>(values)[0]);
+      config->attributes[kGraphOfConfig] = d->attributes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+      config->finalized = true;
+      break;
+    }
+    case CUDNN_ATTR_ENGINECFG_ENGINE: *count = 1; break;
+    case CUDNN_ATTR_ENGINE_GLOBAL_INDEX: Give(values, capacity, count, &zero, 8, 1); break;
+    case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
+    case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE: *count = 0; break;
+    case CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE:
+    case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
+      Give(values, capacity, count, &kWorkspace, 8, 1);
+      break;
+    case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION: {
+      std::ostringstream out;
+      Write(out, d->Part(kGraphOfConfig));
+      const std::string text = out.str();
+      Give(values, capacity, count, text.data(), 1, static_cast<int64_t>(text.size()));
+      break;
+    }
+    default: return Bad("an attribute that the fake does not know");
+  }
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
+                                  cudnnBackendDescriptor_t pack) {
+  const DescriptorPtr p = Find(plan), v = Find(pack);
+  if (p == nullptr || v == nullptr || !p->finalized || !v->finalized) return Bad("not finalized");
+  if (!p->Has(CUDNN_ATTR_EXECUTION_PLAN_HANDLE)) return Bad("the plan has no handle");
+  const auto uids = v->List<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
+  const auto pointers = v->List<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
+  auto* const workspace = v->One<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
+  if (uids.size() != pointers.size() || workspace == nullptr) return Bad("pointers are missing");
+  std::map<int64_t, void*> addresses;
+  for (size_t i = 0; i < uids.size(); ++i) addresses[uids[i]] = pointers[i];
+  const DescriptorPtr graph = p->attributes.at(kGraphOfConfig).parts[0];
+  const CUresult result = fake_cuda::Enqueue(handle->stream, [=] {
+    std::memset(workspace, 0xff, kWorkspace);
+    if (!fake_cudnn::Run(*graph, addresses)) std::abort();
+  });
+  return result == CUDA_SUCCESS ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
+}
+
+}  // extern "C"

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of cuDNN's graphs as plain loops in double; what lies between operations is
+// rounded to float32, as engines keep it.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+
+#include "core/dtype.h"
+#include "fake_cuda/cudnn_descriptor.h"
+
+namespace fake_cudnn {
+namespace {
+
+using Ints = std::vector<int64_t>;
+
+struct Array {
+  Ints sizes;
+  std::vector<double> values;  // dense
+};
+
+// Calls f(index, position) for every element.
+template <class F>
+void Each(const Ints& sizes, F f) {
+  Ints index(sizes.size(), 0);
+  int64_t count = 1;
+  for (int64_t n : sizes) count *= n;
+  for (int64_t i = 0; i < count; ++i) {
+    f(index, static_cast<size_t>(i));
+    for (size_t axis = sizes.size(); axis-- > 0 && ++index[axis] == sizes[axis];) index[axis] = 0;
+  }
+}
+
+int64_t Dot(const Ints& a, const Ints& b) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+// Where `index` reads an array whose axes of size 1 are broadcast.
+size_t Broadcast(const Ints& index, const Ints& sizes) {
+  int64_t at = 0;
+  for (size_t i = 0; i < sizes.size(); ++i) at = at * sizes[i] + (sizes[i] == 1 ? 0 : index[i]);
+  return static_cast<size_t>(at);
+}
+
+template <class F>
+void WithType(cudnnDataType_t type, F f) {
+  switch (type) {
+    case CUDNN_DATA_HALF: return f(ostria::Float16());
+    case CUDNN_DATA_BFLOAT16: return f(ostria::BFloat16());
+    case CUDNN_DATA_INT8: return f(int8_t());
+    case CUDNN_DATA_UINT8: return f(uint8_t());
+    case CUDNN_DATA_INT32: return f(int32_t());
+    case CUDNN_DATA_INT64: return f(int64_t());
+    case CUDNN_DATA_DOUBLE: return f(double());
+    default: return f(float());
+  }
+}
+
+Ints SizesOf(const Descriptor& t) { return t.List<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS); }
+
+// The tensors of a graph by uid, while it runs.
+class Memory {
+ public:
+  explicit Memory(const std::map<int64_t, void*>& addresses) : addresses_(addresses) {}
+  bool good() const { return good_; }
+
+  Array Load(const Descriptor& t) {
+    if (IsVirtual(t)) return inside_.at(Uid(t));
+    Array out{SizesOf(t), {}};
+    out.values.resize(Count(out.sizes));
+    const void* const p = Address(t);
+    if (p == nullptr) return out;
+    const Ints strides = t.List<int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
+    WithType(Type(t), [&]<class T>(T) {
+      Each(out.sizes, [&](const Ints& index, size_t i) {
+        const T x = static_cast<const T*>(p)[Dot(index, strides)];
+        if constexpr (std::is_arithmetic_v<T>) {
+          out.values[i] = static_cast<double>(x);
+        } else {
+          out.values[i] = static_cast<double>(static_cast<float>(x));
+        }
+      });
+    });
+    return out;
+  }
+
+  void Store(const Descriptor& t, Array a) {
+    if (IsVirtual(t)) {
+      for (double& x : a.values) x = static_cast<double>(static_cast<float>(x));
+      inside_[Uid(t)] = std::move(a);
+      return;
+    }
+    void* const p = Address(t);
+    if (p == nullptr) return;
+    const Ints strides = t.List<int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
+    WithType(Type(t), [&]<class T>(T) {
+      Each(a.sizes, [&](const Ints& index, size_t i) {
+        T& to = static_cast<T*>(p)[Dot(index, strides)];
+        if constexpr (std::is_arithmetic_v<T>) {
+          to = static_cast<T>(a.values[i]);
+        } else {
+          to = T(static_cast<float>(a.values[i]));
+        }
+      });
+    });
+  }
+
+ private:
+  static size_t Count(const Ints& sizes) {
+    int64_t n = 1;
+    for (int64_t s : sizes) n *= s;
+    return static_cast<size_t>(n);
+  }
+  static int64_t Uid(const Descriptor& t) { return t.One<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID); }
+  static cudnnDataType_t Type(const Descriptor& t) {
+    return t.One<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE);
+  }
+  static bool IsVirtual(const Descriptor& t) {
+    return t.Has(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && t.One<char>(CUDNN_ATTR_TENSOR_IS_VIRTUAL) != 0;
+  }
+  void* Address(const Descriptor& t) {
+    const auto it = addresses_.find(Uid(t));
+    void* const p = it == addresses_.end() ? nullptr : it->second;
+    const bool by_value = t.Has(CUDNN_ATTR_TENSOR_IS_BY_VALUE);
+    const auto alignment = by_value ? 1 : t.One<int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT);
+    good_ = good_ && p != nullptr && reinterpret_cast<intptr_t>(p) % alignment == 0;
+    return p;
+  }
+
+  const std::map<int64_t, void*>& addresses_;
+  std::map<int64_t, Array> inside_;
+  bool good_ = true;
+};
+
+// --- convolutions -------------------------------------------------------------------------------
+
+struct ConvNames {
+  int image, kernel, result, settings;
+};
+constexpr ConvNames kForward = {
+    CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+    CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC};
+constexpr ConvNames kData = {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC};
+constexpr ConvNames kFilter = {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC};
+
+struct Window {
+  Ints low, high, stride, dilation;
+  explicit Window(const Descriptor& d)
+      : low(d.List<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS)),
+        high(d.List<int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS)),
+        stride(d.List<int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES)),
+        dilation(d.List<int64_t>(CUDNN_ATTR_CONVOLUTION_DILATIONS)) {}
+};
+
+bool ConvFits(const Descriptor& op, const ConvNames& names) {
+  const Ints x = SizesOf(op.Part(names.image)), w = SizesOf(op.Part(names.kernel)),
+             y = SizesOf(op.Part(names.result));
+  const Window window(op.Part(names.settings));
+  if (x.size() != w.size() || x.size() != y.size() || x.size() != window.low.size() + 2) {
+    return false;
+  }
+  for (size_t i = 0; i + 2 < x.size(); ++i) {
+    const int64_t reach = (w[i + 2] - 1) * window.dilation[i] + 1;
+    const int64_t count =
+        (x[i + 2] + window.low[i] + window.high[i] - reach) / window.stride[i] + 1;
+    if (count != y[i + 2]) return false;
+  }
+  return x[0] == y[0] && y[1] == w[0] && x[1] % w[1] == 0 && w[0] % (x[1] / w[1]) == 0;
+}
+
+// Calls f(image, kernel, result) with the positions of everything that is multiplied.
+template <class F>
+void EachProduct(const Descriptor& op, const ConvNames& names, const Ints& x, const Ints& w,
+                 const Ints& y, F f) {
+  const Window window(op.Part(names.settings));
+  const int64_t out_per_group = w[0] / (x[1] / w[1]);
+  Ints at(x.size());
+  Each(y, [&](const Ints& result, size_t r) {
+    Ints kernel_sizes = w;
+    kernel_sizes[0] = 1;
+    Each(kernel_sizes, [&](Ints kernel, size_t) {
+      kernel[0] = result[1];
+      at[0] = result[0];
+      at[1] = result[1] / out_per_group * w[1] + kernel[1];
+      for (size_t i = 2; i < x.size(); ++i) {
+        at[i] = result[i] * window.stride[i - 2] - window.low[i - 2] +
+                kernel[i] * window.dilation[i - 2];
+        if (at[i] < 0 || at[i] >= x[i]) return;
+      }
+      f(Broadcast(at, x), Broadcast(kernel, w), r);
+    });
+  });
+}
+
+void Convolve(const Descriptor& op, const ConvNames& names, int computed, Memory& memory) {
+  const Descriptor* parts[] = {&op.Part(names.image), &op.Part(names.kernel),
+                               &op.Part(names.result)};
+  Array a[3];
+  for (int i = 0; i < 3; ++i) {
+    if (i != computed) a[i] = memory.Load(*parts[i]);
+  }
+  Array& out = a[computed];
+  out.sizes = SizesOf(*parts[computed]);
+  Each(out.sizes, [&](const Ints&, size_t) { out.values.push_back(0); });
+  EachProduct(op, names, a[0].sizes, a[1].sizes, a[2].sizes, [&](size_t x, size_t w, size_t y) {
+    const size_t at[] = {x, w, y};
+    double product = 1;
+    for (int i = 0; i < 3; ++i) {
+      if (i != computed) product *= a[i].values[at[i]];
+    }
+    out.values[at[computed]] += product;
+  });
+  memory.Store(*parts[computed], std::move(out));
+}
+
+// --- element by element -------------------------------------------------------------------------
+
+double Apply(cudnnPointwiseMode_t mode, double x, double b) {
+  switch (mode) {
+    case CUDNN_POINTWISE_ADD: return x + b;
+    case CUDNN_POINTWISE_SUB: return x - b;
+    case CUDNN_POINTWISE_MUL: return x * b;
+    case CUDNN_POINTWISE_DIV: return x / b;
+    case CUDNN_POINTWISE_EXP: return std::exp(x);
+    case CUDNN_POINTWISE_LOG: return std::log(x);
+    case CUDNN_POINTWISE_IDENTITY: return x;
+    case CUDNN_POINTWISE_RELU_FWD: return x < 0 ? 0 : x;
+    case CUDNN_POINTWISE_TANH_FWD: return std::tanh(x);
+    case CUDNN_POINTWISE_SIGMOID_FWD: return 1 / (1 + std::exp(-x));
+    case CUDNN_POINTWISE_SWISH_FWD: return x / (1 + std::exp(-x));
+    case CUDNN_POINTWISE_GELU_FWD: return x * 0.5 * (1 + std::erf(x / std::sqrt(2.0)));
+    case CUDNN_POINTWISE_GELU_APPROX_TANH_FWD:
+      return x * 0.5 * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    default: return std::nan("");
+  }
+}
+
+void Pointwise(const Descriptor& op, Memory& memory) {
+  const auto mode = op.Part(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR)
+                        .One<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
+  const Array x = memory.Load(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
+  const bool two = op.Has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
+  const Array b = two ? memory.Load(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_BDESC)) : x;
+  const Descriptor& to = op.Part(CUDNN_ATTR_OPERATION_POINTWISE_YDESC);
+  Array y{SizesOf(to), {}};
+  Each(y.sizes, [&](const Ints& index, size_t) {
+    y.values.push_back(
+        Apply(mode, x.values[Broadcast(index, x.sizes)], b.values[Broadcast(index, b.sizes)]));
+  });
+  memory.Store(to, std::move(y));
+}
+
+}  // namespace
+
+bool Fits(const Descriptor& op) {
+  switch (op.type) {
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR: return ConvFits(op, kForward);
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR: return ConvFits(op, kData);
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR:
+      return ConvFits(op, kFilter);
+    default: return true;
+  }
+}
+
+bool Run(const Descriptor& graph, const std::map<int64_t, void*>& addresses) {
+  Memory memory(addresses);
+  for (const DescriptorPtr& op : graph.attributes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS).parts) {
+    switch (op->type) {
+      case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR:
+        Convolve(*op, kForward, 2, memory);
+        break;
+      case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR:
+        Convolve(*op, kData, 0, memory);
+        break;
+      case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR:
+        Convolve(*op, kFilter, 1, memory);
+        break;
+      case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: Pointwise(*op, memory); break;
+      default: return false;
+    }
+  }
+  return memory.good();
+}
+
+}  // namespace fake_cudnn
