@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "golden.h"
+#include "passes/pipeline.h"
 
 namespace ostria {
 namespace {
@@ -95,6 +96,23 @@ output "d" %d
 output "c" %0
 output "d" %2
 )");
+}
+
+TEST(JoinGathers, IsForTheCachesOfACpu) {
+  const Graph g = Parse(R"(input %i "i": int64[8]
+state %v "v": float32[50, 4]
+state %w "w": float32[90, 2]
+%a: float32[8, 4] = gather@1(%v, %i)
+%b: float32[8, 2] = gather@1(%w, %i)
+%y: float32[8, 6] = concat@1(%a, %b) {axis = 1}
+output "y" %y
+)");
+  for (const DeviceKind device : {DeviceKind::kCpu, DeviceKind::kCuda}) {
+    Graph optimised = g.Clone();
+    Optimise(optimised, {.device = device});
+    EXPECT_EQ(Print(optimised).find("gather_concat") != std::string::npos,
+              device == DeviceKind::kCpu);
+  }
 }
 
 }  // namespace
