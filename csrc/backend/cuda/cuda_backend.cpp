@@ -26,6 +26,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::LoopKernels,
     cuda::LinalgKernels,
     cuda::ConvKernels,
+    cuda::LossKernels,
 };
 
 class CudaBackendImpl final : public Backend {

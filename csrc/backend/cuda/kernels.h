@@ -17,7 +17,10 @@ std::span<const KernelDef> SortKernels();
 std::span<const KernelDef> LoopKernels();
 std::span<const KernelDef> LinalgKernels();
 std::span<const KernelDef> ConvKernels();
+std::span<const KernelDef> LossKernels();
 
+/// What names of kernels end in: f16, bf16, f32, f64.
+std::string_view Suffix(DType dtype);
 /// No, with the reason, unless every operand is dense.
 Support NeedsDense(const NodeDesc& node);
 

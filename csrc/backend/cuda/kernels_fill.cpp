@@ -40,6 +40,15 @@ constexpr KernelDef kKernels[] = {{.op = &ops::kFull,
 
 std::span<const KernelDef> FillKernels() { return kKernels; }
 
+std::string_view Suffix(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16: return "f16";
+    case DType::kBFloat16: return "bf16";
+    case DType::kFloat32: return "f32";
+    default: return "f64";
+  }
+}
+
 Support NeedsDense(const NodeDesc& node) {
   for (const auto& operands : {node.inputs, node.outputs}) {
     for (const MemDesc& m : operands) {

@@ -151,6 +151,8 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
   return {};
 }
 
+DataError TakeDataError() { return CudaBackend()->MakeStream(0)->TakeDataError(); }
+
 int64_t DriverCalls(const char* function) {
   const std::string path = StrCat(std::getenv("OSTRIA_CUDA_LIBRARIES"), "/libcuda.so.1");
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
@@ -166,6 +168,17 @@ std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attr
   std::vector<Tensor> outputs;
   RunEager(op, inputs, attrs, &outputs);
   return outputs;
+}
+
+void ExpectPlacesDoNotMatter(const OpDef& op, const std::vector<Attr>& attrs,
+                             const std::vector<Tensor>& inputs, double skewed) {
+  const auto want = EvaluateOnCuda(op, attrs, inputs);
+  for (const Placement& p : {Placement{}, Placement{.in_place = true}, Placement{.skew = 1},
+                             Placement{.skew = 3, .in_place = true}}) {
+    const auto got = EvaluateOnCuda(op, attrs, inputs, p);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < got.size(); ++i) ExpectClose(got[i], want[i], p.skew == 0 ? 0 : skewed);
+  }
 }
 
 Tensor RandomTensor(DType dtype, const Shape& shape, double low, double high, uint64_t seed) {

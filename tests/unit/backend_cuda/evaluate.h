@@ -31,11 +31,18 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
                                    const std::vector<Tensor>& inputs, std::string_view impl = "");
 std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& attrs,
                                    const std::vector<Tensor>& inputs, const Placement& placement);
+/// The error of data that the last node reported, if any.
+DataError TakeDataError();
 /// How often the driver's function was called so far.
 int64_t DriverCalls(const char* function);
 /// The same as EvaluateOnCuda on the CPU, through the eager path.
 std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attrs,
                                   const std::vector<Tensor>& inputs);
+
+/// Again, and in place: the same bits as EvaluateOnCuda's. Skewed, where sums may be taken in
+/// another order: the same within `skewed`.
+void ExpectPlacesDoNotMatter(const OpDef& op, const std::vector<Attr>& attrs,
+                             const std::vector<Tensor>& inputs, double skewed = 0);
 
 /// Random numbers in [low, high) (integers: low..high-1) of a dtype.
 Tensor RandomTensor(DType dtype, const Shape& shape, double low, double high, uint64_t seed);

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loss of a classifier from logits [rows, cols] and class numbers, and its gradient with
+// respect to the logits. Kernels softmax_cross_entropy_<block|warp>_<type> give a row to a block or
+// to a warp.
+#pragma once
+
+#include "kernels/common/data_error.h"
+#include "kernels/common/kernel.h"
+
+namespace ostria::kernels {
+
+struct SoftmaxCrossEntropyParams {
+  const void* logits = nullptr;
+  const void* labels = nullptr;
+  const void* g = nullptr;  // of each row's loss; read with dlogits
+  void* loss = nullptr;     // [rows], or null
+  void* dlogits = nullptr;  // null: the loss alone; may be the logits
+  int64_t rows = 0, cols = 0;
+  DataErrorWord* data_error = nullptr;
+  int32_t step = 0;
+  int32_t wide_labels = 0;  // int64 rather than int32
+};
+static_assert(sizeof(SoftmaxCrossEntropyParams) == 72);
+
+inline constexpr int kCrossEntropyThreads = 256;
+/// Rows of up to so many logits are a warp's.
+inline constexpr int64_t kCrossEntropyWarpCols = 1024;
+
+}  // namespace ostria::kernels

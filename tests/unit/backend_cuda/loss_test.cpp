@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Losses beside the CPU's.
+#include <cmath>
+#include <limits>
+
+#include "backend_cuda/evaluate.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+const DType kFloats[] = {DType::kFloat16, DType::kBFloat16, DType::kFloat32, DType::kFloat64};
+
+double Tolerance(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16: return 2e-3;
+    case DType::kBFloat16: return 1e-2;
+    case DType::kFloat32: return 2e-6;
+    default: return 1e-13;
+  }
+}
+
+std::vector<Tensor> Rows(DType dtype, DType labels, int64_t rows, int64_t cols) {
+  return {RandomTensor(dtype, {rows, cols}, -8, 8, 1),
+          RandomTensor(labels, {rows}, 0, static_cast<double>(cols), 2),
+          RandomTensor(dtype, {rows}, -1, 1, 3)};
+}
+
+// Rows of a warp, of a block, and longer than a block takes at once.
+TEST(CudaLoss, IsTheCpus) {
+  for (const auto& [rows, cols] : {std::pair{71, 229}, {1, 1}, {9, 10}, {300, 3}, {3, 5003}}) {
+    for (const DType dtype : kFloats) {
+      SCOPED_TRACE(StrCat(dtype, " ", rows, " x ", cols));
+      auto in = Rows(dtype, cols % 2 != 0 ? DType::kInt64 : DType::kInt32, rows, cols);
+      const auto grad = EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropyGrad, {}, in);
+      const auto want = EvaluateOnCpu(ops::kSparseSoftmaxCrossEntropyGrad, {}, in);
+      ExpectClose(grad[0], want[0], Tolerance(dtype));
+      ExpectClose(grad[1], want[1], Tolerance(dtype));
+      ExpectPlacesDoNotMatter(ops::kSparseSoftmaxCrossEntropyGrad, {}, in, Tolerance(dtype));
+      in.pop_back();
+      ExpectClose(EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropy, {}, in)[0], grad[1], 0);
+      EXPECT_EQ(TakeDataError().step, -1);
+    }
+  }
+}
+
+TEST(CudaLoss, LargeLogitsDoNotOverflow) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const int64_t cols : {4, 2052}) {
+    auto in = Rows(DType::kFloat32, DType::kInt64, 3, cols);
+    for (int64_t i = 0; i < 3 * cols; ++i) in[0].data<float>()[i] *= 1e4f;
+    for (int64_t i = 0; i < cols; ++i) in[0].data<float>()[i] = -infinity;  // but one
+    in[0].data<float>()[cols - 1] = 2;
+    in[1].data<int64_t>()[0] = cols - 1;
+    const auto got = EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropyGrad, {}, in);
+    EXPECT_EQ(got[1].data<float>()[0], 0);
+    const auto want = EvaluateOnCpu(ops::kSparseSoftmaxCrossEntropyGrad, {}, in);
+    ExpectClose(got[0], want[0], 2e-6);
+    ExpectClose(got[1], want[1], 2e-6);
+  }
+}
+
+TEST(CudaLoss, LabelsOutOfRangeAreReported) {
+  for (const int64_t cols : {10, 2052}) {
+    for (const int64_t bad : {int64_t{-1}, cols}) {
+      auto in = Rows(DType::kFloat32, DType::kInt64, 9, cols);
+      in[1].data<int64_t>()[4] = bad;
+      in.pop_back();
+      const auto got = EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropy, {}, in);
+      const DataError error = TakeDataError();
+      EXPECT_EQ(error.step, 7);
+      EXPECT_EQ(error.value, bad);
+      EXPECT_EQ(error.low, 0);
+      EXPECT_EQ(error.high, cols);
+      in[1].data<int64_t>()[4] = bad < 0 ? 0 : cols - 1;
+      ExpectClose(got[0], EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropy, {}, in)[0], 0);
+      EXPECT_EQ(TakeDataError().step, -1);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ostria
