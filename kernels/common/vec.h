@@ -77,6 +77,12 @@ OSTRIA_DEVICE void StoreVector(T* at, const Compute<T> (&x)[kVector<T>]) {
     T elements[kVector<T>];
   } v;
   for (int i = 0; i < kVector<T>; ++i) v.elements[i] = Narrow<T>(x[i]);
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(T) < 8) {  // a plain store may be cut into its elements
+    __stwb(reinterpret_cast<uint4*>(at), v.bits);
+    return;
+  }
+#endif
   *reinterpret_cast<uint4*>(at) = v.bits;
 }
 

@@ -27,6 +27,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::LinalgKernels,
     cuda::ConvKernels,
     cuda::LossKernels,
+    cuda::ListKernels,
 };
 
 class CudaBackendImpl final : public Backend {
