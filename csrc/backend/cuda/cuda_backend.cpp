@@ -28,6 +28,8 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::ConvKernels,
     cuda::LossKernels,
     cuda::ListKernels,
+    cuda::ShapeKernels,
+    cuda::ScanKernels,
 };
 
 class CudaBackendImpl final : public Backend {
