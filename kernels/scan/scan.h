@@ -24,4 +24,17 @@ static_assert(sizeof(ScanParams) == 56);
 /// lines each, for inner == 1.
 inline constexpr int kScanColumnThreads = 128, kScanLineThreads = 64;
 
+/// Sums in three launches: of every chunk (scan_chunk_sums_*, a block each), of the chunks before
+/// (scan_carries_*, a thread for each column), then every element (scan_chunks_*).
+struct ScanChunksParams {
+  const void* src = nullptr;
+  void* dst = nullptr;      // may be src
+  void* carries = nullptr;  // [outer * inner, chunks] of 8 bytes
+  int64_t outer = 1, size = 0, inner = 1, chunks = 0;
+  int32_t exclusive = 0, reverse = 0;
+};
+static_assert(sizeof(ScanChunksParams) == 64);
+inline constexpr int kScanChunkThreads = 256, kScanChunkItems = 8;
+inline constexpr int64_t kScanChunk = kScanChunkThreads * kScanChunkItems;
+
 }  // namespace ostria::kernels

@@ -55,6 +55,27 @@ TEST(CudaScan, IntegersWrapAround) {
   }
 }
 
+// Sums along long axes are grouped otherwise than on the CPU; whole numbers do not show it.
+TEST(CudaScan, LongAxesInChunks) {
+  for (const Case& c : {Case{{5001}, 0}, Case{{2, 4100, 3}, 1}}) {
+    for (const DType dtype : kFloats) {
+      const int most = dtype == DType::kBFloat16 || dtype == DType::kFloat16 ? 1 : 1000;
+      SCOPED_TRACE(StrCat(c.shape, " ", dtype));
+      Tensor x = RandomTensor(DType::kInt32, c.shape, -most, most + 1, 3);
+      const Tensor numbers = EvaluateOnCpu(ops::kCast, {dtype}, {x})[0];
+      for (const bool exclusive : {false, true}) {
+        for (const bool reverse : {false, true}) {
+          const std::vector<Attr> attrs = {c.axis, exclusive, reverse};
+          ExpectClose(EvaluateOnCuda(ops::kCumsum, attrs, {numbers}, "chunks")[0],
+                      EvaluateOnCpu(ops::kCumsum, attrs, {numbers})[0], 0);
+        }
+      }
+    }
+    ExpectTheCpus(ops::kCumsum, DType::kInt64, c, 1, 0, 1e18);
+    ExpectTheCpus(ops::kCumprod, DType::kUInt64, c, 1, 1, 100);
+  }
+}
+
 // Nothing stands before the first element, so an infinite factor of it makes no NaN.
 TEST(CudaScan, NothingComesBeforeTheFirstElement) {
   const float infinity = std::numeric_limits<float>::infinity();
