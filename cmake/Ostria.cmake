@@ -4,7 +4,7 @@
 #   ostria_isa_sources(NAME ISA FILES...)  FILES of that room are compiled for avx2 or avx512
 #   ostria_op(FAMILY/NAME)                 one op: csrc/ops/FAMILY/NAME.cpp defines `const OpDef kName`
 #   ostria_ops_room()                      ends the list of ops: room `ops` with the generated manifest
-#   ostria_test(FOLDER [ENVIRONMENT A=B])  one GoogleTest binary of every *_test.cpp in tests/unit/FOLDER
+#   ostria_test(FOLDER [ENVIRONMENT A=B ...])  one GoogleTest binary of every *_test.cpp in tests/unit/FOLDER
 
 define_property(GLOBAL PROPERTY OSTRIA_ROOMS BRIEF_DOCS "Object libraries that make up libostria")
 define_property(GLOBAL PROPERTY OSTRIA_OPS BRIEF_DOCS "family/name of every op")
@@ -140,7 +140,8 @@ function(ostria_test folder)
   cmake_parse_arguments(test "" "" ENVIRONMENT ${ARGN})
   set(properties "")
   if(test_ENVIRONMENT)
-    set(properties PROPERTIES ENVIRONMENT ${test_ENVIRONMENT})
+    list(JOIN test_ENVIRONMENT "\\\\;" several)  # a list within the list of properties
+    set(properties PROPERTIES ENVIRONMENT "${several}")
   endif()
   gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60 ${properties})
 endfunction()

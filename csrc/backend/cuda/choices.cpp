@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cuda/choices.h"
 
-#include <unistd.h>
-
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <memory>
+#include <sstream>
 
-#include "backend/cuda/library.h"
+#include "backend/cuda/cache_folder.h"
 #include "base/check.h"
 #include "base/str_cat.h"
 
@@ -25,13 +22,6 @@ std::string CheckSum(std::string_view text) {
 }
 
 }  // namespace
-
-std::string CacheFolder() {
-  if (std::string given = Environment("OSTRIA_CACHE_DIR"); !given.empty()) return given;
-  if (const std::string xdg = Environment("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/ostria";
-  const std::string home = Environment("HOME");
-  return home.empty() ? std::string() : home + "/.cache/ostria";
-}
 
 Choices::Choices(std::string path) : path_(std::move(path)) { Read(); }
 
@@ -63,7 +53,7 @@ void Choices::Set(const std::string& key, const std::string& value) {
 
 void Choices::Read() {
   if (path_.empty()) return;
-  std::ifstream in(path_);
+  std::istringstream in(ReadFile(path_).value_or(""));
   for (std::string line; std::getline(in, line);) {
     const size_t first = line.find('\t');
     const size_t second = first == std::string::npos ? first : line.find('\t', first + 1);
@@ -75,24 +65,12 @@ void Choices::Read() {
 
 void Choices::Write() const {
   if (path_.empty()) return;
-  std::error_code ignored;
-  const std::filesystem::path path(path_);
-  std::filesystem::create_directories(path.parent_path(), ignored);
-  const std::string temporary = StrCat(path_, ".", static_cast<int64_t>(::getpid()));
-  {
-    std::ofstream out(temporary, std::ios::trunc);
-    for (const auto& [key, value] : choices_) {
-      const std::string text = StrCat(key, "\t", value);
-      out << CheckSum(text) << '\t' << text << '\n';
-    }
-    out.close();
-    if (!out) {
-      std::filesystem::remove(temporary, ignored);
-      return;
-    }
+  std::string all;
+  for (const auto& [key, value] : choices_) {
+    const std::string text = StrCat(key, "\t", value);
+    all += StrCat(CheckSum(text), "\t", text, "\n");
   }
-  std::filesystem::rename(temporary, path, ignored);
-  if (ignored) std::filesystem::remove(temporary, ignored);
+  ReplaceFile(path_, all);
 }
 
 }  // namespace ostria::cuda

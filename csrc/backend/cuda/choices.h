@@ -13,10 +13,6 @@
 
 namespace ostria::cuda {
 
-/// Where compiled and chosen things are kept: OSTRIA_CACHE_DIR, else ostria in XDG_CACHE_HOME or
-/// in ~/.cache. Empty: nowhere.
-std::string CacheFolder();
-
 class Choices {
  public:
   /// The choices in file `path`, which need not exist; empty: kept by this object alone.

@@ -18,18 +18,9 @@ namespace {
 
 // In order of preference where two lists know one op.
 constexpr std::span<const KernelDef> (*kLists[])() = {
-    cuda::FillKernels,
-    cuda::OptimKernels,
-    cuda::ShapeKernels,
-    cuda::RandomKernels,
-    cuda::SortKernels,
-    cuda::LoopKernels,
-    cuda::LinalgKernels,
-    cuda::ConvKernels,
-    cuda::LossKernels,
-    cuda::ListKernels,
-    cuda::ShapeKernels,
-    cuda::ScanKernels,
+    cuda::FillKernels, cuda::OptimKernels, cuda::ShapeKernels,  cuda::RandomKernels,
+    cuda::SortKernels, cuda::LoopKernels,  cuda::LinalgKernels, cuda::ConvKernels,
+    cuda::LossKernels, cuda::ListKernels,  cuda::ScanKernels,
 };
 
 class CudaBackendImpl final : public Backend {

@@ -14,7 +14,7 @@ namespace ostria::cuda {
 
 class KernelFiles {
  public:
-  /// In the folder OSTRIA_CACHE_DIR, else ~/.cache/ostria; nowhere without either.
+  /// In the cache folder of now.
   KernelFiles();
   /// The image that holds the kernel of `key`, or nullptr.
   std::shared_ptr<const std::string> Find(const ContentHash& key) const;

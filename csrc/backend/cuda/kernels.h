@@ -19,7 +19,6 @@ std::span<const KernelDef> LinalgKernels();
 std::span<const KernelDef> ConvKernels();
 std::span<const KernelDef> LossKernels();
 std::span<const KernelDef> ListKernels();
-std::span<const KernelDef> ShapeKernels();
 std::span<const KernelDef> ScanKernels();
 
 /// What names of kernels end in: f16, bf16, f32, f64.
