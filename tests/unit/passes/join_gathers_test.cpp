@@ -99,7 +99,8 @@ output "d" %2
 }
 
 TEST(JoinGathers, IsForTheCachesOfACpu) {
-  const Graph g = Parse(R"(input %i "i": int64[8]
+  const Graph g = Parse(R"(ostria-graph 1
+input %i "i": int64[8]
 state %v "v": float32[50, 4]
 state %w "w": float32[90, 2]
 %a: float32[8, 4] = gather@1(%v, %i)
