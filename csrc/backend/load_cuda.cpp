@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads libostria_cuda.so, which lies beside libostria.so, through its one C symbol. Both must come
-// from the same build: behind the symbol are C++ interfaces.
+// Loads libostria_cuda.so, which lies beside libostria.so.
 #include <dlfcn.h>
 
-#include <cstdlib>
-#include <string>
-#include <vector>
-
-#include "backend/backend.h"
 #include "backend/build_id.h"
+#include "backend/load_library.h"
 
 namespace ostria {
 namespace {
@@ -25,17 +20,26 @@ std::string OwnFolder() {
   return slash == std::string::npos ? std::string() : path.substr(0, slash + 1);
 }
 
+std::vector<std::string>& Folders() {
+  static auto* folders = new std::vector<std::string>;
+  return *folders;
+}
+
 }  // namespace
 
-Backend* LoadCudaBackend() {
+void SetWheelFolders(std::vector<std::string> folders) { Folders() = std::move(folders); }
+const std::vector<std::string>& WheelFolders() { return Folders(); }
+
+Backend* LoadBackendLibrary(std::span<const std::string> paths) {
   std::string tried;
+  const std::string* found = nullptr;
   void* library = nullptr;
-  // In a checkout; of the wheel ostria-cuda; on the loader's own path.
-  const std::string own = OwnFolder();
-  for (const std::string& path :
-       {own + kLibrary, own + "../ostria_cuda/" + kLibrary, std::string(kLibrary)}) {
+  for (const std::string& path : paths) {
     library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library != nullptr) break;
+    if (library != nullptr) {
+      found = &path;
+      break;
+    }
     const char* why = dlerror();
     tried += StrCat("\n  ", path, ": ", why == nullptr ? "refused without a reason" : why);
   }
@@ -50,11 +54,17 @@ Backend* LoadCudaBackend() {
   const char* other = nullptr;
   Backend* const backend = entry == nullptr ? nullptr : entry(kBuildId, &other);
   if (backend == nullptr) {
-    Fail(ErrorCode::kDeviceUnavailable, kLibrary, " is of another build (",
-         other ? other : "unknown", ") than libostria.so (", kBuildId,
-         "); install both from the same release");
+    Fail(ErrorCode::kDeviceUnavailable, *found, " is of another build (", other ? other : "unknown",
+         ") than libostria.so (", kBuildId, "); install both from the same release");
   }
   return backend;
+}
+
+Backend* LoadCudaBackend() {
+  // In a checkout; of the wheel ostria-cuda; on the loader's own path.
+  const std::string own = OwnFolder();
+  const std::string paths[] = {own + kLibrary, own + "../ostria_cuda/" + kLibrary, kLibrary};
+  return LoadBackendLibrary(paths);
 }
 
 }  // namespace ostria

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/backend.h"
+#include "backend/load_library.h"
 #include "base/parallel.h"
 #include "bindings/bindings.h"
 #include "bindings/trace.h"
@@ -20,6 +21,7 @@ PYBIND11_MODULE(_native, m) {
   ostria::BindIo(m);
   ostria::BindData(m);
   m.def("set_package_folder", &ostria::SetPackageFolder);
+  m.def("set_wheel_folders", &ostria::SetWheelFolders);
   m.def("num_threads", &ostria::NumThreads);
   m.def("set_num_threads", &ostria::SetNumThreads);
   m.def("set_eager_debug", &ostria::SetEagerDebug);

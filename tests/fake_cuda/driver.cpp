@@ -203,8 +203,10 @@ CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
 CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                         unsigned by, unsigned bz, unsigned shared, CUstream stream, void**,
                         void** extra) {
-  FAKE_CALL(kAny);
-  if (f == nullptr || fake_cuda::StreamOf(stream)->device != f->device) {
+  FAKE_CALL(kNeedsContext);
+  // As with the real one, the stream's device has to be current, and the kernel loaded there.
+  if (f == nullptr || fake_cuda::StreamOf(stream)->device != f->device ||
+      f->device != fake_cuda::CurrentDevice()) {
     return CUDA_ERROR_INVALID_HANDLE;
   }
   const uint64_t threads = uint64_t{bx} * by * bz;

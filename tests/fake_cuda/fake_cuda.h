@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tests may ask of the fake driver, and what stand-ins for other libraries of NVIDIA's need.
+// What tests may ask of the fake driver.
 // Settings come from the environment when the driver starts, or from the functions here:
 //   FAKE_CUDA_DEVICES (2), FAKE_CUDA_MEMORY (bytes per device, 8 GiB), FAKE_CUDA_SEED (0),
 //   FAKE_CUDA_VERSION (13000), FAKE_CUDA_CAPABILITY (90), FAKE_CUDA_VMM (1; 0: not supported),
 //   FAKE_CUDA_FAIL ("cuLaunchKernel:3": the third call fails; "cuMemAlloc:1:719": with this code).
 #pragma once
 
-#include <cuda.h>
-
 #include <cstdint>
-#include <functional>
 
 #include "kernels/host/shim.h"
 
 extern "C" {
 /// How often a function of the driver was called so far.
 int64_t fake_cuda_count(const char* function);
+/// Counts a call of a function of another library.
+void fake_cuda_add(const char* function);
 /// Sets what FAKE_CUDA_FAIL sets; calls are counted from now on. "": no failures.
 void fake_cuda_fail(const char* spec);
 /// The order of work is drawn from this.
@@ -28,17 +27,8 @@ void fake_cuda_vmm(int supported);
 void fake_cuda_reset();
 /// What the last sticky error was about; "" if there was none.
 const char* fake_cuda_last_fault();
-void fake_cuda_add(const char* function);
 /// The library that the fake compiler made of generated code and whose path `image` holds; nullptr
 /// for an image of real device code.
 void* fake_cuda_open_generated(const void* image);
 ostria::kernels::host::Body fake_cuda_generated_body(void* library, const char* name);
 }
-
-namespace fake_cuda {
-
-/// Puts work into a stream as a node of a graph where the stream is captured: for libraries that
-/// launch kernels of their own. `work` runs later, in any thread.
-CUresult Enqueue(CUstream stream, std::function<void()> work);
-
-}  // namespace fake_cuda

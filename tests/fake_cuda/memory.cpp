@@ -200,19 +200,19 @@ CUresult cuMemcpyDtoH(void* d, CUdeviceptr s, size_t n) {
   return call->sticky;
 }
 CUresult cuMemcpyHtoDAsync(CUdeviceptr d, const void* s, size_t n, CUstream stream) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   return Copy("cuMemcpyHtoDAsync", stream, d, true, U(s), false, n);
 }
 CUresult cuMemcpyDtoHAsync(void* d, CUdeviceptr s, size_t n, CUstream stream) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   return Copy("cuMemcpyDtoHAsync", stream, U(d), false, s, true, n);
 }
 CUresult cuMemcpyDtoDAsync(CUdeviceptr d, CUdeviceptr s, size_t n, CUstream stream) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   return Copy("cuMemcpyDtoDAsync", stream, d, true, s, true, n);
 }
 CUresult cuMemsetD8Async(CUdeviceptr d, unsigned char v, size_t n, CUstream stream) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   const int device = StreamOf(stream)->device;
   return fake_cuda::Enqueue(stream, [=] {
     if (CheckRange("cuMemsetD8Async", d, n, device)) std::memset(P(d), v, n);

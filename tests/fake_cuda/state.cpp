@@ -56,6 +56,7 @@ void Run(const OpPtr& op) {
   }
   op->run = nullptr;
   op->done = true;
+  op->at = std::chrono::steady_clock::now();
   op->before.clear();
   for (const OpPtr& next : op->next) {
     if (--next->waiting == 0) s.ready.push_back(next);
@@ -91,9 +92,10 @@ State& TheState() {
 
 Call::Call(const char* symbol, Kind kind) : lock_(TheState().mutex) {
   State& s = TheState();
-  std::string function = symbol;  // the header makes cuMemAlloc_v2 of cuMemAlloc
-  const size_t n = function.size();
-  if (n > 3 && function.compare(n - 3, 2, "_v") == 0) function.resize(n - 3);
+  std::string function = symbol;  // which the header may have made of a shorter name
+  for (const char* added : {"_v2", "_v3", "WithFlags"}) {
+    if (function.ends_with(added)) function.resize(function.size() - std::strlen(added));
+  }
   ++s.counts[function];
   if (function == s.fail_function && ++s.since[function] == s.fail_at) {
     result_ = s.fail_code;
@@ -308,8 +310,7 @@ CUresult cuCtxGetCurrent(CUcontext* c) {
   return CUDA_SUCCESS;
 }
 CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
-  FAKE_CALL(kAny);
-  std::swap(*mode, fake_cuda::thread_mode);
+  std::swap(*mode, fake_cuda::thread_mode);  // whatever happened to the device
   return CUDA_SUCCESS;
 }
 

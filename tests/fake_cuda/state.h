@@ -5,6 +5,7 @@
 
 #include <cuda.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "fake_cuda/enqueue.h"
 #include "fake_cuda/fake_cuda.h"
 
 namespace fake_cuda {
@@ -24,7 +26,8 @@ struct Op {
   std::function<void()> run;  // empty: a point in a stream
   int device = 0;
   bool done = false;
-  int waiting = 0;  // for so many
+  std::chrono::steady_clock::time_point at;  // when it was done
+  int waiting = 0;                           // for so many
   std::vector<std::shared_ptr<Op>> before, next;
 };
 using OpPtr = std::shared_ptr<Op>;

@@ -136,7 +136,7 @@ CUresult cuCtxSynchronize() {
   return call->sticky;
 }
 CUresult cuStreamWaitEvent(CUstream stream, CUevent e, unsigned) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   CUstream s = StreamOf(stream);
   if (e == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (e->capture != nullptr) {
@@ -169,7 +169,7 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent e, unsigned) {
   return CUDA_SUCCESS;
 }
 CUresult cuStreamBeginCapture(CUstream s, CUstreamCaptureMode mode) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   if (s == nullptr) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   if (s->capture != nullptr) return CUDA_ERROR_ILLEGAL_STATE;
   s->capture = std::make_shared<Capture>();
@@ -218,7 +218,7 @@ CUresult cuEventDestroy(CUevent e) {
   return CUDA_SUCCESS;
 }
 CUresult cuEventRecord(CUevent e, CUstream stream) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   CUstream s = StreamOf(stream);
   if (e == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (s->device != e->device) return CUDA_ERROR_INVALID_HANDLE;
@@ -250,12 +250,12 @@ CUresult cuEventElapsedTime(float* ms, CUevent a, CUevent b) {
     if (e->op == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     if (!e->op->done) return CUDA_ERROR_NOT_READY;
   }
-  *ms = 1;
+  *ms = std::chrono::duration<float, std::milli>(b->op->at - a->op->at).count();
   return CUDA_SUCCESS;
 }
 
 CUresult cuGraphInstantiate(CUgraphExec* e, CUgraph g, unsigned long long) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   *e = new CUgraphExec_st{g->nodes, nullptr};
   return CUDA_SUCCESS;
 }
@@ -270,8 +270,9 @@ CUresult cuGraphDestroy(CUgraph g) {
   return CUDA_SUCCESS;
 }
 CUresult cuGraphLaunch(CUgraphExec e, CUstream stream) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   CUstream s = StreamOf(stream);
+  if (s->device != fake_cuda::CurrentDevice()) return CUDA_ERROR_INVALID_HANDLE;
   if (s->capture != nullptr) return fake_cuda::AddNodes(s, e->nodes);
   const OpPtr begin = fake_cuda::Submit(s->device, nullptr, {s->last, e->last});
   std::vector<OpPtr> ops = {begin};
@@ -284,7 +285,7 @@ CUresult cuGraphLaunch(CUgraphExec e, CUstream stream) {
   return CUDA_SUCCESS;
 }
 CUresult cuGraphUpload(CUgraphExec, CUstream) {
-  FAKE_CALL(kAny);
+  FAKE_CALL(kNeedsContext);
   return CUDA_SUCCESS;
 }
 CUresult cuGraphGetNodes(CUgraph g, CUgraphNode*, size_t* n) {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "backend/load_library.h"
 #include "base/error.h"
 
 namespace ostria::cuda {
@@ -24,29 +25,21 @@ std::vector<std::string> Glob(const std::string& pattern) {
 }
 
 // Wheels of NVIDIA's unpack into site-packages/nvidia/<library>/lib, those of CUDA 13 mostly into
-// nvidia/cu13/lib. This file's library lies in site-packages/ostria, or the package lists the
-// folders of the running Python.
-std::vector<std::string> WheelFolders(std::string_view file) {
-  std::vector<std::string> roots;
-  const std::string listed = Environment("OSTRIA_WHEEL_FOLDERS");  // set by the package on import
-  for (size_t begin = 0; begin < listed.size();) {
-    const size_t end = std::min(listed.find(':', begin), listed.size());
-    if (end > begin) roots.push_back(listed.substr(begin, end - begin) + "/nvidia");
-    begin = end + 1;
-  }
+// nvidia/cu13/lib. Our own library lies in site-packages/ostria, if it was not built in place.
+std::vector<std::string> FoldersOfWheels(std::string_view file) {
+  std::vector<std::string> roots = WheelFolders(), out;
   Dl_info info;
   if (dladdr(reinterpret_cast<void*>(&LibraryFolders), &info) != 0 && info.dli_fname != nullptr) {
     const std::string path = info.dli_fname;
     const auto slash = path.rfind('/');
-    if (slash != std::string::npos) roots.push_back(path.substr(0, slash) + "/../nvidia");
+    if (slash != std::string::npos) roots.push_back(path.substr(0, slash) + "/..");
   }
-  std::vector<std::string> out;
   for (const std::string& root : roots) {
-    // Only where the file is: every folder is a line of the message when nothing is found.
-    for (const std::string& found : Glob(root + "/*/lib/" + std::string(file))) {
-      out.push_back(found.substr(0, found.size() - file.size()));
-    }
-    if (out.empty()) out.push_back(root + "/*/lib/");
+    // Folders without the file would only make the message longer.
+    const std::string pattern = root + "/nvidia/*/lib/";
+    const std::vector<std::string> found = Glob(pattern + std::string(file));
+    for (const std::string& path : found) out.push_back(path.substr(0, path.size() - file.size()));
+    if (found.empty()) out.push_back(pattern);
   }
   return out;
 }
@@ -59,9 +52,10 @@ std::vector<LoadedLibrary>& Loaded() {
 
 int PartsOf(const LibraryName& name) { return name.package.empty() ? 2 : 3; }
 
-std::string Remedy(const LibraryName& name, std::string_view verb) {
-  return name.package.empty() ? std::string("update NVIDIA's driver (release 580 or later)")
-                              : StrCat(verb, " `pip install --upgrade ", name.package, "`");
+std::string Remedy(const LibraryName& name) {
+  return name.package.empty()
+             ? std::string("update NVIDIA's driver (release 580 or later)")
+             : StrCat("install it with `pip install --upgrade ", name.package, "`");
 }
 
 }  // namespace
@@ -79,7 +73,7 @@ std::vector<std::string> LibraryFolders(std::string_view file) {
     folders.emplace_back();
     folders.emplace_back("/usr/lib/wsl/lib/");
   } else {
-    for (std::string& folder : WheelFolders(file)) folders.push_back(std::move(folder));
+    for (std::string& folder : FoldersOfWheels(file)) folders.push_back(std::move(folder));
     const std::string home = Environment("CUDA_HOME");
     for (const std::string& root : {home, std::string("/usr/local/cuda")}) {
       if (root.empty()) continue;
@@ -92,44 +86,49 @@ std::vector<std::string> LibraryFolders(std::string_view file) {
 }
 
 Library::Library(const LibraryName& name) : name_(name) {
-  std::string tried;
+  std::string tried, other_version;
   for (const std::string& folder : LibraryFolders(name.file)) {
-    const std::string path = folder + std::string(name.file);
-    handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle_ != nullptr) {
-      path_ = path;
-      // The loader's own idea of it, where it was found by name.
-      Dl_info info;
-      void* any = name.found == nullptr ? nullptr : FindIfThere(name.symbol);
-      if (any != nullptr && dladdr(any, &info) != 0) path_ = info.dli_fname;
-      CheckVersion();
+    path_ = folder + std::string(name.file);
+    handle_ = dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle_ == nullptr) {
+      const char* why = dlerror();
+      tried += StrCat("\n  ", path_, ": ", why == nullptr ? "refused without a reason" : why);
+      continue;
+    }
+    // Where it was found by name alone, the loader knows the path.
+    Dl_info info;
+    void* any = name.symbol == nullptr ? nullptr : FindIfThere(name.symbol);
+    if (folder.empty() && any != nullptr && dladdr(any, &info) != 0) path_ = info.dli_fname;
+    const std::string refused = OtherVersion();
+    if (refused.empty()) {
+      std::lock_guard lock(loaded_mutex);
+      Loaded().push_back({std::string(name.what), path_, version_});
       return;
     }
-    const char* why = dlerror();
-    tried += StrCat("\n  ", path, ": ", why == nullptr ? "refused without a reason" : why);
+    // Closed, or whoever opens it by name would get this one.
+    dlclose(handle_);
+    if (other_version.empty()) other_version = refused;
   }
+  if (!other_version.empty()) Fail(ErrorCode::kDeviceUnavailable, other_version);
   Fail(ErrorCode::kDeviceUnavailable, "cuda: ", name.what, " (", name.file, ") was not found; ",
-       name.package.empty() ? StrCat("install NVIDIA's driver, or run on a machine with a GPU")
+       name.package.empty() ? std::string("install NVIDIA's driver, or run on a machine with a GPU")
                             : StrCat("install it with `pip install ", name.package, "`"),
        ". Tried:", tried);
 }
 
-void Library::CheckVersion() {
-  if (name_.found != nullptr) version_ = name_.found(*this);
-  const int parts = PartsOf(name_);
+std::string Library::OtherVersion() {
+  if (name_.found == nullptr) return {};
+  version_ = name_.found(*this);
   constexpr Version kMajor = MakeVersion(1, 0);
-  const bool fits =
-      name_.found == nullptr ||
-      (version_ >= name_.least && (!name_.same_major || version_ / kMajor == name_.least / kMajor));
-  if (!fits) {
-    Fail(ErrorCode::kDeviceUnavailable, "cuda: ", path_, " is ", name_.what, " ",
-         version_ < 0 ? std::string("of an unknown version") : VersionText(version_, parts),
-         ", and this build needs ", VersionText(name_.least, parts), " or later",
-         name_.same_major ? StrCat(" within ", name_.least / kMajor, ".x") : std::string(), "; ",
-         Remedy(name_, "install it with"));
+  if (version_ >= name_.least && (!name_.same_major || version_ / kMajor == name_.least / kMajor)) {
+    return {};
   }
-  std::lock_guard lock(loaded_mutex);
-  Loaded().push_back({std::string(name_.what), path_, version_});
+  const int parts = PartsOf(name_);
+  return StrCat("cuda: ", path_, " is ", name_.what, " ",
+                version_ < 0 ? std::string("of an unknown version") : VersionText(version_, parts),
+                ", and this build needs ", VersionText(name_.least, parts), " or later",
+                name_.same_major ? StrCat(" within ", name_.least / kMajor, ".x") : std::string(),
+                "; ", Remedy(name_));
 }
 
 void* Library::FindIfThere(const char* symbol) const { return dlsym(handle_, symbol); }
@@ -141,7 +140,7 @@ void* Library::Find(const char* symbol) const {
   Fail(ErrorCode::kDeviceUnavailable, "cuda: ", path_, " (", name_.what, " ",
        version_ < 0 ? std::string("of an unknown version") : VersionText(version_, parts),
        ") has no function ", symbol, "; this build needs ", VersionText(name_.least, parts),
-       " or later: ", Remedy(name_, "install it with"));
+       " or later; ", Remedy(name_));
 }
 
 std::string VersionText(Version version, int parts) {

@@ -51,7 +51,8 @@ class Library {
   const std::string& path() const { return path_; }
 
  private:
-  void CheckVersion();
+  /// What is wrong with the version that was found; empty: nothing.
+  std::string OtherVersion();
 
   LibraryName name_;
   std::string path_;

@@ -244,6 +244,16 @@ TEST_F(FakeDriver, RefusesLaunchesThatNoDeviceTakes) {
   EXPECT_EQ(launch(1, 32, 232449, a.handle()), CUDA_ERROR_INVALID_VALUE);
   const cuda::CudaStream other(cuda::CudaDevice::Get(1));
   EXPECT_EQ(launch(1, 32, 0, other.handle()), CUDA_ERROR_INVALID_HANDLE);
+  EXPECT_EQ(launch(1, 32, 0, a.handle()), CUDA_ERROR_INVALID_HANDLE);  // device 1 is current
+  std::thread([&] { EXPECT_EQ(launch(1, 32, 0, a.handle()), CUDA_ERROR_INVALID_CONTEXT); }).join();
+  device.MakeCurrent();
+}
+
+// Libraries such as cuDNN open the driver by name.
+TEST_F(FakeDriver, IsTheDriverForWhoeverOpensItByName) {
+  void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  ASSERT_NE(library, nullptr);
+  EXPECT_NE(dlsym(library, "fake_cuda_count"), nullptr);
 }
 
 TEST_F(FakeDriver, FailsWhereItIsAskedTo) {
