@@ -32,32 +32,56 @@ struct PrivateCache {
 };
 const PrivateCache private_cache;
 
-// Device memory of one test, freed at its end.
+// Device memory of one test: poisoned at first, between bytes that nobody may write, and freed at
+// the end.
 class DeviceBlocks {
  public:
   ~DeviceBlocks() {
-    for (auto [p, n] : blocks_) CudaBackend()->Free(0, p, n);
+    for (const Block& b : blocks_) {
+      std::vector<unsigned char> bytes(b.bytes);
+      try {
+        CudaBackend()->CopyToHost(0, bytes.data(), b.data, b.bytes);
+      } catch (const Error& e) {
+        ADD_FAILURE() << e.what();
+      }
+      for (size_t i = 0; i < b.bytes; ++i) {
+        if ((i >= b.begin && i < b.end) || bytes[i] == kPoison) continue;
+        ADD_FAILURE() << "byte " << i << " was written, outside of " << b.begin << ".." << b.end;
+        break;
+      }
+      CudaBackend()->Free(0, b.data, b.bytes);
+    }
   }
   explicit DeviceBlocks(const Placement& placement) : placement_(placement) {}
   void* New(size_t bytes, int64_t element) {
     const size_t skew = static_cast<size_t>(placement_.skew * element);
-    if (!placement_.joined) return static_cast<std::byte*>(Allocate(skew + bytes + 1)) + skew;
-    if (region_ == nullptr) region_ = static_cast<std::byte*>(Allocate(kRegionBytes));
+    if (!placement_.joined) return Allocate(skew, bytes) + skew;
+    if (region_ == nullptr) region_ = Allocate(0, kRegionBytes);
     std::byte* p = region_ + skew;
     region_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
     return p;
   }
 
  private:
+  struct Block {
+    std::byte* data;
+    size_t bytes, begin, end;
+  };
   static constexpr size_t kRegionBytes = 4 << 20;
-  void* Allocate(size_t bytes) {
-    void* p = CudaBackend()->Allocate(0, bytes);
-    blocks_.emplace_back(p, bytes);
+  static constexpr unsigned char kPoison = 0xff;  // NaN, whatever the type
+
+  // Gaps of several widths, so that blocks in order are no region of variables.
+  std::byte* Allocate(size_t begin, size_t bytes) {
+    const size_t all = begin + bytes + 256 * (1 + blocks_.size() % 3);
+    const std::vector<unsigned char> poison(all, kPoison);
+    auto* p = static_cast<std::byte*>(CudaBackend()->Allocate(0, all));
+    CudaBackend()->CopyToDevice(0, p, poison.data(), all);
+    blocks_.push_back({p, all, begin, begin + bytes});
     return p;
   }
   const Placement& placement_;
   std::byte* region_ = nullptr;
-  std::vector<std::pair<void*, size_t>> blocks_;
+  std::vector<Block> blocks_;
 };
 
 double At(const Tensor& t, int64_t i) {
