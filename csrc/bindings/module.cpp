@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <pybind11/stl.h>
+
 #include "backend/backend.h"
 #include "backend/load_library.h"
 #include "base/parallel.h"
