@@ -65,12 +65,8 @@ std::optional<GeneratedLoop> GenerateLoop(const LoopProgram& program, const Devi
     rows |= i.kind == LoopKind::kFoldRows;
   }
   GeneratedLoop made;
-  if (cols || (rows && p.column_axes > 0)) {
-    if (why != nullptr) *why = "folds";
-    return std::nullopt;
-  }
-  made.form = "flat";
-  WriteFlat(loop, device, &made);
+  made.form = cols ? "rows" : rows && p.column_axes > 0 ? "columns" : "flat";
+  (cols ? WriteRows : made.form == "columns" ? WriteColumns : WriteFlat)(loop, device, &made);
 
   std::string params = StrCat("struct @_params {\n  void* ptr[", p.inputs.size() + p.outputs.size(),
                               "];\n  void* work;\n  int64_t n, pieces, per;\n");

@@ -6,7 +6,6 @@
 
 #include "backend/cuda/codegen_loop.h"
 #include "backend/cuda/launch.h"
-#include "kernels/scalar/philox.h"
 
 namespace ostria::cuda {
 namespace {
@@ -64,115 +63,56 @@ class FlatWriter {
     w_.Coordinates(0, p_.rank(), "i");
   }
 
-  void Loads() {
-    w_.Line("const bool whole = aligned && (first + ", (unroll_ - 1) * kThreads + 1, ") * ",
-            w_.vector, " <= n;");
-    for (size_t k = 0; k < p_.inputs.size(); ++k) {
-      const LoopOperand& o = p_.inputs[k];
-      if (!Varies(o)) continue;
-      w_.Line(StorageType(o.dtype), " r", k, "[", unroll_, "][", Count(o), "];");
-    }
-    w_.Open("if (whole)");
-    LoadAll(true);
-    w_.Close();
-    w_.Open("else");
-    LoadAll(false);
-    w_.Close();
-  }
-
   bool Varies(const LoopOperand& o) const {
     return std::any_of(o.strides.begin(), o.strides.end(), [](int64_t s) { return s != 0; });
   }
-  int Count(const LoopOperand& o) const { return w_.IsStill(o) ? 1 : w_.vector; }
 
-  void LoadAll(bool whole) {
-    w_.Line("OSTRIA_UNROLL");
-    w_.Open("for (int u = 0; u < ", unroll_, "; ++u)");
-    Place();
+  void Loads() {
+    w_.Line("const bool whole = aligned && (first + ", (unroll_ - 1) * kThreads + 1, ") * ",
+            w_.vector, " <= n;");
+    std::vector<int> inputs;
     for (size_t k = 0; k < p_.inputs.size(); ++k) {
-      const LoopOperand& o = p_.inputs[k];
-      if (!Varies(o)) continue;
-      const std::string at = w_.Offset(o, 0, p_.rank()), type(StorageType(o.dtype));
-      if (whole && w_.IsVector(o)) {
-        w_.Line("LoadVector<", w_.vector, ">(r", k, "[u], x", k, " + ", at, ");");
-      } else {
-        w_.Line("OSTRIA_UNROLL");
-        w_.Line("for (int j = 0; j < ", Count(o), "; ++j) r", k,
-                "[u][j] = ", whole ? "" : "i + j < n ? ", "x", k, "[", at,
-                w_.IsStill(o) ? "" : StrCat(" + j * ", o.strides.back()), "]",
-                whole ? "" : StrCat(" : ", type, "()"), ";");
-      }
+      if (Varies(p_.inputs[k])) inputs.push_back(static_cast<int>(k));
     }
-    w_.Close();
+    for (int k : inputs) w_.DeclareInput(k, unroll_);
+    for (const bool whole : {true, false}) {
+      w_.Open(whole ? "if (whole)" : "else");
+      w_.Line("OSTRIA_UNROLL");
+      w_.Open("for (int u = 0; u < ", unroll_, "; ++u)");
+      Place();
+      for (int k : inputs) {
+        w_.LoadInput(k, "u", whole, w_.IsStill(p_.inputs[k]) ? "i < n" : "i + j < n");
+      }
+      w_.Close();
+      w_.Close();
+    }
   }
 
   // One vector: r<k>[u] are loaded.
   void Vector() {
-    std::vector<int> roots;
-    for (const LoopOperand& o : p_.outputs) roots.push_back(o.value);
+    std::vector<int> roots, stored;
+    for (size_t k = 0; k < p_.outputs.size(); ++k) {
+      roots.push_back(p_.outputs[k].value);
+      if (!w_.StoresFold(static_cast<int>(k))) stored.push_back(static_cast<int>(k));
+    }
     const std::vector<int> needed = Needed(p_, roots, known_);
+    w_.Draws(needed, "i");
+    for (int k : stored) w_.DeclareOutput(k);
+    w_.Line("OSTRIA_UNROLL");
+    w_.Open("for (int j = 0; j < ", w_.vector, "; ++j)");
     for (int n : needed) {
-      const LoopInstr& i = p_.code[n];
-      if (i.kind != LoopKind::kDraw) continue;
-      w_.Line("bool d", n, "[", w_.vector, "];");
-      w_.Line("Draw<", w_.vector, ">(d", n, ", key", n, ", static_cast<uint64_t>(v", i.args[0],
-              ") + i, ", kernels::WordLimit(i.number[0]), "ull);");
+      if (p_.code[n].kind != LoopKind::kFoldRows) {
+        w_.Element(n, "u");
+      } else {
+        w_.Line("if (whole || i + j < n) a", n, " = ",
+                w_.Folded(n, StrCat("a", n), StrCat("v", p_.code[n].args[0])), ";");
+      }
     }
-    for (size_t k = 0; k < p_.outputs.size(); ++k) {
-      if (IsFold(k)) continue;
-      w_.Line(StorageType(p_.outputs[k].dtype), " w", k, "[", w_.vector, "];");
-    }
-    w_.Line("OSTRIA_UNROLL");
-    w_.Open("for (int j = 0; j < ", w_.vector, "; ++j)");
-    for (int n : needed) Element(n);
-    for (size_t k = 0; k < p_.outputs.size(); ++k) {
-      if (IsFold(k)) continue;
-      w_.Line("w", k, "[j] = Put<", StorageType(p_.outputs[k].dtype), ">(v", p_.outputs[k].value,
-              ");");
-    }
+    for (int k : stored) w_.SetOutput(k);
     w_.Close();
-    for (size_t k = 0; k < p_.outputs.size(); ++k) {
-      if (!IsFold(k)) Store(k);
+    for (int k : stored) {
+      w_.StoreOutput(k, "whole", w_.IsStill(p_.outputs[k]) ? "i < n" : "i + j < n");
     }
-  }
-
-  bool IsFold(size_t k) const { return p_.code[p_.outputs[k].value].kind == LoopKind::kFoldRows; }
-
-  void Element(int n) {
-    const LoopInstr& i = p_.code[n];
-    const std::string type = w_.ValueType(n);
-    switch (i.kind) {
-      case LoopKind::kLoad:
-        return w_.Line("const ", type, " v", n, " = Get(r", i.operand,
-                       w_.IsStill(p_.inputs[i.operand]) ? "[u][0]);" : "[u][j]);");
-      case LoopKind::kDraw: return w_.Line("const bool v", n, " = d", n, "[j];");
-      case LoopKind::kFoldRows:
-        return w_.Line("if (whole || i + j < n) a", n, " = ",
-                       w_.Folded(n, StrCat("a", n), StrCat("v", i.args[0])), ";");
-      default: return w_.Define(n, StrCat("c", p_.rank() - 1, " + j"));
-    }
-  }
-
-  void Store(size_t k) {
-    const LoopOperand& o = p_.outputs[k];
-    const std::string at = w_.Offset(o, 0, p_.rank());
-    const std::string once = w_.OncePerPlace(o, 0, p_.rank());
-    if (w_.IsStill(o)) {
-      return w_.Line("if (i < n", once, ") y", k, "[", at, "] = w", k, "[0];");
-    }
-    if (!once.empty()) w_.Open("if (", once.substr(4), ")");
-    if (w_.IsVector(o)) {
-      w_.Open("if (whole)");
-      w_.Line("StoreVector<", w_.vector, ">(y", k, " + ", at, ", w", k, ");");
-      w_.Close();
-      w_.Open("else");
-    }
-    w_.Line("OSTRIA_UNROLL");
-    w_.Open("for (int j = 0; j < ", w_.vector, "; ++j)");
-    w_.Line("if (i + j < n) y", k, "[", at, " + j * ", o.strides.back(), "] = w", k, "[j];");
-    w_.Close();
-    if (w_.IsVector(o)) w_.Close();
-    if (!once.empty()) w_.Close();
   }
 
   // What the threads of a block have folded.

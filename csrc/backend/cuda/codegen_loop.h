@@ -70,6 +70,18 @@ class LoopWriter {
   /// " && c1 == 0": the condition under which a place of `o` is not written again and again.
   std::string OncePerPlace(const LoopOperand& o, int first, int last) const;
 
+  // One vector; `which` of several, `inside` the condition for element j ("": always).
+  int Count(const LoopOperand& o) const;
+  void DeclareInput(int k, int count);
+  void LoadInput(int k, std::string_view which, bool whole, std::string_view inside);
+  /// The draws among `code`; `number` of the vector's first element in the space.
+  void Draws(const std::vector<int>& code, std::string_view number);
+  void Element(int n, std::string_view which);
+  void DeclareOutput(int k);
+  void SetOutput(int k);
+  void StoreOutput(int k, std::string_view whole, std::string_view inside);
+  bool StoresFold(int k) const { return p.code[p.outputs[k].value].kind == LoopKind::kFoldRows; }
+
   // Folds over rows. A piece of the rows leaves one number per column in part<n>[piece * cols + c];
   // a second kernel joins the pieces.
   std::vector<int> RowFolds() const;
