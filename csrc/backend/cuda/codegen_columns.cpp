@@ -180,7 +180,7 @@ void WriteColumns(const CanonicalLoop& loop, const DeviceProps&, GeneratedLoop* 
   const LoopProgram& p = loop.p;
   int vector = VectorFor(loop);
   while (p.sizes.back() % vector != 0) vector /= 2;
-  int unroll = CallsLibrary(p) || p.code.size() > 48 ? 1 : 4;
+  int unroll = MostUnrolled(p);
   while (unroll > 1 && unroll * VectorBytes(loop, vector) > 256) unroll /= 2;
   ColumnsWriter columns(loop, vector, unroll);
   const int64_t width = int64_t{columns.across()} * vector, tiles = (p.cols() + width - 1) / width;

@@ -145,7 +145,7 @@ class FlatWriter {
 void WriteFlat(const CanonicalLoop& loop, const DeviceProps& device, GeneratedLoop* out) {
   const int64_t n = loop.p.rows() * loop.p.cols();
   const int vector = VectorFor(loop);
-  int unroll = CallsLibrary(loop.p) || loop.p.code.size() > 48 ? 1 : 4;
+  int unroll = MostUnrolled(loop.p);
   while (unroll > 1 && unroll * VectorBytes(loop, vector) > 256) unroll /= 2;
   FlatWriter probe(loop, vector, unroll);
   const bool folds = !probe.writer().RowFolds().empty();

@@ -214,6 +214,13 @@ bool CallsLibrary(const LoopProgram& p) {
   });
 }
 
+int MostUnrolled(const LoopProgram& p) {
+  if (CallsLibrary(p) || p.code.size() > 48) return 1;
+  const bool draws = std::any_of(p.code.begin(), p.code.end(),
+                                 [](const LoopInstr& i) { return i.kind == LoopKind::kDraw; });
+  return draws ? 2 : 4;
+}
+
 int VectorFor(const CanonicalLoop& loop) {
   const LoopProgram& p = loop.p;
   if (p.rank() == 0) return 1;

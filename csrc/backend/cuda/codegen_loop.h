@@ -109,6 +109,8 @@ int VectorFor(const CanonicalLoop& loop);
 bool NeedsWide(const LoopProgram& p);
 /// Whether the code calls functions of the C library, which are long.
 bool CallsLibrary(const LoopProgram& p);
+/// Vectors that a thread should have in flight at most.
+int MostUnrolled(const LoopProgram& p);
 /// Bytes of all vectors of `vector` elements that an iteration loads and stores.
 int64_t VectorBytes(const CanonicalLoop& loop, int vector);
 

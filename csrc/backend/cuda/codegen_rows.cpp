@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kMostPieces = 1024;
 constexpr int kRegisters = 64;     // 32-bit, of a thread, for what it keeps of a row
-constexpr int kFewRegisters = 24;  // the same where a block has 1024 threads
+constexpr int kFewRegisters = 16;  // the same where a block has 1024 threads
 constexpr int kBlock = 256;        // threads, where several rows share a block
 
 class RowsWriter {
@@ -176,7 +176,11 @@ class RowsWriter {
       const bool held = (kept_[n] && i.kind != LoopKind::kLoad) || i.kind == LoopKind::kFoldRows;
       if (held) bytes += static_cast<double>(std::max<int64_t>(SizeOf(i.dtype), 4));
     }
-    return bytes / 4;
+    // Arithmetic in double holds as much again.
+    const bool doubles = std::any_of(p_.code.begin(), p_.code.end(), [](const LoopInstr& i) {
+      return i.dtype == DType::kFloat64;
+    });
+    return doubles ? bytes / 2 : bytes / 4;
   }
 
   void Shape() {
@@ -198,7 +202,7 @@ class RowsWriter {
     struct Block {
       int threads, registers;
     };
-    for (const Block block : {Block{256, kRegisters}, {512, kRegisters}, {1024, kFewRegisters}}) {
+    for (const Block block : {Block{256, kRegisters}, {512, kRegisters / 2}, {1024, kFewRegisters}}) {
       const int64_t each = (vectors + block.threads - 1) / block.threads;
       if (!fits(each, block.registers)) continue;
       const int64_t enough = ((vectors + each - 1) / each + 31) / 32 * 32;

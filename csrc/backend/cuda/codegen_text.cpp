@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "backend/cuda/codegen_loop.h"
+#include "loop/cell.h"
 
 namespace ostria::cuda {
 namespace {
@@ -27,9 +28,10 @@ std::string Literal(DType dtype, double x) {
     std::snprintf(text, sizeof text, "%a%s", x, f32 ? "f" : "");
     return text;
   }
-  char text[64];
-  std::snprintf(text, sizeof text, "Convert<%s>(%a)", std::string(StorageType(dtype)).c_str(), x);
-  return text;
+  // As unsigned, because the smallest integer has no literal.
+  const auto bits =
+      Dispatch(dtype, [&]<class T>(T) { return static_cast<uint64_t>(Convert<T>(x)); });
+  return StrCat("static_cast<", StorageType(dtype), ">(", bits, "ull)");
 }
 
 }  // namespace
