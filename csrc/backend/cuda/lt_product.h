@@ -44,7 +44,7 @@ LtProblem Unaligned(LtProblem problem);
 /// Bytes of workspace that algorithms may use.
 int64_t WorkspaceOf(const LtProduct& product);
 
-/// "16-bit, nt 512x768x3072, misaligned (a: 50257 elements from line to line)"
+/// "nt 512x50257x768, misaligned (ld of y 50257)": transposes of a and b, m x n x k.
 std::string DetailOf(const LtProduct& product);
 
 cudaDataType LtType(DType dtype);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <utility>
 
 namespace ostria::cuda {
 namespace {
@@ -157,11 +158,11 @@ std::string Misalignment(const LtProblem& p) {
   std::string out;
   const auto check = [&](const char* name, const LtMatrix& m) {
     const int64_t vector = 16 / BytesOf(m.type);
-    const auto say = [&](int64_t elements, const char* what) {
-      out += StrCat(out.empty() ? "" : ", ", name, ": ", elements, " elements ", what);
+    const auto say = [&](const char* what, int64_t elements) {
+      out += StrCat(out.empty() ? "" : ", ", what, name, " ", elements);
     };
-    if (m.cols > 1 && m.ld % vector != 0) say(m.ld, "from line to line");
-    if (p.batches > 1 && m.stride % vector != 0) say(m.stride, "from matrix to matrix");
+    if (m.cols > 1 && m.ld % vector != 0) say("ld of ", m.ld);
+    if (p.batches > 1 && m.stride % vector != 0) say("batch stride of ", m.stride);
   };
   // Named as in the node, whose operands are the other way round (matmul_desc.h).
   check("a", p.b);
@@ -175,11 +176,10 @@ std::string KeyOf(const LtProblem& p) {
     return StrCat(NameOf(m.type), transposed ? "t" : "n", m.rows, "x", m.cols, "/", m.ld, "+",
                   m.stride, "@", alignment);
   };
-  std::string key = StrCat("compute ", static_cast<int>(p.compute), " a ",
-                           matrix(p.a, p.transpose_a, p.a_alignment), " b ",
-                           matrix(p.b, p.transpose_b, p.b_alignment), " d ",
-                           matrix(p.d, false, p.d_alignment), " batches ", p.batches, " beta ",
-                           p.add_c ? 1 : 0, " epilogue ", static_cast<int>(p.epilogue));
+  std::string key = StrCat(
+      "compute ", static_cast<int>(p.compute), " a ", matrix(p.a, p.transpose_a, p.a_alignment),
+      " b ", matrix(p.b, p.transpose_b, p.b_alignment), " d ", matrix(p.d, false, p.d_alignment),
+      " batches ", p.batches, " beta ", p.add_c ? 1 : 0, " epilogue ", NameOf(p.epilogue));
   if (BiasLength(p) > 0) key += StrCat(" bias ", NameOf(p.bias_type));
   if (HasAux(p.epilogue)) key += StrCat(" aux ", p.aux_ld, "+", p.aux_stride);
   return key;
@@ -192,6 +192,17 @@ int64_t BytesOf(cudaDataType type) {
     case CUDA_R_64F: return 8;
     default: return 4;
   }
+}
+
+std::string NameOf(cublasLtEpilogue_t epilogue) {
+  constexpr std::pair<int, const char*> kParts[] = {
+      {2, "relu"},  {32, "gelu"},  {8, "drelu"},    {64, "dgelu"},  {4, "bias"},
+      {128, "aux"}, {16, "bgrad"}, {256, "bgrada"}, {512, "bgradb"}};
+  std::string out;
+  for (const auto& [bit, name] : kParts) {
+    if ((epilogue & bit) != 0) out += StrCat(out.empty() ? "" : "_", name);
+  }
+  return out.empty() ? "none" : out;
 }
 
 const char* NameOf(cudaDataType type) {

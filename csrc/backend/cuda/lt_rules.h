@@ -59,7 +59,7 @@ Support LegalEpilogue(const LtProblem& p);
 Support Legal(const LtProblem& p);
 
 /// What keeps the matrices from being read in 16-byte vectors, which 16-bit products pay dearly:
-/// "a: 50257 elements from row to row". Empty: nothing.
+/// "ld of b 50257", with the names of the node's operands. Empty: nothing.
 std::string Misalignment(const LtProblem& p);
 
 /// Everything that a choice of algorithms depends on, in one line of text.
@@ -67,5 +67,6 @@ std::string KeyOf(const LtProblem& p);
 
 int64_t BytesOf(cudaDataType type);
 const char* NameOf(cudaDataType type);
+std::string NameOf(cublasLtEpilogue_t epilogue);  // "gelu_bias"
 
 }  // namespace ostria::cuda

@@ -125,8 +125,7 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
     const ValueType& t = g.type(g.result(n, i));
     out.push_back(MemDesc::Dense(t.dtype, t.shape));
   }
-  const DeviceProps device = Sm90();
-  const NodeDesc desc{&op, g.attrs(n), in, out, &device};
+  const NodeDesc desc{&op, g.attrs(n), in, out, &placement.device};
   std::string reasons;
   for (const KernelDef& k : CudaBackend()->Kernels()) {
     if (k.op != &op || (!impl.empty() && k.impl != impl)) continue;

@@ -22,6 +22,7 @@ struct Placement {
   int64_t skew = 0;       // every operand begins so many elements after a boundary of 256 bytes
   bool in_place = false;  // outputs are the first inputs that they may be
   bool joined = false;    // in one region, operand after operand, as chunks hold state
+  DeviceProps device = Sm90();  // what the node is planned for
 };
 
 /// Runs `op` by implementation `impl` of the CUDA backend ("": the first that supports it) and

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products on the (fake) GPU beside the CPU's.
+#include <algorithm>
+#include <cmath>
+
 #include "backend_cuda/evaluate.h"
 #include "ops/ops.h"
 
@@ -104,6 +107,39 @@ TEST(CudaMatmul, WidensSixteenBits) {
       const std::vector<Attr> attrs = {false, false, std::string("relu"), true};
       ExpectClose(EvaluateOnCuda(ops::kMatmulFused, attrs, inputs)[0],
                   EvaluateOnCpu(ops::kMatmulFused, attrs, inputs)[0], 2e-5);
+    }
+  }
+}
+
+TEST(CudaMatmul, RoundsFloat32OnlyWhereAllowed) {
+  const std::vector<Tensor> inputs = {RandomTensor(DType::kFloat32, {16, 32}, -1, 1, 1),
+                                      RandomTensor(DType::kFloat32, {32, 24}, -1, 1, 2)};
+  const Tensor want = EvaluateOnCpu(ops::kMatmul, {false, false}, inputs)[0];
+  DeviceProps device = Sm90();
+  device.tf32 = true;
+  const Tensor got = EvaluateOnCuda(ops::kMatmul, {false, false}, inputs, {.impl = "cublaslt", .device = device})[0];
+  ExpectClose(got, want, 5e-3);
+  double worst = 0;
+  for (int64_t i = 0; i < want.numel(); ++i) {
+    worst = std::max<double>(worst, std::abs(got.data<float>()[i] - want.data<float>()[i]));
+  }
+  EXPECT_GT(worst, 1e-4);
+}
+
+// Operands that begin in the middle of a vector, as slices of a scan do.
+TEST(CudaMatmul, TakesOperandsThatBeginAnywhere) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    const std::vector<Tensor> inputs = {RandomTensor(dtype, {16, 32}, -1, 1, 1),
+                                        RandomTensor(dtype, {32, 24}, -1, 1, 2),
+                                        RandomTensor(dtype, {24}, -1, 1, 3)};
+    const std::vector<Attr> attrs = {false, false, std::string("relu"), false};
+    const Tensor want = EvaluateOnCpu(ops::kMatmulFused, attrs, inputs)[0];
+    for (const std::string_view impl : {"cublaslt_epilogue", "cublaslt_kernel"}) {
+      for (const int64_t skew : {1, 3, 8}) {
+        const Placement placement{.impl = impl, .skew = skew};
+        ExpectClose(EvaluateOnCuda(ops::kMatmulFused, attrs, inputs, placement)[0], want,
+                    2 * ToleranceOf(dtype));
+      }
     }
   }
 }
