@@ -49,6 +49,7 @@ void WithType(cudnnDataType_t type, F f) {
   switch (type) {
     case CUDNN_DATA_HALF: return f(ostria::Float16());
     case CUDNN_DATA_BFLOAT16: return f(ostria::BFloat16());
+    case CUDNN_DATA_BOOLEAN: return f(uint8_t());
     case CUDNN_DATA_INT8: return f(int8_t());
     case CUDNN_DATA_UINT8: return f(uint8_t());
     case CUDNN_DATA_INT32: return f(int32_t());
@@ -232,6 +233,7 @@ double Apply(cudnnPointwiseMode_t mode, double x, double b) {
     case CUDNN_POINTWISE_EXP: return std::exp(x);
     case CUDNN_POINTWISE_LOG: return std::log(x);
     case CUDNN_POINTWISE_IDENTITY: return x;
+    case CUDNN_POINTWISE_CMP_GE: return x >= b ? 1 : 0;
     case CUDNN_POINTWISE_RELU_FWD: return x < 0 ? 0 : x;
     case CUDNN_POINTWISE_TANH_FWD: return std::tanh(x);
     case CUDNN_POINTWISE_SIGMOID_FWD: return 1 / (1 + std::exp(-x));
@@ -244,16 +246,89 @@ double Apply(cudnnPointwiseMode_t mode, double x, double b) {
 }
 
 void Pointwise(const Descriptor& op, Memory& memory) {
-  const auto mode = op.Part(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR)
-                        .One<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
+  const Descriptor& settings = op.Part(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
+  const auto mode = settings.One<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
   const Array x = memory.Load(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
   const bool two = op.Has(CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
   const Array b = two ? memory.Load(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_BDESC)) : x;
+  const bool three = op.Has(CUDNN_ATTR_OPERATION_POINTWISE_TDESC);
+  const Array t = three ? memory.Load(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_TDESC)) : x;
+  const bool counts = settings.Has(CUDNN_ATTR_POINTWISE_AXIS);
+  const auto axis =
+      static_cast<size_t>(counts ? settings.One<int64_t>(CUDNN_ATTR_POINTWISE_AXIS) : 0);
   const Descriptor& to = op.Part(CUDNN_ATTR_OPERATION_POINTWISE_YDESC);
   Array y{SizesOf(to), {}};
   Each(y.sizes, [&](const Ints& index, size_t) {
+    if (counts) return y.values.push_back(static_cast<double>(index[axis]));
+    if (three) {
+      const Array& from = t.values[Broadcast(index, t.sizes)] != 0 ? x : b;
+      return y.values.push_back(from.values[Broadcast(index, from.sizes)]);
+    }
     y.values.push_back(
         Apply(mode, x.values[Broadcast(index, x.sizes)], b.values[Broadcast(index, b.sizes)]));
+  });
+  memory.Store(to, std::move(y));
+}
+
+// --- matrices ------------------------------------------------------------------------------------
+
+// Leading axes of b are repeated where heads share them.
+bool MatmulFits(const Descriptor& op) {
+  const Ints a = SizesOf(op.Part(CUDNN_ATTR_OPERATION_MATMUL_ADESC)),
+             b = SizesOf(op.Part(CUDNN_ATTR_OPERATION_MATMUL_BDESC)),
+             c = SizesOf(op.Part(CUDNN_ATTR_OPERATION_MATMUL_CDESC));
+  const size_t n = a.size();
+  if (n < 2 || b.size() != n || c.size() != n) return false;
+  for (size_t i = 0; i + 2 < n; ++i) {
+    if (a[i] != c[i] || c[i] % b[i] != 0) return false;
+  }
+  return a[n - 1] == b[n - 2] && a[n - 2] == c[n - 2] && b[n - 1] == c[n - 1];
+}
+
+void Matmul(const Descriptor& op, Memory& memory) {
+  const Array a = memory.Load(op.Part(CUDNN_ATTR_OPERATION_MATMUL_ADESC)),
+              b = memory.Load(op.Part(CUDNN_ATTR_OPERATION_MATMUL_BDESC));
+  const Descriptor& to = op.Part(CUDNN_ATTR_OPERATION_MATMUL_CDESC);
+  Array c{SizesOf(to), {}};
+  const size_t n = c.sizes.size();
+  Each(c.sizes, [&](const Ints& index, size_t) {
+    Ints left = index, right = index;
+    for (size_t i = 0; i + 2 < n; ++i) right[i] = index[i] / (c.sizes[i] / b.sizes[i]);
+    double sum = 0;
+    for (int64_t k = 0; k < a.sizes[n - 1]; ++k) {
+      left[n - 1] = right[n - 2] = k;
+      sum += a.values[Broadcast(left, a.sizes)] * b.values[Broadcast(right, b.sizes)];
+    }
+    c.values.push_back(sum);
+  });
+  memory.Store(to, std::move(c));
+}
+
+void Reshape(const Descriptor& op, Memory& memory) {
+  const Array x = memory.Load(op.Part(CUDNN_ATTR_OPERATION_RESHAPE_XDESC));
+  const Descriptor& to = op.Part(CUDNN_ATTR_OPERATION_RESHAPE_YDESC);
+  // Used to exchange the last two axes only.
+  Array y{SizesOf(to), {}};
+  Each(y.sizes, [&](Ints index, size_t) {
+    std::swap(index[index.size() - 1], index[index.size() - 2]);
+    y.values.push_back(x.values[Broadcast(index, x.sizes)]);
+  });
+  memory.Store(to, std::move(y));
+}
+
+// An axis of the result holds as many, or one for each group of neighbours.
+void Reduce(const Descriptor& op, Memory& memory) {
+  const auto mode = op.Part(CUDNN_ATTR_OPERATION_REDUCTION_DESC)
+                        .One<cudnnReduceTensorOp_t>(CUDNN_ATTR_REDUCTION_OPERATOR);
+  const Array x = memory.Load(op.Part(CUDNN_ATTR_OPERATION_REDUCTION_XDESC));
+  const Descriptor& to = op.Part(CUDNN_ATTR_OPERATION_REDUCTION_YDESC);
+  Array y{SizesOf(to), {}};
+  const bool max = mode == CUDNN_REDUCE_TENSOR_MAX;
+  Each(y.sizes, [&](const Ints&, size_t) { y.values.push_back(max ? -HUGE_VAL : 0); });
+  Each(x.sizes, [&](Ints index, size_t i) {
+    for (size_t k = 0; k < index.size(); ++k) index[k] /= x.sizes[k] / y.sizes[k];
+    double& into = y.values[Broadcast(index, y.sizes)];
+    into = max ? std::max(into, x.values[i]) : into + x.values[i];
   });
   memory.Store(to, std::move(y));
 }
@@ -266,6 +341,7 @@ bool Fits(const Descriptor& op) {
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR: return ConvFits(op, kData);
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR:
       return ConvFits(op, kFilter);
+    case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR: return MatmulFits(op);
     default: return true;
   }
 }
@@ -284,6 +360,9 @@ bool Run(const Descriptor& graph, const std::map<int64_t, void*>& addresses) {
         Convolve(*op, kFilter, 1, memory);
         break;
       case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: Pointwise(*op, memory); break;
+      case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR: Matmul(*op, memory); break;
+      case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR: Reduce(*op, memory); break;
+      case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR: Reshape(*op, memory); break;
       default: return false;
     }
   }

@@ -21,6 +21,19 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::FillKernels, cuda::OptimKernels, cuda::ShapeKernels,  cuda::RandomKernels,
     cuda::SortKernels, cuda::LoopKernels,  cuda::LinalgKernels, cuda::ConvKernels,
     cuda::LossKernels, cuda::ListKernels,  cuda::ScanKernels,
+    cuda::FillKernels,
+    cuda::OptimKernels,
+    cuda::ShapeKernels,
+    cuda::RandomKernels,
+    cuda::SortKernels,
+    cuda::LoopKernels,
+    cuda::LinalgKernels,
+    cuda::ConvKernels,
+    cuda::LossKernels,
+    cuda::ListKernels,
+    cuda::ShapeKernels,
+    cuda::ScanKernels,
+    cuda::CudnnAttentionKernels,
 };
 
 class CudaBackendImpl final : public Backend {

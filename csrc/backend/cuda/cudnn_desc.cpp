@@ -93,6 +93,9 @@ constexpr Role kPoolGrad[] = {{"dy", CUDNN_ATTR_OPERATION_RESAMPLE_BWD_DYDESC},
                               {"y", CUDNN_ATTR_OPERATION_RESAMPLE_BWD_YDESC},
                               {"dx", CUDNN_ATTR_OPERATION_RESAMPLE_BWD_DXDESC}};
 
+constexpr Role kReshape[] = {{"x", CUDNN_ATTR_OPERATION_RESHAPE_XDESC},
+                             {"y", CUDNN_ATTR_OPERATION_RESHAPE_YDESC}};
+
 struct Row {
   cudnnBackendDescriptorType_t type;
   std::span<const Role> roles;
@@ -112,6 +115,7 @@ constexpr Row kRows[] = {
     {CUDNN_BACKEND_OPERATION_NORM_BACKWARD_DESCRIPTOR, kNormGrad},
     {CUDNN_BACKEND_OPERATION_RESAMPLE_FWD_DESCRIPTOR, kPoolForward},
     {CUDNN_BACKEND_OPERATION_RESAMPLE_BWD_DESCRIPTOR, kPoolGrad},
+    {CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, kReshape},
 };
 
 struct Mode {
@@ -186,6 +190,7 @@ Descriptor MakePointwise(const GraphNode& n) {
   SetEnum(d, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE,
           Find<cudnnPointwiseMode_t>(kPointwiseModes, n));
   SetType(d, CUDNN_ATTR_POINTWISE_MATH_PREC, n.settings.compute);
+  if (n.settings.axis >= 0) d.Set(CUDNN_ATTR_POINTWISE_AXIS, n.settings.axis);
   d.Finalize(StrCat("describing ", n.settings.mode));
   return d;
 }
@@ -288,6 +293,7 @@ Descriptor MakeOperation(const GraphNode& n, std::vector<Descriptor>& parts) {
       break;
     case GraphOp::kPoolForward: refer(CUDNN_ATTR_OPERATION_RESAMPLE_FWD_DESC, MakePool(n)); break;
     case GraphOp::kPoolGrad: refer(CUDNN_ATTR_OPERATION_RESAMPLE_BWD_DESC, MakePool(n)); break;
+    case GraphOp::kReshape: break;
   }
   return d;
 }

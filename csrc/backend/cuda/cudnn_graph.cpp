@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view kNames[] = {
     "conv_forward", "conv_grad_input", "conv_grad_filter", "pointwise",       "matmul",
     "reduction",    "gen_stats",       "bn_finalize",      "bn_grad_weights", "norm_forward",
-    "norm_grad",    "pool_forward",    "pool_grad"};
+    "norm_grad",    "pool_forward",    "pool_grad",        "reshape"};
 
 void AppendInts(std::string& out, std::string_view name, const std::vector<int64_t>& values) {
   if (!values.empty()) out += StrCat(" ", name, "=[", Join(values, ", "), "]");
@@ -103,6 +103,7 @@ std::string CudnnGraph::Text() const {
     if (!s.mode.empty()) out += StrCat(" ", s.mode);
     for (const auto& [role, uid] : n.tensors) out += StrCat(" ", role, "=", uid);
     if (s.compute != DType::kFloat32) out += StrCat(" in ", s.compute);
+    if (s.axis >= 0) out += StrCat(" axis=", s.axis);
     AppendInts(out, "size", s.size);
     AppendInts(out, "low", s.low);
     AppendInts(out, "high", s.high);

@@ -41,6 +41,7 @@ enum class GraphOp : uint8_t {
   kNormGrad,
   kPoolForward,
   kPoolGrad,
+  kReshape,
 };
 
 /// What an operation is told besides its tensors; what it does not have stays as it is here.
@@ -52,6 +53,7 @@ struct GraphSettings {
   std::vector<int64_t> high = {};      // and behind
   std::vector<int64_t> stride = {};    // of the window
   std::vector<int64_t> dilation = {};  // of a convolution's
+  int64_t axis = -1;                   // of an index
 };
 
 struct GraphNode {

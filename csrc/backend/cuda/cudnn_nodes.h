@@ -10,10 +10,15 @@
 
 namespace ostria::cuda {
 
+/// Enough for every convolution seen at full speed.
+inline constexpr int64_t kWorkspaceLimit = int64_t{256} << 20;
+
 struct CudnnNode {
   std::string refusal;  // why it cannot be said; empty: it can
   CudnnGraph graph;
   std::vector<int64_t> uids;  // of the inputs in order, then of the outputs; 0: not passed
+  int64_t workspace_limit = kWorkspaceLimit;  // of the engine's own
+  // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's.
 
   static CudnnNode No(std::string why) {
     CudnnNode node;
@@ -21,6 +26,10 @@ struct CudnnNode {
     return node;
   }
 };
+
+/// attention, attention_grad.
+CudnnNode DescribeAttention(const NodeDesc& node);
+CudnnNode DescribeAttentionGrad(const NodeDesc& node);
 
 /// conv1d to conv3d, conv_fused, conv_grad_input, conv_grad_filter.
 CudnnNode DescribeConv(const NodeDesc& node);

@@ -31,12 +31,14 @@ bool Has(const Descriptor& engine, cudnnBackendNumericalNote_t note) {
   return Has(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, note);
 }
 
-// Whether tensor cores would round float32 operands of products to TF32.
+// Whether tensor cores would round float32 operands of products to TF32; what lies inside a graph
+// is the engine's own.
 bool MultipliesFloat32(const CudnnGraph& graph) {
   for (const GraphNode& n : graph.nodes()) {
     if (n.op > GraphOp::kConvGradFilter && n.op != GraphOp::kMatmul) continue;
     for (size_t i = 0; i < 2; ++i) {
-      if (graph.tensor(n.tensors[i].second).dtype == DType::kFloat32) return true;
+      const GraphTensor& t = graph.tensor(n.tensors[i].second);
+      if (t.dtype == DType::kFloat32 && !t.is_virtual) return true;
     }
   }
   return false;
@@ -231,10 +233,6 @@ std::shared_ptr<const CudnnPlan> Remembered(const CudnnGraph& graph, const std::
 }
 
 }  // namespace
-
-PlanOptions PlanOptions::Of(const DeviceProps& device) {
-  return {.deterministic = device.deterministic};
-}
 
 std::string CudnnPlan::Detail() const {
   return StrCat("engine ", engine, runtime_compiled ? ", compiled at run time, " : ", ", offers,

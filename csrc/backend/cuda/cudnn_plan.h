@@ -9,18 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/cudnn_graph.h"
-#include "backend/kernel.h"
+#include "backend/cuda/cudnn_nodes.h"
 
 namespace ostria::cuda {
 
 struct PlanOptions {
   bool deterministic = true;
   bool tf32 = false;  // float32 may be multiplied as TF32, with 10 bits of mantissa
-  int64_t workspace_limit = int64_t{256} << 20;
-
-  /// As the device of a node asks for.
-  static PlanOptions Of(const DeviceProps& device);
+  int64_t workspace_limit = kWorkspaceLimit;
 };
 
 /// An engine configuration that the heuristics offered.

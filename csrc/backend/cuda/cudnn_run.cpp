@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cuda/cudnn_run.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -44,21 +45,39 @@ class Handle {
   cudnnHandle_t raw_ = nullptr;
 };
 
+PlanOptions OptionsOf(const NodeDesc& node, const CudnnNode& described) {
+  return {.deterministic = node.device->deterministic,
+          .workspace_limit = described.workspace_limit};
+}
+
 struct CudnnState : KernelState {
   CudnnNode node;
   std::string device_json;
   PlanOptions options;
   std::shared_ptr<const CudnnPlan> plan;
+  std::vector<std::pair<int64_t, int64_t>> scratch;  // uid and offset in the workspace
 };
+
+bool Contains(const std::vector<int64_t>& values, int64_t value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+int64_t BytesOf(const GraphTensor& t) {
+  int64_t last = 0;
+  for (size_t i = 0; i < t.sizes.size(); ++i) last += (t.sizes[i] - 1) * t.strides[i];
+  return (last + 1) * SizeOf(t.dtype);
+}
 
 // Bound to a stream, and so used by one thread at a time.
 struct BoundCudnn : KernelState {
   std::shared_ptr<const CudnnState> state;
   std::shared_ptr<Handle> handle;
   std::unique_ptr<Descriptor> plan;
-  std::vector<int64_t> uids;    // of what the library is passed
+  std::vector<int64_t> uids;    // operands, then scratch, then what goes by value
   std::vector<size_t> operand;  // which of launch's pointers each is
-  std::vector<Tensor> values;   // of numbers that go by value; their uids come last
+  std::vector<Tensor> values;   // the numbers that go by value
   mutable std::vector<void*> pointers;
   mutable void* workspace = nullptr;
   mutable std::unique_ptr<Descriptor> pack;  // of these pointers and this workspace
@@ -69,18 +88,23 @@ struct BoundCudnn : KernelState {
 Support SupportsCudnn(const NodeDesc& node, const CudnnNode& described) {
   if (Support s = NeedsDense(node); !s.ok) return s;
   if (!described.refusal.empty()) return Support::No(described.refusal);
-  const auto plan =
-      FindPlan(described.graph, DeviceJson(*node.device), PlanOptions::Of(*node.device));
+  const auto plan = FindPlan(described.graph, DeviceJson(*node.device), OptionsOf(node, described));
   return plan->refusal.empty() ? Support::Yes() : Support::No(plan->refusal);
 }
 
 std::unique_ptr<KernelState> PrepareCudnn(const NodeDesc& node, CudnnNode described) {
   auto state = std::make_unique<CudnnState>();
-  state->node = std::move(described);
   state->device_json = DeviceJson(*node.device);
-  state->options = PlanOptions::Of(*node.device);
+  state->options = OptionsOf(node, described);
+  state->node = std::move(described);
   state->plan = FindPlan(state->node.graph, state->device_json, state->options);
   state->workspace_bytes = state->plan->workspace_bytes;
+  const std::vector<int64_t>& passed = state->node.uids;
+  for (const GraphTensor& t : state->node.graph.tensors()) {
+    if (t.is_virtual || t.by_value || Contains(passed, t.uid)) continue;
+    state->scratch.emplace_back(t.uid, Aligned(state->workspace_bytes));
+    state->workspace_bytes = state->scratch.back().second + BytesOf(t);
+  }
   state->detail = state->plan->Detail();
   return state;
 }
@@ -102,7 +126,8 @@ std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>&
     bound->uids.push_back(s.node.uids[i]);
     bound->operand.push_back(i);
   }
-  bound->pointers.resize(bound->operand.size());
+  for (const auto& [uid, offset] : s.scratch) bound->uids.push_back(uid);
+  bound->pointers.resize(bound->uids.size());
   for (const GraphTensor& t : s.node.graph.tensors()) {
     if (!t.by_value) continue;
     bound->uids.push_back(t.uid);
@@ -126,6 +151,9 @@ void LaunchCudnn(const KernelState& state, void* const* ptrs) {
   }
   if (!same) {
     s.workspace = workspace;
+    for (size_t i = 0; i < s.state->scratch.size(); ++i) {
+      s.pointers[s.operand.size() + i] = static_cast<char*>(workspace) + s.state->scratch[i].second;
+    }
     s.pack = std::make_unique<Descriptor>(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
     s.pack->Set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, s.uids);
     s.pack->Set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,

@@ -20,6 +20,7 @@ std::span<const KernelDef> ConvKernels();
 std::span<const KernelDef> LossKernels();
 std::span<const KernelDef> ListKernels();
 std::span<const KernelDef> ScanKernels();
+std::span<const KernelDef> CudnnAttentionKernels();
 
 /// What names of kernels end in: f16, bf16, f32, f64.
 std::string_view Suffix(DType dtype);

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The graphs that attention becomes, run by the loops of the fake cuDNN beside the CPU.
+#include "backend_cuda/evaluate.h"
+#include "ops/ops.h"
+
+namespace ostria {
+namespace {
+
+struct Attention {
+  int64_t batch, length_q, length_kv, heads, kv_heads, dim, dim_v;
+  bool causal;
+  double scale;
+};
+constexpr Attention kAttentions[] = {{2, 7, 7, 4, 4, 8, 8, true, 0},
+                                     {2, 7, 9, 4, 2, 8, 16, true, 0.3},
+                                     {3, 9, 5, 6, 2, 8, 8, false, 0},
+                                     {1, 1, 1, 1, 1, 8, 8, true, 0}};
+
+TEST(CudaAttention, ByCudnnIsTheCpus) {
+  for (const Attention& a : kAttentions) {
+    for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+      const auto random = [&](int64_t length, int64_t heads, int64_t dim, uint64_t seed) {
+        return RandomTensor(dtype, {a.batch, length, heads, dim}, -1, 1, seed);
+      };
+      const Tensor q = random(a.length_q, a.heads, a.dim, 1),
+                   k = random(a.length_kv, a.kv_heads, a.dim, 2),
+                   v = random(a.length_kv, a.kv_heads, a.dim_v, 3),
+                   g = random(a.length_q, a.heads, a.dim_v, 4);
+      std::vector<Attr> attrs = {a.causal, a.scale, 0.0, int64_t{0}, false, false};
+      const double tolerance = dtype == DType::kFloat16 ? 3e-3 : 2e-2;
+      const auto want = EvaluateOnCpu(ops::kAttention, attrs, {q, k, v});
+      const auto got = EvaluateOnCuda(ops::kAttention, attrs, {q, k, v}, "cudnn");
+      for (size_t i = 0; i < 2; ++i) ExpectClose(got[i], want[i], tolerance);
+      attrs.push_back(false);
+      const std::vector<Tensor> inputs = {g, want[0], want[1], q, k, v};
+      const auto want_grads = EvaluateOnCpu(ops::kAttentionGrad, attrs, inputs);
+      const auto grads = EvaluateOnCuda(ops::kAttentionGrad, attrs, inputs, "cudnn");
+      for (size_t i = 0; i < 3; ++i) ExpectClose(grads[i], want_grads[i], tolerance);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ostria
