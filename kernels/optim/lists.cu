@@ -69,7 +69,7 @@ OSTRIA_KERNEL(finite_fold, ListFoldParams, kListThreads) {
   if (threadIdx.x == 0) *static_cast<bool*>(p.out) = finite != 0;
 }
 
-OSTRIA_KERNEL(norm_fold_double, ListFoldParams, kListThreads) {
+OSTRIA_KERNEL(norm_fold_f64, ListFoldParams, kListThreads) {
   double sum = 0;
   for (int64_t i = threadIdx.x; i < p.count; i += blockDim.x) {
     sum += static_cast<const double*>(p.parts)[i];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Questions about lists of tensors: whether all elements are finite (kernels finite_parts_<type>,
-// then finite_fold), and their Euclidean norm (norm_parts_<type>, then norm_fold_double). Each tile
+// then finite_fold), and their Euclidean norm (norm_parts_<type>, then norm_fold_f64). Each tile
 // of a tensor has a part of its own, so that sums are taken in one order.
 #pragma once
 

@@ -4,7 +4,7 @@
 // and type: adam_update_f32; that of gradients by rows adam_update_rows_f32.
 #pragma once
 
-#include "kernels/common/kernel.h"
+#include "kernels/common/lane_groups.h"
 
 namespace ostria::kernels {
 
@@ -61,12 +61,6 @@ struct UpdateRowsParams {
 };
 static_assert(sizeof(UpdateRowsParams) == 48 * 72 + 112, "and at most 4 KB");
 
-/// Lanes that take one row of `cols` elements: a power of two, at most a warp.
-constexpr int LanesOfRow(int64_t cols) {
-  int lanes = 1;
-  while (lanes < 32 && lanes < cols) lanes *= 2;
-  return lanes;
-}
 /// Rows that a block takes at a time.
 constexpr int64_t RowsOfGroup(int64_t cols) { return kUpdateThreads / LanesOfRow(cols); }
 

@@ -16,7 +16,8 @@ Backend* CudaBackend();
 
 namespace {
 
-// In order of preference where two lists know one op.
+// In order of preference where two lists know one op. One a line: branches merge.
+// clang-format off
 constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::FillKernels, cuda::OptimKernels, cuda::ShapeKernels,  cuda::RandomKernels,
     cuda::SortKernels, cuda::LoopKernels,  cuda::LinalgKernels, cuda::ConvKernels,
@@ -34,7 +35,10 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::ShapeKernels,
     cuda::ScanKernels,
     cuda::CudnnAttentionKernels,
+    cuda::GatherKernels,
+    cuda::RowKernels,
 };
+// clang-format on
 
 class CudaBackendImpl final : public Backend {
  public:

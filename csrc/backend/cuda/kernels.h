@@ -21,6 +21,8 @@ std::span<const KernelDef> LossKernels();
 std::span<const KernelDef> ListKernels();
 std::span<const KernelDef> ScanKernels();
 std::span<const KernelDef> CudnnAttentionKernels();
+std::span<const KernelDef> GatherKernels();
+std::span<const KernelDef> RowKernels();
 
 /// What names of kernels end in: f16, bf16, f32, f64.
 std::string_view Suffix(DType dtype);

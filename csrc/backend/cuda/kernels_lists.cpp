@@ -39,7 +39,7 @@ template <bool norm>
 std::unique_ptr<KernelState> Prepare(const NodeDesc& node) {
   auto state = std::make_unique<ListState>();
   state->parts = norm ? "norm_parts_" : "finite_parts_";
-  state->fold = norm ? "norm_fold_double" : "finite_fold";
+  state->fold = norm ? "norm_fold_f64" : "finite_fold";
   state->part_bytes = norm ? sizeof(double) : sizeof(int32_t);
   state->inputs = static_cast<int>(node.inputs.size());
   for (const DType dtype : {DType::kFloat16, DType::kBFloat16, DType::kFloat32, DType::kFloat64}) {

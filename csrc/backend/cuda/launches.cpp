@@ -10,6 +10,8 @@ struct BoundMany final : KernelState {
   std::shared_ptr<const Launches> plan;
   const CudaStream* stream = nullptr;
   std::vector<CUfunction> functions;
+  DataErrorWord* data_error = nullptr;
+  int32_t step = 0;
 };
 
 }  // namespace
@@ -19,6 +21,8 @@ std::unique_ptr<KernelState> BindMany(const std::shared_ptr<const KernelState>& 
   auto bound = std::make_unique<BoundMany>();
   bound->plan = std::static_pointer_cast<const Launches>(state);
   bound->stream = &StreamOf(to);
+  bound->data_error = StreamOf(to).cuda().data_error();
+  bound->step = to.step;
   for (const Launches::One& one : bound->plan->all) {
     const CUfunction function = StreamOf(to).cuda().Kernel(one.file, one.function);
     constexpr unsigned kWithoutAsking = 48 << 10;
@@ -42,6 +46,10 @@ void RunMany(const KernelState& state, void* const* ptrs) {
     for (const Launches::Pointer& p : one.pointers) {
       char* const at = static_cast<char*>(ptrs[p.place.operand]) + p.place.offset;
       std::memcpy(params + p.at, &at, sizeof at);
+    }
+    if (one.data_error >= 0) {
+      std::memcpy(params + one.data_error, &s.data_error, sizeof s.data_error);
+      std::memcpy(params + one.step, &s.step, sizeof s.step);
     }
     LaunchKernel(*s.stream, s.functions[i], one.shape, params, one.params.size());
   }

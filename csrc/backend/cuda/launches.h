@@ -28,6 +28,7 @@ struct Launches : KernelState {
     LaunchShape shape;
     std::vector<std::byte> params;
     std::vector<Pointer> pointers;
+    int data_error = -1, step = -1;  // where params have these, which bind sets
   };
   std::vector<One> all;
 
@@ -44,6 +45,14 @@ struct Launches : KernelState {
       one_->pointers.push_back({static_cast<size_t>(at), place});
       return *this;
     }
+    /// The same for a pointer inside of `params`, of which the launch was made.
+    template <class T>
+    Adding& PointAt(const Params* params, T* const* member, Place place) {
+      const auto at =
+          reinterpret_cast<const std::byte*>(member) - reinterpret_cast<const std::byte*>(params);
+      one_->pointers.push_back({static_cast<size_t>(at), place});
+      return *this;
+    }
 
    private:
     One* one_;
@@ -56,10 +65,17 @@ struct Launches : KernelState {
     const auto* bytes = reinterpret_cast<const std::byte*>(&params);
     all.push_back(
         {std::move(file), std::move(function), shape, {bytes, bytes + sizeof(Params)}, {}});
+    if constexpr (requires { params.data_error; }) {
+      const auto at = [bytes](const auto& member) {
+        return static_cast<int>(reinterpret_cast<const std::byte*>(&member) - bytes);
+      };
+      all.back().data_error = at(params.data_error);
+      all.back().step = at(params.step);
+    }
     return Adding<Params>(&all.back());
   }
 
-  static constexpr size_t kMaxParams = 512;
+  static constexpr size_t kMaxParams = 4000;
 };
 
 /// KernelDef::bind and ::launch of such a node.
