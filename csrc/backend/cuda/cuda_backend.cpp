@@ -37,6 +37,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::CudnnAttentionKernels,
     cuda::GatherKernels,
     cuda::RowKernels,
+    cuda::ChannelNormKernels,
 };
 // clang-format on
 
