@@ -32,12 +32,12 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::ConvKernels,
     cuda::LossKernels,
     cuda::ListKernels,
-    cuda::ShapeKernels,
     cuda::ScanKernels,
     cuda::CudnnAttentionKernels,
     cuda::GatherKernels,
     cuda::RowKernels,
     cuda::ChannelNormKernels,
+    cuda::OptimNormKernels,
 };
 // clang-format on
 

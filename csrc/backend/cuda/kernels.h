@@ -24,6 +24,7 @@ std::span<const KernelDef> CudnnAttentionKernels();
 std::span<const KernelDef> GatherKernels();
 std::span<const KernelDef> RowKernels();
 std::span<const KernelDef> ChannelNormKernels();
+std::span<const KernelDef> OptimNormKernels();
 
 /// What names of kernels end in: f16, bf16, f32, f64.
 std::string_view Suffix(DType dtype);

@@ -133,7 +133,8 @@ TEST(CudaOptim, StepMayBeAFloat) {
 
 // State that lies together is one launch, whatever the number of variables.
 TEST(CudaOptim, NeighboursAreOneLaunch) {
-  const std::vector<Shape> many(150, Shape{37});
+  // Of 256 bytes: a place of its own takes more, so that only what is joined follows.
+  const std::vector<Shape> many(150, Shape{64});
   const auto in = Operands(ops::kAdamUpdate, DType::kFloat32, many);
   const auto attrs = Table({0.9, 0.999, 1e-7, false}, 0.1);
   const int64_t before = DriverCalls("cuLaunchKernel");
@@ -201,6 +202,87 @@ TEST(CudaOptim, GradientsMayBeRows) {
       ExpectEach(got, want, Tolerance(dtype));
       ExpectEach(EvaluateOnCuda(*rule.op, attrs, in, Placement{.skew = 1, .in_place = true}), got,
                  0);
+    }
+  }
+}
+
+// --- updates by norms
+// ------------------------------------------------------------------------------
+
+struct NormRule {
+  const OpDef* op;
+  std::vector<Attr> own;
+};
+const NormRule kByNorm[] = {{&ops::kLambUpdate, {0.9, 0.999, 1e-7}},
+                            {&ops::kAdafactorUpdate, {-0.8, 1e-30, 1e-3, 1.0}},
+                            {&ops::kAdafactorUpdate, {-0.8, 1e-6, 2.0, 0.1}}};
+
+std::vector<Attr> NormTable(std::vector<Attr> own, double weight_decay, Ints decay = {},
+                            Ints rates = {}) {
+  own = Table(std::move(own), weight_decay, std::move(decay), std::move(rates));
+  own.pop_back();  // takes no outer products
+  return own;
+}
+
+// Adafactor's second slot is smaller than the variable; its first too.
+std::vector<Tensor> NormOperands(const OpDef& op, DType dtype, const std::vector<Shape>& shapes,
+                                 bool commit = true, std::vector<float> lr = {0.01f}) {
+  auto in = Operands(op, dtype, shapes, commit, std::move(lr));
+  if (&op != &ops::kAdafactorUpdate) return in;
+  const size_t n = shapes.size();
+  for (size_t i = 0; i < n; ++i) {
+    Shape r = shapes[i], c = shapes[i];
+    if (r.rank() >= 2) {
+      r.Remove(r.rank() - 1);
+      c.Remove(c.rank() - 2);
+    } else {
+      c = {};
+    }
+    in[2 * n + i] = RandomTensor(dtype, r, 0.1, 1, 500 + i);
+    in[3 * n + i] = RandomTensor(dtype, c, 0.1, 1, 600 + i);
+  }
+  return in;
+}
+
+// Matrices, stacked ones, vectors, a scalar, nothing; more rows than a block sums.
+const std::vector<Shape> kNormShapes = {{71, 29}, {1},       {229},        {},    {3, 5, 7},
+                                        {0, 4},   {600, 40}, {2, 3, 1, 9}, {5000}};
+
+TEST(CudaOptim, StepsByNormsAreTheCpus) {
+  for (const NormRule& rule : kByNorm) {
+    for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
+      SCOPED_TRACE(StrCat(rule.op->name, " ", dtype));
+      const auto attrs = NormTable(rule.own, 0.1);
+      const auto in = NormOperands(*rule.op, dtype, kNormShapes);
+      const auto got = EvaluateOnCuda(*rule.op, attrs, in);
+      ExpectEach(got, EvaluateOnCpu(*rule.op, attrs, in), 2 * Tolerance(dtype));
+      ExpectPlacesDoNotMatter(*rule.op, attrs, in, Tolerance(dtype));
+    }
+  }
+}
+
+TEST(CudaOptim, ManyVariablesStepByTheirNorms) {
+  std::vector<Shape> many;
+  Ints decay, rates;
+  for (int i = 0; i < 150; ++i) {
+    many.push_back(i % 3 == 0 ? Shape{7, 5} : Shape{i % 7 + 1});
+    decay.push_back(i % 2);
+    rates.push_back(i / 100);
+  }
+  for (const NormRule& rule : kByNorm) {
+    SCOPED_TRACE(rule.op->name);
+    const auto attrs = NormTable(rule.own, 0.1, decay, rates);
+    const auto in = NormOperands(*rule.op, DType::kFloat32, many, true, {0.01f, 0.5f});
+    ExpectEach(EvaluateOnCuda(*rule.op, attrs, in), EvaluateOnCpu(*rule.op, attrs, in), 6e-6);
+  }
+}
+
+TEST(CudaOptim, NothingStepsByNormsWithoutCommit) {
+  for (const NormRule& rule : kByNorm) {
+    const auto in = NormOperands(*rule.op, DType::kFloat32, kNormShapes, false);
+    const auto got = EvaluateOnCuda(*rule.op, NormTable(rule.own, 0.1), in);
+    for (size_t i = 0; i < got.size(); ++i) {
+      ExpectClose(got[i], in[i < kNormShapes.size() ? i : i + kNormShapes.size()], 0);
     }
   }
 }
