@@ -126,11 +126,11 @@ OSTRIA_DEVICE void Chunks(const ScanChunksParams& p) {
   OSTRIA_KERNEL(scan_carries_##suffix, ScanChunksParams, kScanChunkThreads) { Carries<T, op>(p); } \
   OSTRIA_KERNEL(scan_chunks_##suffix, ScanChunksParams, kScanChunkThreads) { Chunks<T, op>(p); }
 
-OSTRIA_SCAN_CHUNKS(sum_float16, Float16, ScanOp::kSum)
-OSTRIA_SCAN_CHUNKS(sum_bfloat16, BFloat16, ScanOp::kSum)
-OSTRIA_SCAN_CHUNKS(sum_float32, float, ScanOp::kSum)
-OSTRIA_SCAN_CHUNKS(sum_float64, double, ScanOp::kSum)
-OSTRIA_SCAN_CHUNKS(sum_64, uint64_t, ScanOp::kSum)
-OSTRIA_SCAN_CHUNKS(prod_64, uint64_t, ScanOp::kProduct)
+OSTRIA_SCAN_CHUNKS(sum_f16, Float16, ScanOp::kSum)
+OSTRIA_SCAN_CHUNKS(sum_bf16, BFloat16, ScanOp::kSum)
+OSTRIA_SCAN_CHUNKS(sum_f32, float, ScanOp::kSum)
+OSTRIA_SCAN_CHUNKS(sum_f64, double, ScanOp::kSum)
+OSTRIA_SCAN_CHUNKS(sum_u64, uint64_t, ScanOp::kSum)
+OSTRIA_SCAN_CHUNKS(prod_u64, uint64_t, ScanOp::kProduct)
 
 }  // namespace ostria::kernels

@@ -52,14 +52,14 @@ OSTRIA_DEVICE void ScanColumns(const ScanParams& p) {
     ScanColumns<T, ScanOp::kLinear>(p);                                         \
   }
 
-OSTRIA_SCAN_COLUMNS(float16, Float16)
-OSTRIA_SCAN_COLUMNS(bfloat16, BFloat16)
-OSTRIA_SCAN_COLUMNS(float32, float)
-OSTRIA_SCAN_COLUMNS(float64, double)
-OSTRIA_SCAN_COLUMNS(64, uint64_t)
-OSTRIA_LINEAR_COLUMNS(float16, Float16)
-OSTRIA_LINEAR_COLUMNS(bfloat16, BFloat16)
-OSTRIA_LINEAR_COLUMNS(float32, float)
-OSTRIA_LINEAR_COLUMNS(float64, double)
+OSTRIA_SCAN_COLUMNS(f16, Float16)
+OSTRIA_SCAN_COLUMNS(bf16, BFloat16)
+OSTRIA_SCAN_COLUMNS(f32, float)
+OSTRIA_SCAN_COLUMNS(f64, double)
+OSTRIA_SCAN_COLUMNS(u64, uint64_t)
+OSTRIA_LINEAR_COLUMNS(f16, Float16)
+OSTRIA_LINEAR_COLUMNS(bf16, BFloat16)
+OSTRIA_LINEAR_COLUMNS(f32, float)
+OSTRIA_LINEAR_COLUMNS(f64, double)
 
 }  // namespace ostria::kernels

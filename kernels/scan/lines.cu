@@ -84,14 +84,14 @@ OSTRIA_DEVICE void ScanLines(const ScanParams& p) {
     ScanLines<T, ScanOp::kLinear>(p);                                       \
   }
 
-OSTRIA_SCAN_LINES(float16, Float16)
-OSTRIA_SCAN_LINES(bfloat16, BFloat16)
-OSTRIA_SCAN_LINES(float32, float)
-OSTRIA_SCAN_LINES(float64, double)
-OSTRIA_SCAN_LINES(64, uint64_t)
-OSTRIA_LINEAR_LINES(float16, Float16)
-OSTRIA_LINEAR_LINES(bfloat16, BFloat16)
-OSTRIA_LINEAR_LINES(float32, float)
-OSTRIA_LINEAR_LINES(float64, double)
+OSTRIA_SCAN_LINES(f16, Float16)
+OSTRIA_SCAN_LINES(bf16, BFloat16)
+OSTRIA_SCAN_LINES(f32, float)
+OSTRIA_SCAN_LINES(f64, double)
+OSTRIA_SCAN_LINES(u64, uint64_t)
+OSTRIA_LINEAR_LINES(f16, Float16)
+OSTRIA_LINEAR_LINES(bf16, BFloat16)
+OSTRIA_LINEAR_LINES(f32, float)
+OSTRIA_LINEAR_LINES(f64, double)
 
 }  // namespace ostria::kernels

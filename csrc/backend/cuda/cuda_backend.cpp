@@ -38,6 +38,8 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::RowKernels,
     cuda::ChannelNormKernels,
     cuda::OptimNormKernels,
+    cuda::FillKernels,   cuda::OptimKernels, cuda::ShapeKernels,
+    cuda::RandomKernels, cuda::SortKernels,  cuda::ScanKernels,
 };
 // clang-format on
 

@@ -16,8 +16,16 @@ std::string_view NameOf(const OpDef* op) {
   return op == &ops::kCumsum ? "sum" : op == &ops::kCumprod ? "prod" : "linear";
 }
 
-// "float32"; integers of 64 bits are one, as both wrap around.
-std::string_view NameOf(DType dtype) { return IsFloat(dtype) ? Name(dtype) : "64"; }
+// Integers of 64 bits are one, as both wrap around.
+std::string_view NameOf(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16: return "f16";
+    case DType::kBFloat16: return "bf16";
+    case DType::kFloat32: return "f32";
+    case DType::kFloat64: return "f64";
+    default: return "u64";
+  }
+}
 
 Support Supports(const NodeDesc& d) {
   const DType from = d.inputs[0].dtype, to = d.outputs[0].dtype;

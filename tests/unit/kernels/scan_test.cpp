@@ -21,7 +21,7 @@ std::vector<double> InChunks(const std::vector<double>& x, unsigned grid, uint64
   p.carries = carries.data();
   host::SetSeed(seed);
   for (const char* name :
-       {"scan_chunk_sums_sum_float64", "scan_carries_sum_float64", "scan_chunks_sum_float64"}) {
+       {"scan_chunk_sums_sum_f64", "scan_carries_sum_f64", "scan_chunks_sum_f64"}) {
     host::Launch(name, {grid}, {kScanChunkThreads}, 0, &p, sizeof p);
   }
   return y;
