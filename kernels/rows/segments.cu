@@ -70,62 +70,6 @@ OSTRIA_DEVICE void RowSums(const RowSumsParams& p) {
   }
 }
 
-struct Sum {
-  template <class T>
-  OSTRIA_DEVICE T operator()(T a, T b) const {
-    return a + b;
-  }
-};
-// NaN stays, as in maximum and minimum.
-struct Larger {
-  template <class T>
-  OSTRIA_DEVICE T operator()(T a, T b) const {
-    return a > b || a != a ? a : b;
-  }
-};
-struct Smaller {
-  template <class T>
-  OSTRIA_DEVICE T operator()(T a, T b) const {
-    return a < b || a != a ? a : b;
-  }
-};
-
-template <class T>
-OSTRIA_DEVICE auto Number(T x) {
-  if constexpr (sizeof(T) == 2) {
-    return Widen(x);
-  } else {
-    return x;
-  }
-}
-
-/// The first of equal keys stands for all of them.
-template <class T, class Rule>
-OSTRIA_DEVICE void Scatter(const ScatterParams& p) {
-  using C = decltype(Number(T()));
-  const LaneGroups groups(p.lanes);
-  for (int64_t item = groups.first; item < p.outer * p.n; item += groups.count) {
-    const int64_t outer = p.outer == 1 ? 0 : item / p.n, begin = item - outer * p.n;
-    const uint32_t key = p.keys[begin];
-    if (begin > 0 && p.keys[begin - 1] == key) continue;
-    int64_t end = begin + 1;
-    while (end < p.n && p.keys[end] == key) ++end;
-    T* const y = static_cast<T*>(p.y) + (outer * p.size + key) * p.inner;
-    const T* const updates = static_cast<const T*>(p.updates) + outer * p.n * p.inner;
-    for (int64_t c = groups.lane; c < p.inner; c += p.lanes) {
-      C value = Number(y[c]);
-      for (int64_t i = begin; i < end; ++i) {
-        value = Rule()(value, Number(updates[p.positions[i] * p.inner + c]));
-      }
-      if constexpr (sizeof(T) == 2) {
-        y[c] = Narrow<T>(value);
-      } else {
-        y[c] = value;
-      }
-    }
-  }
-}
-
 }  // namespace
 
 OSTRIA_KERNEL(row_keys, RowKeysParams, kSegmentThreads) {
@@ -162,30 +106,5 @@ OSTRIA_KERNEL(row_starts, RowStartsParams, kScanThreads) {
 
 OSTRIA_KERNEL(row_sums_f32, RowSumsParams, kSegmentThreads) { RowSums<float>(p); }
 OSTRIA_KERNEL(row_sums_f64, RowSumsParams, kSegmentThreads) { RowSums<double>(p); }
-
-OSTRIA_KERNEL(scatter_copy, ScatterCopyParams, kSegmentThreads) {
-  if (p.x == p.y) return;
-  const auto* x = static_cast<const uint8_t*>(p.x);
-  auto* y = static_cast<uint8_t*>(p.y);
-  ForVectors<uint8_t>(SplitVectors(p.bytes, x, y), int64_t{blockIdx.x} * blockDim.x + threadIdx.x,
-                      int64_t{gridDim.x} * blockDim.x, [&]<int kCount>(int64_t i, Count<kCount>) {
-                        if constexpr (kCount == 1) {
-                          y[i] = x[i];
-                        } else {
-                          *reinterpret_cast<uint4*>(y + i) = *reinterpret_cast<const uint4*>(x + i);
-                        }
-                      });
-}
-
-#define OSTRIA_SCATTER(suffix, T)                                                                \
-  OSTRIA_KERNEL(scatter_add_##suffix, ScatterParams, kSegmentThreads) { Scatter<T, Sum>(p); }    \
-  OSTRIA_KERNEL(scatter_max_##suffix, ScatterParams, kSegmentThreads) { Scatter<T, Larger>(p); } \
-  OSTRIA_KERNEL(scatter_min_##suffix, ScatterParams, kSegmentThreads) { Scatter<T, Smaller>(p); }
-OSTRIA_SCATTER(f16, Float16)
-OSTRIA_SCATTER(bf16, BFloat16)
-OSTRIA_SCATTER(f32, float)
-OSTRIA_SCATTER(f64, double)
-OSTRIA_SCATTER(i32, int32_t)
-OSTRIA_SCATTER(i64, int64_t)
 
 }  // namespace ostria::kernels

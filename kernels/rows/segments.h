@@ -63,25 +63,4 @@ struct RowSumsParams {
 };
 static_assert(sizeof(RowSumsParams) == 64 * 40 + 24 * 32 + 24);
 
-/// scatter_copy: y, which rows are added to, begins as x.
-struct ScatterCopyParams {
-  const void* x = nullptr;  // may be y
-  void* y = nullptr;
-  int64_t bytes = 0;
-};
-static_assert(sizeof(ScatterCopyParams) == 24);
-
-/// scatter_<add|max|min>_<type>: the rows of `updates` [outer, n, inner] go into y [outer, size,
-/// inner].
-struct ScatterParams {
-  const void* updates = nullptr;
-  void* y = nullptr;
-  const uint32_t* keys = nullptr;  // n, sorted
-  const int32_t* positions = nullptr;
-  int64_t outer = 1, n = 0, size = 0, inner = 1;
-  int32_t lanes = 1;
-  int32_t unused = 0;
-};
-static_assert(sizeof(ScatterParams) == 72);
-
 }  // namespace ostria::kernels

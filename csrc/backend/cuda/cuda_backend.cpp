@@ -40,6 +40,8 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::OptimNormKernels,
     cuda::FillKernels,   cuda::OptimKernels, cuda::ShapeKernels,
     cuda::RandomKernels, cuda::SortKernels,  cuda::ScanKernels,
+    cuda::DataKernels,
+    cuda::AlongAxisKernels,
 };
 // clang-format on
 

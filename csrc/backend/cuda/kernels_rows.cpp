@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// What adds up rows that indices name: sum_rows, scatters and segments. Indices are sorted with
-// their positions, then each row is made in the order of the positions: the CPU's bits.
+// sum_rows, which adds up rows that indices name. Indices are sorted with their positions, then
+// each row is made in the order of the positions: the CPU's bits.
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <vector>
 
 #include "backend/cuda/indices.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/sort_launches.h"
-#include "core/tensor.h"
-#include "kernels/fill/fill.h"
 #include "kernels/rows/segments.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/infer.h"
-#include "ops/common/scatter.h"
 #include "ops/ops.h"
 
 namespace ostria::cuda {
@@ -24,8 +20,6 @@ using kernels::kSegmentThreads;
 using kernels::RowKeysParams;
 using kernels::RowStartsParams;
 using kernels::RowSumsParams;
-using kernels::ScatterCopyParams;
-using kernels::ScatterParams;
 using Ints = std::vector<int64_t>;
 
 int64_t Whole(int64_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -242,136 +236,6 @@ class SumPlan {
 
 std::unique_ptr<KernelState> PrepareSum(const NodeDesc& node) { return SumPlan(node).Make(); }
 
-// --- scatters and segments
-// ------------------------------------------------------------------------
-
-std::string_view NumberSuffix(DType dtype) {
-  if (dtype == DType::kInt32) return "i32";
-  if (dtype == DType::kInt64) return "i64";
-  return Suffix(dtype);
-}
-
-Support SupportsScatter(const NodeDesc& node) {
-  const MemDesc& y = node.outputs[0];
-  if (!IsFloat(y.dtype) && y.dtype != DType::kInt32 && y.dtype != DType::kInt64) {
-    return Support::No("is for floats, int32 and int64, not ", y.dtype);
-  }
-  if (y.numel() > 0 && *std::max_element(y.sizes.data(), y.sizes.data() + y.rank) > INT32_MAX) {
-    return Support::No("counts rows in int32");
-  }
-  if (node.inputs[1].numel() > INT32_MAX) return Support::No("are more indices than int32 counts");
-  return NeedsDense(node);
-}
-
-// Adds what sorts the indices of input 1 along `axis` of y and combines the updates, input
-// `updates`, into the output, which holds what they are combined with.
-void AddScatter(Launches* to, const NodeDesc& node, std::string_view rule, int axis, int updates,
-                bool from_the_end) {
-  const MemDesc &y = node.outputs[0], &indices = node.inputs[1];
-  const int outputs = static_cast<int>(node.inputs.size());
-  ScatterParams p;
-  p.n = indices.numel();
-  p.size = y.sizes[axis];
-  for (int i = 0; i < axis; ++i) p.outer *= y.sizes[i];
-  for (int i = axis + 1; i < y.rank; ++i) p.inner *= y.sizes[i];
-  p.lanes = kernels::LanesOfRow(p.inner);
-  if (p.n == 0 || p.outer * p.inner == 0) return;
-  const Place keys{outputs + 1}, sorting = keys + Whole(p.n * 4);
-  KeyParts key_parts(to, keys, *node.device);
-  kernels::IndexLaw law = LawOf(indices, p.size);
-  law.from_the_end = from_the_end ? 1 : 0;
-  key_parts.Add(1, {nullptr, p.n, 0, law});
-  key_parts.Flush();
-  const KeyRows what{1, p.n, 4, BitsOf(p.size)};
-  const Sorted sorted = AddSort(to, what, keys, sorting, *node.device);
-  to->workspace_bytes = sorting.offset + SortWorkspace(what);
-  to->Add("rows/segments", StrCat("scatter_", rule, "_", NumberSuffix(y.dtype)),
-          ShapeFor(p.outer * p.n * p.lanes, *node.device), p)
-      .Point(&ScatterParams::updates, {updates})
-      .Point(&ScatterParams::y, {outputs})
-      .Point(&ScatterParams::keys, sorted.keys)
-      .Point(&ScatterParams::positions, sorted.positions);
-}
-
-struct Rule {
-  const OpDef *scatter, *segment;
-  std::string_view name;
-};
-constexpr Rule kRules[] = {{&ops::kScatterAdd, &ops::kSegmentSum, "add"},
-                           {&ops::kScatterMax, &ops::kSegmentMax, "max"},
-                           {&ops::kScatterMin, &ops::kSegmentMin, "min"}};
-
-std::string_view RuleOf(const OpDef* op) {
-  for (const Rule& rule : kRules) {
-    if (rule.scatter == op || rule.segment == op) return rule.name;
-  }
-  return {};
-}
-
-std::unique_ptr<KernelState> PrepareScatter(const NodeDesc& node) {
-  auto state = std::make_unique<Launches>();
-  const MemDesc& y = node.outputs[0];
-  if (y.numel() == 0) return state;
-  ScatterCopyParams copy;
-  copy.bytes = y.bytes();
-  state->Add("rows/segments", "scatter_copy", ShapeFor((copy.bytes + 15) / 16, *node.device), copy)
-      .Point(&ScatterCopyParams::x, {0})
-      .Point(&ScatterCopyParams::y, {3});
-  AddScatter(state.get(), node, RuleOf(node.op),
-             ops::Axis(node.attr<int64_t>(ops::kScatterAxis), y.rank), 2, true);
-  return state;
-}
-
-// What a segment of nothing holds.
-template <class T>
-T Initial(std::string_view rule) {
-  if (rule == "add") return T(0);
-  if constexpr (std::is_integral_v<T>) {
-    return rule == "max" ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
-  } else {
-    const float infinity = std::numeric_limits<float>::infinity();
-    return T(rule == "max" ? -infinity : infinity);
-  }
-}
-
-std::unique_ptr<KernelState> PrepareSegments(const NodeDesc& node) {
-  auto state = std::make_unique<Launches>();
-  const MemDesc& y = node.outputs[0];
-  if (y.numel() == 0) return state;
-  const std::string_view rule = RuleOf(node.op);
-  kernels::FillParams fill;
-  fill.elements = y.numel();
-  DispatchDType(y.dtype, [&]<class T>(T*) {
-    const T initial = Initial<T>(rule);
-    std::memcpy(&fill.bits, &initial, sizeof initial);
-  });
-  state
-      ->Add("fill/fill", StrCat("fill_", SizeOf(y.dtype)),
-            ShapeFor((y.bytes() + 15) / 16, *node.device), fill)
-      .Point(&kernels::FillParams::dst, {2});
-  AddScatter(state.get(), node, rule, 0, 0, false);
-  return state;
-}
-
-constexpr KernelDef Scattering(const OpDef* op) {
-  return {.op = op,
-          .impl = "sorted",
-          .supports = SupportsScatter,
-          .prepare = PrepareScatter,
-          .launch = RunMany,
-          .alias_ok = [](const NodeDesc&, int, int in) { return in == 0; },
-          .bind = BindMany};
-}
-
-constexpr KernelDef Segments(const OpDef* op) {
-  return {.op = op,
-          .impl = "sorted",
-          .supports = SupportsScatter,
-          .prepare = PrepareSegments,
-          .launch = RunMany,
-          .bind = BindMany};
-}
-
 constexpr KernelDef kKernels[] = {
     {.op = &ops::kSumRows,
      .impl = "sorted",
@@ -379,12 +243,6 @@ constexpr KernelDef kKernels[] = {
      .prepare = PrepareSum,
      .launch = RunMany,
      .bind = BindMany},
-    Scattering(&ops::kScatterAdd),
-    Scattering(&ops::kScatterMax),
-    Scattering(&ops::kScatterMin),
-    Segments(&ops::kSegmentSum),
-    Segments(&ops::kSegmentMax),
-    Segments(&ops::kSegmentMin),
 };
 
 }  // namespace
