@@ -19,6 +19,8 @@
   extern __shared__ __align__(16) unsigned char name##_bytes[]; \
   T* const name = reinterpret_cast<T*>(name##_bytes)
 #define OSTRIA_DEVICE __device__ __forceinline__
+/// Before a loop that is to stay one: unrolled it would take registers that threads need.
+#define OSTRIA_NO_UNROLL _Pragma("unroll 1")
 #elif defined(OSTRIA_HOST_KERNELS)
 #define OSTRIA_KERNEL_CODE 1
 #include "kernels/host/shim.h"
@@ -33,4 +35,5 @@
 #define OSTRIA_DYNAMIC_SHARED(T, name) \
   T* const name = static_cast<T*>(::ostria::kernels::host::DynamicShared())
 #define OSTRIA_DEVICE inline
+#define OSTRIA_NO_UNROLL
 #endif

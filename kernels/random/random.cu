@@ -3,6 +3,7 @@
 // are the CPU's: products and sums round separately (-fmad=false), half types are drawn as float.
 #include "kernels/random/random.h"
 
+#include "kernels/common/chunk.h"
 #include "kernels/common/dtype.h"
 #include "kernels/random/draw.h"
 #include "kernels/scalar/distributions.h"
@@ -36,12 +37,6 @@ struct TruncatedNormalLaw {
   static OSTRIA_DEVICE double Of(uint64_t word, double mean, double deviation) {
     return mean + deviation * TruncatedNormalFromBits64(word);
   }
-};
-
-// `kCount` elements that are moved at once where they are aligned.
-template <class T, int kCount>
-struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Chunk {
-  T x[kCount];
 };
 
 // Calls make(words, i, element) for the i-th element of every block; its result is written.

@@ -27,6 +27,8 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::ShapeKernels,
     cuda::RandomKernels,
     cuda::SortKernels,
+    cuda::PoolKernels,
+    cuda::ResampleKernels,
     cuda::LoopKernels,
     cuda::LinalgKernels,
     cuda::ConvKernels,

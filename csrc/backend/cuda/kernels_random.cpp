@@ -14,20 +14,11 @@ namespace {
 using kernels::PermutationParams;
 using kernels::RandomParams;
 
-std::string_view Suffix(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat16: return "_f16";
-    case DType::kBFloat16: return "_bf16";
-    case DType::kFloat32: return "_f32";
-    default: return "_f64";
-  }
-}
-
 std::unique_ptr<OneLaunch<RandomParams>> Make(const NodeDesc& d, int64_t stream) {
   const MemDesc& y = d.outputs[0];
   auto state = std::make_unique<OneLaunch<RandomParams>>();
   state->file = "random/random";
-  state->function = StrCat(d.op->name, Suffix(y.dtype));
+  state->function = StrCat(d.op->name, "_", Suffix(y.dtype));
   RandomParams& p = state->params;
   p.elements = y.numel();
   for (int i = 1; i < y.rank; ++i) p.row *= y.sizes[i];
