@@ -15,6 +15,8 @@ std::span<const KernelDef> ShapeKernels();
 std::span<const KernelDef> RandomKernels();
 std::span<const KernelDef> SortKernels();
 std::span<const KernelDef> PoolKernels();
+std::span<const KernelDef> DepthwiseKernels();
+std::span<const KernelDef> DirectConvKernels();
 std::span<const KernelDef> ResampleKernels();
 std::span<const KernelDef> LoopKernels();
 std::span<const KernelDef> LinalgKernels();
