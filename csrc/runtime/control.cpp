@@ -16,6 +16,7 @@
 #include "ops/common/control.h"
 #include "ops/ops.h"
 #include "runtime/blame.h"
+#include "runtime/control_state.h"
 
 namespace ostria {
 namespace {
@@ -27,24 +28,6 @@ int64_t Aligned(int64_t bytes) {
   constexpr int64_t a = kAlignment;
   return (bytes + a - 1) / a * a;
 }
-
-// What a loop does with one carry.
-struct Carry {
-  int64_t bytes = 0;
-  int64_t spare = 0;  // offset in the workspace
-};
-
-struct ControlState final : KernelState {
-  std::vector<BodyPlan> bodies;
-  std::vector<Carry> carries;
-  std::vector<int64_t> row_bytes;  // scan: of every xs, then of every ys
-  ops::ScanParts scan;
-  int captures = 0;        // while_loop
-  int64_t max_steps = -1;  // while_loop
-  int64_t counters = 0;    // offset of the step number and the condition's result
-  int num_inputs = 0, num_outputs = 0;
-  bool computes = true;  // false on the device that computes nothing
-};
 
 // A body bound to memory: views of the workspace.
 struct Bound {
@@ -141,21 +124,7 @@ void LaunchScan(const KernelState& state, void* const* ptrs) {
   std::copy_n(ptrs, p.captures, b.inputs);
   b.inputs[p.first_x() + p.xs] = step;
   for (int64_t t = 0; t < p.length; ++t) {
-    *step = p.reverse ? p.length - 1 - t : t;
-    const bool last_parity = (p.length - 1 - t) % 2 == 0;
-    for (int k = 0; k < p.carries; ++k) {
-      void* const spare = workspace + s.carries[k].spare;
-      b.inputs[p.captures + k] = t == 0 ? ptrs[p.captures + k] : last_parity ? spare : results[k];
-      b.outputs[k] = last_parity ? results[k] : spare;
-    }
-    for (int k = 0; k < p.xs; ++k) {
-      b.inputs[p.first_x() + k] =
-          static_cast<std::byte*>(ptrs[p.first_x() + k]) + *step * s.row_bytes[k];
-    }
-    for (int k = 0; k < p.ys; ++k) {
-      b.outputs[p.carries + k] =
-          static_cast<std::byte*>(results[p.carries + k]) + *step * s.row_bytes[p.xs + k];
-    }
+    *step = BindRound(s, ptrs, t, b.inputs, b.outputs);
     RunBody(b, workspace, body);
   }
   if (p.length > 0) return;
@@ -198,6 +167,9 @@ void LaunchWhile(const KernelState& state, void* const* ptrs) {
   }
 }
 
+// Whether kernels of the device only put work into a stream: pointers stay with the host.
+bool EnqueuesWork(const NodeDesc& d) { return d.device->kind == DeviceKind::kCuda; }
+
 // Plans a body; several bodies of one node never run at once, but their pointers stay bound.
 void AddBody(const NodeDesc& d, ControlState* s, std::string_view name, int attr, int64_t times) {
   PlanOptions options;
@@ -208,8 +180,10 @@ void AddBody(const NodeDesc& d, ControlState* s, std::string_view name, int attr
   BodyPlan body{.name = name, .plan = MakePlan(*d.attr<Body>(attr), options), .times = times};
   const Plan& plan = *body.plan;
   body.tables = s->workspace_bytes;
-  s->workspace_bytes += Aligned(static_cast<int64_t>(
-      sizeof(void*) * (plan.inputs.size() + plan.outputs.size() + plan.operands.size())));
+  if (!EnqueuesWork(d)) {
+    s->workspace_bytes += Aligned(static_cast<int64_t>(
+        sizeof(void*) * (plan.inputs.size() + plan.outputs.size() + plan.operands.size())));
+  }
   s->bodies.push_back(std::move(body));
 }
 
@@ -276,21 +250,62 @@ std::unique_ptr<KernelState> PrepareWhile(const NodeDesc& d) {
   return s;
 }
 
-Support RunsInCallingThread(const NodeDesc& d) {
-  if (d.device->kind == DeviceKind::kCpu || d.device->kind == DeviceKind::kNull) {
-    return Support::Yes();
-  }
-  return Support::No("its body is run by the calling thread, which ", d.device->name,
-                     " does not compute on");
+Support ByCallingThread(const NodeDesc& d, std::string_view instead) {
+  if (!EnqueuesWork(d)) return Support::Yes();
+  return Support::No("which body runs is decided by data, and work of ", d.device->name,
+                     " is in its stream before they are known; ", instead);
+}
+
+Support SupportsBranch(const NodeDesc& d) {
+  return ByCallingThread(d, "compute both and choose with ost.where");
+}
+Support SupportsLoop(const NodeDesc& d) {
+  return ByCallingThread(d, "use ost.scan, with as many steps as may be needed");
+}
+Support SupportsScan(const NodeDesc& d) {
+  if (!EnqueuesWork(d)) return Support::Yes();
+  return Support::No("its body is run by the calling thread");
+}
+Support SupportsEnqueuedScan(const NodeDesc& d) {
+  if (EnqueuesWork(d)) return Support::Yes();
+  return Support::No("there is no stream to put its body's steps into");
 }
 
 const KernelDef kKernels[] = {
-    {&ops::kCond, "branch", RunsInCallingThread, PrepareCond, LaunchCond, nullptr},
-    {&ops::kScan, "loop", RunsInCallingThread, PrepareScan, LaunchScan, nullptr},
-    {&ops::kWhileLoop, "loop", RunsInCallingThread, PrepareWhile, LaunchWhile, nullptr},
+    {&ops::kCond, "branch", SupportsBranch, PrepareCond, LaunchCond},
+    {&ops::kScan, "loop", SupportsScan, PrepareScan, LaunchScan},
+    {.op = &ops::kScan,
+     .impl = "enqueued_loop",
+     .supports = SupportsEnqueuedScan,
+     .prepare = PrepareScan,
+     .launch = LaunchBoundScan,
+     .bind = BindScan},
+    {&ops::kWhileLoop, "loop", SupportsLoop, PrepareWhile, LaunchWhile},
 };
 
 }  // namespace
+
+int64_t BindRound(const ControlState& s, void* const* ptrs, int64_t t, void** inputs,
+                  void** outputs) {
+  const ops::ScanParts& p = s.scan;
+  void* const* results = ptrs + s.num_inputs;
+  auto* workspace = static_cast<std::byte*>(ptrs[s.num_inputs + s.num_outputs]);
+  const int64_t row = p.reverse ? p.length - 1 - t : t;
+  const bool last_parity = (p.length - 1 - t) % 2 == 0;
+  for (int k = 0; k < p.carries; ++k) {
+    void* const spare = workspace + s.carries[k].spare;
+    inputs[p.captures + k] = t == 0 ? ptrs[p.captures + k] : last_parity ? spare : results[k];
+    outputs[k] = last_parity ? results[k] : spare;
+  }
+  for (int k = 0; k < p.xs; ++k) {
+    inputs[p.first_x() + k] = static_cast<std::byte*>(ptrs[p.first_x() + k]) + row * s.row_bytes[k];
+  }
+  for (int k = 0; k < p.ys; ++k) {
+    outputs[p.carries + k] =
+        static_cast<std::byte*>(results[p.carries + k]) + row * s.row_bytes[p.xs + k];
+  }
+  return row;
+}
 
 std::span<const KernelDef> ControlKernels() { return kKernels; }
 

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bodies on a device that computes by itself.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+
+#include "backend/backend.h"
+#include "ops/common/build.h"
+#include "ops/common/control.h"
+#include "ops/ops.h"
+#include "runtime/executable.h"
+#include "runtime/sim_device.h"
+
+namespace ostria {
+namespace {
+
+using namespace ops;
+
+const ValueType kRow{DType::kFloat32, {2}};
+
+// c' = tanh(c * scale) + x + 2 * step, y = c; within, a scan of its own where `nested`.
+Graph Loop(int64_t length, bool reverse, bool nested) {
+  Graph g;
+  Builder b(g, 0);
+  const Value scale = g.AddInput("scale", kRow, 0), c = g.AddInput("c", kRow, 0);
+  const Value xs = g.AddInput("xs", {DType::kFloat32, {length, 2}}, 0);
+  const std::vector<Value> out = BuildScan(
+      b, std::array{scale}, std::array{c}, std::array{xs}, length, reverse,
+      [&](Builder& body, const ScanArguments& a) {
+        const Value step = body(kCast, {a.step}, {DType::kFloat32});
+        const Value two = body(kFull, {}, {Shape{}, DType::kFloat32, 2.0});
+        Value x = a.xs[0];
+        if (nested) {  // x + 1 + 1 + 1
+          x = BuildScan(body, {}, std::array{x}, {}, 3, false,
+                        [](Builder& inner, const ScanArguments& i) {
+                          const Value one = inner(kFull, {}, {Shape{2}, DType::kFloat32, 1.0});
+                          return ScanReturns{{inner(kAdd, {i.carries[0], one})}, {}};
+                        })[0];
+        }
+        const Value product = body(kMultiply, {a.carries[0], a.captures[0]});
+        const Value more = body(kMultiply, {step, two});
+        const Value next = body(kAdd, {body(kAdd, {body(kTanh, {product}), x}), more});
+        return ScanReturns{{next}, {a.carries[0]}};
+      });
+  g.AddOutput("last", out[0]);
+  g.AddOutput("ys", out[1]);
+  return g;
+}
+
+Tensor Rows(std::initializer_list<float> values, const Shape& shape) {
+  Tensor t = Tensor::Empty(DType::kFloat32, shape);
+  std::copy(values.begin(), values.end(), t.data<float>());
+  return t;
+}
+
+std::shared_ptr<const Plan> PlanOn(DeviceKind kind, const Graph& g) {
+  return MakePlan(g, {.device = FindBackend(kind).Props(0), .optimize = false});
+}
+
+TEST(DeviceControl, AScanIsWhatItIsOnTheCpu) {
+  SimDevice();
+  const Tensor scale = Rows({0.5f, 0.25f}, {2}), c = Rows({1, -1}, {2});
+  for (const bool reverse : {false, true}) {
+    for (const bool nested : {false, true}) {
+      for (const int64_t length : {0, 1, 2, 5}) {
+        const Graph g = Loop(length, reverse, nested);
+        Executable here(PlanOn(DeviceKind::kCpu, g), {});
+        Executable there(PlanOn(DeviceKind::kCuda, g), {}, SimDevice());
+        std::vector<Tensor> want, got;
+        for (int run = 0; run < 5; ++run) {
+          Tensor xs = Tensor::Empty(DType::kFloat32, {length, 2});
+          for (int64_t i = 0; i < xs.numel(); ++i) {
+            xs.data<float>()[i] = static_cast<float>(i * 7 % 5 + run);
+          }
+          const std::array in = {scale, c, xs};
+          here.Run(in, &want);
+          there.Run(in, &got);
+          for (size_t k = 0; k < want.size(); ++k) {
+            const Tensor y = got[k].OnHost();
+            for (int64_t i = 0; i < want[k].numel(); ++i) {
+              EXPECT_EQ(y.data<float>()[i], want[k].data<float>()[i])
+                  << "length " << length << " run " << run << " result " << k;
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(Sim().forbidden, 0);
+}
+
+// Rows of a table, picked by xs: the third one is bad.
+TEST(DeviceControl, BadDataInABodyNameItsOpAndLine) {
+  Graph g;
+  Builder b(g, 0);
+  const SourceLine line{"train.py", 9, "step"};
+  const Value table = g.AddInput("table", {DType::kFloat32, {4, 2}}, 0);
+  const Value rows = g.AddInput("rows", {DType::kInt64, {3}}, 0);
+  const Value c = g.AddInput("c", kRow, 0);
+  const std::vector<Value> out =
+      BuildScan(b, std::array{table}, std::array{c}, std::array{rows}, 3, false,
+                [&](Builder& body, const ScanArguments& a) {
+                  Builder there(body.graph(), InternLines({&line, 1}));
+                  const Value row = there(kGather, {a.captures[0], a.xs[0]}, {int64_t{0}});
+                  return ScanReturns{{body(kAdd, {a.carries[0], row})}, {}};
+                });
+  g.AddOutput("sum", out[0]);
+  SimDevice();
+  Executable e(PlanOn(DeviceKind::kCuda, g), {}, SimDevice());
+  Tensor picked = Tensor::Zeros(DType::kInt64, {3});
+  picked.data<int64_t>()[2] = 4;
+  std::vector<Tensor> results;
+  for (int run = 0; run < 4; ++run) {
+    e.Run(std::array{Rows({1, 2, 3, 4, 5, 6, 7, 8}, {4, 2}), picked, Rows({0, 0}, {2})}, &results);
+    try {
+      results[0].OnHost();
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()),
+                "gather: index 4 in its data is out of range on cuda:0; valid are -4..3 "
+                "[train.py:9]");
+    }
+  }
+}
+
+TEST(DeviceControl, WhatDependsOnDataIsRefusedWithAWayOut) {
+  SimDevice();
+  Graph g;
+  const Value holds = g.AddInput("holds", {DType::kBool, {}}, 0);
+  const Value x = g.AddInput("x", kRow, 0);
+  const auto body = [](const OpDef& op) {
+    auto graph = std::make_shared<Graph>();
+    Builder b(*graph, 0);
+    graph->AddOutput("y", b(op, {graph->AddInput("x", kRow, 0)}));
+    return Body(graph);
+  };
+  Builder b(g, 0);
+  g.AddOutput("y", b(kCond, {holds, x}, {body(kNegative), body(kExp)}));
+  try {
+    PlanOn(DeviceKind::kCuda, g);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotImplemented);
+    EXPECT_NE(error.message().find("compute both and choose with ost.where"), std::string::npos)
+        << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace ostria
