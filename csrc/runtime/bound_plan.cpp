@@ -5,8 +5,8 @@
 
 namespace ostria {
 
-BoundPlan::BoundPlan(std::shared_ptr<const Plan> plan, LiveDevice& device)
-    : plan_(std::move(plan)), device_(device), first_step_(device.AddSteps(plan_)) {
+BoundPlan::BoundPlan(std::shared_ptr<const Plan> plan, LiveDevice& device, Stream& first)
+    : plan_(std::move(plan)), device_(device), first_(first), first_step_(device.AddSteps(plan_)) {
   const auto bytes = static_cast<int64_t>(plan_->constants.size());
   if (bytes > 0) {
     constants_ = device_.Allocate(bytes);
@@ -29,13 +29,13 @@ BoundPlan::BoundPlan(std::shared_ptr<const Plan> plan, LiveDevice& device)
 }
 
 void BoundPlan::Fork() const {
-  const auto begun = device_.main().Record();
+  const auto begun = first_.Record();
   for (int32_t k = 1; k < plan_->num_streams; ++k) device_.stream(k).WaitFor(*begun);
 }
 
 void BoundPlan::Join() const {
   for (int32_t k = 1; k < plan_->num_streams; ++k) {
-    device_.main().WaitFor(*device_.stream(k).Record());
+    first_.WaitFor(*device_.stream(k).Record());
   }
 }
 

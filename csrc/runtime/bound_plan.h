@@ -14,8 +14,9 @@ namespace ostria {
 
 class BoundPlan {
  public:
-  /// With the device's lock held.
-  BoundPlan(std::shared_ptr<const Plan> plan, LiveDevice& device);
+  /// With the device's lock held. `first`: what the plan's stream 0 is; a body runs on the stream
+  /// of its node.
+  BoundPlan(std::shared_ptr<const Plan> plan, LiveDevice& device, Stream& first);
   ~BoundPlan();
   BoundPlan(const BoundPlan&) = delete;
   BoundPlan& operator=(const BoundPlan&) = delete;
@@ -28,8 +29,14 @@ class BoundPlan {
     s.launch(*s.state, ptrs);
   }
 
+  /// The stream of step `i`.
+  Stream& StreamOf(size_t i) const {
+    const int32_t stream = plan_->steps[i].stream;
+    return stream == 0 ? first_ : device_.stream(stream);
+  }
+
   /// Calls `launch` for steps [begin, end), between what they wait for and what waits for them. The
-  /// other streams begin after what is in the main one, which goes on when they have ended.
+  /// other streams begin after what is in the first one, which goes on when they have ended.
   template <class LaunchStep>
   void RunSteps(size_t begin, size_t end, LaunchStep&& launch) const {
     const int32_t streams = begin == end ? 1 : plan_->num_streams;
@@ -53,12 +60,12 @@ class BoundPlan {
     std::shared_ptr<const KernelState> state;
     bool awaited = false;  // by a step of another stream
   };
-  Stream& StreamOf(size_t i) const { return device_.stream(plan_->steps[i].stream); }
   void Fork() const;
   void Join() const;
 
   std::shared_ptr<const Plan> plan_;
   LiveDevice& device_;
+  Stream& first_;
   int32_t first_step_ = 0;
   std::shared_ptr<void> constants_;
   std::vector<Launchable> steps_;

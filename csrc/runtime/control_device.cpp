@@ -15,18 +15,18 @@ namespace {
 alignas(64) std::byte empty_operand[64];
 
 struct BoundScan final : KernelState {
-  BoundScan(std::shared_ptr<const ControlState> plan, LiveDevice& device)
-      : plan(std::move(plan)), device(device), body(this->plan->bodies[0].plan, device) {}
+  BoundScan(std::shared_ptr<const ControlState> plan, LiveDevice& device, Stream& stream)
+      : plan(std::move(plan)), stream(stream), body(this->plan->bodies[0].plan, device, stream) {}
   std::shared_ptr<const ControlState> plan;
-  LiveDevice& device;
+  Stream& stream;
   BoundPlan body;
   std::shared_ptr<void> rounds;  // 0, 1, 2, …
   // Pointers of the round that is being put into the stream, under the device's lock.
   mutable std::vector<void*> inputs, outputs, operands;
 };
 
-void CopyBytes(LiveDevice& device, void* to, const void* from, int64_t bytes) {
-  if (bytes > 0) device.main().CopyOnDevice(to, from, static_cast<size_t>(bytes));
+void CopyBytes(Stream& stream, void* to, const void* from, int64_t bytes) {
+  if (bytes > 0) stream.CopyOnDevice(to, from, static_cast<size_t>(bytes));
 }
 
 // One run of the body on the inputs and outputs that are set.
@@ -49,7 +49,7 @@ void RunBody(const BoundScan& s, std::byte* region) {
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     s.body.Launch(i, s.operands.data() + plan.steps[i].first_operand);
   }
-  for (const Copy& c : plan.copies) CopyBytes(s.device, address(c.to), address(c.from), c.bytes);
+  for (const Copy& c : plan.copies) CopyBytes(s.stream, address(c.to), address(c.from), c.bytes);
 }
 
 }  // namespace
@@ -57,8 +57,8 @@ void RunBody(const BoundScan& s, std::byte* region) {
 std::unique_ptr<KernelState> BindScan(const std::shared_ptr<const KernelState>& state,
                                       const BindContext& to) {
   LiveDevice& device = *LiveDevice::Of(to.stream.device());
-  auto bound =
-      std::make_unique<BoundScan>(std::static_pointer_cast<const ControlState>(state), device);
+  auto bound = std::make_unique<BoundScan>(std::static_pointer_cast<const ControlState>(state),
+                                           device, to.stream);
   const Plan& body = bound->body.plan();
   bound->inputs.resize(body.inputs.size());
   bound->outputs.resize(body.outputs.size());
@@ -84,7 +84,7 @@ void LaunchBoundScan(const KernelState& state, void* const* ptrs) {
   }
   if (p.length > 0) return;
   for (int k = 0; k < p.carries; ++k) {
-    CopyBytes(bound.device, results[k], ptrs[p.captures + k], s.carries[k].bytes);
+    CopyBytes(bound.stream, results[k], ptrs[p.captures + k], s.carries[k].bytes);
   }
 }
 

@@ -30,7 +30,7 @@ std::byte* At(const std::shared_ptr<void>& block, int64_t offset) {
 
 DeviceRun::DeviceRun(std::shared_ptr<const Plan> plan, LiveDevice& device, Launching launching,
                      std::function<void*(const Operand&)> address)
-    : bound_(std::move(plan), device),
+    : bound_(std::move(plan), device, device.main()),
       device_(device),
       launching_(launching),
       address_(std::move(address)) {

@@ -41,6 +41,7 @@ class DeviceRun {
   void Run(std::span<const Tensor> inputs, bool kept, std::vector<Tensor>* outputs, size_t* step,
            const EachStep* each = nullptr);
   void Launch(size_t step, void* const* ptrs) const { bound_.Launch(step, ptrs); }
+  Stream& StreamOf(size_t step) const { return bound_.StreamOf(step); }
 
  private:
   struct Addresses {  // of one way to run the plan

@@ -14,26 +14,26 @@ namespace {
 // With the device's lock held: the work of a step is waited for.
 class DeviceAccess final : public StepAccess {
  public:
-  DeviceAccess(LiveDevice& device, const DeviceRun& run) : device_(device), run_(run) {}
+  DeviceAccess(const DeviceRun& run, size_t step) : run_(run), stream_(run.StreamOf(step)) {}
   void Launch(const Plan&, size_t step, void* const* ptrs) const override {
     run_.Launch(step, ptrs);
   }
   Tensor Read(const ValueType& type, const void* from) const override {
     Tensor t = Tensor::Empty(type.dtype, type.shape);
     if (t.bytes() == 0) return t;
-    device_.main().CopyToHost(t.raw(), from, static_cast<size_t>(t.bytes()));
-    device_.main().Record()->Wait();
+    stream_.CopyToHost(t.raw(), from, static_cast<size_t>(t.bytes()));
+    stream_.Record()->Wait();
     return t;
   }
   void Write(void* to, const Tensor& value) const override {
     if (value.bytes() == 0) return;
-    device_.main().CopyToDevice(to, value.raw(), static_cast<size_t>(value.bytes()));
-    device_.main().Record()->Wait();
+    stream_.CopyToDevice(to, value.raw(), static_cast<size_t>(value.bytes()));
+    stream_.Record()->Wait();
   }
 
  private:
-  LiveDevice& device_;
   const DeviceRun& run_;
+  Stream& stream_;
 };
 
 }  // namespace
@@ -67,10 +67,9 @@ void Executable::RunOnDevice(std::span<const Tensor> inputs, std::vector<Tensor>
 void Executable::RunDebugOnDevice(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
   CheckSources(inputs);
   size_t failing = 0;
-  const DeviceAccess access(*live_, *device_run_);
   const DeviceRun::EachStep each = [&](size_t i, void* const* ptrs) {
     failing = i;
-    RunStepChecked(*plan_, i, ptrs, access);
+    RunStepChecked(*plan_, i, ptrs, DeviceAccess(*device_run_, i));
   };
   try {
     RunOnDevice(inputs, outputs, &each);
@@ -90,9 +89,10 @@ std::vector<double> Executable::ProfileOnDevice(std::span<const Tensor> inputs, 
     std::vector<std::pair<std::shared_ptr<const Event>, std::shared_ptr<const Event>>> times(
         plan_->steps.size());
     const DeviceRun::EachStep each = [&](size_t i, void* const* ptrs) {
-      times[i].first = live_->main().RecordTime();
+      Stream& stream = device_run_->StreamOf(i);
+      times[i].first = stream.RecordTime();
       device_run_->Launch(i, ptrs);
-      times[i].second = live_->main().RecordTime();
+      times[i].second = stream.RecordTime();
     };
     RunOnDevice(inputs, &outputs, &each);
     live_->Synchronize();

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <thread>
 
 #include "backend/backend.h"
 #include "ir/builder.h"
+#include "ops/common/control.h"
 #include "ops/ops.h"
 #include "runtime/compiled_graph.h"
 #include "runtime/live_device.h"
@@ -225,6 +227,36 @@ TEST(Device, BadDataIsReportedOnceWithTheOpAndTheLine) {
   EXPECT_THROW(run(1), Error);  // nobody looked at the result: the next run says so
   run(1);
   EXPECT_TRUE(AllAre(out[0], 1));
+}
+
+// exp(x) + tanh(x) + a scan that doubles x thrice: branches that may run side by side.
+TEST(Device, BranchesSideBySideAreWhatTheyAreInARow) {
+  Graph g;
+  Builder b(g, 0);
+  const Value x = g.AddInput("x", {kF32, kLarge}, 0);
+  const Value doubled = ops::BuildScan(
+      b, {}, std::array{x}, {}, 3, false, [](Builder& body, const ops::ScanArguments& a) {
+        return ops::ScanReturns{{body(ops::kAdd, {a.carries[0], a.carries[0]})}, {}};
+      })[0];
+  g.AddOutput("y", b(ops::kAdd, {b(ops::kAdd, {b(ops::kExp, {x}), b(ops::kTanh, {x})}), doubled}));
+  const DeviceProps sim = FindBackend(SimDevice().kind).Props(0);
+  const auto plan = MakePlan(g, {.device = sim, .optimize = false, .streams = 4});
+  CheckRaces(*plan);
+  ASSERT_GT(plan->num_streams, 1);
+  Executable e(plan, {}, SimDevice());
+  std::vector<Tensor> out;
+  const auto check = [&](float at) {
+    EXPECT_NEAR(*out[0].OnHost().data<float>(), std::exp(at) + std::tanh(at) + 8 * at, 1e-4);
+  };
+  for (int i = 0; i < 6; ++i) {
+    const Tensor in = Filled(kLarge, 0.1f * static_cast<float>(i));
+    e.Run({&in, 1}, &out);
+    check(*in.data<float>());
+    e.RunDebug({&in, 1}, &out);
+    check(*in.data<float>());
+  }
+  const Tensor in = Filled(kLarge, 1);
+  for (double ns : e.Profile({&in, 1}, 2)) EXPECT_GT(ns, 0);
 }
 
 TEST(Device, ManyThreadsRunOneExecutable) {

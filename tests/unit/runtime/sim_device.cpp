@@ -72,6 +72,14 @@ class Flag {
   std::chrono::steady_clock::time_point at_;
 };
 
+class SimStream;
+
+// What is being recorded, by all streams that have joined.
+struct Capture {
+  std::vector<Work> work;
+  std::vector<SimStream*> streams;
+};
+
 struct SimEvent final : Event {
   bool Done() const override { return flag->Raised(); }
   void Wait() const override {
@@ -84,9 +92,8 @@ struct SimEvent final : Event {
     return std::chrono::duration<double>(flag->at() - from.flag->at()).count();
   }
   std::shared_ptr<Flag> flag = std::make_shared<Flag>();
+  std::shared_ptr<Capture> capture;
 };
-
-class SimStream;
 
 class SimRecording final : public Recording {
  public:
@@ -113,12 +120,16 @@ class SimStream final : public Stream {
   void CopyOnDevice(void* dst, const void* src, size_t bytes) override { Copy(dst, src, bytes); }
   std::shared_ptr<const Event> Record() override {
     auto event = std::make_shared<SimEvent>();
+    event->capture = capture_;
+    if (capture_ != nullptr) return event;  // the recording runs in the order it was made
     Push([flag = event->flag] { flag->Raise(); });
     return event;
   }
   std::shared_ptr<const Event> RecordTime() override { return Record(); }
   void WaitFor(const Event& event) override {
-    Push([flag = static_cast<const SimEvent&>(event).flag] { flag->Await(); });
+    const auto& e = static_cast<const SimEvent&>(event);
+    if (e.capture != nullptr) return Join(e.capture);
+    Push([flag = e.flag] { flag->Await(); });
   }
   void Synchronize() override {
     Forbid();
@@ -129,15 +140,20 @@ class SimStream final : public Stream {
     std::lock_guard lock(reports_mutex);
     return std::exchange(reports[ordinal_], DataError{});
   }
-  void BeginCapture() override { capturing = recording_ = true; }
+  void BeginCapture() override {
+    capturing = true;
+    Join(std::make_shared<Capture>());
+  }
   std::unique_ptr<Recording> EndCapture() override {
-    capturing = recording_ = false;
+    capturing = false;
     ++counts.captures;
-    return std::make_unique<SimRecording>(std::exchange(recorded_, {}));
+    const std::shared_ptr<Capture> capture = capture_;
+    for (SimStream* s : capture->streams) s->capture_ = nullptr;
+    return std::make_unique<SimRecording>(std::move(capture->work));
   }
   void Push(Work work) {
-    if (recording_) {
-      recorded_.push_back(std::move(work));
+    if (capture_ != nullptr) {
+      capture_->work.push_back(std::move(work));
       return;
     }
     std::lock_guard lock(mutex_);
@@ -145,11 +161,16 @@ class SimStream final : public Stream {
     changed_.notify_one();
   }
   void PushLaunch(Work work) {
-    if (!recording_) ++counts.launches;
+    if (capture_ == nullptr) ++counts.launches;
     Push(std::move(work));
   }
 
  private:
+  void Join(std::shared_ptr<Capture> capture) {
+    if (capture_ == capture) return;
+    capture_ = std::move(capture);
+    capture_->streams.push_back(this);
+  }
   void Copy(void* dst, const void* src, size_t bytes) {
     Push([=] { std::memmove(Real(dst), Real(src), bytes); });
   }
@@ -169,8 +190,7 @@ class SimStream final : public Stream {
   }
 
   int ordinal_;
-  bool recording_ = false;
-  std::vector<Work> recorded_;
+  std::shared_ptr<Capture> capture_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Work> queue_;
