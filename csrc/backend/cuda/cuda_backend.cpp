@@ -19,12 +19,16 @@ namespace {
 // In order of preference where two lists know one op. One a line: branches merge.
 // clang-format off
 constexpr std::span<const KernelDef> (*kLists[])() = {
-    cuda::FillKernels, cuda::OptimKernels, cuda::ShapeKernels,  cuda::RandomKernels,
-    cuda::SortKernels, cuda::LoopKernels,  cuda::LinalgKernels, cuda::ConvKernels,
-    cuda::LossKernels, cuda::ListKernels,  cuda::ScanKernels,
     cuda::FillKernels,
     cuda::OptimKernels,
+    cuda::OptimNormKernels,
+    cuda::ListKernels,
+    cuda::GatherKernels,
+    cuda::RowKernels,
     cuda::ShapeKernels,
+    cuda::DataKernels,
+    cuda::AlongAxisKernels,
+    cuda::ScanKernels,
     cuda::RandomKernels,
     cuda::SortKernels,
     cuda::PoolKernels,
@@ -34,18 +38,9 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::DepthwiseKernels,
     cuda::ConvKernels,
     cuda::DirectConvKernels,
-    cuda::LossKernels,
-    cuda::ListKernels,
-    cuda::ScanKernels,
     cuda::CudnnAttentionKernels,
-    cuda::GatherKernels,
-    cuda::RowKernels,
+    cuda::LossKernels,
     cuda::ChannelNormKernels,
-    cuda::OptimNormKernels,
-    cuda::FillKernels,   cuda::OptimKernels, cuda::ShapeKernels,
-    cuda::RandomKernels, cuda::SortKernels,  cuda::ScanKernels,
-    cuda::DataKernels,
-    cuda::AlongAxisKernels,
 };
 // clang-format on
 

@@ -29,11 +29,8 @@ std::span<const KernelDef> GatherKernels();
 std::span<const KernelDef> RowKernels();
 std::span<const KernelDef> ChannelNormKernels();
 std::span<const KernelDef> OptimNormKernels();
-std::span<const KernelDef> GatherKernels();
-std::span<const KernelDef> RowKernels();
 std::span<const KernelDef> DataKernels();
 std::span<const KernelDef> AlongAxisKernels();
-std::span<const KernelDef> ScanKernels();
 
 /// What names of kernels end in: f16, bf16, f32, f64.
 std::string_view Suffix(DType dtype);
