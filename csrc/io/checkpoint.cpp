@@ -121,7 +121,8 @@ void WriteContent(const std::string& directory, const CheckpointData& data, Mani
                   {{"format", std::string(kManifestFormat)}, {"step", StrCat(data.step)}});
   state.Sync();
   state.Close();
-  for (const auto& [name, tensor] : data.tensors) {
+  for (const auto& [name, value] : data.tensors) {
+    const Tensor tensor = value.OnHost();
     manifest.tensors[name] = {tensor.dtype(), tensor.shape(),
                               Crc32c(tensor.raw(), static_cast<size_t>(tensor.bytes()))};
   }

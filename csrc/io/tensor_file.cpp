@@ -272,7 +272,8 @@ void WriteTensorFile(OutputFile& file, const NamedTensors& tensors, const Metada
   file.Append(&header_bytes, 8);
   file.Append(header);
   for (size_t i : order) {
-    file.Append(tensors[i].second.raw(), static_cast<size_t>(tensors[i].second.bytes()));
+    const Tensor tensor = tensors[i].second.OnHost();
+    file.Append(tensor.raw(), static_cast<size_t>(tensor.bytes()));
   }
   file.Flush();
 }

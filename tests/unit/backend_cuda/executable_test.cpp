@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training step through the driver: what it computes, and what a replay asks of the driver. The
+// fake driver runs work late and in any order that streams and events allow.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "backend_cuda/evaluate.h"
+#include "backend_cuda/fake.h"
+
+#include "ir/builder.h"
+#include "ops/ops.h"
+#include "runtime/compiled_graph.h"
+#include "runtime/live_device.h"
+
+namespace ostria {
+
+Backend* CudaBackend();
+
+namespace {
+
+constexpr DeviceId kGpu = {DeviceKind::kCuda, 0};
+
+// What the runtime asks of the driver between two moments.
+class Calls {
+ public:
+  int64_t operator()(const char* function) const {
+    return fake::Count(function) - before_.at(function);
+  }
+
+ private:
+  static std::map<std::string, int64_t> Now() {
+    std::map<std::string, int64_t> counts;
+    for (const char* f : {"cuMemAlloc", "cuMemHostAlloc", "cuMemCreate", "cuStreamSynchronize",
+                          "cuMemcpyHtoD", "cuMemcpyDtoH", "cuModuleLoadData", "cuLaunchKernel",
+                          "cuGraphInstantiate", "cuGraphLaunch"}) {
+      counts[f] = fake::Count(f);
+    }
+    return counts;
+  }
+  std::map<std::string, int64_t> before_ = Now();
+};
+
+// w <- transposed w; results: transposed x (large), the old w (small).
+Graph Transposes(const Variable& w) {
+  Graph g;
+  Builder b(g, 0);
+  const std::vector<int64_t> swap = {1, 0};
+  const Value x = g.AddInput("x", {DType::kFloat32, {71, 229}}, 0);
+  const Value old = g.AddState(w.id(), "w", {w.dtype(), w.shape()}, 0);
+  g.SetStateOut(0, b(ops::kTranspose, {old}, {swap}));
+  g.AddOutput("x", b(ops::kTranspose, {x}, {swap}));
+  g.AddOutput("w", old);
+  return g;
+}
+
+Tensor Transposed(const Tensor& x) {
+  return EvaluateOnCpu(ops::kTranspose, {std::vector<int64_t>{1, 0}}, {x})[0];
+}
+
+class CudaExecutable : public testing::Test {
+ protected:
+  void SetUp() override { RegisterBackend(CudaBackend()); }
+};
+
+TEST_F(CudaExecutable, AReplayIsOneLaunchOfAGraph) {
+  const Tensor start = RandomTensor(DType::kFloat32, {5, 5}, -1, 1, 1);
+  const auto w = Variable::Create("w", start, StateClass::kTrainable);
+  CompiledGraph step(Transposes(*w), {w}, kGpu);
+  std::vector<Tensor> out;
+  for (uint64_t i = 0; i < 9; ++i) {
+    fake::Seed(i);
+    const Calls calls;
+    const Tensor x = RandomTensor(DType::kFloat32, {71, 229}, -1, 1, i);
+    step.Run({&x, 1}, &out);
+    if (i == 0) {
+      EXPECT_EQ(calls("cuLaunchKernel"), 2);
+      EXPECT_EQ(calls("cuGraphLaunch"), 0);
+    }
+    if (i >= 4) {
+      for (const char* f :
+           {"cuMemAlloc", "cuMemHostAlloc", "cuMemCreate", "cuStreamSynchronize", "cuMemcpyHtoD",
+            "cuMemcpyDtoH", "cuModuleLoadData", "cuLaunchKernel", "cuGraphInstantiate"}) {
+        EXPECT_EQ(calls(f), 0) << f << " in run " << i;
+      }
+      EXPECT_EQ(calls("cuGraphLaunch"), 1) << "run " << i;
+    }
+    ExpectClose(out[0].OnHost(), Transposed(x), 0);
+    ExpectClose(out[1].OnHost(), i % 2 == 0 ? start : Transposed(start), 0);
+  }
+  EXPECT_EQ(w->device(), kGpu);
+  ExpectClose(w->Snapshot(), Transposed(start), 0);
+}
+
+TEST_F(CudaExecutable, StateThatGrowsIsZeroBetweenVariables) {
+  const auto a =
+      Variable::Create("a", RandomTensor(DType::kFloat32, {3}, 1, 2, 1), StateClass::kOther, kGpu);
+  const auto b = Variable::Create("b", RandomTensor(DType::kFloat32, {1 << 20}, 1, 2, 2),
+                                  StateClass::kOther, kGpu);
+  ASSERT_EQ(a->chunk_id(), b->chunk_id());
+  Tensor all = Tensor::Empty(DType::kFloat32, {256 / 4});
+  LiveDevice::Of(kGpu)->CopyToHost(all.raw(), a->data(), all.bytes(), nullptr);
+  for (int i = 3; i < 64; ++i) EXPECT_EQ(all.data<float>()[i], 0);
+  ExpectClose(b->Snapshot(), RandomTensor(DType::kFloat32, {1 << 20}, 1, 2, 2), 0);
+  a->MoveTo({});
+  b->MoveTo({});
+  ExpectClose(b->Snapshot(), RandomTensor(DType::kFloat32, {1 << 20}, 1, 2, 2), 0);
+}
+
+}  // namespace
+}  // namespace ostria
