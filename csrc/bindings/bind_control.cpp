@@ -165,7 +165,7 @@ py::object WriteBack(Trace* outer, const std::vector<Written>& written,
   for (size_t i = 0; i < written.size(); ++i) {
     if (written[i].variable == nullptr) commit = &values[i];
   }
-  const bool commits = !at_once || commit == nullptr || *commit->concrete.data<bool>();
+  const bool commits = !at_once || commit == nullptr || *commit->concrete.OnHost().data<bool>();
   for (size_t i = 0; i < written.size(); ++i) {
     const Written& w = written[i];
     if (w.variable == nullptr) {

@@ -84,6 +84,10 @@ py::capsule ToDlpack(const ostria::Tensor& source, const py::object& stream,
   if (!device.is_none() && !device.equal(py::make_tuple(static_cast<int>(dlpack::kCpu), 0))) {
     BufferError("__dlpack__: the tensor is on cpu, (1, 0), and is not copied to another device");
   }
+  if (!source.on_host()) {
+    BufferError(StrCat("__dlpack__: the tensor is on ", ToString(source.device()),
+                       "; use ost.to_device(x, 'cpu')"));
+  }
   const bool versioned =
       !max_version.is_none() && max_version.cast<py::sequence>()[0].cast<int>() >= 1;
   const bool must_copy = !copy.is_none() && copy.cast<bool>();
@@ -205,11 +209,15 @@ void BindDlpack(py::module_& m) {
             py::name("__dlpack__"), py::is_method(cls), py::kw_only(),
             py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
             py::arg("dl_device") = py::none(), py::arg("copy") = py::none()));
-    py::setattr(
-        cls, "__dlpack_device__",
-        py::cpp_function(
-            [](const py::object&) { return py::make_tuple(static_cast<int>(dlpack::kCpu), 0); },
-            py::name("__dlpack_device__"), py::is_method(cls)));
+    py::setattr(cls, "__dlpack_device__",
+                py::cpp_function(
+                    [data](const py::object& self) {
+                      const DeviceId d = data(self).device();
+                      return py::make_tuple(
+                          d.kind == DeviceKind::kCuda ? dlpack::kCuda : dlpack::kCpu,
+                          static_cast<int>(d.ordinal));
+                    },
+                    py::name("__dlpack_device__"), py::is_method(cls)));
   };
   add(m.attr("Tensor"), [](const py::object& self) -> ostria::Tensor {
     return RequireData(*AsPyTensor(self.ptr()), "__dlpack__");

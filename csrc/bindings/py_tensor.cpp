@@ -157,6 +157,13 @@ void InstallOperators(PyTypeObject* type) {
   PyType_Modified(type);
 }
 
+// Where it lies on a device, other threads go on while it is waited for.
+Tensor WaitForHost(const Tensor& t) {
+  if (t.on_host()) return t;
+  const py::gil_scoped_release release;
+  return t.OnHost();
+}
+
 py::tuple ShapeTuple(const Shape& shape) {
   py::tuple out(shape.rank());
   for (int i = 0; i < shape.rank(); ++i) {
@@ -166,7 +173,7 @@ py::tuple ShapeTuple(const Shape& shape) {
 }
 
 py::object Item(const PyTensor& t) {
-  const Tensor& data = RequireData(t, "item()");
+  const Tensor data = WaitForHost(RequireData(t, "item()"));
   if (data.numel() != 1) {
     Fail(ErrorCode::kInvalidArgument, "item(): a tensor of shape ", data.shape(), " holds ",
          data.numel(), " elements; only a tensor of one element is a number; use numpy()");
@@ -259,7 +266,8 @@ Tensor TensorFromArray(py::handle object, bool copy) {
                 }));
 }
 
-py::object ArrayFromTensor(const Tensor& tensor) {
+py::object ArrayFromTensor(const Tensor& source) {
+  const Tensor tensor = WaitForHost(source);
   std::vector<py::ssize_t> shape;
   for (Dim d : tensor.shape()) shape.push_back(d.value());
   auto* keep = new std::shared_ptr<Buffer>(tensor.buffer());
@@ -364,7 +372,8 @@ void BindTensor(py::module_& m) {
           "Sizes; a SymInt where tracing does not know one.")
       .def_property_readonly("dtype", [](const PyTensor& t) { return t.type.dtype; })
       .def_property_readonly("ndim", [](const PyTensor& t) { return t.type.shape.rank(); })
-      .def_property_readonly("device", [](const PyTensor&) { return "cpu"; })
+      .def_property_readonly("device",
+                             [](const PyTensor& t) { return ToString(t.concrete.device()); })
       .def_property_readonly(
           "size",
           [](const PyTensor& t) -> py::object {
@@ -375,7 +384,7 @@ void BindTensor(py::module_& m) {
       .def_property_readonly("is_traced", [](const PyTensor& t) { return !t.has_data(); })
       .def(
           "numpy", [](const PyTensor& t) { return ArrayFromTensor(RequireData(t, "numpy()")); },
-          "A read-only NumPy view of the data (no copy).")
+          "A read-only NumPy view of the data (no copy, but of a device's tensor).")
       .def("item", &Item, "The only element as a Python number.")
       .def("_location", [](const PyTensor& t) {
         return t.trace ? ShortLocation(t.trace->graph().location(t.value)) : std::string();

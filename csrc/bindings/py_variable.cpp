@@ -13,7 +13,7 @@ using VariablePtr = std::shared_ptr<Variable>;
 
 PyTensor Current(const VariablePtr& v) {
   if (Trace* trace = Trace::Current()) return trace->Wrap(trace->Read(v));
-  return PyTensor::Concrete(v->Snapshot());
+  return PyTensor::Concrete(v->Copy());
 }
 
 PyTensor ValueFor(const VariablePtr& v, const py::object& value) {
@@ -90,6 +90,13 @@ void BindVariable(py::module_& m) {
       .def(
           "numpy", [](const VariablePtr& v) { return ArrayFromTensor(v->Snapshot()); },
           "A copy as a NumPy array.")
+      .def(
+          "move_to",
+          [](const VariablePtr& v, const std::string& device) {
+            const py::gil_scoped_release release;
+            v->MoveTo(ParseDevice(device));
+          },
+          py::arg("device"), "Moves the value to a device; everything else stays.")
       .def(
           "assign",
           [](const VariablePtr& v, const py::object& value) {

@@ -211,7 +211,7 @@ Value Trace::Read(const std::shared_ptr<Variable>& variable) {
   variables_.push_back(variable);
   if (kind_ == Kind::kTape) {
     data_.resize(static_cast<size_t>(graph_.value_capacity()));
-    data_[v.id] = variable->Snapshot();
+    data_[v.id] = variable->Copy();
   }
   return v;
 }

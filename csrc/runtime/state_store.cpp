@@ -180,6 +180,15 @@ Tensor Variable::Snapshot() const {
   return t;
 }
 
+Tensor Variable::Copy() const {
+  LiveDevice* live = LiveDevice::Of(chunk_->device);
+  if (live == nullptr) return Snapshot();
+  std::shared_ptr<void> block = live->Allocate(bytes());
+  void* const copy = block.get();
+  live->CopyToDevice(copy, View());
+  return live->Wrap(dtype_, shape_, copy, std::move(block), nullptr);
+}
+
 Tensor Variable::View() const {
   const DeviceId d = chunk_->device;
   if (LiveDevice* live = LiveDevice::Of(d)) {

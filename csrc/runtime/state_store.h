@@ -62,6 +62,8 @@ class Variable {
 
   /// A copy of the current value, on the host.
   Tensor Snapshot() const;
+  /// The same where the variable lies.
+  Tensor Copy() const;
   /// A live view of the current value where it lies; later steps show through. It pins the chunk.
   Tensor View() const;
   /// Copies into place; throws Error naming the variable when dtype or shape differ.

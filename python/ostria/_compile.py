@@ -424,7 +424,7 @@ def compile(
         fn: the function; without it, a decorator is returned.
         dynamic_batch: the leading size of the first array, and of every array that shares it,
             becomes the symbol `batch`: one trace serves every batch size, 0 included.
-        device: "cpu" or "null".
+        device: "cpu", "cuda", "cuda:N" or "null".
         memory_limit: bytes that a plan may take; a larger one is refused before its first step.
         eager: run `fn` as plain Python instead, to look at values.
         name: what messages and reports call it.
