@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstdint>
 #include <new>
 
@@ -63,7 +64,9 @@ Fiber::Fiber(void (*main)()) : main_(main) {
   mprotect(pages, kGuardBytes, PROT_NONE);  // a stack that is too small shows
   pages_ = static_cast<std::byte*>(pages);
   // As if Begin had been called and then switched away: six registers and where to return.
-  auto* top = reinterpret_cast<uint64_t*>(pages_ + kGuardBytes + kStackBytes);
+  // Stacks begin at different lines of a page, or they would share a few lines of the cache.
+  static std::atomic<size_t> number = 0;
+  auto* top = reinterpret_cast<uint64_t*>(pages_ + kGuardBytes + kStackBytes - number++ % 61 * 64);
   top[-2] = reinterpret_cast<uint64_t>(&Begin);
   at_ = top - 8;
 #if defined(__SANITIZE_THREAD__)

@@ -98,7 +98,7 @@ CUresult cuStreamCreateWithPriority(CUstream* s, unsigned, int) {
   return CUDA_SUCCESS;
 }
 CUresult cuStreamDestroy(CUstream s) {
-  FAKE_CALL(kAny);
+  const Call call(__func__);  // on a device that has failed too
   if (s == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (s->capture != nullptr) {
     fake_cuda::Invalidate(s->capture.get());
@@ -106,7 +106,7 @@ CUresult cuStreamDestroy(CUstream s) {
     if (s->capture->origin == s) fake_cuda::EndCaptureOf(s->capture);
   }
   delete s;  // its work goes on
-  return CUDA_SUCCESS;
+  return call.result();
 }
 CUresult cuStreamSynchronize(CUstream stream) {
   FAKE_CALL(kUnsafe);
@@ -213,9 +213,9 @@ CUresult cuEventCreate(CUevent* e, unsigned) {
   return CUDA_SUCCESS;
 }
 CUresult cuEventDestroy(CUevent e) {
-  FAKE_CALL(kAny);
+  const Call call(__func__);  // on a device that has failed too
   delete e;
-  return CUDA_SUCCESS;
+  return call.result();
 }
 CUresult cuEventRecord(CUevent e, CUstream stream) {
   FAKE_CALL(kNeedsContext);
@@ -260,14 +260,14 @@ CUresult cuGraphInstantiate(CUgraphExec* e, CUgraph g, unsigned long long) {
   return CUDA_SUCCESS;
 }
 CUresult cuGraphExecDestroy(CUgraphExec e) {
-  FAKE_CALL(kAny);
+  const Call call(__func__);  // on a device that has failed too
   delete e;
-  return CUDA_SUCCESS;
+  return call.result();
 }
 CUresult cuGraphDestroy(CUgraph g) {
-  FAKE_CALL(kAny);
+  const Call call(__func__);  // on a device that has failed too
   delete g;
-  return CUDA_SUCCESS;
+  return call.result();
 }
 CUresult cuGraphLaunch(CUgraphExec e, CUstream stream) {
   FAKE_CALL(kNeedsContext);
