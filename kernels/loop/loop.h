@@ -183,54 +183,64 @@ OSTRIA_LOOP_FN void Draw(bool* drawn, const DrawKey& k, uint64_t first, uint64_t
 
 // --- Folds
 
-struct FoldSum {
-  template <class T>
-  static OSTRIA_LOOP_FN T Start() {
-    return T(0);
-  }
-  template <class T>
-  static OSTRIA_LOOP_FN T Call(T a, T b) {
-    return a + b;
-  }
-};
-struct FoldProd {
-  template <class T>
-  static OSTRIA_LOOP_FN T Start() {
-    return T(1);
-  }
-  template <class T>
-  static OSTRIA_LOOP_FN T Call(T a, T b) {
-    return a * b;
-  }
-};
-struct FoldMax {
-  template <class T>
-  static OSTRIA_LOOP_FN T Start() {
+template <class T>
+OSTRIA_LOOP_FN T Lowest() {
+  if constexpr (kIsFloat<T>) {
     return -Infinity<T>();
+  } else {
+    return std::is_signed_v<T> ? static_cast<T>(1ull << (8 * sizeof(T) - 1)) : T(0);
   }
-  template <class T>
-  static OSTRIA_LOOP_FN T Call(T a, T b) {
-    return Maximum(a, b);
+}
+template <class T>
+OSTRIA_LOOP_FN T Highest() {
+  if constexpr (kIsFloat<T>) {
+    return Infinity<T>();
+  } else {
+    return static_cast<T>(~0ull >> (64 - 8 * sizeof(T) + (std::is_signed_v<T> ? 1 : 0)));
   }
-};
-struct FoldMin {
+}
+
+// `Call` is a functor, so that folds treat overflow and NaN as elements do.
+template <ScalarOp op>
+struct Fold {
   template <class T>
   static OSTRIA_LOOP_FN T Start() {
-    return Infinity<T>();
+    if constexpr (op == ScalarOp::kMaximum) {
+      return Lowest<T>();
+    } else if constexpr (op == ScalarOp::kMinimum) {
+      return Highest<T>();
+    } else {
+      return T(op == ScalarOp::kMultiply);
+    }
   }
   template <class T>
   static OSTRIA_LOOP_FN T Call(T a, T b) {
-    return Minimum(a, b);
+    if constexpr (kIsFloat<T>) {
+      return Functor<op>::Call(a, b);
+    } else {
+      return IntFunctor<op>::Call(a, b);
+    }
   }
 };
+using FoldSum = Fold<ScalarOp::kAdd>;
+using FoldProd = Fold<ScalarOp::kMultiply>;
+using FoldMax = Fold<ScalarOp::kMaximum>;
+using FoldMin = Fold<ScalarOp::kMinimum>;
+
+template <class T>
+OSTRIA_LOOP_FN T FromLane(T x, int lanes) {
+  if constexpr (sizeof(T) < 4) {
+    return static_cast<T>(__shfl_xor_sync(0xffffffffu, static_cast<int>(x), lanes));
+  } else {
+    return __shfl_xor_sync(0xffffffffu, x, lanes);
+  }
+}
 
 /// Over kLanes neighbours (a power of two, at most 32), always in the same order; all get it.
 template <class Fold, int kLanes, class T>
 OSTRIA_LOOP_FN T FoldLanes(T x) {
   OSTRIA_UNROLL
-  for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) {
-    x = Fold::Call(x, __shfl_xor_sync(0xffffffffu, x, lanes));
-  }
+  for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) x = Fold::Call(x, FromLane(x, lanes));
   return x;
 }
 /// Over a block of kThreads, through one number per warp in `parts`, which nobody may still read.

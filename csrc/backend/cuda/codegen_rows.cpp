@@ -177,9 +177,8 @@ class RowsWriter {
       if (held) bytes += static_cast<double>(std::max<int64_t>(SizeOf(i.dtype), 4));
     }
     // Arithmetic in double holds as much again.
-    const bool doubles = std::any_of(p_.code.begin(), p_.code.end(), [](const LoopInstr& i) {
-      return i.dtype == DType::kFloat64;
-    });
+    const bool doubles = std::any_of(p_.code.begin(), p_.code.end(),
+                                     [](const LoopInstr& i) { return i.dtype == DType::kFloat64; });
     return doubles ? bytes / 2 : bytes / 4;
   }
 
@@ -202,7 +201,8 @@ class RowsWriter {
     struct Block {
       int threads, registers;
     };
-    for (const Block block : {Block{256, kRegisters}, {512, kRegisters / 2}, {1024, kFewRegisters}}) {
+    for (const Block block :
+         {Block{256, kRegisters}, {512, kRegisters / 2}, {1024, kFewRegisters}}) {
       const int64_t each = (vectors + block.threads - 1) / block.threads;
       if (!fits(each, block.registers)) continue;
       const int64_t enough = ((vectors + each - 1) / each + 31) / 32 * 32;

@@ -31,6 +31,7 @@ std::span<const KernelDef> ChannelNormKernels();
 std::span<const KernelDef> OptimNormKernels();
 std::span<const KernelDef> DataKernels();
 std::span<const KernelDef> AlongAxisKernels();
+std::span<const KernelDef> ReduceKernels();
 
 /// What names of kernels end in: f16, bf16, f32, f64.
 std::string_view Suffix(DType dtype);

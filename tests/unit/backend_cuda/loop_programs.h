@@ -40,6 +40,9 @@ std::vector<Tensor> RunLoopReference(const LoopProgram& program, const std::vect
 /// Remembers the program's kernels, so that the next RunLoop compiles all of them together.
 void ExpectLoop(const LoopProgram& program);
 
+/// From now on, threads and blocks run in orders drawn from `seed`.
+void SetThreadOrder(uint64_t seed);
+
 /// Fails unless elements differ by at most what the CPU's tests of loops allow.
 void ExpectLoopClose(const Tensor& got, const Tensor& want, const std::string& what);
 
