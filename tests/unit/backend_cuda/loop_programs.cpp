@@ -59,7 +59,7 @@ void ExpectLoop(const LoopProgram& program) {
 }
 
 std::vector<Tensor> RunLoop(const LoopProgram& program, const std::vector<Tensor>& inputs,
-                            const std::vector<Tensor>& like, int skew) {
+                            const std::vector<Tensor>& like, int skew, bool in_place) {
   const cuda::GeneratedLoop loop = Generate(program);
   const auto stream = CudaBackend()->MakeStream(0);
   auto& s = static_cast<cuda::CudaStream&>(*stream);
@@ -74,9 +74,20 @@ std::vector<Tensor> RunLoop(const LoopProgram& program, const std::vector<Tensor
   }
   for (const Tensor& t : like) add(t.dtype(), t.numel(), skew);
   void* const work = add(DType::kInt8, loop.workspace_bytes, 0);
+  std::vector<void*> places;
+  for (size_t k = 0; k < inputs.size() + like.size(); ++k) places.push_back(blocks[k]->data());
+  std::vector<bool> taken(inputs.size());
+  for (size_t k = 0; in_place && k < like.size(); ++k) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!loop.alias_ok[k][i] || taken[i]) continue;
+      places[inputs.size() + k] = places[i];
+      taken[i] = true;
+      break;
+    }
+  }
   std::array<uint64_t, cuda::kMostLoopWords> params;
   size_t n = 0;
-  for (int k : loop.pointers) params[n++] = reinterpret_cast<uintptr_t>(blocks[k]->data());
+  for (int k : loop.pointers) params[n++] = reinterpret_cast<uintptr_t>(places[k]);
   params[n++] = reinterpret_cast<uintptr_t>(work);
   for (uint64_t word : loop.words) params[n++] = word;
   for (const cuda::LoopLaunch& l : loop.launches) {
@@ -87,7 +98,7 @@ std::vector<Tensor> RunLoop(const LoopProgram& program, const std::vector<Tensor
   std::vector<Tensor> out;
   for (size_t k = 0; k < like.size(); ++k) {
     Tensor t = Tensor::Empty(like[k].dtype(), like[k].shape());
-    std::memcpy(t.raw(), blocks[inputs.size() + k]->data(), static_cast<size_t>(t.bytes()));
+    std::memcpy(t.raw(), places[inputs.size() + k], static_cast<size_t>(t.bytes()));
     out.push_back(std::move(t));
   }
   for (const auto& b : blocks) EXPECT_TRUE(b->Intact()) << "written outside of an operand";

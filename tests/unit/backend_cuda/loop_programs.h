@@ -32,8 +32,9 @@ class GuardedBlock {
 };
 
 /// Runs a program over memory of `inputs`; every operand begins `skew` elements behind a boundary.
+/// `in_place`: outputs lie on inputs wherever they may, one on each.
 std::vector<Tensor> RunLoop(const LoopProgram& program, const std::vector<Tensor>& inputs,
-                            const std::vector<Tensor>& like, int skew = 0);
+                            const std::vector<Tensor>& like, int skew = 0, bool in_place = false);
 /// What RunReference says.
 std::vector<Tensor> RunLoopReference(const LoopProgram& program, const std::vector<Tensor>& inputs,
                                      const std::vector<Tensor>& like);

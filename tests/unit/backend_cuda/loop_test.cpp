@@ -2,7 +2,9 @@
 // Generated kernels on the host against the reference.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
+#include <functional>
 #include <map>
 
 #include "backend_cuda/evaluate.h"
@@ -49,13 +51,122 @@ TEST(CudaLoop, RandomProgramsAgreeWithTheReference) {
     const std::vector<Tensor> got = RunLoop(c.program, c.inputs, c.like, 0);
     SetThreadOrder(c.seed);
     const std::vector<Tensor> skewed = RunLoop(c.program, c.inputs, c.like, 1 + c.seed % 3);
+    const std::vector<Tensor> placed = RunLoop(c.program, c.inputs, c.like, 0, true);
     for (size_t k = 0; k < want.size(); ++k) {
       ExpectLoopClose(got[k], want[k], StrCat("output ", k, ", ", what));
       ASSERT_EQ(std::memcmp(got[k].raw(), skewed[k].raw(), static_cast<size_t>(got[k].bytes())), 0)
           << "misaligned, output " << k << ", " << what;
+      ASSERT_EQ(std::memcmp(got[k].raw(), placed[k].raw(), static_cast<size_t>(got[k].bytes())), 0)
+          << "in place, output " << k << ", " << what;
     }
     if (HasFatalFailure() || HasNonfatalFailure()) return;
   }
+}
+
+struct Width {
+  int64_t rows, columns;
+};
+
+// Rows of a few lanes, of a warp, of blocks of several sizes, and too long for registers; whole
+// vectors and odd ends.
+constexpr Width kWidths[] = {{700, 3},  {37, 8},   {9, 31},   {5, 64},   {21, 129},  {3, 1000},
+                             {3, 1024}, {3, 2052}, {2, 4099}, {2, 8200}, {2, 20000}, {3, 40000}};
+
+void CheckWidths(const std::function<Graph(const Width&)>& make, bool infinities) {
+  std::vector<Case> cases;
+  for (const Width& w : kWidths) {
+    RandomBody random(static_cast<uint32_t>(w.columns));
+    const Graph body = make(w);
+    const auto program = BuildLoop(body);
+    ASSERT_TRUE(program);
+    cases.push_back(MakeCase(static_cast<uint32_t>(w.columns), &random, body, *program));
+    ExpectLoop(*program);
+    if (!infinities) continue;
+    auto* x = cases.back().inputs[0].data<float>();
+    x[1] = -INFINITY;
+    x[w.columns + 2] = NAN;
+  }
+  for (const Case& c : cases) {
+    const std::string what = StrCat(c.seed, " columns");
+    const std::vector<Tensor> want = RunLoopReference(c.program, c.inputs, c.like);
+    const std::vector<Tensor> got = RunLoop(c.program, c.inputs, c.like, 0);
+    SetThreadOrder(c.seed);
+    const std::vector<Tensor> placed = RunLoop(c.program, c.inputs, c.like, 3, true);
+    for (size_t k = 0; k < want.size(); ++k) {
+      ExpectLoopClose(got[k], want[k], what);
+      ASSERT_EQ(std::memcmp(got[k].raw(), placed[k].raw(), static_cast<size_t>(got[k].bytes())), 0)
+          << what;
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(CudaLoop, RowsOfAnyLengthAreSoftmaxed) {
+  CheckWidths(
+      [](const Width& w) {
+        Graph g;
+        Builder b(g, 0);
+        const Value x =
+            g.AddInput("x", {DType::kFloat32, Shape::FromSizes({{w.rows, w.columns}})}, 0);
+        g.AddOutput("y", b(ops::kSoftmax, {x}, {int64_t{-1}}));
+        return g;
+      },
+      true);
+}
+
+// Folds over columns and over rows in one kernel.
+TEST(CudaLoop, RowsOfAnyLengthFoldBothWays) {
+  CheckWidths(
+      [](const Width& w) {
+        Graph g;
+        Builder b(g, 0);
+        const Shape whole = Shape::FromSizes({{w.rows, w.columns}});
+        const auto in = [&](const Shape& shape) {
+          return g.AddInput("x", {DType::kFloat32, shape}, 0);
+        };
+        const Value dy = in(whole), x = in(whole), scale = in(Shape::FromSizes({{w.columns}}));
+        const Value mean = in(Shape::FromSizes({{w.rows}}));
+        const Value rstd = in(Shape::FromSizes({{w.rows}}));
+        const auto out = b.Multi(ops::kLayerNormGrad, {dy, x, scale, mean, rstd}, {int64_t{1}});
+        for (Value v : out) g.AddOutput("y", v);
+        return g;
+      },
+      false);
+}
+
+TEST(CudaLoop, LargeSpacesHaveWideIndices) {
+  const auto text_of = [](int64_t rows) {
+    LoopProgram p = ParseLoop(
+        "loop [4, 64] columns 1\ninput float32 [64, 1]\n%0 = load float32 input 0\n"
+        "%1 = negative float32 %0\noutput float32 [64, 1] %1\n");
+    p.sizes[0] = rows;
+    return cuda::GenerateLoop(p, Sm90())->text;
+  };
+  EXPECT_NE(text_of(int64_t{1} << 24).find("using Index = uint32_t"), std::string::npos);
+  EXPECT_NE(text_of(int64_t{1} << 26).find("using Index = uint64_t"), std::string::npos);
+}
+
+TEST(CudaLoop, OutputsLieOnInputsOfTheSameElements) {
+  const auto alias = [](std::string_view text) {
+    return cuda::GenerateLoop(ParseLoop(text), Sm90())->alias_ok[0];
+  };
+  const std::vector<bool> first = {true, false};
+  EXPECT_EQ(alias("loop [4, 6] columns 1\ninput float32 [6, 1]\ninput float32 [0, 1]\n"
+                  "%0 = load float32 input 0\n%1 = load float32 input 1\n"
+                  "%2 = add float32 %0 %1\noutput float32 [6, 1] %2\n"),
+            first);
+  EXPECT_EQ(alias("loop [4, 6] columns 1\ninput bfloat16 [6, 1]\ninput float32 [1, 4]\n"
+                  "%0 = load float32 input 0\n%1 = load float32 input 1\n"
+                  "%2 = add float32 %0 %1\noutput bfloat16 [6, 1] %2\n"),
+            first);
+  // The second pass reads what the first would have overwritten: rows too long for registers.
+  EXPECT_EQ(alias("loop [4, 90000] columns 1\ninput float32 [90000, 1]\n"
+                  "input float32 [90000, 1]\n"
+                  "%0 = load float32 input 0\n%1 = load float32 input 1\n"
+                  "%2 = exp float32 %0\n%3 = fold_cols float32 sum %2\n"
+                  "%4 = multiply float32 %3 %0\n%5 = multiply float32 %4 %1\n"
+                  "output float32 [90000, 1] %2\noutput float32 [90000, 1] %5\n"),
+            (std::vector<bool>{false, false}));
 }
 
 }  // namespace

@@ -147,6 +147,81 @@ TEST(CudaLoopCompiled, ModelsUseVectorsAndRegistersOnly) {
   }
 }
 
+// A program of one instruction: loads of `inputs`, then `make`, stored as it is.
+LoopProgram OneInstruction(const std::vector<DType>& inputs, LoopInstr i) {
+  LoopProgram p{.sizes = {71, 64}, .column_axes = 1, .inputs = {}, .outputs = {}, .code = {}};
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    p.inputs.push_back({.dtype = inputs[k], .strides = {64, 1}});
+    p.code.push_back({.kind = LoopKind::kLoad,
+                      .dtype = LoopDType(inputs[k]),
+                      .operand = static_cast<int32_t>(k)});
+    i.args[k] = static_cast<int32_t>(k);
+  }
+  std::vector<int64_t> strides = {64, 1};
+  if (i.kind == LoopKind::kFoldRows) strides = {0, 1};
+  if (i.kind == LoopKind::kFoldCols) strides = {1, 0};
+  p.outputs.push_back(
+      {.dtype = i.dtype, .strides = strides, .value = static_cast<int32_t>(inputs.size())});
+  p.code.push_back(i);
+  return p;
+}
+
+// Functors with every kind of element, casts, and folds of both kinds, many to a source.
+std::vector<LoopProgram> AllInstructions() {
+  std::vector<LoopProgram> out;
+  for (int op = 0; op < kernels::kNumScalarOps; ++op) {
+    const auto id = static_cast<kernels::ScalarOp>(op);
+    const kernels::ScalarOpInfo& info = kernels::InfoOf(id);
+    std::vector<DType> dtypes;
+    if ((info.kinds & kernels::kFloats) != 0) dtypes = {DType::kFloat32, DType::kFloat64};
+    if ((info.kinds & kernels::kInts) != 0) {
+      dtypes.insert(dtypes.end(), {DType::kInt8, DType::kUInt64});
+    }
+    if ((info.kinds & kernels::kBools) != 0) dtypes.push_back(DType::kBool);
+    for (DType dtype : dtypes) {
+      std::vector<DType> in(static_cast<size_t>(info.arity), dtype);
+      if (id == kernels::ScalarOp::kWhere) in[0] = DType::kBool;
+      out.push_back(OneInstruction(in, {.kind = LoopKind::kScalar,
+                                        .dtype = info.is_bool ? DType::kBool : dtype,
+                                        .op = id,
+                                        .number = {0.5, 0}}));
+    }
+  }
+  for (int t = 0; t < kNumDTypes; ++t) {
+    const auto dtype = static_cast<DType>(t);
+    const auto other = LoopDType(static_cast<DType>((t + 5) % kNumDTypes));
+    out.push_back(OneInstruction({dtype}, {.kind = LoopKind::kCast, .dtype = other}));
+    for (LoopFold fold : {LoopFold::kSum, LoopFold::kProd, LoopFold::kMax, LoopFold::kMin}) {
+      const bool sum = fold == LoopFold::kSum || fold == LoopFold::kProd;
+      if (dtype == DType::kBool && sum) continue;
+      for (LoopKind kind : {LoopKind::kFoldCols, LoopKind::kFoldRows}) {
+        out.push_back(
+            OneInstruction({dtype}, {.kind = kind, .dtype = LoopDType(dtype), .fold = fold}));
+      }
+    }
+  }
+  return out;
+}
+
+TEST(CudaLoopCompiled, EveryInstructionCompiles) {
+  if (FindNvrtc() == nullptr) GTEST_SKIP() << "there is no " << OSTRIA_REAL_NVRTC;
+  const std::vector<LoopProgram> programs = AllInstructions();
+  EXPECT_GT(programs.size(), 300u);
+  std::map<std::string, std::string> kernels;
+  for (size_t i = 0; i < programs.size(); ++i) {
+    const auto loop = cuda::GenerateLoop(programs[i], Sm90());
+    ASSERT_TRUE(loop) << Print(programs[i]);
+    kernels[loop->launches[0].function] = loop->text;
+    if (kernels.size() < 40 && i + 1 < programs.size()) continue;
+    std::string text;
+    for (const auto& [name, kernel] : kernels) text += kernel;
+    const Compiled c = CompileReal(text);
+    ASSERT_TRUE(c.ok) << c.log;
+    EXPECT_EQ(Largest(c.log, "([0-9]+) bytes spill"), 0) << c.log;
+    kernels.clear();
+  }
+}
+
 // As many as the other test runs on the host.
 TEST(CudaLoopCompiled, RandomProgramsCompileWithoutSpills) {
   if (FindNvrtc() == nullptr) GTEST_SKIP() << "there is no " << OSTRIA_REAL_NVRTC;
