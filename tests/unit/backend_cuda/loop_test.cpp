@@ -134,6 +134,23 @@ TEST(CudaLoop, RowsOfAnyLengthFoldBothWays) {
       false);
 }
 
+// Blocks that take row after row, and gather over them.
+TEST(CudaLoop, BlocksThatTakeManyRowsKeepThemApart) {
+  const LoopProgram p = ParseLoop(
+      "loop [24, 2500] columns 1\ninput float32 [2500, 1]\n%0 = load float32 input 0\n"
+      "%1 = fold_cols float32 sum %0\n%2 = multiply float32 %0 %1\n"
+      "%3 = fold_rows float32 sum %2\noutput float32 [0, 1] %3\noutput float32 [1, 0] %1\n");
+  const std::vector<Tensor> in = {RandomTensor(DType::kFloat32, {24, 2500}, -1, 1, 1)};
+  const std::vector<Tensor> like = {Tensor::Empty(DType::kFloat32, {2500}),
+                                    Tensor::Empty(DType::kFloat32, {24})};
+  const std::vector<Tensor> want = RunLoopReference(p, in, like);
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    SetThreadOrder(seed);
+    const std::vector<Tensor> got = RunLoop(p, in, like);
+    for (size_t k = 0; k < 2; ++k) ExpectLoopClose(got[k], want[k], StrCat("output ", k));
+  }
+}
+
 TEST(CudaLoop, LargeSpacesHaveWideIndices) {
   const auto text_of = [](int64_t rows) {
     LoopProgram p = ParseLoop(
