@@ -21,6 +21,8 @@
 #define OSTRIA_DEVICE __device__ __forceinline__
 /// Before a loop that is to stay one: unrolled it would take registers that threads need.
 #define OSTRIA_NO_UNROLL _Pragma("unroll 1")
+/// Before a loop of a length that is known here: arrays that it indexes stay in registers.
+#define OSTRIA_UNROLL _Pragma("unroll")
 #elif defined(OSTRIA_HOST_KERNELS)
 #define OSTRIA_KERNEL_CODE 1
 #include "kernels/host/shim.h"
@@ -36,4 +38,5 @@
   T* const name = static_cast<T*>(::ostria::kernels::host::DynamicShared())
 #define OSTRIA_DEVICE inline
 #define OSTRIA_NO_UNROLL
+#define OSTRIA_UNROLL
 #endif

@@ -32,6 +32,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::RandomKernels,
     cuda::SortKernels,
     cuda::LoopKernels,
+    cuda::SkinnyKernels,
     cuda::LinalgKernels,
     cuda::ConvKernels,
     cuda::LossKernels,

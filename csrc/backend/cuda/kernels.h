@@ -19,6 +19,7 @@ std::span<const KernelDef> DepthwiseKernels();
 std::span<const KernelDef> DirectConvKernels();
 std::span<const KernelDef> ResampleKernels();
 std::span<const KernelDef> LoopKernels();
+std::span<const KernelDef> SkinnyKernels();
 std::span<const KernelDef> LinalgKernels();
 std::span<const KernelDef> ConvKernels();
 std::span<const KernelDef> LossKernels();

@@ -50,6 +50,42 @@ TEST(CudaMatmul, IsTheCpus) {
   }
 }
 
+// Few rows, few columns, both; whole and broken vectors; one warp or a block per row.
+TEST(CudaMatmul, SkinnyIsTheCpus) {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for (const int64_t few : {1, 3, 8}) {
+      Compare(dtype, {few, 37}, {37, 71}, "skinny");
+      Compare(dtype, {71, 37}, {37, few}, "skinny");
+      Compare(dtype, {few, 64}, {64, 32}, "skinny");
+    }
+    Compare(dtype, {2, 2309}, {2309, 5}, "skinny");
+    Compare(dtype, {9, 2304}, {2304, 2}, "skinny");
+    Compare(dtype, {1, 1}, {1, 1}, "skinny");
+    Compare(dtype, {7, 1, 16}, {16, 4}, "skinny");  // rows of a batch
+  }
+}
+
+TEST(CudaMatmul, SkinnyFusedIsTheCpus) {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    for (const std::string activation :
+         {"none", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu"}) {
+      for (const bool widen : {false, true}) {
+        for (const bool few_rows : {false, true}) {
+          SCOPED_TRACE(StrCat(dtype, " ", activation, widen, few_rows));
+          const int64_t m = few_rows ? 2 : 21, n = few_rows ? 21 : 2;
+          const std::vector<Tensor> inputs = {RandomTensor(dtype, {m, 16}, -1, 1, 1),
+                                              RandomTensor(dtype, {16, n}, -1, 1, 2),
+                                              RandomTensor(dtype, {n}, -1, 1, 3)};
+          const std::vector<Attr> attrs = {false, false, activation, widen};
+          ExpectClose(EvaluateOnCuda(ops::kMatmulFused, attrs, inputs, "skinny")[0],
+                      EvaluateOnCpu(ops::kMatmulFused, attrs, inputs)[0],
+                      widen ? 2e-5 : ToleranceOf(dtype));
+        }
+      }
+    }
+  }
+}
+
 TEST(CudaMatmul, BatchesAreStridesOrLoops) {
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     Compare(dtype, {3, 7, 5}, {3, 5, 9});
@@ -117,7 +153,8 @@ TEST(CudaMatmul, RoundsFloat32OnlyWhereAllowed) {
   const Tensor want = EvaluateOnCpu(ops::kMatmul, {false, false}, inputs)[0];
   DeviceProps device = Sm90();
   device.tf32 = true;
-  const Tensor got = EvaluateOnCuda(ops::kMatmul, {false, false}, inputs, {.impl = "cublaslt", .device = device})[0];
+  const Tensor got = EvaluateOnCuda(ops::kMatmul, {false, false}, inputs,
+                                    {.impl = "cublaslt", .device = device})[0];
   ExpectClose(got, want, 5e-3);
   double worst = 0;
   for (int64_t i = 0; i < want.numel(); ++i) {
