@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuDNN's backend interface for the fake driver: stores what descriptors are given, offers one
-// engine for every graph, and runs graphs by the loops of cudnn_math.cpp. The text of a plan is its
-// graph, so that it can be kept and loaded like a real one.
+// cuDNN's backend interface for the fake driver: stores what descriptors are given, offers two
+// engines for every graph, and runs graphs by the loops of cudnn_math.cpp. The text of a plan is
+// its graph, so that it can be kept and loaded like a real one.
 #include <cudnn.h>
 
 #include <mutex>
@@ -100,7 +100,8 @@ void Give(void* into, int64_t capacity, int64_t* count, const void* from, size_t
 
 extern "C" {
 
-size_t cudnnGetVersion() { return 91900; }
+// Of no release, so that nothing it is asked to keep is given to the real one.
+size_t cudnnGetVersion() { return 99999; }
 const char* cudnnGetErrorString(cudnnStatus_t) { return "an error of the fake cuDNN"; }
 void cudnnGetLastErrorString(char* text, size_t size) {
   std::strncpy(text, last_error.c_str(), size - 1);
@@ -188,14 +189,16 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t raw,
   if (d == nullptr) return Bad("no such descriptor");
   const int64_t zero = 0;
   switch (name) {
-    case CUDNN_ATTR_ENGINEHEUR_RESULTS: {
-      *count = d->One<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_A;
-      if (values == nullptr || *count == 0) break;
-      const DescriptorPtr config = Find(static_cast<void**>(values)[0]);
-      config->attributes[kGraphOfConfig] = d->attributes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
-      config->finalized = true;
+    case CUDNN_ATTR_ENGINEHEUR_RESULTS:
+      *count =
+          d->One<cudnnBackendHeurMode_t>(CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_A ? 2 : 0;
+      for (int64_t i = 0; values != nullptr && i < std::min(capacity, *count); ++i) {
+        const DescriptorPtr config = Find(static_cast<void**>(values)[i]);
+        config->attributes[kGraphOfConfig] =
+            d->attributes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+        config->finalized = true;
+      }
       break;
-    }
     case CUDNN_ATTR_ENGINECFG_ENGINE: *count = 1; break;
     case CUDNN_ATTR_ENGINE_GLOBAL_INDEX: Give(values, capacity, count, &zero, 8, 1); break;
     case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:

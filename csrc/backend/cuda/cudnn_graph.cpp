@@ -81,6 +81,14 @@ int64_t CudnnGraph::Pointwise(std::string_view mode, int64_t x, int64_t b, int64
   return y;
 }
 
+CudnnGraph CudnnGraph::Unaligned() const {
+  CudnnGraph out = *this;
+  for (GraphTensor& t : out.tensors_) {
+    if (!t.is_virtual) t.alignment = SizeOf(t.dtype);
+  }
+  return out;
+}
+
 std::string CudnnGraph::Text() const {
   std::string out;
   for (const GraphTensor& t : tensors_) {

@@ -92,6 +92,8 @@ class CudnnGraph {
   const std::vector<GraphTensor>& tensors() const { return tensors_; }
   const std::vector<GraphNode>& nodes() const { return nodes_; }
   const GraphTensor& tensor(int64_t uid) const { return tensors_[static_cast<size_t>(uid - 1)]; }
+  /// The same for tensors that lie anywhere, as slices of others may.
+  CudnnGraph Unaligned() const;
   /// One line per tensor, then one per operation.
   std::string Text() const;
 

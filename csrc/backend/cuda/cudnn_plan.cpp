@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <charconv>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
+#include "backend/cuda/choices.h"
+#include "backend/cuda/content_hash.h"
 #include "backend/cuda/cudnn_desc.h"
 #include "backend/cuda/disk_cache.h"
 
@@ -144,38 +147,49 @@ std::string WhyNone(const std::vector<Offered>& offered) {
   return out;
 }
 
-CudnnPlan Search(const CudnnGraph& graph, const std::string& device_json,
-                 const PlanOptions& options, bool live) {
+// Up to `most` plans in the order of preference, `first` (a rank) before all others; a plan with a
+// refusal if there is none. Only a live device builds what is compiled at run time.
+std::vector<CudnnPlan> Search(const CudnnGraph& graph, const std::string& device_json,
+                              const PlanOptions& options, bool live, int64_t first, int most) {
   const Descriptor device = MakeDevice(device_json);
-  CudnnPlan plan;
   std::unique_ptr<OperationGraph> operations;
   try {
     operations = std::make_unique<OperationGraph>(graph);
   } catch (const Error& e) {
-    plan.refusal = e.message();
-    return plan;
+    return {{.refusal = e.message()}};
   }
   const std::vector<Offered> offered = Ask(graph, *operations, device, options);
-  for (const Offered& o : offered) plan.offers += o.offer.refusal.empty() ? 1 : 0;
-  for (const Offered& o : offered) {
-    if (!o.offer.refusal.empty()) continue;
-    plan.engine = o.offer.engine;
-    plan.runtime_compiled = o.offer.runtime_compiled;
-    plan.workspace_bytes = o.offer.workspace_bytes;
-    if (o.offer.runtime_compiled && !live) return plan;
-    if (Build(o.config, device, &plan) && plan.workspace_bytes <= options.workspace_limit) {
-      return plan;
-    }
-    plan.json.clear();
+  std::vector<size_t> order;
+  int64_t allowed = 0;
+  for (size_t i = 0; i < offered.size(); ++i) {
+    if (!offered[i].offer.refusal.empty()) continue;
+    ++allowed;
+    order.insert(static_cast<int64_t>(i) == first ? order.begin() : order.end(), i);
   }
-  plan.refusal = WhyNone(offered);
-  return plan;
+  std::vector<CudnnPlan> out;
+  for (const size_t i : order) {
+    const PlanOffer& offer = offered[i].offer;
+    CudnnPlan plan{.engine = offer.engine,
+                   .rank = static_cast<int64_t>(i),
+                   .workspace_bytes = offer.workspace_bytes,
+                   .offers = allowed,
+                   .runtime_compiled = offer.runtime_compiled};
+    const bool later = offer.runtime_compiled && !live;
+    if (!later && (!Build(offered[i].config, device, &plan) ||
+                   plan.workspace_bytes > options.workspace_limit)) {
+      continue;
+    }
+    out.push_back(std::move(plan));
+    if (std::ssize(out) == most) break;
+  }
+  if (out.empty()) out.push_back({.refusal = WhyNone(offered)});
+  return out;
 }
 
 // --- what is remembered -------------------------------------------------------------------------
 
 constexpr std::string_view kFolder = "cudnn";
-constexpr int kRules = 1;  // goes up when choices change that the rest of the key does not tell
+constexpr int kRules = 2;  // goes up when choices change that the rest of the key does not tell
 
 struct Memory {
   std::mutex mutex;
@@ -195,8 +209,13 @@ std::string KeyOf(const CudnnGraph& graph, const std::string& device_json,
                 graph.Text());
 }
 
+// "rank engine", or nothing.
+std::optional<std::string> RecordedFor(const std::string& key) {
+  return Choices::Of(kFolder).Find(HashOf(key).Hex());
+}
+
 std::string Write(const CudnnPlan& plan) {
-  return StrCat(plan.engine, " ", plan.workspace_bytes, " ", plan.offers, " ",
+  return StrCat(plan.engine, " ", plan.rank, " ", plan.workspace_bytes, " ", plan.offers, " ",
                 plan.runtime_compiled ? 1 : 0, "\n", plan.json);
 }
 
@@ -204,7 +223,8 @@ bool Read(const std::string& text, CudnnPlan* plan) {
   int64_t compiled = 0;
   const char* at = text.data();
   const char* const end = at + text.size();
-  for (int64_t* number : {&plan->engine, &plan->workspace_bytes, &plan->offers, &compiled}) {
+  for (int64_t* number :
+       {&plan->engine, &plan->rank, &plan->workspace_bytes, &plan->offers, &compiled}) {
     const auto read = std::from_chars(at, end, *number);
     if (read.ec != std::errc() || read.ptr == end) return false;
     at = read.ptr + 1;
@@ -217,7 +237,12 @@ bool Read(const std::string& text, CudnnPlan* plan) {
 std::shared_ptr<const CudnnPlan> Remembered(const CudnnGraph& graph, const std::string& device_json,
                                             const PlanOptions& options, bool live) {
   Memory& memory = Memory::Get();
-  const std::string key = KeyOf(graph, device_json, options, live);
+  std::string key = KeyOf(graph, device_json, options, live);
+  int64_t first = -1;
+  if (const auto chosen = RecordedFor(key)) {
+    std::from_chars(chosen->data(), chosen->data() + chosen->size(), first);
+    key += StrCat("chosen ", *chosen, "\n");
+  }
   {
     std::lock_guard lock(memory.mutex);
     if (const auto it = memory.plans.find(key); it != memory.plans.end()) return it->second;
@@ -225,7 +250,7 @@ std::shared_ptr<const CudnnPlan> Remembered(const CudnnGraph& graph, const std::
   auto plan = std::make_shared<CudnnPlan>();
   const auto kept = ReadCached(kFolder, key);
   if (!kept || !Read(*kept, plan.get())) {
-    *plan = Search(graph, device_json, options, live);
+    *plan = Search(graph, device_json, options, live, first, 1)[0];
     if (plan->refusal.empty()) WriteCached(kFolder, key, Write(*plan));
   }
   std::lock_guard lock(memory.mutex);
@@ -264,6 +289,22 @@ std::shared_ptr<const CudnnPlan> BuildPlan(const CudnnGraph& graph, const std::s
     Fail(ErrorCode::kInternal, "cuDNN: ", plan->refusal, ". The graph is\n", graph.Text());
   }
   return plan;
+}
+
+std::vector<CudnnPlan> PlansToTime(const CudnnGraph& graph, const std::string& device_json,
+                                   const PlanOptions& options, const CudnnPlan& planned, int most) {
+  if (planned.runtime_compiled || RecordedFor(KeyOf(graph, device_json, options, false))) return {};
+  PlanOptions within = options;
+  within.workspace_limit = planned.workspace_bytes;
+  std::vector<CudnnPlan> plans = Search(graph, device_json, within, false, -1, most);
+  std::erase_if(plans, [](const CudnnPlan& p) { return p.json.empty(); });
+  return plans;
+}
+
+void RecordChoice(const CudnnGraph& graph, const std::string& device_json,
+                  const PlanOptions& options, const CudnnPlan& chosen) {
+  Choices::Of(kFolder).Set(HashOf(KeyOf(graph, device_json, options, false)).Hex(),
+                           StrCat(chosen.rank, " ", chosen.engine));
 }
 
 void ForgetPlans() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which of cuDNN's engines runs a graph. The library is asked, on the host alone, for engines for a
 // described device; those that the options exclude are left out, and the first that can be built is
-// taken. Choices are kept in memory and on disk, by the library's version, the device and the
-// graph's text.
+// taken, unless the record of choices (choices.h) names another. Choices are kept in memory and on
+// disk, by the library's version, the device and the graph's text.
 #pragma once
 
 #include <memory>
@@ -31,6 +31,7 @@ struct PlanOffer {
 struct CudnnPlan {
   std::string refusal;  // why there is none; empty: there is
   int64_t engine = 0;
+  int64_t rank = 0;  // among all offers
   int64_t workspace_bytes = 0;
   int64_t offers = 0;  // that the options allow
   bool runtime_compiled = false;
@@ -54,6 +55,14 @@ std::shared_ptr<const CudnnPlan> FindPlan(const CudnnGraph& graph, const std::st
 /// gave, whose workspace is not exceeded. Throws Error(kInternal) where no engine can be built.
 std::shared_ptr<const CudnnPlan> BuildPlan(const CudnnGraph& graph, const std::string& device_json,
                                            const PlanOptions& options, const CudnnPlan& planned);
+
+/// The first `most` plans that can be made without the device and need at most the workspace of
+/// `planned`: what is worth timing. Empty where `planned` is recorded or compiled at run time.
+std::vector<CudnnPlan> PlansToTime(const CudnnGraph& graph, const std::string& device_json,
+                                   const PlanOptions& options, const CudnnPlan& planned, int most);
+/// From now on FindPlan gives `chosen`, in this process and in others.
+void RecordChoice(const CudnnGraph& graph, const std::string& device_json,
+                  const PlanOptions& options, const CudnnPlan& chosen);
 
 /// What is remembered in memory; the disk still knows.
 void ForgetPlans();

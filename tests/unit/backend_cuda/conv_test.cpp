@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The graphs that convolutions become, run by the loops of the fake cuDNN beside the CPU: layouts,
 // strides, padding, roles and what is fused.
+#include <cstdlib>
+#include <filesystem>
+
 #include "backend_cuda/evaluate.h"
+#include "ir/graph.h"
 #include "ops/ops.h"
 
 namespace ostria {
+
+Backend* CudaBackend();
+
 namespace {
 
 using Ints = std::vector<int64_t>;
@@ -81,6 +88,104 @@ TEST(CudaConv, WhatIsFusedIsTheCpus) {
       }
     }
   }
+}
+
+TEST(CudaConv, OperandsMayLieAnywhere) {
+  for (const Conv& c : {kConvs[0], kConvs[2]}) {
+    ExpectPlacesDoNotMatter(OpOf(c), Attrs(c),
+                            {RandomTensor(DType::kFloat32, c.x, -1, 1, 1),
+                             RandomTensor(DType::kFloat32, c.w, -1, 1, 2)});
+  }
+}
+
+// A convolution bound to a stream, to be launched with operands of the test.
+class BoundConv {
+ public:
+  BoundConv(const Conv& c, const DeviceProps& device) : stream_(CudaBackend()->MakeStream(0)) {
+    Graph g;
+    const Value x = g.AddInput("x", {DType::kFloat32, c.x}, 0),
+                w = g.AddInput("w", {DType::kFloat32, c.w}, 0);
+    const NodeId n = g.AddNode(OpOf(c), std::vector{x, w}, Attrs(c), 0);
+    const MemDesc in[] = {MemDesc::Dense(DType::kFloat32, c.x),
+                          MemDesc::Dense(DType::kFloat32, c.w)},
+                  out[] = {MemDesc::Dense(DType::kFloat32, g.shape(g.result(n, 0)))};
+    const NodeDesc node{&OpOf(c), g.attrs(n), in, out, &device};
+    for (const KernelDef& k : CudaBackend()->Kernels()) {
+      if (k.op == node.op && k.impl == "cudnn") kernel_ = &k;
+    }
+    plan_ = kernel_->prepare(node);
+    bound_ = kernel_->bind(plan_, {*stream_, 0});
+    const int64_t sizes[] = {in[0].bytes(), in[1].bytes(), out[0].bytes(), plan_->workspace_bytes};
+    for (int i = 0; i < 4; ++i)
+      ptrs_[i] = CudaBackend()->Allocate(0, static_cast<size_t>(sizes[i]));
+    result_ = Tensor::Empty(DType::kFloat32, out[0].shape());
+  }
+  ~BoundConv() {
+    stream_->Synchronize();
+    for (void* p : ptrs_) CudaBackend()->Free(0, p, 0);
+  }
+  Stream& stream() { return *stream_; }
+  void Launch() { kernel_->launch(*bound_, ptrs_); }
+  void SetInput(int i, const Tensor& t) {
+    CudaBackend()->CopyToDevice(0, ptrs_[i], t.raw(), static_cast<size_t>(t.bytes()));
+  }
+  Tensor Result() {
+    stream_->Synchronize();
+    CudaBackend()->CopyToHost(0, result_.raw(), ptrs_[2], static_cast<size_t>(result_.bytes()));
+    return result_;
+  }
+
+ private:
+  std::unique_ptr<Stream> stream_;
+  const KernelDef* kernel_ = nullptr;
+  std::shared_ptr<const KernelState> plan_;
+  std::unique_ptr<KernelState> bound_;
+  void* ptrs_[4] = {};
+  Tensor result_;
+};
+
+TEST(CudaConv, IsCapturedAndReplayed) {
+  const Conv& c = kConvs[3];
+  BoundConv conv(c, Sm90());
+  conv.stream().BeginCapture();
+  conv.Launch();
+  const auto recording = conv.stream().EndCapture();
+  const Tensor w = RandomTensor(DType::kFloat32, c.w, -1, 1, 2);
+  conv.SetInput(1, w);
+  for (uint64_t seed : {3, 4}) {
+    const Tensor x = RandomTensor(DType::kFloat32, c.x, -1, 1, seed);
+    conv.SetInput(0, x);
+    recording->Launch(conv.stream());
+    ExpectClose(conv.Result(), EvaluateOnCpu(OpOf(c), Attrs(c), {x, w})[0], 1e-5);
+  }
+}
+
+TEST(CudaConv, IsTimedOnlyWhereResultsMayDiffer) {
+  const Conv c = {{2, 8, 8, 4}, {4, 3, 3, 4}, {1, 1}, {1, 1, 1, 1}, {1, 1}};
+  const std::string folder = ::testing::TempDir() + "cudnn_choice";
+  std::filesystem::remove_all(folder);
+  const std::string before = std::getenv("OSTRIA_CACHE_DIR");
+  ::setenv("OSTRIA_CACHE_DIR", folder.c_str(), 1);
+  DeviceProps device = Sm90();
+  for (const bool deterministic : {true, false, true}) {
+    device.deterministic = deterministic;
+    const int64_t timings = DriverCalls("cuEventElapsedTime");
+    BoundConv conv(c, device);
+    EXPECT_EQ(DriverCalls("cuEventElapsedTime") > timings, !deterministic);
+    const Tensor x = RandomTensor(DType::kFloat32, c.x, -1, 1, 1),
+                 w = RandomTensor(DType::kFloat32, c.w, -1, 1, 2);
+    conv.SetInput(0, x);
+    conv.SetInput(1, w);
+    conv.Launch();
+    ExpectClose(conv.Result(), EvaluateOnCpu(OpOf(c), Attrs(c), {x, w})[0], 1e-5);
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder + "/cudnn.choices"));
+  device.deterministic = false;  // it is known now
+  const int64_t timings = DriverCalls("cuEventElapsedTime");
+  BoundConv again(c, device);
+  EXPECT_EQ(DriverCalls("cuEventElapsedTime"), timings);
+  ::setenv("OSTRIA_CACHE_DIR", before.c_str(), 1);
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "backend/cuda/cache_folder.h"
 #include "backend/cuda/cudnn_nodes.h"
 #include "backend/cuda/device_json.h"
 #include "backend/cuda/cache_folder.h"
@@ -160,6 +161,37 @@ TEST(CudnnPlan, IsKeptOnDiskUntilItIsDamaged) {
   ForgetPlans();
   EXPECT_EQ(FindPlan(graph, h100, {})->json, cold.json);
   EXPECT_GT(fs::last_write_time(file), written);
+}
+
+TEST(CudnnPlan, IsTheRecordedOneFromThenOn) {
+  OSTRIA_NEEDS_CUDNN();
+  const std::string h100 = DeviceFile("h100");
+  const CudnnGraph graph = ConvGraph(DType::kFloat16, GraphOp::kConvGradFilter);
+  const PlanOptions options;
+  const CudnnPlan first = *FindPlan(graph, h100, options);
+  EXPECT_EQ(first.rank, 0);
+  const std::vector<CudnnPlan> plans = PlansToTime(graph, h100, options, first, 3);
+  ASSERT_GE(plans.size(), 2u);
+  for (const CudnnPlan& p : plans) EXPECT_LE(p.workspace_bytes, first.workspace_bytes);
+  RecordChoice(graph, h100, options, plans[1]);
+  for (int run = 0; run < 2; ++run) {
+    const CudnnPlan chosen = *FindPlan(graph, h100, options);
+    EXPECT_EQ(chosen.rank, plans[1].rank);
+    EXPECT_EQ(chosen.json, plans[1].json);
+    EXPECT_TRUE(PlansToTime(graph, h100, options, chosen, 3).empty());
+    ForgetPlans();
+  }
+  // Another question has its own answer.
+  EXPECT_EQ(FindPlan(graph, h100, {.workspace_limit = 1 << 20})->rank, 0);
+}
+
+TEST(CudnnPlan, TakesOperandsThatLieAnywhere) {
+  OSTRIA_NEEDS_CUDNN();
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    const CudnnGraph graph = ConvGraph(dtype).Unaligned();
+    EXPECT_NE(graph.Text().find(StrCat(" at ", SizeOf(dtype), "\n")), std::string::npos);
+    EXPECT_EQ(FindPlan(graph, DeviceFile("h100"), {.workspace_limit = 256})->refusal, "");
+  }
 }
 
 TEST(DiskCache, KnowsAKeyByAllOfIt) {
