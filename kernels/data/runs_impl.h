@@ -12,7 +12,7 @@ namespace ostria::kernels {
 /// Thread (o, j, k), of [outer, count, inner], works where run j begins.
 template <class Rule, class T, class Number>
 OSTRIA_DEVICE void WalkRuns(const RunsParams& p) {
-  constexpr int kBatch = 4;
+  constexpr int kBatch = 8;
   const auto* __restrict__ updates = static_cast<const T*>(p.updates);
   auto* __restrict__ dst = static_cast<T*>(p.dst);
   const auto work = static_cast<Number>(p.outer * p.count * p.inner);
