@@ -35,6 +35,8 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::SkinnyKernels,
     cuda::LinalgKernels,
     cuda::ConvKernels,
+    cuda::DirectConvKernels,
+    cuda::AttentionKernels,
     cuda::LossKernels,
     cuda::ListKernels,
     cuda::ScanKernels,
