@@ -145,7 +145,7 @@ TEST(CudaProductChoice, IsTimedOnceAndRecorded) {
   EXPECT_GT(cold.slow, 0);
   EXPECT_GT(cold.fast, cold.slow);  // the node itself ran it once more
   const std::string record = ReadAll(folder.File("cublaslt.choices"));
-  EXPECT_NE(record.find("cublaslt 130100 on fake-cuda"), std::string::npos) << record;
+  EXPECT_NE(record.find("cublaslt 130100 on Fake H100"), std::string::npos) << record;
   EXPECT_NE(record.find("float32n24x32/24+0@16"), std::string::npos) << record;
 
   const Counts warm = RunProduct(false, {16, 32}, {32, 24});
