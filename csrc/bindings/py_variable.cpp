@@ -3,6 +3,7 @@
 
 #include "bindings/py_tensor.h"
 #include "bindings/trace.h"
+#include "runtime/eager.h"
 
 namespace py = pybind11;
 
@@ -59,7 +60,8 @@ void BindVariable(py::module_& m) {
                return TensorFromArray(initial, false);
              }();
              VariablePtr v = Variable::Create(
-                 std::move(name), t, trainable ? StateClass::kTrainable : StateClass::kOther);
+                 std::move(name), t, trainable ? StateClass::kTrainable : StateClass::kOther,
+                 GetDefaultDevice());
              return v;
            }),
            py::arg("initial"), py::kw_only(), py::arg("name") = "", py::arg("trainable") = true)

@@ -30,14 +30,20 @@ struct PassContext {
 };
 
 using PassFn = bool (*)(Graph&, const PassContext&);
+enum class PassFor : uint8_t {
+  kEvery,
+  kCaches,   // pays through the caches of a CPU
+  kStreams,  // for work that is in a stream before its data are known
+};
 struct Pass {
   std::string_view name;
   PassFn run = nullptr;
-  bool only_caches = false;  // pays through the caches of a CPU: left out for other devices
+  PassFor device = PassFor::kEvery;
 };
 
 bool InlineCalls(Graph& graph, const PassContext& context);
 bool InlineControl(Graph& graph, const PassContext& context);
+bool BothBranches(Graph& graph, const PassContext& context);
 bool MergeScans(Graph& graph, const PassContext& context);
 bool HoistInvariant(Graph& graph, const PassContext& context);
 bool TrimLoops(Graph& graph, const PassContext& context);

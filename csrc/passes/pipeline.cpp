@@ -8,12 +8,11 @@
 namespace ostria {
 namespace {
 
-constexpr bool kOnlyCaches = true;
-
 // Repeated, since each makes work for the others, until none changes anything.
 constexpr Pass kCleanUp[] = {
     {"inline_calls", InlineCalls},
     {"inline_control", InlineControl},
+    {"both_branches", BothBranches, PassFor::kStreams},
     {"merge_scans", MergeScans},
     {"hoist_invariant", HoistInvariant},
     {"trim_loops", TrimLoops},
@@ -30,16 +29,16 @@ constexpr Pass kFuse[] = {
     {"softmax_cross_entropy", FuseSoftmaxCrossEntropy},
     {"relu_grad_before_pool", ReluGradBeforePool},
     {"row_updates", RowUpdates},
-    {"join_gathers", JoinGathers, kOnlyCaches},
-    {"outer_gradients", OuterGradients, kOnlyCaches},
+    {"join_gathers", JoinGathers, PassFor::kCaches},
+    {"outer_gradients", OuterGradients, PassFor::kCaches},
     {"fold_channel_scale", FoldChannelScale},
     {"fuse_bias_activation", FuseBiasActivation},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
-    {"split_batch", SplitBatch, kOnlyCaches},
+    {"split_batch", SplitBatch, PassFor::kCaches},
     {"dce", EliminateDeadCode},
     {"fuse_loops", FuseLoops},
-    {"recompute_cheap", RecomputeCheap, kOnlyCaches},
+    {"recompute_cheap", RecomputeCheap, PassFor::kCaches},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
@@ -58,7 +57,9 @@ using BodyMap = std::unordered_map<Body, Body>;
 bool RunAll(std::span<const Pass> passes, Graph& graph, const PassContext& context) {
   bool changed = false;
   for (const Pass& pass : passes) {
-    if (pass.only_caches && context.device == DeviceKind::kCuda) continue;
+    const PassFor other =
+        context.device == DeviceKind::kCuda ? PassFor::kCaches : PassFor::kStreams;
+    if (pass.device == other) continue;
     if (!pass.run(graph, context)) continue;
     changed = true;
     if (VerifyEnabled()) Verify(graph, pass.name);

@@ -131,6 +131,8 @@ bool CompiledGraph::TrainsVariables() const {
 // Moving is one word: the device that the function was compiled for. Nothing is computed on null.
 void CompiledGraph::MoveVariables() {
   if (device_.kind == DeviceKind::kNull || moves_ == Variable::moves()) return;
+  static std::mutex moving;  // several threads may come first
+  std::lock_guard lock(moving);
   for (const auto& v : variables_) v->MoveTo(device_);
   moves_ = Variable::moves();
 }

@@ -22,8 +22,8 @@ void RunEager(const OpDef& op, std::span<const Tensor> inputs, std::span<const A
 void RunEagerOn(DeviceId device, const OpDef& op, std::span<const Tensor> inputs,
                 std::span<const Attr> attrs, std::vector<Tensor>* outputs);
 
-/// Where the calling thread's new tensors lie and ops without inputs on a device run; at first what
-/// the environment variable OSTRIA_DEVICE names, else the CPU.
+/// Where the calling thread's new Variables lie and ops without inputs on a device run; at first
+/// what the environment variable OSTRIA_DEVICE names, else the CPU.
 DeviceId GetDefaultDevice();
 void SetDefaultDevice(DeviceId device);
 

@@ -124,8 +124,8 @@ TEST(DeviceControl, BadDataInABodyNameItsOpAndLine) {
   }
 }
 
-TEST(DeviceControl, WhatDependsOnDataIsRefusedWithAWayOut) {
-  SimDevice();
+// y = -x or exp(x).
+Graph Choice() {
   Graph g;
   const Value holds = g.AddInput("holds", {DType::kBool, {}}, 0);
   const Value x = g.AddInput("x", kRow, 0);
@@ -137,8 +137,26 @@ TEST(DeviceControl, WhatDependsOnDataIsRefusedWithAWayOut) {
   };
   Builder b(g, 0);
   g.AddOutput("y", b(kCond, {holds, x}, {body(kNegative), body(kExp)}));
+  return g;
+}
+
+TEST(DeviceControl, ACondComputesBothAndKeepsOne) {
+  SimDevice();
+  Executable e(MakePlan(Choice(), {.device = FindBackend(DeviceKind::kCuda).Props(0)}), {},
+               SimDevice());
+  std::vector<Tensor> out;
+  for (int run = 0; run < 6; ++run) {
+    const bool holds = run % 3 == 0;
+    e.Run(std::array{Tensor::Scalar(DType::kBool, holds), Rows({1, 2}, {2})}, &out);
+    const Tensor y = out[0].OnHost();
+    EXPECT_NEAR(y.data<float>()[1], holds ? -2 : std::exp(2.0f), 1e-5);
+  }
+}
+
+TEST(DeviceControl, WhatDependsOnDataIsRefusedWithAWayOut) {
+  SimDevice();
   try {
-    PlanOn(DeviceKind::kCuda, g);
+    PlanOn(DeviceKind::kCuda, Choice());  // without passes
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kNotImplemented);
