@@ -10,16 +10,16 @@ namespace ostria::cuda {
 /// Memory of a device with these bytes, freed with the object. Throws Error(kOutOfMemory).
 class Constants {
  public:
-  Constants(const CudaDevice& device, const void* data, size_t bytes);
+  Constants(CudaDevice& device, const void* data, size_t bytes);
   ~Constants();
   Constants(const Constants&) = delete;
   Constants& operator=(const Constants&) = delete;
 
-  const void* data() const { return reinterpret_cast<const void*>(at_); }
+  const void* data() const { return at_; }
 
  private:
-  const CudaDevice& device_;
-  CUdeviceptr at_ = 0;
+  CudaDevice& device_;
+  void* const at_;
 };
 
 }  // namespace ostria::cuda
