@@ -58,10 +58,16 @@ TEST(CudaMatmul, SkinnyIsTheCpus) {
       Compare(dtype, {71, 37}, {37, few}, "skinny");
       Compare(dtype, {few, 64}, {64, 32}, "skinny");
     }
-    Compare(dtype, {2, 2309}, {2309, 5}, "skinny");
-    Compare(dtype, {9, 2304}, {2304, 2}, "skinny");
+    Compare(dtype, {2, 1031}, {1031, 5}, "skinny");
+    // A block for each row of a, which has no whole number of vectors; and rows of a batch.
+    for (const auto& [a, b] : {std::pair<Shape, Shape>{{9, 2309}, {2309, 2}},
+                               std::pair<Shape, Shape>{{7, 1, 16}, {16, 4}}}) {
+      const std::vector<Tensor> inputs = {RandomTensor(dtype, a, -1, 1, 1),
+                                          RandomTensor(dtype, b, -1, 1, 2)};
+      ExpectClose(EvaluateOnCuda(ops::kMatmul, {false, false}, inputs, "skinny")[0],
+                  EvaluateOnCpu(ops::kMatmul, {false, false}, inputs)[0], 4 * ToleranceOf(dtype));
+    }
     Compare(dtype, {1, 1}, {1, 1}, "skinny");
-    Compare(dtype, {7, 1, 16}, {16, 4}, "skinny");  // rows of a batch
   }
 }
 
