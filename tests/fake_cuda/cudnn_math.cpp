@@ -234,6 +234,7 @@ double Apply(cudnnPointwiseMode_t mode, double x, double b) {
     case CUDNN_POINTWISE_LOG: return std::log(x);
     case CUDNN_POINTWISE_IDENTITY: return x;
     case CUDNN_POINTWISE_CMP_GE: return x >= b ? 1 : 0;
+    case CUDNN_POINTWISE_CMP_LT: return x < b ? 1 : 0;
     case CUDNN_POINTWISE_RELU_FWD: return x < 0 ? 0 : x;
     case CUDNN_POINTWISE_TANH_FWD: return std::tanh(x);
     case CUDNN_POINTWISE_SIGMOID_FWD: return 1 / (1 + std::exp(-x));

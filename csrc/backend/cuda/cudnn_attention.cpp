@@ -64,17 +64,28 @@ struct Maker {
     Matmul(q, k_transposed, s);
     return g.Pointwise("mul", s, g.Scalar(kFloat, scale, 4));
   }
+  // One number per sequence.
+  int64_t Lengths(const MemDesc& l) {
+    return g.Tensor(l.dtype, {l.sizes[0], 1, 1, 1}, {1, 1, 1, 1});
+  }
+  int64_t Index(int64_t s, int64_t axis) {
+    const int64_t y = g.Virtual(DType::kInt32, s);
+    g.Add(GraphOp::kPointwise, {{"x", s}, {"y", y}},
+          {.mode = "index", .compute = DType::kInt32, .axis = axis});
+    return y;
+  }
   // Where a key comes after the query, something that no exponential sees.
   int64_t Causal(int64_t s) {
-    const auto index = [&](int64_t axis) {
-      const int64_t y = g.Virtual(DType::kInt32, s);
-      g.Add(GraphOp::kPointwise, {{"x", s}, {"y", y}},
-            {.mode = "index", .compute = DType::kInt32, .axis = axis});
-      return y;
-    };
-    const int64_t row = index(2), column = index(3), keep = g.Virtual(DType::kBool, s);
-    g.Add(GraphOp::kPointwise, {{"x", row}, {"b", column}, {"y", keep}},
-          {.mode = "greater_equal", .compute = DType::kBool});
+    const int64_t row = Index(s, 2);
+    return Keep(s, "greater_equal", row, Index(s, 3));
+  }
+  // The same where a key comes behind the end of its sequence.
+  int64_t UpTo(int64_t s, int64_t lengths) { return Keep(s, "less", Index(s, 3), lengths); }
+
+  int64_t Keep(int64_t s, std::string_view mode, int64_t a, int64_t b) {
+    const int64_t keep = g.Virtual(DType::kBool, s);
+    g.Add(GraphOp::kPointwise, {{"x", a}, {"b", b}, {"y", keep}},
+          {.mode = mode, .compute = DType::kBool});
     const int64_t y = g.Virtual(kFloat, s);
     const int64_t nothing = g.Scalar(kFloat, -std::numeric_limits<float>::max(), 4);
     g.Add(GraphOp::kPointwise, {{"x", s}, {"b", nothing}, {"t", keep}, {"y", y}},
@@ -105,7 +116,9 @@ std::string Refusal(const NodeDesc& node) {
     return "cuDNN draws other random numbers for dropout than ours";
   }
   if (has(AttentionAttr::kMasked)) return "a row that a mask empties would not give zeros";
-  if (has(AttentionAttr::kLengths)) return "a sequence of length 0 would not give zeros";
+  if (has(AttentionAttr::kLengths) && node.inputs.back().dtype != DType::kInt32) {
+    return StrCat("cuDNN takes lengths of int32, not ", node.inputs.back().dtype);
+  }
   return {};
 }
 
@@ -121,6 +134,11 @@ CudnnNode DescribeAttention(const NodeDesc& node) {
                 y = m.HeadsSecond(node.outputs[0]), lse = m.Rows(false);
   d.uids = {q_in, k_in, v_in, y, lse};
   int64_t s = m.ScaledProduct(q_in, k_in, ops::ScaleOf(node.attrs, m.dim_qk));
+  if (node.attr<bool>(AttentionAttr::kLengths)) {
+    const int64_t lengths = m.Lengths(node.inputs.back());
+    s = m.UpTo(s, lengths);
+    d.uids.insert(d.uids.begin() + kForwardOptions, lengths);
+  }
   if (node.attr<bool>(AttentionAttr::kCausal)) s = m.Causal(s);
   const int64_t top = m.Reduce("max", s, m.Rows(true));
   const int64_t e = g.Pointwise("exp", g.Pointwise("sub", s, top));
@@ -133,10 +151,10 @@ CudnnNode DescribeAttention(const NodeDesc& node) {
 
 // p = exp(scale q k^T - lse);  ds = scale p (g v^T - rowsum(g y))
 CudnnNode DescribeAttentionGrad(const NodeDesc& node) {
-  if (std::string why = Refusal(node); !why.empty()) return CudnnNode::No(std::move(why));
   if (node.attr<bool>(AttentionAttr::kLseGrad)) {
     return CudnnNode::No("cuDNN takes no gradient of the log-sum-exp");
   }
+  if (std::string why = Refusal(node); !why.empty()) return CudnnNode::No(std::move(why));
   CudnnNode d;
   CudnnGraph& graph = d.graph;
   const MemDesc &q = node.inputs[kGradQ], &k = node.inputs[kGradK], &v = node.inputs[kGradV];
@@ -154,11 +172,16 @@ CudnnNode DescribeAttentionGrad(const NodeDesc& node) {
 
   const int64_t products = graph.Pointwise("mul", g_in, y_in);
   const int64_t sums = m.Reduce("add", products, m.Rows(true));
-  const int64_t delta =
-      graph.Pointwise("mul", sums, graph.Scalar(kFloat, 1, 4), m.Rows(false));  // in the workspace
+  const int64_t delta = m.Rows(false);  // in the workspace
+  graph.Pointwise("mul", sums, graph.Scalar(kFloat, 1, 4), delta);
 
   int64_t s = m.ScaledProduct(q_in, k_in, scale);
   s = graph.Pointwise("sub", s, lse);
+  if (node.attr<bool>(AttentionAttr::kLengths)) {
+    const int64_t lengths = m.Lengths(node.inputs.back());
+    s = m.UpTo(s, lengths);
+    d.uids.insert(d.uids.begin() + kGradOptions, lengths);
+  }
   if (node.attr<bool>(AttentionAttr::kCausal)) s = m.Causal(s);
   const int64_t p = graph.Pointwise("exp", s);
   m.MatmulToKv(m.Transposed(p, m.dtype), g_in, dv, m.dim_v);

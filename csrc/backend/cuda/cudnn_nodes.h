@@ -27,7 +27,7 @@ struct CudnnNode {
   }
 };
 
-/// attention, attention_grad.
+/// attention (where a sequence has length 0, its results are undefined), attention_grad.
 CudnnNode DescribeAttention(const NodeDesc& node);
 CudnnNode DescribeAttentionGrad(const NodeDesc& node);
 

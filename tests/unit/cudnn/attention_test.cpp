@@ -49,6 +49,23 @@ TEST(CudnnAttention, PlansTransformers) {
   ExpectGolden("attention", table);
 }
 
+TEST(CudnnAttention, TakesLengths) {
+  OSTRIA_NEEDS_CUDNN();
+  const DeviceProps device = DeviceNamed("h100");
+  const ValueType q{DType::kBFloat16, {32, 384, 12, 64}}, lse{DType::kFloat32, {32, 12, 384}},
+      lengths{DType::kInt32, {32}};
+  for (const bool causal : {false, true}) {
+    std::vector<Attr> attrs = Attrs(causal, 0, false, true);
+    EXPECT_EQ(PlanOf(ops::kAttention, attrs, {q, q, q, lengths}, device, "cudnn_lengths"),
+              "engine 2, compiled at run time, 6 offered, workspace 256");
+    EXPECT_EQ(PlanOf(ops::kAttention, attrs, {q, q, q, lengths}, device),
+              "no: a sequence of length 0 would not give zeros");
+    attrs.push_back(false);
+    EXPECT_EQ(PlanOf(ops::kAttentionGrad, attrs, {q, q, lse, q, q, q, lengths}, device),
+              "engine 6, compiled at run time, 1 offered, workspace 113836288");
+  }
+}
+
 TEST(CudnnAttention, SumsInAnyOrderWithLessMemory) {
   OSTRIA_NEEDS_CUDNN();
   DeviceProps device = DeviceNamed("h100");
@@ -72,8 +89,9 @@ TEST(CudnnAttention, RefusesWhatWouldDiffer) {
   EXPECT_EQ(why(Attrs(true, 0.1), {key, offset}),
             "cuDNN draws other random numbers for dropout than ours");
   EXPECT_EQ(why(Attrs(true, 0, true), {mask}), "a row that a mask empties would not give zeros");
-  EXPECT_EQ(why(Attrs(true, 0, false, true), {lengths}),
-            "a sequence of length 0 would not give zeros");
+  EXPECT_EQ(why(Attrs(true, 0, false, true), {lengths}), "");
+  EXPECT_EQ(why(Attrs(true, 0, false, true), {{DType::kInt64, {2}}}),
+            "cuDNN takes lengths of int32, not int64");
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include "backend/cuda/cache_folder.h"
 #include "backend/cuda/cudnn_nodes.h"
 #include "backend/cuda/device_json.h"
-#include "backend/cuda/cache_folder.h"
 #include "backend/cuda/disk_cache.h"
 #include "cudnn/real.h"
 #include "ops/ops.h"

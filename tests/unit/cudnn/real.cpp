@@ -94,11 +94,12 @@ TestNode::TestNode(const OpDef& op, const std::vector<Attr>& attrs,
 }
 
 std::string PlanOf(const OpDef& op, const std::vector<Attr>& attrs,
-                   const std::vector<ValueType>& inputs, const DeviceProps& device) {
+                   const std::vector<ValueType>& inputs, const DeviceProps& device,
+                   std::string_view impl) {
   const TestNode made(op, attrs, inputs, device);
   const NodeDesc& node = made.desc();
   for (const KernelDef& k : CudaBackend()->Kernels()) {
-    if (k.op != &op || k.impl != "cudnn") continue;
+    if (k.op != &op || k.impl != impl) continue;
     const Support support = k.supports(node);
     if (!support.ok) return StrCat("no: ", support.reason);
     const auto state = k.prepare(node);

@@ -37,10 +37,11 @@ class TestNode {
   NodeDesc desc_;
 };
 
-/// What implementation "cudnn" says of a node: "engine 62, 40 offered, workspace 131", or the
+/// What implementation `impl` says of a node: "engine 62, 40 offered, workspace 131", or the
 /// reason why not.
 std::string PlanOf(const OpDef& op, const std::vector<Attr>& attrs,
-                   const std::vector<ValueType>& inputs, const DeviceProps& device);
+                   const std::vector<ValueType>& inputs, const DeviceProps& device,
+                   std::string_view impl = "cudnn");
 /// The same for a graph.
 std::string PlanOf(const CudnnGraph& graph, const DeviceProps& device,
                    const PlanOptions& options = {});
