@@ -19,8 +19,8 @@ TABLE = Path(__file__).with_name("kernel_facts.txt")
 COLUMNS = ("registers", "stack", "shared", "loads16", "stores16", "doubles")
 STACK_ALLOWED = re.compile(r"_slow_path$")  # a kernel that calls a function needs a stack
 REGCOUNT, FRAME_SIZE = 0x2F, 0x11  # attributes of .nv.info
-# Kernels of doubles say so in their names. Updates correct their rate in double, once per block, and
-# scans accumulate one size up, as on the CPU.
+# Kernels of doubles say so in their names. Updates correct their rate in double, once per block,
+# and scans accumulate one size up, as on the CPU.
 DOUBLES = re.compile(r"(^|_)(f64|float64|double)(_|$)|_update(_rows)?_f32$| scan_\w+_f32$")
 
 
