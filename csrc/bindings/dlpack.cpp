@@ -213,9 +213,8 @@ void BindDlpack(py::module_& m) {
                 py::cpp_function(
                     [data](const py::object& self) {
                       const DeviceId d = data(self).device();
-                      return py::make_tuple(
-                          d.kind == DeviceKind::kCuda ? dlpack::kCuda : dlpack::kCpu,
-                          static_cast<int>(d.ordinal));
+                      const auto kind = d.kind == DeviceKind::kCuda ? dlpack::kCuda : dlpack::kCpu;
+                      return py::make_tuple(static_cast<int>(kind), static_cast<int>(d.ordinal));
                     },
                     py::name("__dlpack_device__"), py::is_method(cls)));
   };
