@@ -262,26 +262,21 @@ Support SupportsBranch(const NodeDesc& d) {
 Support SupportsLoop(const NodeDesc& d) {
   return ByCallingThread(d, "use ost.scan, with as many steps as may be needed");
 }
-Support SupportsScan(const NodeDesc& d) {
-  if (!EnqueuesWork(d)) return Support::Yes();
-  return Support::No("its body is run by the calling thread");
-}
-Support SupportsEnqueuedScan(const NodeDesc& d) {
-  if (EnqueuesWork(d)) return Support::Yes();
-  return Support::No("there is no stream to put its body's steps into");
-}
+Support Always(const NodeDesc&) { return Support::Yes(); }
 
-const KernelDef kKernels[] = {
-    {&ops::kCond, "branch", SupportsBranch, PrepareCond, LaunchCond},
-    {&ops::kScan, "loop", SupportsScan, PrepareScan, LaunchScan},
-    {.op = &ops::kScan,
-     .impl = "enqueued_loop",
-     .supports = SupportsEnqueuedScan,
-     .prepare = PrepareScan,
-     .launch = LaunchBoundScan,
-     .bind = BindScan},
-    {&ops::kWhileLoop, "loop", SupportsLoop, PrepareWhile, LaunchWhile},
-};
+constexpr KernelDef kBranch = {&ops::kCond, "branch", SupportsBranch, PrepareCond, LaunchCond};
+constexpr KernelDef kLoop = {&ops::kWhileLoop, "loop", SupportsLoop, PrepareWhile, LaunchWhile};
+
+constexpr KernelDef kKernels[] = {
+    kBranch, {&ops::kScan, "loop", Always, PrepareScan, LaunchScan}, kLoop};
+constexpr KernelDef kEnqueued[] = {kBranch,
+                                   {.op = &ops::kScan,
+                                    .impl = "enqueued_loop",
+                                    .supports = Always,
+                                    .prepare = PrepareScan,
+                                    .launch = LaunchBoundScan,
+                                    .bind = BindScan},
+                                   kLoop};
 
 }  // namespace
 
@@ -307,7 +302,10 @@ int64_t BindRound(const ControlState& s, void* const* ptrs, int64_t t, void** in
   return row;
 }
 
-std::span<const KernelDef> ControlKernels() { return kKernels; }
+std::span<const KernelDef> ControlKernels(DeviceKind device) {
+  if (device == DeviceKind::kCuda) return kEnqueued;
+  return kKernels;
+}
 
 std::span<const BodyPlan> BodiesOf(const KernelState& state) {
   const auto* s = dynamic_cast<const ControlState*>(&state);

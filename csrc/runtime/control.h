@@ -25,8 +25,8 @@ struct BodyPlan {
 /// The bodies that a step of a plan runs; none for other steps.
 std::span<const BodyPlan> BodiesOf(const KernelState& state);
 
-/// Implementations of the control ops, for KernelsFor to put before a device's own.
-std::span<const KernelDef> ControlKernels();
+/// Implementations of the control ops on a device, for KernelsFor to put before its own.
+std::span<const KernelDef> ControlKernels(DeviceKind device);
 
 /// Whether a run of the node may be refused because of the data: its op, or one in a body.
 bool ChecksData(const Graph& graph, NodeId n);

@@ -114,7 +114,7 @@ std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op)
   KernelLists& lists = tables[device];
   const auto [it, fresh] = lists.try_emplace(&op);
   if (fresh) {
-    for (const KernelDef& k : ControlKernels()) {
+    for (const KernelDef& k : ControlKernels(device)) {
       if (k.op == &op) it->second.push_back(&k);
     }
     for (const KernelDef& k : FindBackend(device).Kernels()) {
