@@ -7,6 +7,9 @@
 #include "ops/ops.h"
 
 namespace ostria {
+
+Backend* CudaBackend();
+
 namespace {
 
 double ToleranceOf(DType dtype) {
@@ -90,6 +93,34 @@ TEST(CudaMatmul, SkinnyFusedIsTheCpus) {
       }
     }
   }
+}
+
+std::string SkinnyRefuses(DType dtype, const Shape& a, const Shape& b, const Shape& y) {
+  const std::vector<MemDesc> in = {MemDesc::Dense(dtype, a), MemDesc::Dense(dtype, b)};
+  const MemDesc out = MemDesc::Dense(dtype, y);
+  const std::vector<Attr> attrs = {false, false};
+  const DeviceProps device = Sm90();
+  for (const KernelDef& k : CudaBackend()->Kernels()) {
+    if (k.op == &ops::kMatmul && k.impl == "skinny") {
+      return k.supports({&ops::kMatmul, attrs, in, {&out, 1}, &device}).reason;
+    }
+  }
+  return "there is no such implementation";
+}
+
+TEST(CudaMatmul, SkinnySaysWhatItIsNotFor) {
+  constexpr DType f32 = DType::kFloat32;
+  EXPECT_EQ(SkinnyRefuses(f32, {8, 64}, {64, 32}, {8, 32}), "");
+  EXPECT_EQ(SkinnyRefuses(f32, {9, 64}, {64, 32}, {9, 32}),
+            "needs at most 8 rows or columns, not 9 x 32");
+  EXPECT_EQ(SkinnyRefuses(DType::kFloat64, {1, 64}, {64, 32}, {1, 32}),
+            "is for float32, float16 and bfloat16, not float64");
+  EXPECT_EQ(SkinnyRefuses(f32, {3, 1, 64}, {3, 64, 32}, {3, 1, 32}),
+            "is for one product, not a batch of them");
+  EXPECT_EQ(SkinnyRefuses(f32, {8, 4096}, {4096, 32}, {8, 32}),
+            "its small operand of 8 x 4096 elements fits no first cache");
+  EXPECT_EQ(SkinnyRefuses(f32, {1, 4096}, {4096, 32}, {1, 32}),
+            "sums of 4096 products want more than 1 blocks");
 }
 
 TEST(CudaMatmul, BatchesAreStridesOrLoops) {
