@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every target installs first what it needs (cmake/setup.sh says what and why).
-#   make train [MODEL_DIR=...] [ARGS=...]   train on Fashion-MNIST; again with the same folder: resume
+#   make train [MODEL_DIR=...] [DEVICE=cuda] [ARGS=...]   train on Fashion-MNIST; again: resume
 #   make test                               all C++ and Python tests
 #   make test-interop                       tests beside PyTorch, JAX and TensorBoard, in .venv-bench
 #   make test-sanitize                      tests under address, undefined and thread sanitizers
 #   make bench, lint, format, docs, clean
 MODEL_DIR ?= models/fashion_mnist
 ARGS ?=
+DEVICE ?=
 PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
@@ -17,7 +18,7 @@ setup:
 	@cmake/setup.sh
 
 train: setup
-	@$(PY) examples/fashion_mnist.py --model-dir $(MODEL_DIR) $(ARGS)
+	@$(PY) examples/fashion_mnist.py --model-dir $(MODEL_DIR) $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
 # Tests run side by side, so idle OpenMP threads must not spin. build/current is setup's build folder.
 test: setup

@@ -80,6 +80,7 @@ def make_estimator(args: argparse.Namespace, steps: int) -> Estimator:
             save_checkpoints_steps=args.save_steps,
             keep_checkpoint_max=3,
             save_summary_steps=50,
+            device=args.device,
         ),
     )
 
@@ -191,6 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save-steps", type=int, default=250)
+    parser.add_argument("--device", help="where to train: cpu, cuda or cuda:1 (default: cpu)")
     parser.add_argument("--throttle-secs", type=float, default=10, help="between two evaluations")
     args = parser.parse_args(argv)
     if (args.action == "predict") != (args.image is not None):

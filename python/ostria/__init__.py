@@ -23,6 +23,7 @@ from ostria._attention import attention
 from ostria._autodiff import GradientTape, custom_gradient, grad, gradients, value_and_grad
 from ostria._checkpoint import checkpoint
 from ostria._compile import CompiledFunction, compile, debug
+from ostria._device import *
 from ostria._einsum import *
 from ostria._control import cond, scan, while_loop
 from ostria._functions import *

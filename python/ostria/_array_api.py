@@ -64,10 +64,10 @@ class _NamespaceInfo:
         }
 
     def default_device(self) -> str:
-        return "cpu"
+        return _native.get_default_device()
 
     def devices(self) -> list[str]:
-        return ["cpu"]
+        return _native.devices()
 
     def default_dtypes(self, *, device: str | None = None) -> dict[str, Any]:
         F.check_device("default_dtypes", device)

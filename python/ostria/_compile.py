@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _accumulate, _native, _trainable, _tree, mixed_precision
+from ostria import _accumulate, _device, _native, _trainable, _tree, mixed_precision
 from ostria._checks import check_positive_int
 from ostria._errors import at_line
 from ostria._keywords import checked_keywords
@@ -45,6 +45,7 @@ class _Entry:
         self.rows = 0  # of the batch that can be split
         self.seconds = seconds
         self.reads = reads
+        self.device_version = -1  # of the default device that it is known to be for
         self.version = _trainable.version  # of the flags that this graph is known to be for
         self.last_inputs: list[Any] | None = None
         self.is_single = structure == _tree.LEAF and not static
@@ -77,7 +78,7 @@ class CompiledFunction:
         fn: Callable[..., Any],
         *,
         dynamic_batch: bool,
-        device: str,
+        device: str | None,
         memory_limit: int | None,
         eager: bool,
         name: str | None,
@@ -111,12 +112,16 @@ class CompiledFunction:
             and not kwargs
             and not _debugging
             and last.version == _trainable.version
+            and (self._device is not None or last.device_version == _device.version)
             and last.policy is self._policy()
         ):
             outputs = last.compiled.run_same(args)  # None unless tensors of the same types
             if outputs is not None:
                 return outputs[0] if last.is_single else last.unpack(outputs)
         return self._call(args, kwargs)
+
+    def _place(self) -> str:
+        return _native.get_default_device() if self._device is None else self._device
 
     def _policy(self) -> mixed_precision.Policy:
         return self._precision or mixed_precision._global
@@ -126,6 +131,7 @@ class CompiledFunction:
             return self._fn(*args, **kwargs)  # inside another trace its nodes join that graph
         entry, arrays = self._entry(args, kwargs)
         result = entry.run(arrays, _debugging)
+        entry.device_version = _device.version
         plain = not kwargs and all(type(a) is _Tensor for a in args)
         self._last = entry if plain and not _debugging else None
         return result
@@ -148,7 +154,7 @@ class CompiledFunction:
                 keys.append(("static", self._static_key(leaf)))
         frozen: list[str] = []
         for variant in itertools.count():  # one for each setting of `trainable`
-            key = (structure, tuple(keys), self._policy(), variant)
+            key = (structure, tuple(keys), self._policy(), self._place(), variant)
             if key not in self._entries:
                 self._entries[key] = self._fitting(structure, leaves, keys, frozen)
             entry = self._entries[key]
@@ -257,7 +263,7 @@ class CompiledFunction:
             static = [(i, y) for i, y in enumerate(outputs) if not _is_array(y)]
             tensors = [y for y in outputs if _is_array(y)]
             limit = self._budget or self._memory_limit
-            compiled = _native.finish_trace(trace, tensors, self._device, limit, recompute)
+            compiled = _native.finish_trace(trace, tensors, self._place(), limit, recompute)
             if self._accumulate > 1 and "rows" not in trace.scratch:
                 raise ValueError(
                     at_line(
@@ -278,11 +284,13 @@ class CompiledFunction:
     def _why(self, structure: Any, keys: list[Any], given: list[str], frozen: list[str]) -> str:
         if not self._entries:
             return "first call"
-        (old_structure, old_keys, old_policy, _), last = next(reversed(self._entries.items()))
+        (old_structure, old_keys, old_policy, old_place, _), last = next(reversed(self._entries.items()))
         if frozen:
             why = "; ".join(frozen)
         elif old_policy != self._policy():
             why = f"precision {self._policy().name} (was {old_policy.name})"
+        elif old_place != self._place():
+            why = f"device {self._place()} (was {old_place})"
         elif old_structure != structure:
             why = "the arguments have another structure"
         else:
@@ -404,7 +412,7 @@ def compile(
     fn: Callable[..., Any] | None = None,
     *,
     dynamic_batch: bool = False,
-    device: str = "cpu",
+    device: str | None = None,
     memory_limit: int | None = None,
     eager: bool = False,
     name: str | None = None,
@@ -424,7 +432,8 @@ def compile(
         fn: the function; without it, a decorator is returned.
         dynamic_batch: the leading size of the first array, and of every array that shares it,
             becomes the symbol `batch`: one trace serves every batch size, 0 included.
-        device: "cpu", "cuda", "cuda:N" or "null".
+        device: where it runs: "cpu", "cuda", "cuda:1"; by default `ost.default_device()` at the
+            call. Variables that it uses move there. "null" plans and computes nothing.
         memory_limit: bytes that a plan may take; a larger one is refused before its first step.
         eager: run `fn` as plain Python instead, to look at values.
         name: what messages and reports call it.

@@ -114,10 +114,24 @@ def _converted(obj: Any, dtype: Any) -> Any:
 
 
 def check_device(name: str, device: Any) -> None:
-    if device not in (None, "cpu"):
-        raise _native.DeviceUnavailableError(
-            at_line(f"{name}: device {device!r} is not available in this build; available is 'cpu'")
+    """Nothing is made on another device than the default one here; `to_device` copies there."""
+    here = _native.get_default_device()
+    if device in (None, here) or (device == "cuda" and here == "cuda:0"):
+        return
+    known = _native.devices()
+    if f"{device}" in (*known, "cuda"):
+        raise ValueError(
+            at_line(
+                f"{name}: device {device!r} is not the default device, {here!r}; use "
+                f"`with ost.device({device!r}):`, or ost.to_device(x, {device!r})"
+            )
         )
+    raise _native.DeviceUnavailableError(
+        at_line(
+            f"{name}: device {device!r} is not available; available are "
+            + ", ".join(repr(d) for d in known)
+        )
+    )
 
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ostria import _functions as F
-from ostria import _native, _trainable
+from ostria import _device, _native, _trainable
 from ostria._array_api import positive
 from ostria._errors import add_remark, at_line
 from ostria._indexing import getitem
@@ -155,10 +155,11 @@ def _namespace(x: Any, *, api_version: str | None = None) -> Any:
 
 
 def _to_device(x: Any, device: Any, /, *, stream: Any = None) -> Any:
-    F.check_device("to_device", device)
     if stream is not None:
-        raise ValueError(at_line("to_device: a cpu tensor takes no stream; pass stream=None"))
-    return F.asarray(x)
+        raise ValueError(
+            at_line("to_device: copies are ordered by themselves; stream must be None")
+        )
+    return _device.to_device(x, device)
 
 
 def install() -> None:

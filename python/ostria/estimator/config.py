@@ -49,6 +49,7 @@ _CONSTRUCTOR_KEYWORDS = (
     "experimental_max_worker_delay_secs",
     "session_creation_timeout_secs",
     "checkpoint_save_graph_def",
+    "device",
 )
 _CLUSTER_PROPERTIES = (
     "cluster_spec",
@@ -92,6 +93,8 @@ class RunConfig:
       experimental_max_worker_delay_secs: means nothing in one process.
       session_creation_timeout_secs: means nothing in one process.
       checkpoint_save_graph_def: whether a checkpoint also stores the graph.
+      device: where training, evaluation and prediction run: "cpu", "cuda", "cuda:1"; None is
+        ``ost.default_device()``. Checkpoints go from any device to any other.
 
     Raises:
       TypeError: unknown keyword, or a value of the wrong type.
@@ -120,6 +123,7 @@ class RunConfig:
         experimental_max_worker_delay_secs: int | None = None,
         session_creation_timeout_secs: float = 7200,
         checkpoint_save_graph_def: bool = True,
+        device: str | None = None,
     ) -> None:
         steps, secs = save_checkpoints_steps, save_checkpoints_secs
         if isinstance(steps, _Unset) and isinstance(secs, _Unset):
@@ -144,6 +148,7 @@ class RunConfig:
         self.experimental_max_worker_delay_secs = experimental_max_worker_delay_secs
         self.session_creation_timeout_secs = session_creation_timeout_secs
         self.checkpoint_save_graph_def = checkpoint_save_graph_def
+        self.device = device
         self._validate()
         cluster.require_one_process("RunConfig")
         self.cluster = cluster  # last: from here on the object is frozen
@@ -284,6 +289,13 @@ class RunConfig:
                 at_line(
                     f"RunConfig: protocol should be grpc or grpc+verbs; given {self.protocol!r}; "
                     "leave it out"
+                )
+            )
+        if self.device is not None and not isinstance(self.device, str):
+            raise TypeError(
+                at_line(
+                    "RunConfig: device must be a name such as 'cpu' or 'cuda:0', or None for the "
+                    f"default one; given {self.device!r} ({type(self.device).__name__})"
                 )
             )
         if not isinstance(self.checkpoint_save_graph_def, bool):

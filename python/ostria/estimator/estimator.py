@@ -144,6 +144,7 @@ class Estimator:
             seed=c.tf_random_seed,
             on_nonfinite=on_nonfinite,
             initialize=self._initialize if self._warm_start else None,
+            device=c.device,
         )
         self._progress: ProgressHook | None = None
 

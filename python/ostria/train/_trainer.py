@@ -59,6 +59,7 @@ class Trainer:
       accumulate, memory_budget: micro-batches of a training step, or the memory that decides how
         many there are, see ``ost.compile``. A ``task`` splits its batch if it updates by
         ``optimizer.minimize_batch``, as the one for a model does.
+      device: where steps run, "cpu" or "cuda:1"; by default ``ost.default_device()``.
 
     Example:
       >>> import numpy as np, ostria as ost
@@ -91,6 +92,7 @@ class Trainer:
         precision: str | None = None,
         accumulate: int = 1,
         memory_budget: int | str | None = None,
+        device: str | None = None,
     ) -> None:
         if (task is None) == (model is None):
             raise ValueError(
@@ -132,13 +134,11 @@ class Trainer:
             precision=precision,
             accumulate=accumulate,
             memory_budget=memory_budget,
+            device=device,
         )
-        self._eval_step = compile_function(
-            self._trace_eval, dynamic_batch=True, name="eval_step", precision=precision
-        )
-        self._predict_step = compile_function(
-            self._trace_predict, dynamic_batch=True, name="predict_step", precision=precision
-        )
+        same: dict[str, Any] = {"dynamic_batch": True, "precision": precision, "device": device}
+        self._eval_step = compile_function(self._trace_eval, name="eval_step", **same)
+        self._predict_step = compile_function(self._trace_predict, name="predict_step", **same)
         self._train_variables: dict[int, Any] = {}
         self._generators: list[Any] = []
         self._progress = _state.Progress()
