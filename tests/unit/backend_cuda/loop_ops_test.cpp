@@ -214,6 +214,29 @@ TEST(CudaLoopOps, PositionsOfExtremaAreTheCpus) {
   }
 }
 
+// The node that the fusing pass makes, through its own prepare, bind and launch.
+TEST(CudaLoopOps, FusedNodesAreTheCpus) {
+  for (ModelLoop& m : ModelLoops(5)) {
+    if (m.name != "dropout_add_bf16" && m.name != "add_layer_norm_bf16" &&
+        m.name != "bias_grad_bf16") {
+      continue;
+    }
+    SCOPED_TRACE(m.name);
+    std::vector<Tensor> inputs;
+    for (Value v : m.body.inputs()) {
+      const ValueType& t = m.body.type(v);
+      const bool integers = IsInteger(t.dtype);  // a key, and the number of the first row
+      inputs.push_back(
+          RandomTensor(t.dtype, t.shape, integers ? 0 : -1, integers ? 9 : 1, inputs.size()));
+    }
+    const std::vector<Attr> attrs = {std::make_shared<const Graph>(std::move(m.body))};
+    const auto got = EvaluateOnCuda(ops::kFused, attrs, inputs, "loop");
+    const auto want = EvaluateOnCpu(ops::kFused, attrs, inputs);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t k = 0; k < got.size(); ++k) ExpectClose(got[k], want[k], 1e-2);
+  }
+}
+
 TEST(CudaLoopOps, GroupsOfModelsAreTheReferences) {
   struct Run {
     LoopProgram program;
