@@ -31,7 +31,8 @@ struct RealNvrtc {
 // nullptr where it is not installed.
 const RealNvrtc* FindNvrtc() {
   static const RealNvrtc* const found = []() -> const RealNvrtc* {
-    void* library = dlopen(OSTRIA_REAL_NVRTC, RTLD_NOW | RTLD_LOCAL);
+    // In a namespace of its own: it asks for the driver by name, and must not find the fake.
+    void* library = dlmopen(LM_ID_NEWLM, OSTRIA_REAL_NVRTC, RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) return nullptr;
     auto* table = new RealNvrtc;
     const auto find = [&](auto* fn, const char* name) {
