@@ -43,6 +43,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::CudnnAttentionKernels,
     cuda::AttentionKernels,
     cuda::LossKernels,
+    cuda::CtcKernels,
     cuda::ChannelNormKernels,
 };
 // clang-format on

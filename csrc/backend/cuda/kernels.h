@@ -18,6 +18,7 @@ std::span<const KernelDef> PoolKernels();
 std::span<const KernelDef> DepthwiseKernels();
 std::span<const KernelDef> DirectConvKernels();
 std::span<const KernelDef> AttentionKernels();
+std::span<const KernelDef> CtcKernels();
 std::span<const KernelDef> ResampleKernels();
 std::span<const KernelDef> LoopKernels();
 std::span<const KernelDef> SkinnyKernels();
