@@ -43,8 +43,8 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::CudnnAttentionKernels,
     cuda::AttentionKernels,
     cuda::LossKernels,
-    cuda::CtcKernels,
     cuda::ChannelNormKernels,
+    cuda::CtcKernels,
 };
 // clang-format on
 
