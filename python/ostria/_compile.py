@@ -284,7 +284,9 @@ class CompiledFunction:
     def _why(self, structure: Any, keys: list[Any], given: list[str], frozen: list[str]) -> str:
         if not self._entries:
             return "first call"
-        (old_structure, old_keys, old_policy, old_place, _), last = next(reversed(self._entries.items()))
+        (old_structure, old_keys, old_policy, old_place, _), last = next(
+            reversed(self._entries.items())
+        )
         if frozen:
             why = "; ".join(frozen)
         elif old_policy != self._policy():

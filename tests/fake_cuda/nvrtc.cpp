@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run-time compiler, by the host's: a source becomes a library in a folder of this process, and
-// the "cubin" is its path (see generated.cpp).
+// The run-time compiler, by the host's: the "cubin" is a mark, a number of bytes and a shared
+// library (see generated.cpp).
 #include <nvrtc.h>
 
 #include <dlfcn.h>
@@ -35,7 +35,7 @@ struct Folder {
 
 std::string ReadFile(const std::filesystem::path& path) {
   std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
+  text << std::ifstream(path, std::ios::binary).rdbuf();
   return text.str();
 }
 
@@ -82,15 +82,18 @@ nvrtcResult nvrtcCompileProgram(nvrtcProgram p, int, const char* const*) {
                               library + "' 2> '" + log + "'";
   const bool ok = std::system(command.c_str()) == 0;
   p->log = ReadFile(log);
-  if (ok) p->image = "fake-cubin:" + library;
+  if (ok) {
+    const std::string code = ReadFile(library);
+    p->image = "fake-cubin:" + std::to_string(code.size()) + "\n" + code;
+  }
   return ok ? NVRTC_SUCCESS : NVRTC_ERROR_COMPILATION;
 }
 nvrtcResult nvrtcGetCUBINSize(nvrtcProgram p, size_t* bytes) {
-  *bytes = p->image.size() + 1;
+  *bytes = p->image.size();
   return NVRTC_SUCCESS;
 }
 nvrtcResult nvrtcGetCUBIN(nvrtcProgram p, char* image) {
-  std::memcpy(image, p->image.c_str(), p->image.size() + 1);
+  std::memcpy(image, p->image.data(), p->image.size());
   return NVRTC_SUCCESS;
 }
 nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram p, size_t* bytes) {

@@ -42,25 +42,5 @@ TEST(CudaAttention, ByCudnnIsTheCpus) {
   }
 }
 
-TEST(CudaAttention, SequencesWithoutAnyKeyGiveZeros) {
-  const DType dtype = DType::kFloat16;
-  const Shape shape = {4, 7, 2, 8};
-  Tensor lengths = Tensor::Empty(DType::kInt32, {4});
-  for (int i = 0; i < 4; ++i) lengths.data<int32_t>()[i] = std::array{3, 0, 7, 1}[i];
-  const Tensor q = RandomTensor(dtype, shape, -1, 1, 1), k = RandomTensor(dtype, shape, -1, 1, 2),
-               v = RandomTensor(dtype, shape, -1, 1, 3), g = RandomTensor(dtype, shape, -1, 1, 4);
-  for (const bool causal : {false, true}) {
-    std::vector<Attr> attrs = {causal, 0.0, 0.0, int64_t{0}, false, true};
-    const auto want = EvaluateOnCpu(ops::kAttention, attrs, {q, k, v, lengths});
-    const auto got = EvaluateOnCuda(ops::kAttention, attrs, {q, k, v, lengths}, "cudnn_lengths");
-    for (size_t i = 0; i < 2; ++i) ExpectClose(got[i], want[i], 3e-3);
-    attrs.push_back(false);
-    const std::vector<Tensor> inputs = {g, want[0], want[1], q, k, v, lengths};
-    const auto want_grads = EvaluateOnCpu(ops::kAttentionGrad, attrs, inputs);
-    const auto grads = EvaluateOnCuda(ops::kAttentionGrad, attrs, inputs, "cudnn");
-    for (size_t i = 0; i < 3; ++i) ExpectClose(grads[i], want_grads[i], 3e-3);
-  }
-}
-
 }  // namespace
 }  // namespace ostria

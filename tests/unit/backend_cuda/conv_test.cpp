@@ -71,6 +71,8 @@ TEST(CudaConv, ForwardAndGradientsAreTheCpus) {
 TEST(CudaConv, WhatIsFusedIsTheCpus) {
   for (const Conv& c : {kConvs[1], kConvs[3], kConvs[6]}) {
     for (const DType dtype : kTypes) {
+      // The real library fuses float32 only where it may round to TF32.
+      if (dtype == DType::kFloat32 && !OnFakeDriver()) continue;
       const Tensor x = RandomTensor(dtype, c.x, -1, 1, 1), w = RandomTensor(dtype, c.w, -1, 1, 2);
       const Shape y = EvaluateOnCpu(OpOf(c), Attrs(c), {x, w})[0].shape();
       const Tensor bias = RandomTensor(dtype, {c.w[0]}, -1, 1, 3);
@@ -161,6 +163,7 @@ TEST(CudaConv, IsCapturedAndReplayed) {
 }
 
 TEST(CudaConv, IsTimedOnlyWhereResultsMayDiffer) {
+  if (!OnFakeDriver()) GTEST_SKIP() << "only the fake driver counts calls";
   const Conv c = {{2, 8, 8, 4}, {4, 3, 3, 4}, {1, 1}, {1, 1, 1, 1}, {1, 1}};
   const std::string folder = ::testing::TempDir() + "cudnn_choice";
   std::filesystem::remove_all(folder);

@@ -176,14 +176,23 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
 
 DataError TakeDataError() { return CudaBackend()->MakeStream(0)->TakeDataError(); }
 
+namespace {
+
+decltype(&fake_cuda_count) CounterOfFake() {
+  const char* folder = std::getenv("OSTRIA_CUDA_LIBRARIES");
+  const std::string path = StrCat(folder == nullptr ? "" : folder, "/libcuda.so.1");
+  void* library = dlopen(path.c_str(), RTLD_NOW);
+  if (library == nullptr) return nullptr;
+  return reinterpret_cast<decltype(&fake_cuda_count)>(dlsym(library, "fake_cuda_count"));
+}
+
+}  // namespace
+
+bool OnFakeDriver() { return CounterOfFake() != nullptr; }
+
 int64_t DriverCalls(const char* function) {
-  const std::string path = StrCat(std::getenv("OSTRIA_CUDA_LIBRARIES"), "/libcuda.so.1");
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
-  if (library == nullptr) return 0;
-  const auto count =
-      reinterpret_cast<decltype(&fake_cuda_count)>(dlsym(library, "fake_cuda_count"));
-  dlclose(library);
-  return count(function);
+  const auto count = CounterOfFake();
+  return count == nullptr ? 0 : count(function);
 }
 
 std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attrs,

@@ -36,6 +36,8 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
 DataError TakeDataError();
 /// How often the driver's function was called so far.
 int64_t DriverCalls(const char* function);
+/// Whether the driver is the fake one: only that counts calls.
+bool OnFakeDriver();
 /// The same as EvaluateOnCuda on the CPU, through the eager path.
 std::vector<Tensor> EvaluateOnCpu(const OpDef& op, const std::vector<Attr>& attrs,
                                   const std::vector<Tensor>& inputs);

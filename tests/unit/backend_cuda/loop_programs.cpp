@@ -106,6 +106,7 @@ std::vector<Tensor> RunLoop(const LoopProgram& program, const std::vector<Tensor
 }
 
 void SetThreadOrder(uint64_t seed) {
+  if (!OnFakeDriver()) return;  // a GPU has its own
   const std::string path = StrCat(std::getenv("OSTRIA_CUDA_LIBRARIES"), "/libcuda.so.1");
   void* const fake = dlopen(path.c_str(), RTLD_NOW);
   auto* const set = reinterpret_cast<void (*)(uint64_t)>(
