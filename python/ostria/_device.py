@@ -11,7 +11,6 @@ import threading
 from typing import Any
 
 from ostria import _native
-from ostria._errors import at_line
 
 __all__ = ["default_device", "device", "devices", "set_default_device", "synchronize", "to_device"]
 
@@ -24,10 +23,6 @@ def _changed() -> None:
     global version
     with _lock:
         version += 1
-
-
-def _at_line(error: Exception) -> Exception:
-    return type(error)(at_line(str(error)))
 
 
 def devices() -> list[str]:
@@ -66,10 +61,7 @@ def set_default_device(name: str) -> None:
         >>> import ostria as ost
         >>> ost.set_default_device("cpu")
     """
-    try:
-        _native.set_default_device(name)
-    except (ValueError, _native.DeviceUnavailableError) as error:
-        raise _at_line(error) from None
+    _native.set_default_device(name)
     _changed()
 
 
@@ -128,10 +120,10 @@ def to_device(x: Any, name: str) -> Any:
         from ostria._functions import asarray
 
         x = asarray(x)
-    try:
-        return _native.to_device(x, str(name))
-    except (ValueError, _native.DeviceUnavailableError) as error:
-        raise _at_line(error) from None
+    here: Any = x.device
+    if here == name or (name == "cuda" and here == "cuda:0"):
+        return x
+    return _native.to_device(x, name)
 
 
 def synchronize(name: str | None = None) -> None:

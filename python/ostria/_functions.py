@@ -119,7 +119,7 @@ def check_device(name: str, device: Any) -> None:
     if device in (None, here) or (device == "cuda" and here == "cuda:0"):
         return
     known = _native.devices()
-    if f"{device}" in (*known, "cuda"):
+    if device in known or (device == "cuda" and len(known) > 1):
         raise ValueError(
             at_line(
                 f"{name}: device {device!r} is not the default device, {here!r}; use "

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _functions as F
 from ostria import _device, _native, _trainable
+from ostria import _functions as F
 from ostria._array_api import positive
 from ostria._errors import add_remark, at_line
 from ostria._indexing import getitem

@@ -120,8 +120,8 @@ def test_devices() -> None:
     t = ost.ones((2,))
     assert t.device == "cpu"
     assert t.to_device("cpu") is t
-    with pytest.raises(ost.DeviceUnavailableError, match="to_device: device 'cuda' is not av"):
-        t.to_device("cuda")
+    with pytest.raises(ost.DeviceUnavailableError, match="cuda"):
+        t.to_device("cuda:99")
 
 
 def test_namespace_info() -> None:

@@ -325,7 +325,7 @@ def keyword_of_an_optimizer() -> None:
     "keep_checkpoint_every_n_hours, log_step_count_steps, train_distribute, device_fn, "
     "protocol, eval_distribute, experimental_distribute, "
     "experimental_max_worker_delay_secs, session_creation_timeout_secs, "
-    "checkpoint_save_graph_def. {line}",
+    "checkpoint_save_graph_def, device. {line}",
 )
 def keyword_of_run_config() -> None:
     ost.estimator.RunConfig(save_checkpoint_steps=3)  # <-
@@ -349,10 +349,30 @@ def too_many_arguments() -> None:
 
 @mistake(
     ost.DeviceUnavailableError,
-    "asarray: device 'cuda' is not available in this build; available is 'cpu' {line}",
+    "asarray: device 'tpu:0' is not available; available are "
+    + ", ".join(repr(name) for name in ost.devices())
+    + " {line}",
 )
 def device_that_is_not_there() -> None:
-    ost.asarray([1.0], device="cuda")  # <-
+    ost.asarray([1.0], device="tpu:0")  # <-
+
+
+@mistake(
+    ValueError,
+    "device: 'gpu' names no device; accepted are 'cpu', 'cpu:N', 'cuda:N' and 'null' {line}",
+)
+def default_device_of_another_name() -> None:
+    with ost.device("gpu"):  # <-
+        pass
+
+
+@mistake(
+    TypeError,
+    "RunConfig: device must be a name such as 'cpu' or 'cuda:0', or None for the default one; "
+    "given 0 (int) {line}",
+)
+def device_by_number() -> None:
+    ost.estimator.RunConfig(device=0)  # <-
 
 
 @mistake(

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-LIMIT = 0.1  # seconds
+LIMIT = 0.1  # seconds, or twice what NumPy takes where a machine is slower
 
 
 def run(code: str) -> str:
@@ -50,12 +50,14 @@ def test_import_leaves_the_large_parts_for_later() -> None:
 def test_import_takes_a_tenth_of_a_second_over_bare_python() -> None:
     # Processor time with NumPy's import; the best of several, since a busy neighbour slows all.
     bare = min(cpu_seconds("pass") for _ in range(5))
+    numpy = min(cpu_seconds("import numpy") for _ in range(5))
+    limit = max(LIMIT, 2 * (numpy - bare))
     ours = cpu_seconds("import ostria")
     for _ in range(20):
-        if ours - bare < LIMIT:
+        if ours - bare < limit:
             break
         ours = min(ours, cpu_seconds("import ostria"))
-    assert ours - bare < LIMIT, f"import ostria takes {ours - bare:.3f} s of processor time"
+    assert ours - bare < limit, f"import ostria takes {ours - bare:.3f} s of processor time"
 
 
 def test_an_unknown_attribute_is_named() -> None:

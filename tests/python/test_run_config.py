@@ -56,7 +56,7 @@ def test_the_popular_typo_is_answered_with_the_right_spelling():
         "RunConfig: unknown keyword 'save_checkpoint_steps'; did you mean "
         "'save_checkpoints_steps'? Accepted: model_dir, tf_random_seed, save_summary_steps, "
     )
-    assert re.search(r"checkpoint_save_graph_def\. \[test_run_config\.py:\d+\]$", text)
+    assert re.search(r"checkpoint_save_graph_def, device\. \[test_run_config\.py:\d+\]$", text)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,7 @@ def test_run_config_has_tensorflows_arguments_in_order_with_their_defaults():
         "experimental_max_worker_delay_secs",
         "session_creation_timeout_secs",
         "checkpoint_save_graph_def",
+        "device",
     ]
     c = RunConfig()
     assert (c.model_dir, c.tf_random_seed, c.save_summary_steps) == (None, None, 100)
