@@ -36,7 +36,8 @@ PyObject* NewPyTensor(PyTensor tensor);
 /// A tensor of a NumPy array (or anything np.asarray takes). Shares memory with a C-contiguous
 /// array unless `copy`; throws Error(kTypeError) for dtypes without a counterpart.
 Tensor TensorFromArray(pybind11::handle object, bool copy);
-/// A read-only NumPy view, of a copy where the tensor is on a device; bfloat16 needs the ml_dtypes package.
+/// A read-only NumPy view, of a copy where the tensor is on a device; bfloat16 needs the ml_dtypes
+/// package.
 pybind11::object ArrayFromTensor(const Tensor& tensor);
 
 /// DType from a dtype object of ours, a NumPy dtype, a type such as float, or a name.

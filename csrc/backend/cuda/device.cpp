@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <vector>
 
@@ -142,6 +143,9 @@ CUfunction CudaDevice::FunctionOf(const std::string& module, std::string_view im
               "allowing a kernel shared memory");
   NameLaunch(found, module.starts_with("generated:") ? std::string(function)
                                                      : StrCat(function, " of ", module));
+  if (const std::string log = Environment("OSTRIA_KERNEL_LOG"); !log.empty()) {
+    std::ofstream(log, std::ios::app) << function << "\n";
+  }
   functions_.emplace(key, found);
   return found;
 }
