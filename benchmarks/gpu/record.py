@@ -39,7 +39,7 @@ class Record:
             "device": device,
             "driver": driver,
             "memory": memory,
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "commit": commit or _words("git", "rev-parse", "HEAD"),
             "stand_in": not device,  # the fake driver: no GPU at all
             "ran": {"kernels": [], "models": []},
