@@ -113,12 +113,14 @@ DeviceId DeviceOf(const OpDef& op, std::span<const Tensor> inputs) {
     first = &t;
   }
   if (first == nullptr) return GetDefaultDevice();
+  if (first->device() == GetDefaultDevice()) return first->device();  // the others go there
   for (const Tensor& t : inputs) {
     if (!t.on_host() || t.numel() <= 1) continue;
     throw Error(ErrorCode::kInvalidArgument, std::string(op.name),
                 StrCat("its inputs are on ", ToString(first->device()), " and on cpu (shape ",
                        t.shape(), "); only scalars go along by themselves; use ost.to_device(x, '",
-                       ToString(first->device()), "')"));
+                       ToString(first->device()), "'), or `with ost.device('",
+                       ToString(first->device()), "'):`"));
   }
   return first->device();
 }

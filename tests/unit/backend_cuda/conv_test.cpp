@@ -79,6 +79,8 @@ TEST(CudaConv, WhatIsFusedIsTheCpus) {
       const Tensor addend = RandomTensor(dtype, y, -1, 1, 4);
       for (const std::string activation :
            {"none", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu"}) {
+        // Of others it has engines for some shapes only.
+        if (!OnFakeDriver() && activation != "none" && activation != "relu") continue;
         std::vector<Attr> attrs = Attrs(c);
         attrs.push_back(activation);
         std::vector<Tensor> inputs = {x, w};
