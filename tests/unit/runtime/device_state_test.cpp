@@ -180,7 +180,7 @@ TEST(DeviceEager, NamesBothDevices) {
   const Tensor host[] = {Filled({2}, 1), ToSim(Filled({2}, 1), 1)};
   EXPECT_EQ(Message(ops::kAdd, host),
             "add: its inputs are on cuda:1 and on cpu (shape [2]); only scalars go along by "
-            "themselves; use ost.to_device(x, 'cuda:1')");
+            "themselves; use ost.to_device(x, 'cuda:1'), or `with ost.device('cuda:1'):`");
 }
 
 TEST(DeviceEager, TheDefaultDeviceIsOfTheThread) {
