@@ -4,6 +4,7 @@
 #   make test                               all C++ and Python tests
 #   make test-interop                       tests beside PyTorch, JAX and TensorBoard, in .venv-bench
 #   make test-sanitize                      tests under address, undefined and thread sanitizers
+#   make gpu-check, gpu-bench               what runs on a GPU, checked and timed there
 #   make bench, lint, format, docs, clean
 MODEL_DIR ?= models/fashion_mnist
 ARGS ?=
@@ -12,7 +13,7 @@ PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 
-.PHONY: setup train test test-interop test-sanitize bench lint lint-quick lint-tidy format docs clean
+.PHONY: gpu-check gpu-bench setup train test test-interop test-sanitize bench lint lint-quick lint-tidy format docs clean
 
 setup:
 	@cmake/setup.sh
@@ -32,6 +33,14 @@ test-interop:
 
 test-sanitize: setup
 	@cmake/sanitize.sh
+
+# On a machine with a GPU; records go below benchmarks/results/gpu. The second wants PyTorch beside ostria.
+gpu-check: setup
+	@cmake --build build/current --target backend_cuda_test
+	@$(PY) -m benchmarks.gpu.check --tests build/current/tests/unit/backend_cuda_test
+
+gpu-bench: setup
+	@$(PY) -m benchmarks.gpu.bench $(ARGS)
 
 bench:
 	@cmake/setup.sh bench
