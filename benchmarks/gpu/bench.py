@@ -9,7 +9,9 @@ a copy, and our larger steps alone: seconds of the first step and of those after
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -174,47 +176,57 @@ def memory_bound(record: Record) -> None:
             record.set(name, {"error": str(error)[:500]})
 
 
-def large(record: Record) -> None:
-    """Our own steps of published networks: seconds of the first call, and of one after it."""
+def measure_large(name: str) -> dict[str, Any]:
+    """One published network in this process."""
     import ostria as ost
     from benchmarks.models import gpu
 
+    workload = next(w for w in gpu.WORKLOADS if w.name == name)
+    begin = time.perf_counter()
+    with ost.device("cuda"):
+        step, inputs = workload.make(workload.batch)
+        rng = np.random.default_rng(0)
+        given = [
+            rng.normal(size=shape).astype(np.float32)
+            if dtype == "float32"
+            else rng.integers(0, 10, shape).astype(dtype)
+            for shape, dtype in inputs
+        ]
+        first = float(step(*given).item())
+        began = time.perf_counter()
+        step(*given).item()
+        second = time.perf_counter() - began
+        count = max(3, min(50, int(3 / max(second, 1e-3))))
+        run = ours(step, tuple(given))
+        run(2)
+        begin_steps = time.perf_counter()
+        run(count)
+        each = (time.perf_counter() - begin_steps) / count
+        last = float(step(*given).item())
+    return {
+        "step_ms": round(1e3 * each, 3),
+        "items_per_s": round(workload.batch / each, 1),
+        "first_step_s": round(began - begin, 2),
+        "loss": [first, last],
+    }
+
+
+def large(record: Record) -> None:
+    """Our own steps of published networks, a process each: seconds of the first and of a later."""
+    from benchmarks.models import gpu
+
     for workload in gpu.WORKLOADS:
-        begin = time.perf_counter()
-        try:
-            with ost.device("cuda"):
-                step, inputs = workload.make(workload.batch)
-                rng = np.random.default_rng(0)
-                given = [
-                    rng.normal(size=shape).astype(np.float32)
-                    if dtype == "float32"
-                    else rng.integers(0, 10, shape).astype(dtype)
-                    for shape, dtype in inputs
-                ]
-                first = float(step(*given).item())
-                began = time.perf_counter()
-                step(*given).item()
-                second = time.perf_counter() - began
-                count = max(3, min(50, int(3 / max(second, 1e-3))))
-                run = ours(step, tuple(given))
-                run(2)
-                t = time.perf_counter()
-                run(count)
-                each = (time.perf_counter() - t) / count
-                last = float(step(*given).item())
-            record.set(
-                f"{workload.name} {workload.precision} batch {workload.batch}",
-                {
-                    "step_ms": round(1e3 * each, 3),
-                    "items_per_s": round(workload.batch / each, 1),
-                    "first_step_s": round(began - begin, 2),
-                    "loss": [first, last],
-                },
-            )
-            if np.isfinite(last):
-                record.ran("timed", "models", [workload.name])
-        except Exception as error:
-            record.set(f"{workload.name} {workload.precision}", {"error": str(error)[:800]})
+        command = [sys.executable, "-m", "benchmarks.gpu.bench", "--network", workload.name]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        label = f"{workload.name} {workload.precision} batch {workload.batch}"
+        if done.returncode != 0:
+            words = done.stderr.strip().splitlines() or ["died without a word"]
+            record.set(label, {"error": words[-1][:800]})
+            continue
+        result = json.loads(done.stdout.strip().splitlines()[-1])
+        record.set(label, result)
+        if np.isfinite(result["loss"][1]):
+            record.ran("timed", "models", [workload.name])
 
 
 def main() -> int:
@@ -223,7 +235,11 @@ def main() -> int:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--commit", default="")
     parser.add_argument("--only", action="append", choices=["mlp", "groups", "large"])
+    parser.add_argument("--network", help="one published network, its figures on the last line")
     arguments = parser.parse_args()
+    if arguments.network:
+        print(json.dumps(measure_large(arguments.network)))
+        return 0
     folder = ROOT / "benchmarks/results/gpu"
     path = arguments.output or folder / f"{time.strftime('%Y-%m-%d')}-bench.json"
     record = Record(path, "bench", arguments.commit)
