@@ -58,6 +58,22 @@ void ExpectResNet50(std::string_view device) {
   ExpectGolden(StrCat("resnet50_", device), table);
 }
 
+TEST(CudnnConv, LeavesGroupsAlongThreeAxesIn16BitsToOthers) {
+  OSTRIA_NEEDS_CUDNN();
+  using Ints = std::vector<int64_t>;
+  for (const int64_t groups : {1, 2}) {
+    const std::vector<Attr> attrs = {Ints{2, 1, 3}, Ints{1, 0, 0, 1, 1, 2}, Ints{2, 1, 2}, groups,
+                                     Shape{2, 2, 3}};
+    for (const DType dtype : {DType::kFloat16, DType::kFloat32}) {
+      const ValueType x{dtype, {2, 5, 4, 6, 4}}, dy{dtype, {2, 2, 4, 2, 2}};
+      const std::string plan = PlanOf(ops::kConvGradFilter, attrs, {x, dy}, DeviceNamed("h200"));
+      EXPECT_EQ(plan == "no: is wrong for groups of 16 bits along three axes",
+                groups == 2 && dtype == DType::kFloat16)
+          << plan;
+    }
+  }
+}
+
 TEST(CudnnConv, PlansResNet50OnH100) {
   OSTRIA_NEEDS_CUDNN();
   ExpectResNet50("h100");
