@@ -113,9 +113,10 @@ void MixedPrecision::Visit(Graph& graph, NodeId n) {
   } catch (const Error&) {
     return;  // not for half precision
   }
+  // What an op gives in float32 whatever it reads, such as attention's log-sum-exp, stays so.
   for (int i = 0; i < graph.num_results(n); ++i) {
-    const DType before = graph.dtype(graph.result(n, i));
-    if (results[i].dtype != (before == DType::kFloat32 ? low_ : before)) return;
+    const DType before = graph.dtype(graph.result(n, i)), after = results[i].dtype;
+    if (after != before && !(before == DType::kFloat32 && after == low_)) return;
   }
 
   std::vector<Value> operands = graph.operands(n);
@@ -127,7 +128,7 @@ void MixedPrecision::Visit(Graph& graph, NodeId n) {
   for (int i = 0; i < graph.num_results(n); ++i) {
     const Value old = graph.result(n, i), made = graph.result(m, i);
     Value now = made;
-    if (graph.dtype(old) == DType::kFloat32) {
+    if (graph.dtype(made) != graph.dtype(old)) {
       now = b(ops::kCast, {made}, {DType::kFloat32});
       casts_[now.id] = made;
       computed_.insert(now.id);

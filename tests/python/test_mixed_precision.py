@@ -49,6 +49,22 @@ def test_what_follows_is_low_and_softmax_is_not():
     assert "softmax: bfloat16" not in text
 
 
+def test_attention_runs_low_though_its_log_sum_exp_stays_float32():
+    q, k, v = (RNG.standard_normal((2, 8, 2, 4)).astype(np.float32) for _ in range(3))
+
+    def loss(q, k, v):
+        return ost.sum(ost.square(ost.attention(q, k, v, causal=True)))
+
+    f = ost.compile(lambda q, k, v: ost.value_and_grad(loss)(q, k, v), precision="bfloat16")
+    value, gradient = f(q, k, v)
+    text = f.explain(runs=1)
+    assert "  attention: bfloat16" in text
+    assert re.search(r"bfloat16\[2, 8, 2, 4\], %\d+: float32\[2, 2, 8\] = attention@", text)
+    want, slope = ost.value_and_grad(loss)(*(ost.asarray(rounded(x)) for x in (q, k, v)))
+    np.testing.assert_allclose(value.numpy(), want.numpy(), rtol=1e-2)
+    np.testing.assert_allclose(gradient.numpy(), slope.numpy(), rtol=5e-2, atol=5e-2)
+
+
 def test_a_users_cast_wins_and_is_reported():
     f = ost.compile(lambda a, b: ost.cast(a, "float32") @ b, precision="bfloat16")
     np.testing.assert_array_equal(f(A, B).numpy(), (ost.asarray(A) @ ost.asarray(B)).numpy())
