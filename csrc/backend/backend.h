@@ -36,7 +36,7 @@ class Recording {
 };
 
 /// What a kernel found in its data, such as an index out of range. Kernels go on with a value that
-/// is in range, and say so here; the step that does commits nothing.
+/// is in range, and say so here.
 struct DataError {
   int32_t step = -1;                     // BindContext::step; -1: nothing was found
   int64_t value = 0, low = 0, high = 0;  // what was found; accepted are low..high-1

@@ -11,20 +11,6 @@
 #include "passes/pass.h"
 
 namespace ostria {
-namespace {
-
-bool ChecksData(const Graph& g) {
-  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
-    if (g.op(n).traits.checks_data) return true;
-    for (const Attr& a : g.attrs(n)) {
-      const Body* body = std::get_if<Body>(&a);
-      if (body != nullptr && *body != nullptr && ChecksData(**body)) return true;
-    }
-  }
-  return false;
-}
-
-}  // namespace
 
 bool BothBranches(Graph& graph, const PassContext&) {
   bool changed = false;
@@ -33,7 +19,7 @@ bool BothBranches(Graph& graph, const PassContext&) {
     if (graph.is(n, ops::kCond)) {
       const Body yes = graph.attr<Body>(n, ops::CondAttr::kThen);
       const Body no = graph.attr<Body>(n, ops::CondAttr::kElse);
-      if (!ChecksData(*yes) && !ChecksData(*no)) {
+      if (!ops::ChecksData(*yes) && !ops::ChecksData(*no)) {
         std::vector<Value> operands = graph.operands(n);
         const Value pred = operands.front();
         operands.erase(operands.begin());

@@ -312,18 +312,6 @@ std::span<const BodyPlan> BodiesOf(const KernelState& state) {
   return s == nullptr ? std::span<const BodyPlan>() : s->bodies;
 }
 
-bool ChecksData(const Graph& g, NodeId n) {
-  if (g.op(n).traits.checks_data) return true;
-  for (const Attr& a : g.attrs(n)) {
-    const Body* body = std::get_if<Body>(&a);
-    if (body == nullptr || *body == nullptr) continue;
-    for (NodeId m = (*body)->first(); m.valid(); m = (*body)->next(m)) {
-      if (ChecksData(**body, m)) return true;
-    }
-  }
-  return false;
-}
-
 CheckedBodies::CheckedBodies() { ++checked_bodies; }
 CheckedBodies::~CheckedBodies() { --checked_bodies; }
 

@@ -28,9 +28,6 @@ std::span<const BodyPlan> BodiesOf(const KernelState& state);
 /// Implementations of the control ops on a device, for KernelsFor to put before its own.
 std::span<const KernelDef> ControlKernels(DeviceKind device);
 
-/// Whether a run of the node may be refused because of the data: its op, or one in a body.
-bool ChecksData(const Graph& graph, NodeId n);
-
 /// An error of a body's step: the op is in front already, the line still to be found. Finding it
 /// may wait for the interpreter, so it is left to whoever holds no lock.
 class BodyError : public Error {

@@ -7,8 +7,8 @@
 
 #include "base/check.h"
 #include "ir/bytes.h"
+#include "ops/common/control.h"
 #include "ops/ops.h"
-#include "runtime/control.h"
 
 namespace ostria {
 namespace {
@@ -85,7 +85,7 @@ bool StorageMap::IsUnread(const Choice& choice, Value v) const {
 void StorageMap::NumberSteps(const Schedule& schedule) {
   for (const auto& [n, pack] : schedule.steps) {
     if (!pack) step_of_[n.id] = num_steps_;
-    if (!pack && ChecksData(g_, n)) last_check_ = num_steps_;
+    if (!pack && ops::ChecksData(g_, n)) last_check_ = num_steps_;
     ++num_steps_;
   }
 }

@@ -120,6 +120,22 @@ Value ReadAs(Builder& b, Value value, Value source) {
   return b(kCall, {value, source}, {Body(std::move(body)), Body(std::move(vjp)), false, false});
 }
 
+bool ChecksData(const Graph& g, NodeId n) {
+  if (g.op(n).traits.checks_data) return true;
+  for (const Attr& a : g.attrs(n)) {
+    const Body* body = std::get_if<Body>(&a);
+    if (body != nullptr && *body != nullptr && ChecksData(**body)) return true;
+  }
+  return false;
+}
+
+bool ChecksData(const Graph& body) {
+  for (NodeId n = body.first(); n.valid(); n = body.next(n)) {
+    if (ChecksData(body, n)) return true;
+  }
+  return false;
+}
+
 double BodyFlops(const Graph& body) {
   double sum = 0;
   for (NodeId n = body.first(); n.valid(); n = body.next(n)) sum += Flops(body, n);

@@ -67,6 +67,11 @@ void InferBody(InferContext& c, const Body& body);
 void RequireCarry(const InferContext& c, int k, std::string_view name, const ValueType& was,
                   const ValueType& became);
 
+/// Whether a run of the node may be refused because of the data: its op, or one in a body.
+bool ChecksData(const Graph& graph, NodeId n);
+/// The same of any node of a body.
+bool ChecksData(const Graph& body);
+
 /// A copy of `body` with the outputs of which `keep` says so, without the nodes that only the
 /// others needed.
 Body KeepOutputs(const Graph& body, const std::vector<bool>& keep);
