@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuBLASLt over host memory: descriptors keep what is set, products are plain loops that run in
-// the order of their stream. What is refused is what csrc/backend/cuda/lt_rules.h says. The
+// the order of their stream. What is refused is what csrc/backend/cuda/cublaslt/rules.h says. The
 // heuristics offer up to three algorithms: an in-place split-K that nobody should ask for, one that
 // is slow, and one that is fast but needs workspace and aligned operands.
 #include "fake_cuda/cublaslt.h"
@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "backend/cuda/lt_rules.h"
+#include "backend/cuda/cublaslt/rules.h"
 #include "core/dtype.h"
 #include "fake_cuda/enqueue.h"
 #include "kernels/scalar/functors.h"

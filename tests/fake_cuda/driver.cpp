@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A driver over host memory: the functions of csrc/backend/cuda/driver.h, so that the whole backend
-// runs, under sanitizers too, where there is no GPU. Here: devices, modules and launches;
-// memory.cpp and stream.cpp have the rest, state.h says how work runs. It is stricter than a real
-// driver where that helps to find mistakes, and never more lenient.
+// A driver over host memory: the functions of csrc/backend/cuda/libraries/driver.h, so that the
+// whole backend runs, under sanitizers too, where there is no GPU. Here: devices, modules and
+// launches; memory.cpp and stream.cpp have the rest, state.h says how work runs. It is stricter
+// than a real driver where that helps to find mistakes, and never more lenient.
 #include <unistd.h>
 
 #include <cstdio>

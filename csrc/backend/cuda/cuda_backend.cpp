@@ -6,7 +6,7 @@
 
 #include "backend/backend.h"
 #include "backend/build_id.h"
-#include "backend/cuda/kernels.h"
+#include "backend/cuda/ops/kernels.h"
 #include "backend/cuda/properties.h"
 #include "backend/cuda/stream.h"
 

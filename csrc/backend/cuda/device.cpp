@@ -9,7 +9,7 @@
 #include <map>
 #include <vector>
 
-#include "backend/cuda/embedded.h"
+#include "backend/cuda/launch/embedded.h"
 #include "backend/cuda/properties.h"
 #include "kernels/common/data_error.h"
 

@@ -11,7 +11,7 @@
 #include <unordered_map>
 
 #include "backend/backend.h"
-#include "backend/cuda/driver.h"
+#include "backend/cuda/libraries/driver.h"
 #include "backend/cuda/memory.h"
 
 namespace ostria::kernels {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "backend/cuda/driver.h"
+#include "backend/cuda/libraries/driver.h"
 
 namespace ostria::cuda {
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cuda/properties.h"
 
-#include "backend/cuda/cublaslt.h"
-#include "backend/cuda/cudnn.h"
 #include "backend/cuda/device.h"
-#include "backend/cuda/embedded.h"
-#include "backend/cuda/nccl.h"
-#include "backend/cuda/nvrtc.h"
+#include "backend/cuda/launch/embedded.h"
+#include "backend/cuda/libraries/cublaslt.h"
+#include "backend/cuda/libraries/cudnn.h"
+#include "backend/cuda/libraries/nccl.h"
+#include "backend/cuda/libraries/nvrtc.h"
 
 namespace ostria::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "backend/backend.h"
-#include "backend/cuda/driver.h"
+#include "backend/cuda/libraries/driver.h"
 
 namespace ostria::cuda {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The record of choices as a file, and products that are chosen by it.
-#include "backend/cuda/choices.h"
+#include "backend/cuda/cache/choices.h"
 
 #include <dlfcn.h>
 

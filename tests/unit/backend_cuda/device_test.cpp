@@ -8,7 +8,7 @@
 #include <string>
 
 #include "backend/backend.h"
-#include "backend/cuda/launch.h"
+#include "backend/cuda/launch/launch.h"
 #include "backend_cuda/child.h"
 #include "backend_cuda/fake.h"
 #include "kernels/fill/fill.h"

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "backend/cuda/driver.h"
+#include "backend/cuda/libraries/driver.h"
 
 namespace ostria::fake {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which library is taken, and what is said of one that does not fit. The libraries are compiled
 // here.
-#include "backend/cuda/library.h"
+#include "backend/cuda/libraries/library.h"
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>

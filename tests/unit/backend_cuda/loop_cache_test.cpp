@@ -8,8 +8,8 @@
 #include <fstream>
 #include <thread>
 
-#include "backend/cuda/codegen.h"
-#include "backend/cuda/nvrtc_cache.h"
+#include "backend/cuda/cache/nvrtc_cache.h"
+#include "backend/cuda/codegen/codegen.h"
 #include "backend_cuda/evaluate.h"
 #include "ir/builder.h"
 #include "loop/build.h"

@@ -10,8 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "backend/cuda/launch.h"
-#include "backend/cuda/nvrtc_cache.h"
+#include "backend/cuda/cache/nvrtc_cache.h"
+#include "backend/cuda/launch/launch.h"
 #include "backend_cuda/evaluate.h"
 
 namespace ostria {

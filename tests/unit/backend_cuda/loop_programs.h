@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/codegen.h"
+#include "backend/cuda/codegen/codegen.h"
 #include "core/tensor.h"
 #include "ir/graph.h"
 

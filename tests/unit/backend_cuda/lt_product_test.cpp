@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products of well-known models, as cuBLASLt is asked for them: shapes, alignment and epilogues in
 // one golden table; and how nodes become problems where the table is silent.
-#include "backend/cuda/lt_product.h"
+#include "backend/cuda/cublaslt/product.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What cuBLASLt accepts, as a table; and its real library, where it is installed: descriptors need
 // no GPU.
-#include "backend/cuda/lt_rules.h"
+#include "backend/cuda/cublaslt/rules.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <functional>
 #include <optional>
 
-#include "backend/cuda/library.h"
-#include "backend/cuda/lt_matmul.h"
+#include "backend/cuda/cublaslt/matmul.h"
+#include "backend/cuda/libraries/library.h"
 
 namespace ostria::cuda {
 namespace {

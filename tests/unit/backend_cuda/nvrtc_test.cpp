@@ -8,8 +8,8 @@
 #include <map>
 #include <regex>
 
-#include "backend/cuda/codegen.h"
-#include "backend/cuda/nvrtc_cache.h"
+#include "backend/cuda/cache/nvrtc_cache.h"
+#include "backend/cuda/codegen/codegen.h"
 #include "backend_cuda/evaluate.h"
 #include "backend_cuda/model_loops.h"
 #include "loop/build.h"

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "backend/cuda/sort_launches.h"
+#include "backend/cuda/launch/sort_launches.h"
 #include "backend_cuda/evaluate.h"
 #include "ops/ops.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention as GPT-2, BERT and models with grouped heads have it, forward and backward.
-#include "backend/cuda/cudnn_nodes.h"
+#include "backend/cuda/cudnn/nodes.h"
 #include "cudnn/real.h"
 #include "ops/ops.h"
 

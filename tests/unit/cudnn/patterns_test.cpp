@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fused batch-normalisation graphs of ResNet-50 have engines that come with the library, in
 // float16; in bfloat16 none that come with it.
-#include "backend/cuda/cudnn_patterns.h"
+#include "backend/cuda/cudnn/patterns.h"
 
 #include "cudnn/real.h"
 

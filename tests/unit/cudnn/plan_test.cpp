@@ -3,10 +3,10 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "backend/cuda/cache_folder.h"
-#include "backend/cuda/cudnn_nodes.h"
-#include "backend/cuda/device_json.h"
-#include "backend/cuda/disk_cache.h"
+#include "backend/cuda/cache/cache_folder.h"
+#include "backend/cuda/cache/disk_cache.h"
+#include "backend/cuda/cudnn/nodes.h"
+#include "backend/cuda/libraries/device_json.h"
 #include "cudnn/real.h"
 #include "ops/ops.h"
 

@@ -9,7 +9,7 @@
 #include <iterator>
 
 #include "backend/backend.h"
-#include "backend/cuda/cudnn.h"
+#include "backend/cuda/libraries/cudnn.h"
 
 namespace ostria {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/cudnn_plan.h"
+#include "backend/cuda/cudnn/plan.h"
 #include "ir/graph.h"
 
 namespace ostria::cuda {

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention in the form that cuDNN's flash engines recognise: the matrix products, the softmax and
+// the mask operation by operation, of which only inputs and results are in memory. Tensors are
+// [batch, length, heads, dim] there, and [batch, heads, length, dim] to the library.
+#include <limits>
+
+#include "backend/cuda/cudnn/nodes.h"
+#include "ops/common/attention.h"
+
+namespace ostria::cuda {
+namespace {
+
+using ops::AttentionAttr;
+
+constexpr DType kFloat = DType::kFloat32;
+
+// Where the operands begin.
+enum Forward { kQ, kK, kV };
+enum Grad { kG, kY, kLse, kGradQ, kGradK, kGradV };
+
+struct Maker {
+  CudnnGraph& g;
+  int64_t batch, heads, kv_heads, length_q, length_kv, dim_qk, dim_v;
+  DType dtype;
+
+  Maker(CudnnGraph& graph, const MemDesc& q, const MemDesc& k, const MemDesc& v)
+      : g(graph),
+        batch(q.sizes[0]),
+        heads(q.sizes[2]),
+        kv_heads(k.sizes[2]),
+        length_q(q.sizes[1]),
+        length_kv(k.sizes[1]),
+        dim_qk(q.sizes[3]),
+        dim_v(v.sizes[3]),
+        dtype(q.dtype) {}
+
+  int64_t HeadsSecond(const MemDesc& m) {
+    return g.Tensor(m.dtype, {m.sizes[0], m.sizes[2], m.sizes[1], m.sizes[3]},
+                    {m.strides[0], m.strides[2], m.strides[1], m.strides[3]});
+  }
+  // The same with its last two axes exchanged.
+  int64_t HeadsSecondTransposed(const MemDesc& m) {
+    return g.Tensor(m.dtype, {m.sizes[0], m.sizes[2], m.sizes[3], m.sizes[1]},
+                    {m.strides[0], m.strides[2], m.strides[3], m.strides[1]});
+  }
+  int64_t Dense(DType type, int64_t rows, int64_t columns, bool is_virtual, int64_t of_heads) {
+    return g.Tensor(type, {batch, of_heads, rows, columns},
+                    {of_heads * rows * columns, rows * columns, columns, 1},
+                    {.is_virtual = is_virtual});
+  }
+  int64_t Rows(bool is_virtual) { return Dense(kFloat, length_q, 1, is_virtual, heads); }
+  int64_t Scores() { return Dense(kFloat, length_q, length_kv, true, heads); }
+
+  void Matmul(int64_t a, int64_t b, int64_t c) {
+    g.Add(GraphOp::kMatmul, {{"a", a}, {"b", b}, {"c", c}});
+  }
+  int64_t Reduce(std::string_view mode, int64_t x, int64_t y) {
+    g.Add(GraphOp::kReduction, {{"x", x}, {"y", y}}, {.mode = mode});
+    return y;
+  }
+  // scale q k^T
+  int64_t ScaledProduct(int64_t q, int64_t k_transposed, double scale) {
+    const int64_t s = Scores();
+    Matmul(q, k_transposed, s);
+    return g.Pointwise("mul", s, g.Scalar(kFloat, scale, 4));
+  }
+  int64_t Index(int64_t s, int64_t axis) {
+    const int64_t y = g.Virtual(DType::kInt32, s);
+    g.Add(GraphOp::kPointwise, {{"x", s}, {"y", y}},
+          {.mode = "index", .compute = DType::kInt32, .axis = axis});
+    return y;
+  }
+  // Where a key comes after the query, something that no exponential sees.
+  int64_t Causal(int64_t s) {
+    const int64_t row = Index(s, 2), column = Index(s, 3), keep = g.Virtual(DType::kBool, s);
+    g.Add(GraphOp::kPointwise, {{"x", row}, {"b", column}, {"y", keep}},
+          {.mode = "greater_equal", .compute = DType::kBool});
+    const int64_t y = g.Virtual(kFloat, s);
+    const int64_t nothing = g.Scalar(kFloat, -std::numeric_limits<float>::max(), 4);
+    g.Add(GraphOp::kPointwise, {{"x", s}, {"b", nothing}, {"t", keep}, {"y", y}},
+          {.mode = "select"});
+    return y;
+  }
+  // x as [batch, heads, columns, rows] without moving anything.
+  int64_t Transposed(int64_t x, DType type) {
+    const GraphTensor t = g.tensor(x);
+    const int64_t y =
+        g.Tensor(type, {t.sizes[0], t.sizes[1], t.sizes[3], t.sizes[2]},
+                 {t.strides[0], t.strides[1], t.strides[3], t.strides[2]}, {.is_virtual = true});
+    g.Add(GraphOp::kReshape, {{"x", x}, {"y", y}});
+    return y;
+  }
+  // a b, summed over the heads that share one of k and v.
+  void MatmulToKv(int64_t a, int64_t b, int64_t result, int64_t dim) {
+    if (heads == kv_heads) return Matmul(a, b, result);
+    const int64_t all = Dense(dtype, length_kv, dim, true, heads);
+    Matmul(a, b, all);
+    Reduce("add", all, result);
+  }
+};
+
+std::string Refusal(const NodeDesc& node) {
+  const auto has = [&](int attr) { return node.attr<bool>(attr); };
+  if (node.attr<double>(AttentionAttr::kDropout) != 0) {
+    return "cuDNN draws other random numbers for dropout than ours";
+  }
+  if (has(AttentionAttr::kMasked)) return "a row that a mask empties would not give zeros";
+  // Seen on an H200 with cuDNN 9.19: its results differed from the op's.
+  if (has(AttentionAttr::kLengths)) return "is not used for sequences with lengths";
+  return {};
+}
+
+}  // namespace
+
+CudnnNode DescribeAttention(const NodeDesc& node) {
+  if (std::string why = Refusal(node); !why.empty()) return CudnnNode::No(std::move(why));
+  CudnnNode d;
+  CudnnGraph& g = d.graph;
+  const MemDesc &q = node.inputs[kQ], &k = node.inputs[kK], &v = node.inputs[kV];
+  Maker m(g, q, k, v);
+  const int64_t q_in = m.HeadsSecond(q), k_in = m.HeadsSecondTransposed(k), v_in = m.HeadsSecond(v),
+                y = m.HeadsSecond(node.outputs[0]), lse = m.Rows(false);
+  d.uids = {q_in, k_in, v_in, y, lse};
+  int64_t s = m.ScaledProduct(q_in, k_in, ops::ScaleOf(node.attrs, m.dim_qk));
+  if (node.attr<bool>(AttentionAttr::kCausal)) s = m.Causal(s);
+  const int64_t top = m.Reduce("max", s, m.Rows(true));
+  const int64_t e = g.Pointwise("exp", g.Pointwise("sub", s, top));
+  const int64_t sum = m.Reduce("add", e, m.Rows(true));
+  g.Pointwise("add", top, g.Pointwise("log", sum), lse);
+  const int64_t p = g.Pointwise("div", e, sum, g.Virtual(m.dtype, e));
+  m.Matmul(p, v_in, y);
+  return d;
+}
+
+// p = exp(scale q k^T - lse);  ds = scale p (g v^T - rowsum(g y))
+CudnnNode DescribeAttentionGrad(const NodeDesc& node) {
+  if (node.attr<bool>(AttentionAttr::kLseGrad)) {
+    return CudnnNode::No("cuDNN takes no gradient of the log-sum-exp");
+  }
+  if (std::string why = Refusal(node); !why.empty()) return CudnnNode::No(std::move(why));
+  CudnnNode d;
+  CudnnGraph& graph = d.graph;
+  const MemDesc &q = node.inputs[kGradQ], &k = node.inputs[kGradK], &v = node.inputs[kGradV];
+  Maker m(graph, q, k, v);
+  const int64_t g_in = m.HeadsSecond(node.inputs[kG]), y_in = m.HeadsSecond(node.inputs[kY]),
+                lse = m.Rows(false), q_in = m.HeadsSecond(q), k_in = m.HeadsSecondTransposed(k),
+                v_in = m.HeadsSecondTransposed(v), dq = m.HeadsSecond(node.outputs[0]),
+                dk = m.HeadsSecond(node.outputs[1]), dv = m.HeadsSecond(node.outputs[2]);
+  d.uids = {g_in, y_in, lse, q_in, k_in, v_in, dq, dk, dv};
+  // An engine keeps ds so that dq is summed in one order; else it adds to dq as blocks come.
+  const auto up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
+  d.workspace_limit =
+      kWorkspaceLimit + 2 * m.batch * m.heads * up(m.length_q, 128) * up(m.length_kv, 128);
+  const double scale = ops::ScaleOf(node.attrs, m.dim_qk);
+
+  const int64_t products = graph.Pointwise("mul", g_in, y_in);
+  const int64_t sums = m.Reduce("add", products, m.Rows(true));
+  const int64_t delta = m.Rows(false);  // in the workspace
+  graph.Pointwise("mul", sums, graph.Scalar(kFloat, 1, 4), delta);
+
+  int64_t s = m.ScaledProduct(q_in, k_in, scale);
+  s = graph.Pointwise("sub", s, lse);
+  if (node.attr<bool>(AttentionAttr::kCausal)) s = m.Causal(s);
+  const int64_t p = graph.Pointwise("exp", s);
+  m.MatmulToKv(m.Transposed(p, m.dtype), g_in, dv, m.dim_v);
+
+  const int64_t dp = m.Scores();
+  m.Matmul(g_in, v_in, dp);
+  const int64_t unscaled = graph.Pointwise("mul", graph.Pointwise("sub", dp, delta), p);
+  const int64_t ds = graph.Pointwise("mul", unscaled, graph.Scalar(kFloat, scale, 4));
+  m.MatmulToKv(m.Transposed(ds, m.dtype), q_in, dk, m.dim_qk);
+  if (node.device->deterministic) {
+    m.Matmul(ds, m.Transposed(k_in, m.dtype), dq);
+  } else {
+    const int64_t total = m.Dense(kFloat, m.length_q, m.dim_qk, false, m.heads);
+    m.Matmul(ds, m.Transposed(k_in, m.dtype), total);
+    graph.Pointwise("identity", total, 0, dq);
+  }
+  return d;
+}
+
+}  // namespace ostria::cuda

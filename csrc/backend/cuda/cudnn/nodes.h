@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nodes of ops in cuDNN's words, one function per family; none needs a device or the library.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backend/cuda/cudnn/graph.h"
+#include "backend/kernel.h"
+
+namespace ostria::cuda {
+
+/// Enough for every convolution seen at full speed.
+inline constexpr int64_t kWorkspaceLimit = int64_t{256} << 20;
+
+struct CudnnNode {
+  std::string refusal;  // why it cannot be said; empty: it can
+  CudnnGraph graph;
+  std::vector<int64_t> uids;  // of the inputs in order, then of the outputs; 0: not passed
+  int64_t workspace_limit = kWorkspaceLimit;  // of the engine's own
+  // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's.
+
+  static CudnnNode No(std::string why) {
+    CudnnNode node;
+    node.refusal = std::move(why);
+    return node;
+  }
+};
+
+/// attention (where a sequence has length 0, its results are undefined), attention_grad.
+CudnnNode DescribeAttention(const NodeDesc& node);
+CudnnNode DescribeAttentionGrad(const NodeDesc& node);
+
+/// conv1d to conv3d, conv_fused, conv_grad_input, conv_grad_filter.
+CudnnNode DescribeConv(const NodeDesc& node);
+
+}  // namespace ostria::cuda

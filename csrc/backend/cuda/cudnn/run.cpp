@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cuda/cudnn/run.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#include "backend/cuda/cache/timing.h"
+#include "backend/cuda/cudnn/descriptors.h"
+#include "backend/cuda/cudnn/plan.h"
+#include "backend/cuda/libraries/device_json.h"
+#include "backend/cuda/ops/kernels.h"
+#include "backend/cuda/stream.h"
+#include "core/tensor.h"
+
+namespace ostria::cuda {
+namespace {
+
+// The library's handle for one stream, shared by everything that is bound to it.
+class Handle {
+ public:
+  static std::shared_ptr<Handle> Of(const CudaStream& stream) {
+    static std::mutex mutex;
+    static auto* const handles = new std::map<CUstream, std::weak_ptr<Handle>>;
+    std::lock_guard lock(mutex);
+    std::weak_ptr<Handle>& known = (*handles)[stream.handle()];
+    std::shared_ptr<Handle> handle = known.lock();
+    if (handle == nullptr) {
+      stream.cuda().MakeCurrent();
+      known = handle = std::shared_ptr<Handle>(new Handle(stream.handle()));
+    }
+    return handle;
+  }
+  ~Handle() { Cudnn().cudnnDestroy(raw_); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  cudnnHandle_t raw() const { return raw_; }
+
+ private:
+  explicit Handle(CUstream stream) {
+    CheckCudnn(Cudnn().cudnnCreate(&raw_), "making a handle");
+    const cudnnStatus_t status = Cudnn().cudnnSetStream(raw_, stream);
+    if (status != CUDNN_STATUS_SUCCESS) Cudnn().cudnnDestroy(raw_);
+    CheckCudnn(status, "choosing a stream");
+  }
+  cudnnHandle_t raw_ = nullptr;
+};
+
+PlanOptions OptionsOf(const NodeDesc& node, const CudnnNode& described) {
+  return {.deterministic = node.device->deterministic,
+          .tf32 = node.device->tf32,
+          .workspace_limit = described.workspace_limit};
+}
+
+constexpr int kPlansToTime = 4;
+constexpr int64_t kAlignment = 16;  // of operands, bytes; as GraphTensor's
+
+struct CudnnState : KernelState {
+  CudnnNode node;
+  std::string device_json;
+  PlanOptions options;
+  std::shared_ptr<const CudnnPlan> plan;
+  std::vector<std::pair<int64_t, int64_t>> scratch;  // uid and offset in the workspace
+};
+
+bool Contains(const std::vector<int64_t>& values, int64_t value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+int64_t BytesOf(const GraphTensor& t) {
+  int64_t last = 0;
+  for (size_t i = 0; i < t.sizes.size(); ++i) last += (t.sizes[i] - 1) * t.strides[i];
+  return (last + 1) * SizeOf(t.dtype);
+}
+
+// Bound to a stream, and so used by one thread at a time.
+struct BoundCudnn : KernelState {
+  std::shared_ptr<const CudnnState> state;
+  std::shared_ptr<Handle> handle;
+  std::unique_ptr<Descriptor> plan;
+  std::unique_ptr<Descriptor> unaligned;  // where operands may lie anywhere
+  std::vector<int64_t> uids;              // operands, then scratch, then what goes by value
+  std::vector<size_t> operand;            // which of launch's pointers each is
+  std::vector<Tensor> values;             // the numbers that go by value
+  mutable std::vector<void*> pointers;
+  mutable void* workspace = nullptr;
+  mutable std::unique_ptr<Descriptor> pack;  // of these pointers and this workspace
+};
+
+void Run(const BoundCudnn& s, const Descriptor& plan, void* const* ptrs) {
+  void* const workspace = ptrs[s.state->node.uids.size()];
+  bool same = s.pack != nullptr && s.workspace == workspace;
+  for (size_t i = 0; i < s.operand.size(); ++i) {
+    void* const p = ptrs[s.operand[i]];
+    same = same && s.pointers[i] == p;
+    s.pointers[i] = p;
+  }
+  if (!same) {
+    s.workspace = workspace;
+    for (size_t i = 0; i < s.state->scratch.size(); ++i) {
+      s.pointers[s.operand.size() + i] = static_cast<char*>(workspace) + s.state->scratch[i].second;
+    }
+    s.pack = std::make_unique<Descriptor>(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    s.pack->Set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, s.uids);
+    s.pack->Set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
+                static_cast<int64_t>(s.pointers.size()), s.pointers.data());
+    s.pack->Set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &s.workspace);
+    s.pack->Finalize("naming operands");
+  }
+  CheckCudnn(Cudnn().cudnnBackendExecute(s.handle->raw(), plan.raw(), s.pack->raw()),
+             "running a plan");
+}
+
+std::unique_ptr<Descriptor> Load(const Handle& handle, const std::string& json) {
+  auto plan = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+  const cudnnHandle_t raw = handle.raw();
+  plan->Set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &raw);
+  plan->Set(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, json);
+  plan->Finalize("loading a plan");
+  return plan;
+}
+
+// Slices of operands, as a scan passes them, may begin off a boundary where these hold.
+bool MayBeUnaligned(const CudnnNode& node) {
+  for (const int64_t uid : node.uids) {
+    if (uid != 0 && BytesOf(node.graph.tensor(uid)) % kAlignment != 0) return true;
+  }
+  return false;
+}
+
+// The fastest of the first few plans, which is recorded; `planned` where nothing is to be timed.
+CudnnPlan Timed(const BoundCudnn& bound, const CudaStream& stream, const CudnnPlan& planned) {
+  const CudnnState& s = *bound.state;
+  const std::vector<CudnnPlan> plans =
+      PlansToTime(s.node.graph, s.device_json, s.options, planned, kPlansToTime);
+  if (plans.size() < 2) return planned;
+  std::vector<int64_t> bytes;
+  for (const int64_t uid : s.node.uids) {
+    bytes.push_back(uid == 0 ? 0 : BytesOf(s.node.graph.tensor(uid)));
+  }
+  bytes.push_back(s.workspace_bytes);
+  const RotatingOperands operands(stream, bytes);
+  std::vector<std::unique_ptr<Descriptor>> loaded;
+  std::vector<std::function<void(int)>> ways;
+  for (const CudnnPlan& p : plans) {
+    const Descriptor& plan = *loaded.emplace_back(Load(*bound.handle, p.json));
+    ways.emplace_back([&](int copy) {
+      std::vector<void*> ptrs;
+      for (size_t i = 0; i < bytes.size(); ++i) {
+        ptrs.push_back(operands.at(copy, static_cast<int>(i)));
+      }
+      Run(bound, plan, ptrs.data());
+    });
+  }
+  const CudnnPlan& best = plans[FastestOf(stream, operands.copies(), ways)];
+  RecordChoice(s.node.graph, s.device_json, s.options, best);
+  return best;
+}
+
+}  // namespace
+
+Support SupportsCudnn(const NodeDesc& node, const CudnnNode& described) {
+  if (Support s = NeedsDense(node); !s.ok) return s;
+  if (!described.refusal.empty()) return Support::No(described.refusal);
+  const auto plan = FindPlan(described.graph, DeviceJson(*node.device), OptionsOf(node, described));
+  return plan->refusal.empty() ? Support::Yes() : Support::No(plan->refusal);
+}
+
+std::unique_ptr<KernelState> PrepareCudnn(const NodeDesc& node, CudnnNode described) {
+  auto state = std::make_unique<CudnnState>();
+  state->device_json = DeviceJson(*node.device);
+  state->options = OptionsOf(node, described);
+  state->node = std::move(described);
+  state->plan = FindPlan(state->node.graph, state->device_json, state->options);
+  state->workspace_bytes = state->plan->workspace_bytes;
+  const std::vector<int64_t>& passed = state->node.uids;
+  for (const GraphTensor& t : state->node.graph.tensors()) {
+    if (t.is_virtual || t.by_value || Contains(passed, t.uid)) continue;
+    state->scratch.emplace_back(t.uid, Aligned(state->workspace_bytes));
+    state->workspace_bytes = state->scratch.back().second + BytesOf(t);
+  }
+  state->detail = state->plan->Detail();
+  return state;
+}
+
+std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>& state,
+                                       const BindContext& to) {
+  auto bound = std::make_unique<BoundCudnn>();
+  bound->state = std::static_pointer_cast<const CudnnState>(state);
+  bound->handle = Handle::Of(StreamOf(to));
+  const CudnnState& s = *bound->state;
+  for (size_t i = 0; i < s.node.uids.size(); ++i) {
+    if (s.node.uids[i] == 0) continue;
+    bound->uids.push_back(s.node.uids[i]);
+    bound->operand.push_back(i);
+  }
+  for (const auto& [uid, offset] : s.scratch) bound->uids.push_back(uid);
+  bound->pointers.resize(bound->uids.size());
+  for (const GraphTensor& t : s.node.graph.tensors()) {
+    if (!t.by_value) continue;
+    bound->uids.push_back(t.uid);
+    bound->pointers.push_back(bound->values.emplace_back(Tensor::Scalar(t.dtype, t.value)).raw());
+  }
+  CudnnPlan plan = *BuildPlan(s.node.graph, s.device_json, s.options, *s.plan);
+  if (!s.options.deterministic) plan = Timed(*bound, StreamOf(to), plan);
+  bound->plan = Load(*bound->handle, plan.json);
+  if (MayBeUnaligned(s.node)) {
+    PlanOptions within = s.options;
+    within.workspace_limit = s.plan->workspace_bytes;
+    const auto anywhere = FindPlan(s.node.graph.Unaligned(), s.device_json, within);
+    if (!anywhere->json.empty()) bound->unaligned = Load(*bound->handle, anywhere->json);
+  }
+  return bound;
+}
+
+void LaunchCudnn(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const BoundCudnn&>(state);
+  uintptr_t bits = 0;
+  for (const size_t i : s.operand) bits |= reinterpret_cast<uintptr_t>(ptrs[i]);
+  if (bits % kAlignment == 0) return Run(s, *s.plan, ptrs);
+  if (s.unaligned == nullptr) {
+    Fail(ErrorCode::kInternal, "cuDNN: an operand does not lie on a ", kAlignment,
+         "-byte boundary, and there is no engine for that; pin another implementation");
+  }
+  Run(s, *s.unaligned, ptrs);
+}
+
+}  // namespace ostria::cuda

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// cuDNN's backend (graph) interface as a table of functions.
+#pragma once
+
+#include <cudnn.h>
+
+#include <string_view>
+
+#include "backend/cuda/libraries/library.h"
+
+#define OSTRIA_CUDNN_FUNCTIONS(X)  \
+  X(cudnnCreate)                   \
+  X(cudnnDestroy)                  \
+  X(cudnnSetStream)                \
+  X(cudnnGetVersion)               \
+  X(cudnnGetErrorString)           \
+  X(cudnnGetLastErrorString)       \
+  X(cudnnBackendCreateDescriptor)  \
+  X(cudnnBackendDestroyDescriptor) \
+  X(cudnnBackendSetAttribute)      \
+  X(cudnnBackendGetAttribute)      \
+  X(cudnnBackendFinalize)          \
+  X(cudnnBackendExecute)
+
+namespace ostria::cuda {
+
+struct CudnnTable {
+  OSTRIA_CUDNN_FUNCTIONS(OSTRIA_TABLE_FIELD)
+};
+
+/// The functions of cuDNN, loaded when first asked for. Throws Error(kDeviceUnavailable).
+const CudnnTable& Cudnn();
+
+/// Throws Error with cuDNN's words for `status`.
+void CheckCudnn(cudnnStatus_t status, std::string_view what);
+
+}  // namespace ostria::cuda

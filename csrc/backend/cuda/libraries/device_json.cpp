@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cuda/libraries/device_json.h"
+
+namespace ostria::cuda {
+
+std::string DeviceJson(const DeviceProps& props) {
+  if (!props.description.empty()) return props.description;
+  const auto or_else = [](int64_t given, int64_t h100) { return given > 0 ? given : h100; };
+  return StrCat(
+      R"({"maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"pciDeviceId":0,)",
+      R"("cudaDeviceId":0,"regsPerBlock":65536,"multiProcessorCount":)",
+      or_else(props.multiprocessors, 132),
+      R"(,"warpSize":32,"maxSharedMemoryPerBlock":49152,"maxSharedMemoryPerBlockOptin":)",
+      or_else(props.shared_bytes, 232448),
+      R"(,"reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536,"maxCtasPerSM":32,)",
+      R"("maxThreadsPerBlock":1024,"maxThreadsPerSM":2048,"isTccDriver":0,"supportCoopLaunch":1,)",
+      R"("smClockRateKHz":1980000,"memClockRateKHz":2619000,"l2CacheSize":)",
+      or_else(props.l2_bytes, 52428800), R"(,"deviceName":"NVIDIA H100 80GB HBM3","deviceVer":)",
+      10 * or_else(props.compute_capability, 90),
+      R"(,"driverVer":13000,"driverVersion":13000,"totalGlobalMem":85029158912})");
+}
+
+}  // namespace ostria::cuda
