@@ -40,55 +40,76 @@ NodeId Widening(const Graph& g, Value v) {
   return widens && ReadByNoLoop(g, g.result(cast)) ? cast : NodeId{};
 }
 
-// matmul -> add(., bias [n]) -> relu  =>  matmul_fused(., ., bias) {activation = "relu"}
-// matmul -> cast(float32), of bfloat16 and read by an update  =>  matmul_fused(., .) {widen = true}
-// conv1d, conv2d and conv3d likewise; both fused ops take the plain op's attributes, then the
-// activation.
-// conv2d -> add(., bias [n]) -> add(., z) -> relu  =>  conv_fused(., ., bias, z) {"relu"}
-bool Fuse(Graph& g, NodeId n, const OpDef& fused) {
+// A product and what follows it, as one node.
+struct Joint {
+  std::vector<NodeId> nodes;  // in order
+  std::vector<Value> operands;
+  ops::Activation activation = ops::Activation::kNone;
+  bool widen = false;
+};
+
+// The longest joint first, then what is left without its last node, as long as two nodes are.
+std::vector<Joint> Joints(const Graph& g, NodeId n, const OpDef& fused) {
   const ValueType type = g.type(g.result(n));
-  if (!IsFloat(type.dtype)) return false;
-  std::vector<NodeId> chain = {n};
-  std::vector<Value> operands = g.operands(n);
+  std::vector<Joint> out;
+  Joint j{.nodes = {n}, .operands = g.operands(n)};
+  const auto extend = [&](NodeId by) {
+    j.nodes.push_back(by);
+    out.insert(out.begin(), j);
+  };
 
   if (const NodeId add = OnlyUser(g, g.result(n)); add.valid() && g.is(add, ops::kAdd)) {
     const Value bias = g.operand(add, g.operand(add, 0) == g.result(n) ? 1 : 0);
     const Shape& shape = g.shape(bias);
     if (g.type(g.result(add)) == type && shape.rank() == 1 &&
         shape[0] == type.shape[type.shape.rank() - 1]) {
-      operands.push_back(bias);
-      chain.push_back(add);
+      j.operands.push_back(bias);
+      extend(add);
     }
   }
-  if (&fused == &ops::kConvFused && chain.size() == 2) {
-    const Value sum = g.result(chain.back());
+  if (&fused == &ops::kConvFused && j.nodes.size() == 2) {
+    const Value sum = g.result(j.nodes.back());
     if (const NodeId add = OnlyUser(g, sum); add.valid() && g.is(add, ops::kAdd)) {
       const Value addend = g.operand(add, g.operand(add, 0) == sum ? 1 : 0);
       if (g.type(addend) == type) {
-        operands.push_back(addend);
-        chain.push_back(add);
+        j.operands.push_back(addend);
+        extend(add);
       }
     }
   }
-  auto activation = ops::Activation::kNone;
-  if (const NodeId a = OnlyUser(g, g.result(chain.back())); a.valid()) {
-    activation = ops::ActivationOf(g.op(a), g.attrs(a));
-    if (activation != ops::Activation::kNone) chain.push_back(a);
+  if (const NodeId a = OnlyUser(g, g.result(j.nodes.back())); a.valid()) {
+    j.activation = ops::ActivationOf(g.op(a), g.attrs(a));
+    if (j.activation != ops::Activation::kNone) extend(a);
   }
-  NodeId cast;
-  if (&fused == &ops::kMatmulFused) cast = Widening(g, g.result(chain.back()));
-  if (cast.valid()) chain.push_back(cast);
-  if (chain.size() == 1) return false;
+  if (&fused == &ops::kMatmulFused) {
+    const NodeId cast = Widening(g, g.result(j.nodes.back()));
+    j.widen = cast.valid();
+    if (j.widen) extend(cast);
+  }
+  return out;
+}
 
-  const std::span<const Attr> own = g.attrs(n);
-  std::vector<Attr> attrs(own.begin(), own.end());
-  attrs.push_back(std::string(ops::Name(activation)));
-  if (&fused == &ops::kMatmulFused) attrs.push_back(cast.valid());
-  const NodeId last = chain.back();
-  const NodeId made = g.AddNode(fused, operands, std::move(attrs), g.location(n), last);
-  g.ReplaceAllUses(g.result(last), g.result(made));
-  for (; !chain.empty(); chain.pop_back()) g.Erase(chain.back());
-  return true;
+// matmul -> add(., bias [n]) -> relu  =>  matmul_fused(., ., bias) {activation = "relu"}
+// matmul -> cast(float32), of bfloat16 and read by an update  =>  matmul_fused(., .) {widen = true}
+// conv1d, conv2d and conv3d likewise; both fused ops take the plain op's attributes, then the
+// activation.
+// conv2d -> add(., bias [n]) -> add(., z) -> relu  =>  conv_fused(., ., bias, z) {"relu"}
+// As much of it as the device takes as one: what it does not take stays for fuse_loops.
+bool Fuse(Graph& g, const PassContext& context, NodeId n, const OpDef& fused) {
+  if (!IsFloat(g.dtype(g.result(n)))) return false;
+  for (const Joint& j : Joints(g, n, fused)) {
+    const std::span<const Attr> own = g.attrs(n);
+    std::vector<Attr> attrs(own.begin(), own.end());
+    attrs.push_back(std::string(ops::Name(j.activation)));
+    if (&fused == &ops::kMatmulFused) attrs.push_back(j.widen);
+    if (!HasKernel(context, g, fused, attrs, j.operands)) continue;
+    const NodeId last = j.nodes.back();
+    const NodeId made = g.AddNode(fused, j.operands, std::move(attrs), g.location(n), last);
+    g.ReplaceAllUses(g.result(last), g.result(made));
+    for (size_t i = j.nodes.size(); i-- > 0;) g.Erase(j.nodes[i]);
+    return true;
+  }
+  return false;
 }
 
 bool IsConvolution(const OpDef& op) {
@@ -97,12 +118,12 @@ bool IsConvolution(const OpDef& op) {
 
 }  // namespace
 
-bool FuseBiasActivation(Graph& graph, const PassContext&) {
+bool FuseBiasActivation(Graph& graph, const PassContext& context) {
   bool changed = false;
   for (NodeId n = graph.first(); n.valid();) {
     const NodeId previous = graph.previous(n);
-    const bool fused = (graph.is(n, ops::kMatmul) && Fuse(graph, n, ops::kMatmulFused)) ||
-                       (IsConvolution(graph.op(n)) && Fuse(graph, n, ops::kConvFused));
+    const bool fused = (graph.is(n, ops::kMatmul) && Fuse(graph, context, n, ops::kMatmulFused)) ||
+                       (IsConvolution(graph.op(n)) && Fuse(graph, context, n, ops::kConvFused));
     changed |= fused;
     // What was fused is gone, and so may be the node after it.
     if (fused)

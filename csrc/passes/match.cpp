@@ -125,4 +125,12 @@ std::optional<ValueType> TypeWithOperand(const Graph& graph, NodeId n, int i, Va
   return outputs[0];
 }
 
+bool HasKernel(const PassContext& context, const Graph& graph, const OpDef& op,
+               std::span<const Attr> attrs, std::span<const Value> operands) {
+  if (!context.has_kernel) return true;
+  std::vector<ValueType> types;
+  for (const Value v : operands) types.push_back(graph.type(v));
+  return context.has_kernel(op, attrs, types);
+}
+
 }  // namespace ostria

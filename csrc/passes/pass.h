@@ -23,6 +23,11 @@ struct PassContext {
       evaluate;
   /// What the graph will run on.
   DeviceKind device = DeviceKind::kCpu;
+  /// Whether that device has an implementation for a node of `op` with operands of these types. A
+  /// pass asks (HasKernel in match.h) before it joins nodes; without it the answer is yes.
+  std::function<bool(const OpDef& op, std::span<const Attr> attrs,
+                     std::span<const ValueType> inputs)>
+      has_kernel;
   /// Lines for the plan's report: what a pass decided that a user may wonder about. May be null.
   std::vector<std::string>* report = nullptr;
   /// Counts the nodes that searches look at, so that tests see how it grows. May be null.

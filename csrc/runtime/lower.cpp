@@ -124,6 +124,25 @@ std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op)
   return it->second;
 }
 
+bool HasKernel(const DeviceProps& device, const OpDef& op, std::span<const Attr> attrs,
+               std::span<const ValueType> inputs) {
+  std::vector<ValueType> outputs;
+  InferContext infer(op, inputs, attrs, &outputs);
+  op.infer(infer);
+  std::vector<MemDesc> in, out;
+  bool empty = false;
+  const auto describe = [&](const ValueType& t, std::vector<MemDesc>* to) {
+    to->push_back(MemDesc::Dense(t.dtype, t.shape));
+    empty |= t.shape.numel() == 0;
+  };
+  for (const ValueType& t : inputs) describe(t, &in);
+  for (const ValueType& t : outputs) describe(t, &out);
+  const NodeDesc desc{&op, attrs, in, out, &device};
+  const auto kernels = KernelsFor(device.kind, op);
+  return empty || std::any_of(kernels.begin(), kernels.end(),
+                              [&](const KernelDef* k) { return k->supports(desc).ok; });
+}
+
 void DescribeNode(const Graph& g, NodeId n, std::vector<MemDesc>* inputs,
                   std::vector<MemDesc>* outputs) {
   inputs->clear();

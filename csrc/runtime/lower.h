@@ -29,6 +29,11 @@ std::vector<Choice> Lower(Graph& graph, const DeviceProps& device, bool keeps = 
 /// Implementations of `op` on the device, in order of preference.
 std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op);
 
+/// Whether the device has an implementation for a node of `op` with operands of these static types.
+/// An empty operand or result needs none.
+bool HasKernel(const DeviceProps& device, const OpDef& op, std::span<const Attr> attrs,
+               std::span<const ValueType> inputs);
+
 /// Dense descriptors of a node's operands (first) and results (second).
 void DescribeNode(const Graph& graph, NodeId n, std::vector<MemDesc>* inputs,
                   std::vector<MemDesc>* outputs);

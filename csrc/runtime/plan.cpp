@@ -149,7 +149,15 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   Graph optimised = graph.Clone();
   decltype(Plan::report) report;
   if (options.optimize) {
-    Optimise(optimised, {.evaluate = Evaluate, .device = options.device.kind, .report = &report});
+    PassContext context{.evaluate = Evaluate, .device = options.device.kind, .report = &report};
+    // A CPU computes what it does not take as one node as it did the nodes that were joined.
+    if (options.device.kind == DeviceKind::kCuda) {
+      context.has_kernel = [&](const OpDef& op, std::span<const Attr> attrs,
+                               std::span<const ValueType> inputs) {
+        return HasKernel(options.device, op, attrs, inputs);
+      };
+    }
+    Optimise(optimised, context);
   }
   std::shared_ptr<Plan> plan = PlanGraph(optimised, options);
   if (options.recompute) plan = PlanRecomputed(optimised, options, std::move(plan));

@@ -153,6 +153,35 @@ output "y" %3
 )");
 }
 
+// The longest joint first; what the device refuses as one is left to loops.
+TEST(FuseBiasActivation, JoinsWhatTheDeviceTakes) {
+  const std::string text = R"(input %x "x": float32[2, 8, 8, 3]
+state %w "w": float32[4, 3, 3, 3]
+state %b "b": float32[4]
+%1: float32[2, 6, 6, 4] = conv2d@1(%x, %w) {strides = ints[1, 1], padding = ints[0, 0, 0, 0], dilation = ints[1, 1], groups = 1}
+%2: float32[2, 6, 6, 4] = add@1(%1, %b)
+%3: float32[2, 6, 6, 4] = relu@1(%2)
+output "y" %3
+)";
+  std::vector<std::string> asked;
+  const auto taking = [&](std::string_view most) {
+    PassContext context;
+    context.has_kernel = [&asked, most](const OpDef& op, std::span<const Attr> attrs,
+                                        std::span<const ValueType> inputs) {
+      asked.push_back(
+          StrCat(op.name, " of ", inputs.size(), " ", std::get<std::string>(attrs.back())));
+      return std::get<std::string>(attrs.back()) == most;
+    };
+    return context;
+  };
+  const std::string some = After(FuseBiasActivation, text, taking("none"));
+  EXPECT_NE(some.find(R"(activation = "none"})"), std::string::npos) << some;
+  EXPECT_NE(some.find("relu@1(%3)"), std::string::npos) << some;
+  EXPECT_EQ(asked,
+            (std::vector<std::string>{R"(conv_fused of 3 relu)", R"(conv_fused of 3 none)"}));
+  EXPECT_EQ(After(FuseBiasActivation, text, taking("nothing")).find("fused"), std::string::npos);
+}
+
 TEST(FuseBiasActivation, LeavesValuesThatOthersRead) {
   EXPECT_EQ(After(FuseBiasActivation, std::string(kDense) + R"(%1: float32[8, 3] = matmul@1(%x, %w)
 %2: float32[8, 3] = add@1(%1, %b)
