@@ -14,7 +14,6 @@ import json
 import math
 import os
 import resource
-import select
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks import machine, stats
+from benchmarks.child import Child, WorkerError
 from benchmarks.suites import Suite
 
-TIMEOUT = 600.0  # seconds for one answer; torch.compile's first step takes the longest
 TOLERANCE = 2e-3  # relative, of losses after 32 steps in float32; all within 1e-3 when measured
 LOAD_WARNING = 0.5  # cores that others kept busy
 
@@ -55,10 +54,6 @@ class Protocol:
         return Protocol(probe_seconds=0.05, windows=5, seconds=0.2, longest=0.4, processes=5)
 
 
-class WorkerError(RuntimeError):
-    """A worker failed; the text says why."""
-
-
 def _environment(cache: str) -> dict[str, str]:
     extra = {
         "OSTRIA_BENCH_CACHE": cache,
@@ -77,48 +72,16 @@ def _command(*arguments: Any) -> list[str]:
     return [sys.executable, "-m", "benchmarks.worker", *(str(a) for a in arguments)]
 
 
-class Worker:
+class Worker(Child):
     """A live child process (benchmarks/worker.py)."""
 
     def __init__(self, framework: str, mode: str, cache: str, *figures_of: Any):
         self.framework, self.mode = framework, mode
-        self._log = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            _command(framework, mode, *figures_of),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=_environment(cache),
-        )
+        super().__init__(_command(framework, mode, *figures_of), _environment(cache))
 
     @property
     def case(self) -> tuple[str, str]:
         return self.framework, self.mode
-
-    def answer(self) -> dict[str, Any]:
-        """The worker's next line."""
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], TIMEOUT)
-        line = self._process.stdout.readline() if ready else ""
-        if not line:
-            why = f"no answer within {TIMEOUT:.0f} s" if not ready else "died"
-            raise WorkerError(f"{why}; its last words: {self._last_words()}")
-        data: dict[str, Any] = json.loads(line)
-        if "error" in data:
-            raise WorkerError(data["error"])
-        return data
-
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
-        return lines[-1] if lines else "none"
-
-    def _ask(self, **command: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return self.answer()
 
     def begin(self, suite: Suite, batch: int) -> None:
         """Has the worker make the job of a workload, in place of the one that it had."""
@@ -174,14 +137,6 @@ class Worker:
             "final_loss": self.first["final_loss"],
             "other_cores": stats.percentile(self.other_cores, 0.5),
         }
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None:
-                stream.close()
 
 
 def _record(

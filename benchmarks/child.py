@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A child process that is driven by lines of JSON and answers each with one.
+
+It has the machine to itself between a command and its answer, so of many alive one is active at a
+time. What it prints besides goes into a file, for its last words.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import tempfile
+from typing import Any
+
+TIMEOUT = 600.0  # seconds for one answer; torch.compile's first step takes the longest
+
+
+class WorkerError(RuntimeError):
+    """A worker failed; the text says why."""
+
+
+class Child:
+    """A live child process."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]):
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=environment,
+        )
+
+    def tell(self, **command: Any) -> None:
+        """A command; `answer` waits for what comes of it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """The worker's next line."""
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], max(timeout, 0.0))
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            why = f"no answer within {timeout:.0f} s" if not ready else "died"
+            raise WorkerError(f"{why}; its last words: {self._last_words()}")
+        data: dict[str, Any] = json.loads(line)
+        if "error" in data:
+            raise WorkerError(data["error"])
+        return data
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
+        return lines[-1] if lines else "none"
+
+    def _ask(self, **command: Any) -> dict[str, Any]:
+        self.tell(**command)
+        return self.answer()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            if stream is not None:
+                stream.close()
