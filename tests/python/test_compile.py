@@ -205,6 +205,22 @@ def test_explain_tells_why_it_was_traced_again() -> None:
     assert "trace 2: argument 'x': float64[3, 3] (was float32[3, 3])" in text
 
 
+def test_a_profile_has_a_row_for_each_node_and_leaves_state_alone() -> None:
+    w = ost.Variable(np.ones((3, 4), np.float32), name="w")
+
+    @ost.compile
+    def step(x, scale):
+        w.assign(w + 1.0)
+        return ost.matmul(x, w) * scale
+
+    rows = step.profile(ost.ones((2, 3)), scale=2.0, runs=3)
+    assert [row["op"] for row in rows if row["op"] == "matmul"] == ["matmul"]
+    assert all(row["ns"] > 0 and row["impl"] for row in rows)
+    assert any("test_compile.py" in row["line"] for row in rows)
+    assert w.numpy().max() == 1.0 and step.num_traces == 1
+    assert step(ost.ones((2, 3)), scale=2.0).numpy().max() == 12.0
+
+
 def test_explain_shows_graph_plan_and_cost() -> None:
     f = ost.compile(lambda x: ost.tanh(x @ np.ones((3, 2), np.float32)), dynamic_batch=True)
     f(rows(4))
