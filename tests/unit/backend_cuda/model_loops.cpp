@@ -106,6 +106,19 @@ void AddRows(Maker& m) {
     out[0] = half(b, out[0]);
     return out;
   });
+  // As a transformer in bfloat16 has it: sums in float32, the skip's gradient, and that of a bias.
+  m.Add("layer_norm_grad_add_bf16", [&](Builder& b) -> std::vector<Value> {
+    const Value g = m.Rows(b, kHalf, 768), x = m.Rows(b, kSingle, 768);
+    const Shape rows = Shape::FromSizes({{b.shape(g)[0].value()}});
+    std::vector<Value> out = b.Multi(
+        ops::kLayerNormGrad,
+        {single(b, g), x, m.In(b, kSingle, {768}), m.In(b, kSingle, rows), m.In(b, kSingle, rows)},
+        {int64_t{1}});
+    out[0] = b(ops::kAdd, {out[0], m.Rows(b, kSingle, 768)});
+    out.push_back(half(b, out[0]));
+    out.push_back(b(ops::kSum, {out.back()}, {std::vector<int64_t>{0}, false}));
+    return out;
+  });
 }
 
 void AddColumns(Maker& m) {

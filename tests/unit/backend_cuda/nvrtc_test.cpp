@@ -121,6 +121,7 @@ constexpr Golden kGolden[] = {
     {"add_layer_norm_bf16", "rows", 6, 2, 48},
     {"rms_norm_f32", "rows", 8, 4, 64},
     {"layer_norm_grad_bf16", "rows", 4, 1, 72},
+    {"layer_norm_grad_add_bf16", "rows", 3, 1, 72},
     {"bias_grad_bf16", "columns", 4, 0, 48},
     {"batch_statistics_f16", "columns", 2, 0, 48},
     {"sum_of_squares_f32", "flat", 4, 0, 40},

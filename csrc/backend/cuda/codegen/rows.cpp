@@ -12,10 +12,10 @@
 namespace ostria::cuda {
 namespace {
 
-constexpr int64_t kMostPieces = 1024;
-constexpr int kRegisters = 64;     // 32-bit, of a thread, for what it keeps of a row
-constexpr int kFewRegisters = 16;  // the same where a block has 1024 threads
-constexpr int kBlock = 256;        // threads, where several rows share a block
+constexpr int64_t kMostPieces = 512;  // about four blocks of every multiprocessor
+constexpr int kRegisters = 64;        // 32-bit, of a thread, for what it keeps of a row
+constexpr int kFewRegisters = 16;     // the same where a block has 1024 threads
+constexpr int kBlock = 256;           // threads, where several rows share a block
 
 class RowsWriter {
  public:
@@ -29,6 +29,7 @@ class RowsWriter {
   LoopWriter& writer() { return w_; }
   int threads() const { return threads_; }
   int rows_per_block() const { return threads_ / lanes_; }
+  bool streams() const { return stream_; }
   const std::vector<int>& input_pass() const { return input_pass_; }
   const std::vector<int>& output_pass() const { return output_pass_; }
 
@@ -397,13 +398,22 @@ class RowsWriter {
   int lanes_ = 32, threads_ = kBlock, per_lane_ = 1;
 };
 
+// Where much of a row is kept, long vectors need more registers than a thread has. A row that is
+// read once is worth more than accesses of 16 bytes of its smallest type.
+int RowsVector(const CanonicalLoop& loop) {
+  int longest = VectorFor(loop);
+  while (loop.p.sizes.back() % longest != 0) longest /= 2;
+  for (int vector = longest; vector >= 2; vector /= 2) {
+    if (!RowsWriter(loop, vector).streams()) return vector;
+  }
+  return longest;
+}
+
 }  // namespace
 
 void WriteRows(const CanonicalLoop& loop, const DeviceProps& device, GeneratedLoop* out) {
   const LoopProgram& p = loop.p;
-  int vector = VectorFor(loop);
-  while (p.sizes.back() % vector != 0) vector /= 2;
-  RowsWriter rows(loop, vector);
+  RowsWriter rows(loop, RowsVector(loop));
   rows.Write();
   const int64_t each = rows.rows_per_block(), blocks = (p.rows() + each - 1) / each;
   int64_t grid = std::min<int64_t>(blocks, int64_t{16} * std::max(device.multiprocessors, 1));

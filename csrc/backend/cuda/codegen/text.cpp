@@ -209,8 +209,8 @@ void LoopWriter::FoldThreads(int across) {
 }
 
 int LoopWriter::FinishAcross() const {
-  int across = 1;
-  while (across < 32 && across < p.cols()) across *= 2;
+  int across = 1;  // 32 bytes, so that many blocks share the pieces
+  while (across < 8 && across < p.cols()) across *= 2;
   return across;
 }
 
