@@ -36,6 +36,7 @@ def _stages(*stages: tuple[int, int, int]) -> list[tuple[int, int]]:
 
 
 CIFAR_18 = Net((3, 1), False, False, _stages((64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)), 10)
+TINY = Net((3, 1), True, True, _stages((8, 1, 1), (8, 1, 2)), 10)
 IMAGENET_50 = Net(
     (7, 2), True, True, _stages((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)), 1000
 )
@@ -248,7 +249,12 @@ class JaxLayers:
         if len(norm) == 1:
             return x + norm[0]
         gamma, beta = norm
-        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        wide = x.astype(jax.numpy.float32)
+        mean = wide.mean((0, 1, 2))
+        if x.dtype == wide.dtype:
+            var = wide.var((0, 1, 2))
+        else:  # in one pass, as Flax does it
+            var = (wide * wide).mean((0, 1, 2)) - mean * mean
         assert self._stats is not None
         old = next(self._stats)
         stop = jax.lax.stop_gradient
@@ -256,7 +262,7 @@ class JaxLayers:
         self.moved.append(
             tuple(MOMENTUM * a + (1 - MOMENTUM) * b for a, b in zip(old, new, strict=True))
         )
-        return (x - mean) * (gamma * jax.lax.rsqrt(var + EPSILON)) + beta
+        return ((wide - mean) * (gamma * jax.lax.rsqrt(var + EPSILON)) + beta).astype(x.dtype)
 
     def max_pool(self, x: Any) -> Any:
         import jax

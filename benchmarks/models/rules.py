@@ -74,9 +74,11 @@ class AdamW:
         """PyTorch's optimizer."""
         import torch
 
+        parameters = list(parameters)
+        options = {"fused": True, "capturable": parameters[0].is_cuda}
         betas, eps = (data.BETA_1, data.BETA_2), data.EPSILON
         return torch.optim.AdamW(
-            parameters, lr=self.rate, betas=betas, eps=eps, weight_decay=self.decay, fused=True
+            parameters, lr=self.rate, betas=betas, eps=eps, weight_decay=self.decay, **options
         )
 
     def ostria(self) -> Any:
@@ -107,10 +109,11 @@ class Adagrad:
         """PyTorch's optimizer; the fused one takes no sparse gradients."""
         import torch
 
-        start, eps = self.slots[0], data.EPSILON
-        return torch.optim.Adagrad(
-            parameters, lr=self.rate, initial_accumulator_value=start, eps=eps, fused=not sparse
-        )
+        parameters = list(parameters)
+        options = {"initial_accumulator_value": self.slots[0], "eps": data.EPSILON}
+        if not sparse:  # there is no fused one for a GPU
+            options["foreach" if parameters[0].is_cuda else "fused"] = True
+        return torch.optim.Adagrad(parameters, lr=self.rate, **options)
 
     def ostria(self) -> Any:
         """Ostria's optimizer."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps in JAX: one jitted step with donated buffers, or many inside one lax.scan."""
+"""Steps in JAX: one jitted step with donated buffers, or many inside one lax.scan.
+
+In 16 bits JAX computes in bfloat16, whatever the others do: it needs no loss scale.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.models import data, job, rules
+from benchmarks.models import data, job, rules, target
 
 Step = Callable[..., tuple[Any, Any]]
 
@@ -110,9 +113,14 @@ def train(
     """Trains with `loss_of(weights, state, *batch)`, which gives the loss and the next state."""
     weights, state = jax.tree.map(jnp.array, (weights, state))
 
+    def loss_of_cast(weights: Any, state: Any, *batch: Any) -> Any:
+        return loss_of(cast(weights), state, *cast(batch))
+
     def step(carry: Any, *batch: Any) -> Any:
         weights, state, slots, t = carry
-        (loss, state), grads = jax.value_and_grad(loss_of, has_aux=True)(weights, state, *batch)
+        (loss, state), grads = jax.value_and_grad(loss_of_cast, has_aux=True)(
+            weights, state, *batch
+        )
         t = t + 1
         weights, slots = update_all(rule, weights, grads, slots, t)
         return (weights, state, slots, t), loss
@@ -121,9 +129,16 @@ def train(
     return StepJob(step, carry, arrays, mode, check_steps)
 
 
+def cast(tree: Any) -> Any:
+    """Arrays of float32 in the type that the target computes in."""
+    if not target.current.is_mixed:
+        return tree
+    return jax.tree.map(lambda a: a.astype(jnp.bfloat16) if a.dtype == jnp.float32 else a, tree)
+
+
 def cross_entropy(logits: Any, y: Any) -> Any:
     """The mean softmax cross-entropy of integer labels."""
-    log_p = jax.nn.log_softmax(logits)
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     return -jnp.mean(jnp.take_along_axis(log_p, y[..., None], axis=-1))
 
 

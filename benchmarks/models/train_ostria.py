@@ -9,12 +9,19 @@ from typing import Any
 import numpy as np
 
 import ostria as ost
-from benchmarks.models import data, job, rules
+from benchmarks.models import data, job, rules, target
 
 
 def read(result: Any) -> float:
-    """The value of a scalar."""
+    """The value of a scalar, once all of its step is done."""
+    if target.current.device != "cpu":
+        ost.synchronize(target.current.device)
     return float(result.item())
+
+
+def there(array: Any) -> Any:
+    """An array as a tensor where the target is."""
+    return ost.to_device(ost.asarray(array), target.current.device)
 
 
 def train(
@@ -29,10 +36,17 @@ def train(
     """Trains `model` with `loss_of(*batch)`."""
     if mode != "compile":
         raise ValueError(f"ostria: mode '{mode}' is not known")
-    batches = job.batches_of(arrays, ost.asarray)
-    loss_of(*batches[0])  # makes the weights
+    batches = job.batches_of(arrays, there)
+    make_weights(loss_of, batches[0])
     assign(model, weights)
-    return job.StepJob(make_step(model, loss_of, rule), batches, check_steps, read)
+    where = target.current
+    step = make_step(model, loss_of, rule, where.device, where.precision)
+    return job.StepJob(step, batches, check_steps, read)
+
+
+def make_weights(loss_of: Callable[..., Any], batch: Sequence[Any]) -> None:
+    """Has the model that `loss_of` calls make its weights, computing nothing."""
+    ost.compile(loss_of, device="null").trace(*batch)
 
 
 def assign(model: Any, weights: Sequence[np.ndarray]) -> None:
@@ -42,17 +56,26 @@ def assign(model: Any, weights: Sequence[np.ndarray]) -> None:
 
 
 def make_step(
-    model: Any, loss_of: Callable[..., Any], rule: Any = rules.ADAM, device: str = "cpu"
+    model: Any,
+    loss_of: Callable[..., Any],
+    rule: Any = rules.ADAM,
+    device: str | None = "cpu",
+    precision: str = "float32",
 ) -> Any:
-    """A compiled step that returns the loss and updates the model."""
+    """A compiled step that returns the loss and updates the model; float16 with a loss scale.
+
+    On the device None it runs wherever is the default when it is called.
+    """
     optimizer = rule.ostria()
+    if precision == "mixed_float16":
+        optimizer = ost.optim.LossScaleOptimizer(optimizer, target.LOSS_SCALE)
 
     def step(*batch: Any) -> Any:
         loss = loss_of(*batch)
         optimizer.minimize(loss, model.trainable_variables)
         return loss
 
-    return ost.compile(step, device=device)
+    return ost.compile(step, device=device, precision=precision)
 
 
 def cross_entropy(logits: Any, y: Any) -> Any:

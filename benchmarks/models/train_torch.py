@@ -3,7 +3,9 @@
 
 eager          modules, fused optimizer
 compile        forward and backward through Inductor, fused optimizer
+max_autotune   the same with mode="max-autotune"
 compile_step   the whole step, optimizer included, as one Inductor graph over plain tensors
+*_graph        on a GPU: that step, optimizer included, captured once as a CUDA graph and replayed
 *_channels_last  the same with NHWC memory, for convolutions
 """
 
@@ -17,15 +19,23 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import machine
-from benchmarks.models import data, job, rules
+from benchmarks.models import data, job, rules, target
 
 Forward = Callable[[list[Any], Any], Any]
+GRAPH = "_graph"
+WARM_UP = 3  # steps before a capture: libraries choose, states of optimizers appear
 
 
 def setup() -> None:
-    """Threads, and no slow arithmetic on numbers close to zero."""
-    torch.set_num_threads(machine.THREADS)
+    """Threads, no slow arithmetic on numbers close to zero; on a GPU float32 that is float32."""
     torch.set_flush_denormal(True)
+    if target.current.device == "cpu":
+        torch.set_num_threads(machine.THREADS)
+        return
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch._dynamo.config.automatic_dynamic_shapes = False
 
 
 class TrainModule(torch.nn.Module):
@@ -38,6 +48,20 @@ class TrainModule(torch.nn.Module):
 
     def forward(self, *batch: Any) -> Any:
         return self._loss_of(list(self.weights), *batch)
+
+
+class Mixed(torch.nn.Module):
+    """A module under autocast."""
+
+    def __init__(self, module: torch.nn.Module, device: str, precision: str):
+        super().__init__()
+        self.module, self._device = module, device
+        self._dtype = getattr(torch, precision.removeprefix("mixed_"))
+
+    def forward(self, *batch: Any) -> Any:
+        # Without the cache, which a capture of the step must not use.
+        with torch.autocast(self._device, self._dtype, cache_enabled=False):
+            return self.module(*batch)
 
 
 def classify(
@@ -57,6 +81,11 @@ def labels(y: np.ndarray) -> tuple[Any, ...]:
     return torch.from_numpy(y.astype(np.int64)).unbind()
 
 
+def there(batches: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Batches where the target is; images keep their memory format."""
+    return [tuple(t.to(target.current.device) for t in batch) for batch in batches]
+
+
 def train(
     module: torch.nn.Module,
     batches: list[tuple[Any, ...]],
@@ -65,52 +94,142 @@ def train(
     check_steps: int = data.POOL,
 ) -> job.StepJob:
     """Trains a module whose `forward(*batch)` is the loss."""
-    kind = mode.removesuffix("_channels_last")
-    if kind == "compile_step":
-        step = _functional_step(module, rule)
-    elif kind in ("eager", "compile"):
-        step = _module_step(module, rule, kind == "compile")
-    else:
+    kind, captured = how(mode)
+    module = module.to(target.current.device)
+    if target.current.is_mixed:
+        module = Mixed(module, target.current.device, target.current.precision)
+    steps = {"eager": ModuleStep, "compile": ModuleStep, "max_autotune": ModuleStep}
+    steps["compile_step"] = FunctionalStep
+    if kind not in steps:
         raise ValueError(f"torch: mode '{mode}' is not known")
-    return job.StepJob(step, batches, check_steps)
+    made = TorchJob(steps[kind](module, rule, kind), there(batches), check_steps)
+    return made.captured() if captured else made
 
 
-def _module_step(module: torch.nn.Module, rule: Any, compiled: bool) -> Callable[..., Any]:
-    optimizer = rule.torch(module.parameters())
-    loss_of = torch.compile(module, fullgraph=True) if compiled else module
+def how(mode: str) -> tuple[str, bool]:
+    """(how the step is made, whether it is captured) of a mode."""
+    kind = mode.removesuffix("_channels_last")
+    if kind == GRAPH[1:]:
+        return "eager", True
+    return kind.removesuffix(GRAPH), kind.endswith(GRAPH)
 
-    def step(*batch: Any) -> Any:
-        loss = loss_of(*batch)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+
+class TorchJob(job.StepJob):
+    """Steps on batches in turn; `captured` gives the job of the same step as a CUDA graph."""
+
+    def captured(self) -> TorchJob:
+        """The step as one graph, from the first weights on."""
+        graph = Captured(self.step, self._batches[0])
+        self.step.rewind()
+        return TorchJob(graph, self._batches, self.check_steps, self._read)
+
+
+class Captured:
+    """A step that was captured: batches are copied to where it reads them."""
+
+    def __init__(self, step: Any, example: tuple[Any, ...]):
+        self._inputs = tuple(t.clone() for t in example)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                step(*self._inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.empty_cache()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._loss = step(*self._inputs)
+
+    def __call__(self, *batch: Any) -> Any:
+        for place, given in zip(self._inputs, batch, strict=True):
+            place.copy_(given)
+        self._graph.replay()
+        return self._loss
+
+
+class ModuleStep:
+    """Forward, backward and the optimizer of a module; in float16 with a loss scale."""
+
+    def __init__(self, module: torch.nn.Module, rule: Any, kind: str):
+        where = target.current
+        self._rule, self._module = rule, module
+        self._first = [t.clone() for t in module.state_dict().values()]
+        self._optimizer = rule.torch(module.parameters())
+        options: dict[str, Any] = {"mode": "max-autotune"} if kind == "max_autotune" else {}
+        self._compiled_graphs = bool(options)
+        self._loss_of = module
+        if kind != "eager":
+            self._loss_of = torch.compile(module, fullgraph=True, dynamic=False, **options)
+        self._scaler = None
+        if where.precision == "mixed_float16":
+            self._scaler = torch.amp.GradScaler(where.device, init_scale=target.LOSS_SCALE)
+
+    def __call__(self, *batch: Any) -> Any:
+        if self._compiled_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        loss = self._loss_of(*batch)
+        if self._scaler is None:
+            loss.backward()
+            self._optimizer.step()
+        else:
+            self._scaler.scale(loss).backward()
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
-    return step
+    @torch.no_grad()
+    def rewind(self) -> None:
+        """Weights, state of the optimizer and the loss scale as they were at first, in place."""
+        for t, first in zip(self._module.state_dict().values(), self._first, strict=True):
+            t.copy_(first)
+        for state in self._optimizer.state.values():
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor):
+                    value.fill_(self._rule.slots[0] if name == "sum" else 0)
+        if self._scaler is not None:
+            self._scaler._scale.fill_(target.LOSS_SCALE)
+            self._scaler._growth_tracker.zero_()
 
 
-def _functional_step(module: torch.nn.Module, rule: Any) -> Callable[..., Any]:
-    weights = {name: p.detach() for name, p in module.named_parameters()}
-    slots = {n: [torch.full_like(w, s) for s in rule.slots] for n, w in weights.items()}
-    count = torch.zeros(())
+class FunctionalStep:
+    """One compiled function of weights and slots."""
 
-    def loss_of(weights: Any, batch: Any) -> Any:
-        return torch.func.functional_call(module, weights, batch)
+    def __init__(self, module: torch.nn.Module, rule: Any, kind: str):
+        self._weights = {name: p.detach() for name, p in module.named_parameters()}
+        self._slots = {n: [torch.full_like(w, s) for s in rule.slots] for n, w in self._of()}
+        self._count = torch.zeros((), device=next(iter(self._weights.values())).device)
+        self._first = [w.clone() for _, w in self._of()]
+        self._rule = rule
 
-    @torch.compile(fullgraph=True)
-    def update(weights: Any, slots: Any, t: Any, *batch: Any) -> Any:
-        grads, loss = torch.func.grad_and_value(loss_of)(weights, batch)
-        t.add_(1)
-        scalars = rule.scalars(torch, t)
-        for name, w in weights.items():
-            value, new = rule.update(torch, w, grads[name], slots[name], scalars)
-            w.copy_(value)
-            for slot, s in zip(slots[name], new, strict=True):
-                slot.copy_(s)
-        return loss
+        def loss_of(weights: Any, batch: Any) -> Any:
+            return torch.func.functional_call(module, weights, batch)
 
-    def step(*batch: Any) -> Any:
+        @torch.compile(fullgraph=True, dynamic=False)
+        def update(weights: Any, slots: Any, t: Any, *batch: Any) -> Any:
+            grads, loss = torch.func.grad_and_value(loss_of)(weights, batch)
+            t.add_(1)
+            scalars = rule.scalars(torch, t)
+            for name, w in weights.items():
+                value, new = rule.update(torch, w, grads[name], slots[name], scalars)
+                w.copy_(value)
+                for slot, s in zip(slots[name], new, strict=True):
+                    slot.copy_(s)
+            return loss
+
+        self._update = update
+
+    def _of(self) -> Any:
+        return self._weights.items()
+
+    def __call__(self, *batch: Any) -> Any:
         with torch.no_grad():
-            return update(weights, slots, count, *batch)
+            return self._update(self._weights, self._slots, self._count, *batch)
 
-    return step
+    def rewind(self) -> None:
+        """Weights and slots as they were at first, in place."""
+        for (name, w), first in zip(self._of(), self._first, strict=True):
+            w.copy_(first)
+            for slot, s in zip(self._slots[name], self._rule.slots, strict=True):
+                slot.fill_(s)
+        self._count.zero_()

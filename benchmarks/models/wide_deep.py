@@ -15,17 +15,29 @@ of TensorFlow under XLA, which has none.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from benchmarks.models import data, job, rules
+from benchmarks.models import data, job, rules, target
 from benchmarks.suites import Suite
 
-TABLES, ROWS, WIDTH, NUMERIC = 26, 100_000, 16, 13
-HIDDEN = (256, 128, 64)
+TABLES, WIDTH, NUMERIC = 26, 16, 13
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows of each table, and the dense layers before the last."""
+
+    rows: int = 100_000
+    hidden: tuple[int, ...] = (256, 128, 64)
+
+
+SMALL = Sizes()
+LARGE = Sizes(1_000_000, (1024, 512, 256))
 RULE = rules.Adagrad(0.01)
 MODES = {
     "ostria": ["compile", "compile_merged"],
@@ -35,36 +47,38 @@ MODES = {
 }
 
 
-def weights() -> tuple[np.ndarray, np.ndarray, data.Layers]:
+def weights(sizes: Sizes) -> tuple[np.ndarray, np.ndarray, data.Layers]:
     """The deep table, the wide one, (kernel, bias) of each dense layer."""
     rng = np.random.default_rng(data.SEED)
-    deep = rng.random((TABLES * ROWS, WIDTH), dtype=np.float32)
+    rows = TABLES * sizes.rows
+    deep = rng.random((rows, WIDTH), dtype=np.float32)
     deep -= 0.5
     deep *= 0.1
-    wide = np.zeros((TABLES * ROWS, 1), np.float32)
-    sizes = (TABLES * WIDTH + NUMERIC, *HIDDEN, 1)
-    return deep, wide, [data.layer(rng, a, b) for a, b in pairwise(sizes)]
+    wide = np.zeros((rows, 1), np.float32)
+    widths = (TABLES * WIDTH + NUMERIC, *sizes.hidden, 1)
+    return deep, wide, [data.layer(rng, a, b) for a, b in pairwise(widths)]
 
 
-def examples(batch: int, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ids [pool, batch, 26] below 100,000, few of them often; numbers; clicks that follow both."""
+def examples(sizes: Sizes, batch: int, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids [pool, batch, 26], few of them often; numbers; clicks that follow both."""
     rng = np.random.default_rng(data.SEED + 1)
-    ids = (ROWS ** rng.random((pool, batch, TABLES)) - 1).astype(np.int32)
+    ids = (sizes.rows ** rng.random((pool, batch, TABLES)) - 1).astype(np.int32)
     numbers = rng.standard_normal((pool, batch, NUMERIC), dtype=np.float32)
     score = numbers[..., :4].sum(-1) + np.where(ids[..., :4] % 2 == 0, 1.0, -1.0).sum(-1)
     return ids, numbers, (score > 0).astype(np.float32)
 
 
-def make(framework: str, mode: str, batch: int, pool: int = data.POOL) -> Any:
+def make(framework: str, mode: str, batch: int, pool: int = data.POOL, sizes: Sizes = SMALL) -> Any:
     """A worker's job, with `pool` batches of examples."""
-    ids, numbers, clicks = examples(batch, pool)
+    ids, numbers, clicks = examples(sizes, batch, pool)
+    given = weights(sizes)
     if framework == "ostria" and mode == "compile":
-        return _ostria(weights(), (ids, numbers, clicks), False)
-    arrays = (ids + np.arange(TABLES, dtype=np.int32) * ROWS, numbers, clicks)
+        return _ostria(sizes, given, (ids, numbers, clicks), False)
+    arrays = (ids + np.arange(TABLES, dtype=np.int32) * sizes.rows, numbers, clicks)
     if framework == "ostria":
-        return _ostria(weights(), arrays, True)
+        return _ostria(sizes, given, arrays, True)
     makers = {"torch": _torch, "jax": _jax, "tensorflow": _tensorflow}
-    return makers[framework](weights(), arrays, mode)
+    return makers[framework](given, arrays, mode)
 
 
 def _torch(given: Any, arrays: Any, mode: str) -> Any:
@@ -88,7 +102,7 @@ def _torch(given: Any, arrays: Any, mode: str) -> Any:
         def forward(self, ids: Any, numbers: Any, clicks: Any) -> Any:
             rows = F.embedding(ids, self.deep, sparse=sparse).flatten(1)
             x = torch.cat([rows, numbers], 1)
-            for i in range(0, 2 * len(HIDDEN), 2):
+            for i in range(0, len(self.dense) - 2, 2):
                 x = torch.relu(F.linear(x, self.dense[i], self.dense[i + 1]))
             x = F.linear(x, self.dense[-2], self.dense[-1])
             x = x + F.embedding(ids, self.wide, sparse=sparse).sum(1)
@@ -98,6 +112,7 @@ def _torch(given: Any, arrays: Any, mode: str) -> Any:
     batches = job.batches_of(arrays, torch.from_numpy)
     if not sparse:
         return train_torch.train(model, batches, mode.removesuffix("_dense"), RULE)
+    model, batches = model.to(target.current.device), train_torch.there(batches)
     rows = RULE.torch([model.deep, model.wide], sparse=True)
     others = RULE.torch(model.dense.parameters())
 
@@ -149,7 +164,7 @@ def _jax(given: Any, arrays: Any, mode: str) -> Any:
     tree = jax.tree.map(jnp.array, given)
     deep_a, wide_a = (jnp.full_like(t, RULE.slots[0]) for t in tree[:2])
     state = (deep_a, wide_a, train_jax.first_slots(RULE, tree[2]))
-    carry = (tree, state, jnp.zeros(TABLES * ROWS, jnp.int32))
+    carry = (tree, state, jnp.zeros(len(given[0]), jnp.int32))
     return train_jax.StepJob(step, carry, arrays, "jit")
 
 
@@ -192,7 +207,7 @@ def _tensorflow(given: Any, arrays: Any, mode: str) -> Any:
     return job.StepJob(train_tensorflow.compiled(step, mode), job.batches_of(arrays, tf.constant))
 
 
-def model(merged: bool) -> Any:
+def model(merged: bool, sizes: Sizes = SMALL) -> Any:
     """The network as an Ostria user writes it: a table for each column, or one for all."""
     import ostria as ost
     from ostria import nn
@@ -200,10 +215,11 @@ def model(merged: bool) -> Any:
     class WideDeep(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            count, rows = (1, TABLES * ROWS) if merged else (TABLES, ROWS)
+            count = 1 if merged else TABLES
+            rows = TABLES * sizes.rows // count
             self.deep = [nn.Embedding(rows, WIDTH) for _ in range(count)]
             self.wide = [nn.Embedding(rows, 1) for _ in range(count)]
-            self.layers = [nn.Dense(size, "relu") for size in HIDDEN] + [nn.Dense(1)]
+            self.layers = [nn.Dense(size, "relu") for size in sizes.hidden] + [nn.Dense(1)]
 
         def call(self, ids: Any, numbers: Any) -> Any:
             if merged:
@@ -220,23 +236,28 @@ def model(merged: bool) -> Any:
     return WideDeep()
 
 
-def _ostria(given: Any, arrays: Any, merged: bool) -> Any:
+def clicks_loss(net: Any) -> Any:
+    """The loss of a model as a function of a batch."""
     import ostria as ost
-    from benchmarks.models import train_ostria
-
-    net = model(merged)
 
     def loss_of(ids: Any, numbers: Any, clicks: Any) -> Any:
         logits = net(ids, numbers, training=True)
         clicks = ost.expand_dims(clicks, axis=1)
         return ost.mean(ost.losses.binary_crossentropy(clicks, logits, from_logits=True))
 
+    return loss_of
+
+
+def _ostria(sizes: Sizes, given: Any, arrays: Any, merged: bool) -> Any:
+    from benchmarks.models import train_ostria
+
+    net = model(merged, sizes)
     deep, wide, dense = given
     tables = [deep, wide]
     if not merged:
         tables = [a for table in tables for a in np.split(table, TABLES)]
-    flat = [a for layer in dense for a in layer]
-    return train_ostria.train(net, loss_of, [*tables, *flat], arrays, "compile", RULE)
+    given = [*tables, *(a for layer in dense for a in layer)]
+    return train_ostria.train(net, clicks_loss(net), given, arrays, "compile", RULE)
 
 
 SUITES = [Suite("wide_deep", "steps/s", MODES, make, [512])]

@@ -131,19 +131,21 @@ def test_examples_are_the_same_every_time_and_in_range() -> None:
     assert x.shape == y.shape == (3, 2, char_gpt.TIME)
     assert np.array_equal(x[..., 1:], y[..., :-1])
     assert 0 <= x.min() and y.max() < char_gpt.VOCABULARY
-    x, y = lstm.examples(2, 3)
-    assert x.shape == y.shape == (3, 2, lstm.TIME)
+    words = lstm.Sizes(8, 50, 5)
+    x, y = lstm.examples(words, 2, 3)
+    assert x.shape == y.shape == (3, 2, words.time)
     assert np.array_equal(x[..., 1:], y[..., :-1])
-    assert 0 <= x.min() and y.max() < lstm.VOCABULARY
-    ids, numbers, clicks = wide_deep.examples(4, 2)
+    assert 0 <= x.min() and y.max() < words.vocabulary
+    tables = wide_deep.Sizes(100, (4,))
+    ids, numbers, clicks = wide_deep.examples(tables, 4, 2)
     assert ids.shape == (2, 4, wide_deep.TABLES) and numbers.shape == (2, 4, wide_deep.NUMERIC)
-    assert 0 <= ids.min() and ids.max() < wide_deep.ROWS
+    assert 0 <= ids.min() and ids.max() < tables.rows
     assert set(np.unique(clicks)) <= {0.0, 1.0}
     drawn = rows.ids(10_000, rows.POOL)
     assert drawn.shape == (rows.POOL, rows.BATCH) and 0 <= drawn.min() and drawn.max() < 10_000
     assert len(np.unique(drawn, axis=0)) == rows.POOL  # no step reads the rows of another
     assert np.array_equal(rows.ids(10_000, 2), drawn[:2])
-    for again, before in zip(wide_deep.examples(4, 2), (ids, numbers, clicks), strict=True):
+    for again, before in zip(wide_deep.examples(tables, 4, 2), (ids, numbers, clicks), strict=True):
         assert np.array_equal(again, before)
 
 
