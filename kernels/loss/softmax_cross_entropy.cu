@@ -85,12 +85,19 @@ OSTRIA_DEVICE void CrossEntropy(const SoftmaxCrossEntropyParams& p) {
     const int64_t label = LabelOf(p, row, thread == 0);
     if (p.loss != nullptr && thread == 0) {
       const C chosen = p.cols > 0 ? Load(x + label) : C(0);
-      Store(static_cast<T*>(p.loss) + row, Log(sum) + largest - chosen);
+      const C loss = Log(sum) + largest - chosen;
+      if (p.wide_rows != 0) {
+        static_cast<float*>(p.loss)[row] = static_cast<float>(loss);
+      } else {
+        Store(static_cast<T*>(p.loss) + row, loss);
+      }
     }
     if (p.dlogits == nullptr) continue;
     Us::Wait();  // the label's logit was read
     T* const dx = static_cast<T*>(p.dlogits) + row * p.cols;
-    const C g = Load(static_cast<const T*>(p.g) + row), over_sum = C(1) / sum;
+    const C g = p.wide_rows != 0 ? C(static_cast<const float*>(p.g)[row])
+                                 : Load(static_cast<const T*>(p.g) + row);
+    const C over_sum = C(1) / sum;
     ForVectors<T>(SplitVectors(p.cols, x, dx), thread, threads,
                   [&]<int kCount>(int64_t i, Count<kCount>) {
                     C v[kCount];
@@ -108,7 +115,7 @@ OSTRIA_DEVICE void CrossEntropy(const SoftmaxCrossEntropyParams& p) {
 
 #define OSTRIA_CROSS_ENTROPY(suffix, T)                                          \
   OSTRIA_KERNEL(softmax_cross_entropy_block_##suffix, SoftmaxCrossEntropyParams, \
-                kCrossEntropyThreads) {                                          \
+                kCrossEntropyMostThreads) {                                      \
     CrossEntropy<T, true>(p);                                                    \
   }                                                                              \
   OSTRIA_KERNEL(softmax_cross_entropy_warp_##suffix, SoftmaxCrossEntropyParams,  \

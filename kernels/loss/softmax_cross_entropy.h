@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loss of a classifier from logits [rows, cols] and class numbers, and its gradient with
 // respect to the logits. Kernels softmax_cross_entropy_<block|warp>_<type> give a row to a block or
-// to a warp.
+// to a warp; the loss and what it is weighed by may be float32 beside logits of 16 bits.
 #pragma once
 
 #include "kernels/common/data_error.h"
@@ -19,10 +19,16 @@ struct SoftmaxCrossEntropyParams {
   DataErrorWord* data_error = nullptr;
   int32_t step = 0;
   int32_t wide_labels = 0;  // int64 rather than int32
+  int32_t wide_rows = 0;    // g and loss are float32
+  int32_t reserved = 0;
 };
-static_assert(sizeof(SoftmaxCrossEntropyParams) == 72);
+static_assert(sizeof(SoftmaxCrossEntropyParams) == 80);
 
 inline constexpr int kCrossEntropyThreads = 256;
+/// Of a block whose row is long: two blocks of a multiprocessor hold few enough rows for the cache
+/// to keep them until they are read again.
+inline constexpr int kCrossEntropyMostThreads = 1024;
+inline constexpr int64_t kCrossEntropyLongCols = 16384;
 /// Rows of up to so many logits are a warp's.
 inline constexpr int64_t kCrossEntropyWarpCols = 1024;
 

@@ -19,7 +19,8 @@ constexpr InputDef kInputs[] = {{"logits"}, {"labels", Arity::kOne, false}, {"g"
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
   RequireIndex(c, 1);
-  RequireSameDType(c, 0, 2);
+  // Where a pass took a cast of the logits away, rows keep the dtype that they had behind it.
+  if (SizeOf(c.dtype(0)) != 2 || c.dtype(2) != DType::kFloat32) RequireSameDType(c, 0, 2);
   Shape rows = c.shape(0);
   if (rows.rank() == 0)
     c.Fail("'logits' must have rank 1 or more: its last axis holds the classes");

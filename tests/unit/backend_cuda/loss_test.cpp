@@ -44,6 +44,24 @@ TEST(CudaLoss, IsTheCpus) {
   }
 }
 
+// Rows of a warp, of a block, and of one of the largest blocks.
+TEST(CudaLoss, LogitsOf16BitsHaveRowsInFloat32) {
+  for (const auto& [rows, cols] : {std::pair{71, 229}, {5, 1031}, {2, 16391}}) {
+    for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+      SCOPED_TRACE(StrCat(dtype, " ", rows, " x ", cols));
+      auto in = Rows(dtype, DType::kInt32, rows, cols);
+      in[2] = RandomTensor(DType::kFloat32, {rows}, -1, 1, 3);
+      const auto grad = EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropyGrad, {}, in);
+      const auto want = EvaluateOnCpu(ops::kSparseSoftmaxCrossEntropyGrad, {}, in);
+      ASSERT_EQ(grad[0].dtype(), dtype);
+      ASSERT_EQ(grad[1].dtype(), DType::kFloat32);
+      ExpectClose(grad[0], want[0], Tolerance(dtype));
+      ExpectClose(grad[1], want[1], Tolerance(DType::kFloat32));
+      ExpectPlacesDoNotMatter(ops::kSparseSoftmaxCrossEntropyGrad, {}, in, Tolerance(dtype));
+    }
+  }
+}
+
 TEST(CudaLoss, LargeLogitsDoNotOverflow) {
   const float infinity = std::numeric_limits<float>::infinity();
   for (const int64_t cols : {4, 2052}) {

@@ -76,6 +76,48 @@ output "8" %8
   EXPECT_EQ(After(FuseSoftmaxCrossEntropy, std::string(text)), text);
 }
 
+// Logits of 16 bits stay so on a GPU, behind views too; the loss is float32.
+constexpr std::string_view kLowLogits = R"(input %0 "x": bfloat16[2, 4, 10]
+input %1 "labels": int32[8]
+input %2 "w": float32[8]
+%3: float32[2, 4, 10] = cast@1(%0) {dtype = float32}
+%4: float32[8, 10] = reshape@1(%3) {shape = shape[8, 10]}
+%5: float32[8, 10], %6: float32[8] = sparse_softmax_cross_entropy_grad@1(%4, %1, %2)
+%7: float32[2, 4, 10] = reshape@1(%5) {shape = shape[2, 4, 10]}
+%8: bfloat16[2, 4, 10] = cast@1(%7) {dtype = bfloat16}
+output "dx" %8
+output "loss" %6
+)";
+TEST(FuseSoftmaxCrossEntropy, LeavesLogitsOf16BitsAsTheyAreOnGpus) {
+  const PassContext gpu{.evaluate = nullptr, .device = DeviceKind::kCuda};
+  EXPECT_EQ(After(FuseSoftmaxCrossEntropy, std::string(kLowLogits)), kLowLogits);
+  EXPECT_EQ(After(FuseSoftmaxCrossEntropy, std::string(kLowLogits), gpu),
+            R"(input %0 "x": bfloat16[2, 4, 10]
+input %1 "labels": int32[8]
+input %2 "w": float32[8]
+%3: bfloat16[8, 10] = reshape@1(%0) {shape = shape[8, 10]}
+%4: bfloat16[8, 10], %5: float32[8] = sparse_softmax_cross_entropy_grad@1(%3, %1, %2)
+%6: bfloat16[2, 4, 10] = reshape@1(%4) {shape = shape[2, 4, 10]}
+output "dx" %6
+output "loss" %5
+)");
+}
+
+// A gradient that is read in float32 too, or logits that were float32, stay float32.
+TEST(FuseSoftmaxCrossEntropy, LeavesAGradientThatIsReadInFloat32) {
+  const PassContext gpu{.evaluate = nullptr, .device = DeviceKind::kCuda};
+  std::string text = std::string(kLowLogits) + "output \"wide\" %7\n";
+  EXPECT_EQ(After(FuseSoftmaxCrossEntropy, text, gpu), text);
+  text = R"(input %0 "x": float32[8, 10]
+input %1 "labels": int32[8]
+input %2 "w": float32[8]
+%3: float32[8, 10], %4: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %2)
+%5: bfloat16[8, 10] = cast@1(%3) {dtype = bfloat16}
+output "dx" %5
+)";
+  EXPECT_EQ(After(FuseSoftmaxCrossEntropy, text, gpu), text);
+}
+
 // -sum(labels * log(softmax(logits))) and its gradient: no softmax, no log, no division is left.
 TEST(Optimise, CrossEntropyAsUsersWriteIt) {
   Graph g = Parse(R"(ostria-graph 1

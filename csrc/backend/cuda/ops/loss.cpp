@@ -21,7 +21,9 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& node) {
   const bool by_warp = p.cols <= kernels::kCrossEntropyWarpCols;
   state->file = "loss/softmax_cross_entropy";
   state->function = StrCat("softmax_cross_entropy_", by_warp ? "warp_" : "block_", Suffix(x.dtype));
-  state->shape.block = kernels::kCrossEntropyThreads;
+  p.wide_rows = node.outputs.back().dtype != x.dtype ? 1 : 0;
+  state->shape.block = p.cols >= kernels::kCrossEntropyLongCols ? kernels::kCrossEntropyMostThreads
+                                                                : kernels::kCrossEntropyThreads;
   const unsigned rows_per_block = by_warp ? kernels::kCrossEntropyThreads / 32 : 1;
   state->shape.grid[0] = GridFor(p.rows, 1, rows_per_block, *node.device);
   state->point = [](SoftmaxCrossEntropyParams* p, void* const* ptrs) {
