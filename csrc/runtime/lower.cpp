@@ -139,8 +139,10 @@ bool HasKernel(const DeviceProps& device, const OpDef& op, std::span<const Attr>
   for (const ValueType& t : outputs) describe(t, &out);
   const NodeDesc desc{&op, attrs, in, out, &device};
   const auto kernels = KernelsFor(device.kind, op);
-  return empty || std::any_of(kernels.begin(), kernels.end(),
-                              [&](const KernelDef* k) { return k->supports(desc).ok; });
+  const auto pin = Pins().find(&op);
+  return empty || std::any_of(kernels.begin(), kernels.end(), [&](const KernelDef* k) {
+           return (pin == Pins().end() || k->impl == pin->second) && k->supports(desc).ok;
+         });
 }
 
 void DescribeNode(const Graph& g, NodeId n, std::vector<MemDesc>* inputs,
