@@ -83,6 +83,9 @@ class Backend {
   virtual DeviceKind kind() const = 0;
   /// Properties of device `ordinal`; throws Error(kDeviceUnavailable) when there is no such device.
   virtual DeviceProps Props(int ordinal) const = 0;
+  /// Properties of a device that is described (DeviceProps::description) rather than there, so that
+  /// plans can be made for it. Throws Error(kInvalidArgument) where something is missing.
+  virtual DeviceProps Described(const std::string& description) const;
   /// In order of preference; entries for one op need not be adjacent.
   virtual std::span<const KernelDef> Kernels() const = 0;
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/device.h"
 #include "core/mem_desc.h"
@@ -64,6 +65,9 @@ struct Support {
 /// Immutable after Prepare, shared by every Executable of a plan and by threads.
 struct KernelState {
   virtual ~KernelState() = default;
+  /// What a launch of the node puts into a stream, by name and in order: kernels, calls of a
+  /// library. Empty: one, which has no name but that of the implementation.
+  virtual std::vector<std::string> LaunchNames() const { return {}; }
   int64_t workspace_bytes = 0;  // planned, 256-byte aligned, undefined on entry
   std::string detail;           // what explain() shows: "brgemm:avx512_core"
   /// The lasting input that launch wants as `pack` leaves it: packed_bytes at the input's pointer.

@@ -16,6 +16,12 @@ constexpr int kKinds = 3;
 std::atomic<Backend*> table[kKinds];  // the first look-ups may come from several threads
 }  // namespace
 
+DeviceProps Backend::Described(const std::string&) const {
+  Fail(
+      ErrorCode::kInvalidArgument, "device '", ToString({kind(), 0}),
+      "' cannot be described; plans are made for the one that is there, or for a described 'cuda'");
+}
+
 void RegisterBackend(Backend* backend) { table[static_cast<int>(backend->kind())] = backend; }
 
 void RegisterBackends() {

@@ -9,6 +9,8 @@
 #include "bindings/py_variable.h"
 #include "bindings/trace.h"
 #include "runtime/compiled_graph.h"
+#include "runtime/plan_launches.h"
+#include "runtime/shuffled.h"
 
 namespace py = pybind11;
 
@@ -66,6 +68,15 @@ std::vector<Tensor> Inputs(const Compiled& c, const py::handle& arguments) {
   return inputs;
 }
 
+py::list ToList(std::vector<Tensor> tensors) {
+  py::list out(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i),
+                    NewPyTensor(PyTensor::Concrete(std::move(tensors[i]))));
+  }
+  return out;
+}
+
 py::list Run(Compiled& c, const py::handle& arguments, bool debug) {
   std::vector<Tensor> outputs;
   {
@@ -74,12 +85,7 @@ py::list Run(Compiled& c, const py::handle& arguments, bool debug) {
     py::gil_scoped_release release;
     c.compiled.Run(inputs, &outputs, debug);
   }
-  py::list out(outputs.size());
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i),
-                    NewPyTensor(PyTensor::Concrete(std::move(outputs[i]))));
-  }
-  return out;
+  return ToList(std::move(outputs));
 }
 
 py::object RunSame(Compiled& c, const py::tuple& arguments) {
@@ -107,6 +113,29 @@ py::dict Stats(const PlanStats& s) {
   d["recomputed_nodes"] = s.recomputed_nodes;
   d["moved_bytes"] = s.moved_bytes;
   d["fused_bound_bytes"] = s.fused_bound_bytes;
+  return d;
+}
+
+// `description`: of the device, where it need not be there.
+DeviceProps PropsOf(const std::string& device, const std::string& description) {
+  const DeviceId id = ParseDevice(device);
+  const Backend& backend = FindBackend(id.kind);
+  return description.empty() ? backend.Props(id.ordinal) : backend.Described(description);
+}
+
+py::dict Summary(const Plan& plan) {
+  CheckRaces(plan);
+  const PlanLaunches launches = CountLaunches(plan);
+  py::dict d = Stats(plan.stats);
+  d["device"] = plan.device.name;
+  d["kernels"] = launches.kernels;
+  d["launches"] = launches.launches;
+  d["moved"] = launches.moved;
+  d["copies"] = launches.copies;
+  d["transposes"] = launches.transposes;
+  d["streams"] = plan.num_streams;
+  d["notes"] = plan.report;
+  d["text"] = Print(plan);
   return d;
 }
 
@@ -162,6 +191,29 @@ void BindCompiled(py::module_& m) {
             return Stats(c.compiled.For(ToBinding(sizes))->plan().stats);
           },
           py::arg("sizes"), "Memory and traffic for these symbol sizes, planned if need be.")
+      .def(
+          "plan_for",
+          [](const Compiled& c, const py::dict& sizes, const std::string& device,
+             const std::string& description) {
+            return Summary(*c.compiled.PlanFor(ToBinding(sizes), PropsOf(device, description)));
+          },
+          py::arg("sizes"), py::arg("device"), py::arg("description") = "",
+          "What a plan for another device says of itself; `description`: see Backend::Described.")
+      .def(
+          "run_shuffled",
+          [](const Compiled& c, const py::dict& sizes, const std::string& device,
+             const std::string& description, const py::object& arguments, uint64_t seed) {
+            const auto plan = c.compiled.PlanFor(ToBinding(sizes), PropsOf(device, description));
+            std::vector<Tensor> state;
+            for (const auto& v : c.compiled.variables()) state.push_back(v->Snapshot());
+            ShuffledResult result = RunShuffled(*plan, Inputs(c, arguments), state, seed);
+            return py::make_tuple(ToList(std::move(result.outputs)),
+                                  ToList(std::move(result.state)));
+          },
+          py::arg("sizes"), py::arg("device"), py::arg("description"), py::arg("arguments"),
+          py::arg("seed"),
+          "Outputs and state after one step of a plan for another device, its steps run by the CPU "
+          "in an order drawn among those that the plan allows; Variables stay as they are.")
       .def("plan_text",
            [](Compiled& c, const py::dict& sizes) {
              const std::shared_ptr<Executable> e = c.compiled.For(ToBinding(sizes));

@@ -56,7 +56,11 @@ void BindDevices(py::module_& m) {
   m.def("devices", &Devices, "The devices of this machine, the CPU first.");
   m.def(
       "set_default_device",
-      [](const std::string& name) { SetDefaultDevice(FindDevice(name, "set_default_device()")); },
+      [](const std::string& name) {
+        const DeviceId device = ParseDevice(name);
+        const bool is_null = device.kind == DeviceKind::kNull;
+        SetDefaultDevice(is_null ? device : FindDevice(name, "set_default_device()"));
+      },
       py::arg("name"), "Where this thread's ops run that have no tensor on a device.");
   m.def("get_default_device", [] { return ToString(GetDefaultDevice()); });
   m.def("to_device", &ToDevice, py::arg("tensor"), py::arg("device"),

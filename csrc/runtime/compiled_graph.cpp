@@ -79,17 +79,22 @@ std::shared_ptr<Executable> CompiledGraph::FindKept(const Binding& binding, int 
   return nullptr;
 }
 
-std::shared_ptr<Executable> CompiledGraph::Make(const Binding& binding) const {
+std::shared_ptr<const Plan> CompiledGraph::PlanFor(const Binding& binding,
+                                                   DeviceProps device) const {
   PlanOptions options;
-  options.device = FindBackend(device_.kind).Props(device_.ordinal);
-  if (device_.kind == DeviceKind::kCuda) options.streams = kStreams;
+  options.device = std::move(device);
+  if (options.device.kind == DeviceKind::kCuda) options.streams = kStreams;
   options.device.memory_limit = memory_limit_;
   options.recompute = recompute_;
   for (const auto& v : variables_) {
     options.layout.places.push_back({v->id(), v->chunk_id(), v->offset()});
   }
-  return std::make_shared<Executable>(MakePlan(Specialise(graph_, binding), options), variables_,
-                                      device_);
+  return MakePlan(Specialise(graph_, binding), options);
+}
+
+std::shared_ptr<Executable> CompiledGraph::Make(const Binding& binding) const {
+  const DeviceProps device = FindBackend(device_.kind).Props(device_.ordinal);
+  return std::make_shared<Executable>(PlanFor(binding, device), variables_, device_);
 }
 
 std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int calls) {

@@ -42,6 +42,8 @@ class CompiledGraph {
   void Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs, bool debug = false);
   /// The executable for a binding, made if needed: a plan without a run.
   std::shared_ptr<Executable> For(const Binding& binding);
+  /// The plan for a device that need not be there: nothing is moved, bound or kept.
+  std::shared_ptr<const Plan> PlanFor(const Binding& binding, DeviceProps device) const;
   /// The executable of the last call, nullptr before the first.
   std::shared_ptr<const Executable> Latest() const;
 

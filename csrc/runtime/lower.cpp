@@ -72,11 +72,12 @@ uint64_t LastingInputs(const Graph& g, NodeId n, const Origins& origins) {
   return bits;
 }
 
-// Ops whose implementations all refused a node, counted by op and reasons.
+// Ops some or all of whose implementations refused a node, counted by op and reasons.
 class Refusals {
  public:
-  void Add(const OpDef& op, const std::vector<std::string>& reasons) {
-    const std::pair key(op.name, Join(reasons, "; "));
+  /// `instead`: what came of the node.
+  void Add(const OpDef& op, const std::string& instead, const std::vector<std::string>& reasons) {
+    const std::pair key(op.name, StrCat(instead, ": ", Join(reasons, "; ")));
     const auto known = std::find_if(counts_.begin(), counts_.end(),
                                     [&](const auto& entry) { return entry.first == key; });
     if (known == counts_.end()) {
@@ -87,8 +88,8 @@ class Refusals {
   }
   void AppendTo(std::vector<std::string>* report) const {
     for (const auto& [key, count] : counts_) {
-      report->push_back(StrCat(key.first, count > 1 ? StrCat(" (", count, " times)") : "",
-                               " is made of simpler ops: ", key.second));
+      report->push_back(
+          StrCat(key.first, count > 1 ? StrCat(" (", count, " times)") : "", " ", key.second));
     }
   }
 
@@ -217,6 +218,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps,
       const Support support = k->supports(desc);
       if (support.ok) {
         choices[n.id] = {k, k->prepare(desc)};
+        if (!reasons.empty()) refusals.Add(op, StrCat("runs as ", k->impl), reasons);
         break;
       }
       reasons.push_back(StrCat(k->impl, ": ", support.reason));
@@ -232,7 +234,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps,
                  reasons.empty() ? "; none is registered" : StrCat("\n  ", Join(reasons, "\n  "))))
           .At(ShortLocation(g.location(n)));
     }
-    if (depth[n.id] == 0 && !reasons.empty()) refusals.Add(op, reasons);
+    if (depth[n.id] == 0 && !reasons.empty()) refusals.Add(op, "is made of simpler ops", reasons);
     const NodeId before = g.previous(n);
     Builder b(g, Derive(g.location(n), StrCat("part of ", op.name)), n);
     const std::vector<Value> operands = g.operands(n);

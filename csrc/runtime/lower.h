@@ -22,7 +22,7 @@ struct Choice {
 /// Rewrites `graph` and returns the choices by node id. Throws Error(kNotImplemented) with the
 /// reasons of every implementation and the user's line. `keeps`: whether operands that derive from
 /// state alone may be packed once for many runs. `report`, if not null, gets a line for every op
-/// whose implementations all refused, with their reasons, though simpler ops could do it.
+/// that a preferred implementation refused, with the reasons, and what runs it instead.
 std::vector<Choice> Lower(Graph& graph, const DeviceProps& device, bool keeps = true,
                           std::vector<std::string>* report = nullptr);
 

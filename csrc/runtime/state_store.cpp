@@ -133,6 +133,7 @@ std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& 
     v->chunk_ = MirrorOf(*of->chunk_, v->slot_kind_, v->offset_ + Aligned(v->bytes()));
     v->id_ = r.next_variable++;
   }
+  if (v->device().kind == DeviceKind::kNull) return v;  // its pages are never touched
   Tensor initial = Tensor::Zeros(of->dtype_, of->shape_);
   if (fill != 0) {
     const Tensor one = Tensor::Scalar(of->dtype_, fill);
@@ -148,6 +149,11 @@ std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& 
 void Variable::MoveTo(DeviceId device) {
   if (chunk_->device == device) return;
   const std::shared_ptr<Variable> of = slot_of_.lock();
+  if (chunk_->device.kind == DeviceKind::kNull) {
+    Fail(ErrorCode::kInvalidArgument, "variable '", name_,
+         "' was made on device 'null', which holds no values, and cannot move to ",
+         ToString(device), "; make the model again on the device that it is to run on");
+  }
   if (of != nullptr) of->MoveTo(device);
   const Tensor value = View();  // keeps the chunk
   {

@@ -43,6 +43,7 @@ from ostria._native import (
     dtypes,
     from_dlpack,
 )
+from ostria._plan import PlanReport
 from ostria._reductions import *
 from ostria._sorting import *
 from ostria._tensor import install as _install

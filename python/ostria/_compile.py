@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _accumulate, _device, _native, _trainable, _tree, mixed_precision
+from ostria import _accumulate, _device, _native, _plan, _trainable, _tree, mixed_precision
 from ostria._checks import check_positive_int
 from ostria._errors import at_line
 from ostria._keywords import checked_keywords
+from ostria._plan import PlanReport
 
 _Tensor = _native.Tensor
 _MANY = 3  # more traces than these, and `explain` shows only the latest in full
@@ -352,6 +353,35 @@ class CompiledFunction:
         """
         entry, arrays = self._entry(args, kwargs)
         return dict(entry.compiled.plan_stats(self._sizes(arrays)))
+
+    def plan_for(self, device: Any, /, *args: Any, **kwargs: Any) -> PlanReport:
+        """The plan for these arguments on a device, which need not be there; nothing runs or moves.
+
+        A GPU that is not there is described as cuDNN's device properties are, in JSON; a record of
+        `make gpu-check` holds such a description. Values of arguments do not matter, so `np.empty`
+        will do. To make a large model for this alone, make it inside of `ost.device("null")`: it
+        then takes no memory.
+
+        Args:
+            device: a name such as "cpu" or "cuda"; or, for a GPU, a dict, JSON text, or the path of
+                a JSON file.
+            args, kwargs: what the function would be called with.
+
+        Raises:
+            ValueError: the description lacks what a plan needs.
+            DeviceUnavailableError: a device was named that is not there, or a library that plans
+                need is missing.
+
+        Example:
+            >>> import ostria as ost
+            >>> step = ost.compile(lambda x: ost.sum(x * x))
+            >>> step.plan_for("cpu", ost.zeros((8, 8))).transposes
+            0
+        """
+        entry, arrays = self._entry(args, kwargs)
+        place, description = _plan.described(device)
+        summary = entry.compiled.plan_for(self._sizes(arrays), place, description)
+        return _plan.report(summary, entry.report)
 
     def _sizes(self, arrays: list[Any]) -> dict[str, int]:
         for array in arrays:

@@ -69,7 +69,8 @@ class device:
     """Context manager: inside, what names no device goes to this one.
 
     Args:
-        name: "cpu", "cuda" or "cuda:1".
+        name: "cpu", "cuda" or "cuda:1". On "null" nothing is computed and values are undefined:
+            models made there take no memory, to be planned (`plan_for`) and not to be run.
 
     Raises:
         ValueError: the name is none of a device.

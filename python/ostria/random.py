@@ -138,7 +138,13 @@ def default_generator() -> Generator:
     """The generator that is used when none is given; seeded with 0 until `seed` is called."""
     global _default
     if _default is None:
-        _default = Generator(0)
+        outer = _native.get_default_device()
+        if outer == "null":  # it outlives the models that are made there, and must hold its seed
+            _native.set_default_device("cpu")
+        try:
+            _default = Generator(0)
+        finally:
+            _native.set_default_device(outer)
     return _default
 
 

@@ -6,6 +6,8 @@
 
 #include "backend/backend.h"
 #include "backend/build_id.h"
+#include "backend/cuda/libraries/device_json.h"
+#include "backend/cuda/libraries/library.h"
 #include "backend/cuda/ops/kernels.h"
 #include "backend/cuda/properties.h"
 #include "backend/cuda/stream.h"
@@ -58,6 +60,12 @@ class CudaBackendImpl final : public Backend {
   }
   DeviceKind kind() const override { return DeviceKind::kCuda; }
   DeviceProps Props(int ordinal) const override { return cuda::CudaDevice::Get(ordinal).props(); }
+  DeviceProps Described(const std::string& description) const override {
+    DeviceProps props = cuda::PropsOfJson(description);
+    cuda::ReadOptions(&props);
+    cuda::OpenDriverOrStub();  // without either, cuDNN offers less
+    return props;
+  }
   std::span<const KernelDef> Kernels() const override { return kernels_; }
   int NumDevices() const override { return cuda::CudaDevice::Count(); }
   std::unique_ptr<Stream> MakeStream(int ordinal) override {

@@ -39,6 +39,11 @@ void Initialise() {
   static const bool done = [] {
     const CUresult result = Driver().cuInit(0);
     if (result == CUDA_ERROR_NO_DEVICE) NoGpu();
+    if (result == CUDA_ERROR_STUB_LIBRARY) {
+      Fail(ErrorCode::kDeviceUnavailable,
+           "cuda: there is no driver, only the toolkit's stub of it, with which plans are made for "
+           "a described GPU; install NVIDIA's driver, or run on a machine with a GPU");
+    }
     if (result != CUDA_SUCCESS) {
       Fail(ErrorCode::kDeviceUnavailable, "cuda: the driver does not start: ", DriverText(result),
            "; see whether `nvidia-smi` works");
@@ -96,8 +101,7 @@ CudaDevice::CudaDevice(int ordinal) : ordinal_(ordinal) {
   CheckDriver(Driver().cuDevicePrimaryCtxRetain(&context_, handle_), "making a context");
   MakeCurrent();
   memory_ = std::make_unique<MemoryPool>(this);
-  props_.deterministic = Environment("OSTRIA_AUTOTUNE") != "1";
-  props_.tf32 = Environment("OSTRIA_TF32") == "1";
+  ReadOptions(&props_);
   void* host = nullptr;
   CheckDriver(Driver().cuMemHostAlloc(&host, sizeof(DataErrorWord), CU_MEMHOSTALLOC_DEVICEMAP),
               "allocating pinned memory");

@@ -110,6 +110,11 @@ DeviceProps ReadProperties(CUdevice device) {
   return props;
 }
 
+void ReadOptions(DeviceProps* props) {
+  props->deterministic = Environment("OSTRIA_AUTOTUNE") != "1";
+  props->tf32 = Environment("OSTRIA_TF32") == "1";
+}
+
 void CheckArchitecture(int ordinal, CUdevice device) {
   const int capability = Capability(device);
   for (const int compiled : EmbeddedArchitectures()) {

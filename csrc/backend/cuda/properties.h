@@ -13,6 +13,9 @@ namespace ostria::cuda {
 /// plans of cuDNN can be made without the device. Needs no context.
 DeviceProps ReadProperties(CUdevice device);
 
+/// Sets what is not the device's but the user's, from the environment: `deterministic`, `tf32`.
+void ReadOptions(DeviceProps* props);
+
 /// "NVIDIA H100 80GB HBM3".
 std::string MarketingName(CUdevice device);
 

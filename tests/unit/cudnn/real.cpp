@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cudnn/real.h"
 
-#include <dlfcn.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/libraries/cudnn.h"
+#include "backend/cuda/libraries/device_json.h"
 
 namespace ostria {
 
@@ -36,17 +35,9 @@ struct OwnCache {
   char folder[64] = "cudnn_cache_XXXXXX";
 };
 
-// cuDNN opens the driver by its name; the toolkit has one that does nothing.
 std::string LoadLibraries() {
   static const OwnCache cache;
-  if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-    bool found = false;
-    for (const std::string& folder : LibraryFolders("libcudnn.so.9")) {
-      if (folder.empty() || found) continue;
-      found = dlopen((folder + "stubs/libcuda.so").c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr;
-    }
-    if (!found) return "there is neither a driver nor the toolkit's stub of it";
-  }
+  if (const std::string why = OpenDriverOrStub(); !why.empty()) return why;
   try {
     Cudnn();
   } catch (const Error& e) {
@@ -68,15 +59,7 @@ std::string DeviceFile(std::string_view name) {
   return text;
 }
 
-DeviceProps DeviceNamed(std::string_view name) {
-  return {.kind = DeviceKind::kCuda,
-          .name = "cuda:sm_90",
-          .compute_capability = 90,
-          .multiprocessors = 132,
-          .shared_bytes = 232448,
-          .l2_bytes = 52428800,
-          .description = DeviceFile(name)};
-}
+DeviceProps DeviceNamed(std::string_view name) { return PropsOfJson(DeviceFile(name)); }
 
 TestNode::TestNode(const OpDef& op, const std::vector<Attr>& attrs,
                    const std::vector<ValueType>& inputs, const DeviceProps& device) {

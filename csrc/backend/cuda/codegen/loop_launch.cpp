@@ -14,6 +14,11 @@ struct LoopState final : KernelState {
   std::shared_ptr<const GeneratedLoop> loop;
   int capability = 0;
   size_t workspace = 0;  // which pointer of the node it is
+  std::vector<std::string> LaunchNames() const override {
+    std::vector<std::string> names;
+    for (const LoopLaunch& l : loop->launches) names.push_back(l.function);
+    return names;
+  }
 };
 
 struct BoundLoop final : KernelState {

@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 
+#include "backend/cuda/cache/content_hash.h"
 #include "backend/cuda/cache/timing.h"
 #include "backend/cuda/cudnn/descriptors.h"
 #include "backend/cuda/cudnn/plan.h"
@@ -61,6 +62,10 @@ struct CudnnState : KernelState {
   PlanOptions options;
   std::shared_ptr<const CudnnPlan> plan;
   std::vector<std::pair<int64_t, int64_t>> scratch;  // uid and offset in the workspace
+  std::vector<std::string> LaunchNames() const override {
+    return {StrCat("cudnn ", Name(node.graph.nodes()[0].op), " ",
+                   HashOf(node.graph.Text()).Hex().substr(0, 12))};
+  }
 };
 
 bool Contains(const std::vector<int64_t>& values, int64_t value) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "backend/cuda/stream.h"
 
@@ -32,6 +33,7 @@ struct OneLaunch : KernelState {
   Params params = {};
   /// Sets the pointers: of inputs in order, then outputs, then the workspace.
   void (*point)(Params* params, void* const* ptrs) = nullptr;
+  std::vector<std::string> LaunchNames() const override { return {function}; }
 };
 
 /// The same on a device.

@@ -16,6 +16,12 @@ struct BoundMany final : KernelState {
 
 }  // namespace
 
+std::vector<std::string> Launches::LaunchNames() const {
+  std::vector<std::string> names;
+  for (const One& one : all) names.push_back(one.function);
+  return names;
+}
+
 std::unique_ptr<KernelState> BindMany(const std::shared_ptr<const KernelState>& state,
                                       const BindContext& to) {
   auto bound = std::make_unique<BoundMany>();

@@ -31,6 +31,7 @@ struct Launches : KernelState {
     int data_error = -1, step = -1;  // where params have these, which bind sets
   };
   std::vector<One> all;
+  std::vector<std::string> LaunchNames() const override;
 
   /// Sets the pointers of the launch that was added last.
   template <class Params>

@@ -11,5 +11,7 @@ namespace ostria::cuda {
 
 /// DeviceProps::description; where it is empty, that of an H100 with the properties given.
 std::string DeviceJson(const DeviceProps& props);
+/// The inverse. Throws Error(kInvalidArgument) that names a key which is missing or no number.
+DeviceProps PropsOfJson(const std::string& json);
 
 }  // namespace ostria::cuda

@@ -85,6 +85,20 @@ std::vector<std::string> LibraryFolders(std::string_view file) {
   return folders;
 }
 
+std::string OpenDriverOrStub() {
+  constexpr std::string_view kDriver = "libcuda.so.1";
+  for (const std::string& folder : LibraryFolders(kDriver)) {
+    const std::string path = folder + std::string(kDriver);
+    if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return {};
+  }
+  for (const std::string& folder : LibraryFolders("libcudnn.so.9")) {
+    if (folder.empty()) continue;
+    const std::string path = folder + "stubs/libcuda.so";
+    if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return {};
+  }
+  return "there is neither a driver nor the toolkit's stub of it";
+}
+
 Library::Library(const LibraryName& name) : name_(name) {
   std::string tried, other_version;
   for (const std::string& folder : LibraryFolders(name.file)) {

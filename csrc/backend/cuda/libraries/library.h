@@ -60,6 +60,10 @@ class Library {
   void* handle_ = nullptr;  // never closed: threads of the library may run
 };
 
+/// cuDNN opens the driver by its name, even where it only plans. Where there is none, opens the
+/// toolkit's stub of it; returns what is wrong, or nothing.
+std::string OpenDriverOrStub();
+
 /// The value of an environment variable; empty where it is not set.
 std::string Environment(const char* name);
 

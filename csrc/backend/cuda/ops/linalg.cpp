@@ -32,6 +32,13 @@ struct ProductState final : KernelState {
   std::string tail_function;
   BiasActivationParams tail_params;
   bool may_time = false;
+  // Of the way that is taken where nothing was timed.
+  std::vector<std::string> LaunchNames() const override {
+    std::vector<std::string> names(static_cast<size_t>(product.runs()),
+                                   StrCat("cublaslt ", KeyOf(*(ways[0] ? ways[0] : ways[1]))));
+    if (!ways[0]) names.push_back(tail_function);
+    return names;
+  }
 };
 
 // --- without a device --------------------------------------------------------------------------

@@ -26,6 +26,12 @@ struct ListState : KernelState {
   int64_t part_bytes = 0, num_parts = 0;
   int inputs = 0;
   std::vector<Group> groups;
+  std::vector<std::string> LaunchNames() const override {
+    std::vector<std::string> names;
+    for (const Group& group : groups) names.push_back(StrCat(parts, Suffix(group.dtype)));
+    names.emplace_back(fold);
+    return names;
+  }
 };
 
 Support SupportsFinite(const NodeDesc& node) {

@@ -32,6 +32,22 @@ struct UpdateState : UpdatePlan {
   std::string_view op;
   std::vector<Rows> rows;
   bool lazy = false;
+  // Where variables that take the same step lie beside each other, as they do unless others that
+  // do not lie between them.
+  std::vector<std::string> LaunchNames() const override {
+    std::vector<std::string> names;
+    for (const Alike& kind : kinds) {
+      const int64_t by_rows = std::count_if(kind.members.begin(), kind.members.end(),
+                                            [&](int i) { return rows[i].cols > 0; });
+      const int64_t whole = std::ssize(kind.members) - by_rows;
+      const int64_t segments = kinds.size() == 1 ? std::min<int64_t>(whole, 1) : whole;
+      names.resize(names.size() + CeilDiv(segments, UpdateParams::kMaxSegments),
+                   StrCat(op, "_", suffix()));
+      names.resize(names.size() + CeilDiv(by_rows, UpdateRowsParams::kMaxSegments),
+                   StrCat(op, "_rows_", suffix()));
+    }
+    return names;
+  }
 };
 
 std::unique_ptr<KernelState> PrepareUpdate(const NodeDesc& node) {

@@ -32,6 +32,13 @@ struct NormState : UpdatePlan {
   std::vector<Batch<Params>> batches;
   const char* file = "";
   std::vector<const char*> kernels;  // in order, without suffix
+  std::vector<std::string> LaunchNames() const override {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < batches.size(); ++i) {
+      for (const char* kernel : kernels) names.push_back(StrCat(kernel, "_update_", suffix()));
+    }
+    return names;
+  }
 };
 
 template <class Params>

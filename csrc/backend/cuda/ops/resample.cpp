@@ -23,6 +23,7 @@ struct ResampleState final : KernelState {
   ResampleParams params;
   std::vector<std::byte> tables;  // first, count, then the weights from `weights_at` on
   size_t count_at = 0, weights_at = 0;
+  std::vector<std::string> LaunchNames() const override { return {function}; }
 };
 
 struct BoundResample final : KernelState {

@@ -276,6 +276,9 @@ struct Concat final : KernelState {
   };
   std::vector<Launch> launches;
   size_t inputs = 0;
+  std::vector<std::string> LaunchNames() const override {
+    return std::vector<std::string>(launches.size(), "join");
+  }
 };
 
 struct BoundConcat final : KernelState {

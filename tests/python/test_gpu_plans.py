@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of benchmarks/models/gpu.py, planned for sm_90 without a GPU: held to the table
+tests/cuda/plans.txt, proved free of races, and small ones run by the CPU in any legal order."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ostria as ost
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from benchmarks.models import gpu, lstm, resnet, transformer  # noqa: E402
+
+
+NARROW = resnet.Net((7, 2), True, True, [(8, 1), (8, 1), (16, 2)], 10)
+TEXT = transformer.Shape(2, 64, 2, 32, 96, True)
+SMALL = {
+    "resnet": lambda: (gpu._images(NARROW, 32, 4), 2e-2),
+    "gpt": lambda: (gpu._text(TEXT, 2), 2e-2),
+    "lstm": lambda: (
+        (
+            gpu._step(lstm.model(lstm.Sizes(24, 40, 5)), gpu.PLAIN, "float32"),
+            [((4, 5), "int32")] * 2,
+        ),
+        1e-4,
+    ),
+    "mlp": lambda: (gpu._mlp(8), 1e-4),
+}
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The module tests/cuda/plans.py, where GPUs can be planned for."""
+    spec = importlib.util.spec_from_file_location("plans", ROOT / "tests/cuda/plans.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["plans"] = module
+    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTRIA_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        try:
+            ost.compile(lambda x: x + 1).plan_for(module.DEVICE, np.ones(3, np.float32))
+        except ost.DeviceUnavailableError as error:
+            pytest.skip(f"no plans for a GPU: {str(error).splitlines()[0]}")
+        yield module
+
+
+@pytest.mark.parametrize("workload", gpu.WORKLOADS, ids=lambda w: w.name)
+def test_the_plan_is_that_of_the_table(plans: ModuleType, workload: gpu.Workload) -> None:
+    row = plans.plan(workload)  # plan_for proves that no two steps race
+    table = plans.TABLE.read_text()
+    assert not row.complaints()
+    if f"cuDNN {plans.cudnn()};" in table:
+        assert row.text() in table.splitlines(), "python tests/cuda/plans.py --write writes it"
+
+
+def arguments(inputs: gpu.Batch) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [
+        rng.normal(size=shape).astype(dtype)
+        if dtype == "float32"
+        else rng.integers(0, 10, shape).astype(dtype)
+        for shape, dtype in inputs
+    ]
+
+
+def arrays(tensors: list[Any]) -> list[np.ndarray]:
+    return [t.numpy().copy() for t in tensors]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_plan_for_a_gpu_gives_one_result_in_every_legal_order(
+    plans: ModuleType, name: str
+) -> None:
+    (step, inputs), tolerance = SMALL[name]()
+    given = arguments(inputs)
+    graph = step.trace(*given)
+    text = plans.DEVICE.read_text()
+    names = ["loss", *(v.name for v in graph.variables)]
+    runs = []
+    for seed in range(4):
+        outputs, state = graph.run_shuffled({}, "cuda", text, given, seed)
+        runs.append(arrays(outputs) + arrays(state))
+    for other in runs[1:]:
+        for name, a, b in zip(names, runs[0], other, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=name)
+    here = [step(*given).numpy()] + [v.numpy() for v in graph.variables]
+    for name, a, b in zip(names, runs[0], here, strict=True):
+        assert a.dtype == b.dtype and np.isfinite(a).all(), name
+        limit = tolerance * max(1.0, np.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit, err_msg=name)
