@@ -39,6 +39,13 @@ void BoundPlan::Join() const {
   }
 }
 
+void BoundPlan::JoinAfterError() const noexcept {
+  try {
+    Join();
+  } catch (const Error&) {  // the device's: the first error says more
+  }
+}
+
 BoundPlan::~BoundPlan() { device_.RetireSteps(first_step_); }
 
 }  // namespace ostria

@@ -42,14 +42,19 @@ class BoundPlan {
     const int32_t streams = begin == end ? 1 : plan_->num_streams;
     std::vector<std::shared_ptr<const Event>> done(streams > 1 ? plan_->steps.size() : 0);
     if (streams > 1) Fork();
-    for (size_t i = begin; i < end; ++i) {
-      if (streams > 1) {
-        for (int32_t w : plan_->steps[i].waits) {
-          if (done[w] != nullptr) StreamOf(i).WaitFor(*done[w]);
+    try {
+      for (size_t i = begin; i < end; ++i) {
+        if (streams > 1) {
+          for (int32_t w : plan_->steps[i].waits) {
+            if (done[w] != nullptr) StreamOf(i).WaitFor(*done[w]);
+          }
         }
+        launch(i);
+        if (streams > 1 && steps_[i].awaited) done[i] = StreamOf(i).Record();
       }
-      launch(i);
-      if (streams > 1 && steps_[i].awaited) done[i] = StreamOf(i).Record();
+    } catch (...) {
+      if (streams > 1) JoinAfterError();
+      throw;
     }
     if (streams > 1) Join();
   }
@@ -62,6 +67,8 @@ class BoundPlan {
   };
   void Fork() const;
   void Join() const;
+  /// Memory is let go in the first stream's order, so it must wait for the others even then.
+  void JoinAfterError() const noexcept;
 
   std::shared_ptr<const Plan> plan_;
   LiveDevice& device_;

@@ -144,7 +144,10 @@ void DeviceRun::Replay(std::unique_ptr<Recording>* recording, bool may_capture,
     try {
       work();
     } catch (...) {
-      device_.main().EndCapture();
+      try {
+        device_.main().EndCapture();
+      } catch (const Error&) {  // the capture has failed too: the first error says why
+      }
       throw;
     }
     *recording = device_.main().EndCapture();

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuDNN's backend interface for the fake driver: stores what descriptors are given, offers two
 // engines for every graph, and runs graphs by the loops of cudnn_math.cpp. The text of a plan is
-// its graph, so that it can be kept and loaded like a real one.
+// its engine and its graph, so that it can be kept and loaded like a real one.
+// OSTRIA_FAKE_CUDNN_FAILS="0 1": plans of these engines can be built and fail when they run.
 #include <cudnn.h>
 
+#include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <sstream>
 #include <string>
 
+#include "fake_cuda/cudnn.h"
 #include "fake_cuda/cudnn_descriptor.h"
 #include "fake_cuda/enqueue.h"
 
@@ -21,7 +25,7 @@ struct cudnnContext {
 
 namespace {
 
-constexpr int kGraphOfConfig = -1;
+constexpr int kGraphOfConfig = -1, kEngine = -2;
 constexpr int64_t kWorkspace = 256;
 
 std::mutex mutex;
@@ -88,6 +92,25 @@ DescriptorPtr Read(std::istream& in) {
   return d;
 }
 
+void SetEngine(Descriptor* d, int64_t engine) {
+  Attribute& a = d->attributes[kEngine];
+  a.type = CUDNN_TYPE_INT64;
+  a.count = 1;
+  a.bytes.assign(reinterpret_cast<const char*>(&engine),
+                 reinterpret_cast<const char*>(&engine) + sizeof engine);
+}
+
+std::atomic<int64_t> failures{0};
+
+bool Fails(int64_t engine) {
+  const char* engines = std::getenv("OSTRIA_FAKE_CUDNN_FAILS");
+  std::istringstream in(engines == nullptr ? "" : engines);
+  for (int64_t failing = 0; in >> failing;) {
+    if (failing == engine) return ++failures > 0;
+  }
+  return false;
+}
+
 void Give(void* into, int64_t capacity, int64_t* count, const void* from, size_t size,
           int64_t available) {
   *count = available;
@@ -99,6 +122,8 @@ void Give(void* into, int64_t capacity, int64_t* count, const void* from, size_t
 }  // namespace
 
 extern "C" {
+
+int64_t fake_cudnn_failures() { return failures; }
 
 // Of no release, so that nothing it is asked to keep is given to the real one.
 size_t cudnnGetVersion() { return 99999; }
@@ -165,13 +190,15 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t raw) {
     if (d->Has(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)) {
       const auto text = d->List<char>(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION);
       std::istringstream in(std::string(text.begin(), text.end()));
+      int64_t engine = 0;
+      in >> engine;
+      SetEngine(d.get(), engine);
       graph = Read(in);
       if (graph == nullptr) return Bad("the plan's text is damaged");
     } else {
-      graph = d->attributes.at(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)
-                  .parts[0]
-                  ->attributes.at(kGraphOfConfig)
-                  .parts[0];
+      const Descriptor& config = d->Part(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+      SetEngine(d.get(), config.One<int64_t>(kEngine));
+      graph = config.attributes.at(kGraphOfConfig).parts[0];
     }
     d->attributes[kGraphOfConfig].parts = {graph};
   } else if (!fake_cudnn::Fits(*d)) {
@@ -187,7 +214,6 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t raw,
                                        int64_t* count, void* values) {
   const DescriptorPtr d = Find(raw);
   if (d == nullptr) return Bad("no such descriptor");
-  const int64_t zero = 0;
   switch (name) {
     case CUDNN_ATTR_ENGINEHEUR_RESULTS:
       *count =
@@ -196,11 +222,19 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t raw,
         const DescriptorPtr config = Find(static_cast<void**>(values)[i]);
         config->attributes[kGraphOfConfig] =
             d->attributes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+        SetEngine(config.get(), i);
         config->finalized = true;
       }
       break;
-    case CUDNN_ATTR_ENGINECFG_ENGINE: *count = 1; break;
-    case CUDNN_ATTR_ENGINE_GLOBAL_INDEX: Give(values, capacity, count, &zero, 8, 1); break;
+    case CUDNN_ATTR_ENGINECFG_ENGINE:
+      *count = 1;
+      SetEngine(Find(*static_cast<void**>(values)).get(), d->One<int64_t>(kEngine));
+      break;
+    case CUDNN_ATTR_ENGINE_GLOBAL_INDEX: {
+      const auto engine = d->One<int64_t>(kEngine);
+      Give(values, capacity, count, &engine, 8, 1);
+      break;
+    }
     case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
     case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE: *count = 0; break;
     case CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE:
@@ -209,6 +243,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t raw,
       break;
     case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION: {
       std::ostringstream out;
+      out << d->One<int64_t>(kEngine) << ' ';
       Write(out, d->Part(kGraphOfConfig));
       const std::string text = out.str();
       Give(values, capacity, count, text.data(), 1, static_cast<int64_t>(text.size()));
@@ -224,6 +259,10 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
   const DescriptorPtr p = Find(plan), v = Find(pack);
   if (p == nullptr || v == nullptr || !p->finalized || !v->finalized) return Bad("not finalized");
   if (!p->Has(CUDNN_ATTR_EXECUTION_PLAN_HANDLE)) return Bad("the plan has no handle");
+  if (Fails(p->One<int64_t>(kEngine))) {
+    last_error = "this engine is to fail";
+    return CUDNN_STATUS_EXECUTION_FAILED;
+  }
   const auto uids = v->List<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
   const auto pointers = v->List<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
   auto* const workspace = v->One<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);

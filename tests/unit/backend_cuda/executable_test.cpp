@@ -108,5 +108,30 @@ TEST_F(CudaExecutable, StateThatGrowsIsZeroBetweenVariables) {
   ExpectClose(b->Snapshot(), RandomTensor(DType::kFloat32, {1 << 20}, 1, 2, 2), 0);
 }
 
+// Whichever run of a step it ends, whether that is captured or not.
+TEST_F(CudaExecutable, AFailureIsToldAsItWasAndEndsNoOtherStep) {
+  const Tensor start = RandomTensor(DType::kFloat32, {5, 5}, -1, 1, 1);
+  const Tensor x = RandomTensor(DType::kFloat32, {71, 229}, -1, 1, 2);
+  for (int run = 0; run < 3; ++run) {
+    const auto w = Variable::Create("w", start, StateClass::kTrainable);
+    CompiledGraph step(Transposes(*w), {w}, kGpu), other(Transposes(*w), {w}, kGpu);
+    std::vector<Tensor> out;
+    for (int i = 0; i < run; ++i) step.Run({&x, 1}, &out);
+    fake::Fail(run < 2 ? "cuLaunchKernel:2:701" : "cuGraphLaunch:1:701");
+    try {
+      step.Run({&x, 1}, &out);
+      ADD_FAILURE() << "run " << run;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"), std::string::npos)
+          << e.what();
+    }
+    fake::Fail("");
+    for (CompiledGraph* graph : {&other, &step, &step, &step}) {
+      graph->Run({&x, 1}, &out);
+      ExpectClose(out[0].OnHost(), Transposed(x), 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ostria

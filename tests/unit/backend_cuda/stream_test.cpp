@@ -126,5 +126,32 @@ TEST_F(CudaStreams, AFailureWhileARecordingIsMadeLeaksNothing) {
   }
 }
 
+// What fails later fails because of it.
+TEST_F(CudaStreams, AnErrorThatEndsCudaIsNamedByEveryLaterOne) {
+  const auto error_of = [&](const char* spec) {
+    std::string text;
+    fake::Fail(spec);
+    try {
+      a->CopyOnDevice(cells + 1, cells, sizeof(int));
+      a->Record();
+    } catch (const Error& e) {
+      text = e.what();
+    }
+    fake::Fail("");
+    return text;
+  };
+  const std::string first = error_of("cuMemcpyDtoDAsync:1:700"), later = error_of("");
+  fake::Reset();
+  EXPECT_EQ(first.find("the first failure"), std::string::npos) << first;
+  for (const std::string& text : {first, later}) {
+    for (const char* part : {"cuda: copying failed: ", "CUDA_ERROR_ILLEGAL_ADDRESS",
+                             "launched last was ", "restart it"})
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+  const std::string mark = "the first failure of this process was: ";
+  ASSERT_NE(later.find(mark), std::string::npos) << later;
+  EXPECT_TRUE(later.substr(later.find(mark) + mark.size()) == first) << later;
+}
+
 }  // namespace
 }  // namespace ostria

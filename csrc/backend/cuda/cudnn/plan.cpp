@@ -147,10 +147,17 @@ std::string WhyNone(const std::vector<Offered>& offered) {
   return out;
 }
 
+// A plan that failed on the device, as its record says it.
+struct Failed {
+  int64_t rank = 0, engine = 0;
+  std::string why;
+};
+
 // Up to `most` plans in the order of preference, `first` (a rank) before all others; a plan with a
 // refusal if there is none. Only a live device builds what is compiled at run time.
 std::vector<CudnnPlan> Search(const CudnnGraph& graph, const std::string& device_json,
-                              const PlanOptions& options, bool live, int64_t first, int most) {
+                              const PlanOptions& options, const std::vector<Failed>& failed,
+                              bool live, int64_t first, int most) {
   const Descriptor device = MakeDevice(device_json);
   std::unique_ptr<OperationGraph> operations;
   try {
@@ -158,7 +165,12 @@ std::vector<CudnnPlan> Search(const CudnnGraph& graph, const std::string& device
   } catch (const Error& e) {
     return {{.refusal = e.message()}};
   }
-  const std::vector<Offered> offered = Ask(graph, *operations, device, options);
+  std::vector<Offered> offered = Ask(graph, *operations, device, options);
+  for (const Failed& f : failed) {
+    if (f.rank < 0 || f.rank >= std::ssize(offered)) continue;
+    PlanOffer& offer = offered[static_cast<size_t>(f.rank)].offer;
+    if (offer.engine == f.engine) offer.refusal = StrCat("it failed when it ran: ", f.why);
+  }
   std::vector<size_t> order;
   int64_t allowed = 0;
   for (size_t i = 0; i < offered.size(); ++i) {
@@ -201,12 +213,48 @@ struct Memory {
   }
 };
 
+std::string KeyOf(const CudnnGraph& graph, const std::string& device_json, std::string_view what) {
+  return StrCat("cuDNN ", Cudnn().cudnnGetVersion(), " rules ", kRules, "\n", device_json, "\n",
+                what, "\n", graph.Text());
+}
 std::string KeyOf(const CudnnGraph& graph, const std::string& device_json,
                   const PlanOptions& options, bool live) {
-  return StrCat("cuDNN ", Cudnn().cudnnGetVersion(), " rules ", kRules, "\n", device_json, "\n",
-                options.deterministic ? "deterministic" : "any order", options.tf32 ? " tf32" : "",
-                " workspace ", options.workspace_limit, live ? " built on the device" : "", "\n",
-                graph.Text());
+  return KeyOf(
+      graph, device_json,
+      StrCat(options.deterministic ? "deterministic" : "any order", options.tf32 ? " tf32" : "",
+             " workspace ", options.workspace_limit, live ? " built on the device" : ""));
+}
+
+// "rank engine why", one after the other.
+constexpr char kEndOfFailed = '|';
+
+std::string KeyOfFailed(const CudnnGraph& graph, const std::string& device_json) {
+  return HashOf(KeyOf(graph, device_json, "failed when they ran")).Hex();
+}
+
+std::vector<Failed> FailedFor(const CudnnGraph& graph, const std::string& device_json) {
+  std::vector<Failed> out;
+  const auto record = Choices::Of(kFolder).Find(KeyOfFailed(graph, device_json));
+  if (!record) return out;
+  for (size_t begin = 0; begin < record->size();) {
+    const size_t end = std::min(record->find(kEndOfFailed, begin), record->size());
+    const char *at = record->data() + begin, *const last = record->data() + end;
+    Failed f;
+    auto read = std::from_chars(at, last, f.rank);
+    if (read.ec == std::errc() && read.ptr != last) {
+      read = std::from_chars(read.ptr + 1, last, f.engine);
+      if (read.ptr != last) f.why.assign(read.ptr + 1, last);
+      out.push_back(std::move(f));
+    }
+    begin = end + 1;
+  }
+  return out;
+}
+
+bool Contains(const std::vector<Failed>& failed, const CudnnPlan& plan) {
+  return std::any_of(failed.begin(), failed.end(), [&](const Failed& f) {
+    return f.rank == plan.rank && f.engine == plan.engine;
+  });
 }
 
 // "rank engine", or nothing.
@@ -238,11 +286,13 @@ std::shared_ptr<const CudnnPlan> Remembered(const CudnnGraph& graph, const std::
                                             const PlanOptions& options, bool live) {
   Memory& memory = Memory::Get();
   std::string key = KeyOf(graph, device_json, options, live);
+  const std::vector<Failed> failed = FailedFor(graph, device_json);
   int64_t first = -1;
   if (const auto chosen = RecordedFor(key)) {
     std::from_chars(chosen->data(), chosen->data() + chosen->size(), first);
     key += StrCat("chosen ", *chosen, "\n");
   }
+  for (const Failed& f : failed) key += StrCat("without ", f.rank, " ", f.engine, "\n");
   {
     std::lock_guard lock(memory.mutex);
     if (const auto it = memory.plans.find(key); it != memory.plans.end()) return it->second;
@@ -250,8 +300,12 @@ std::shared_ptr<const CudnnPlan> Remembered(const CudnnGraph& graph, const std::
   auto plan = std::make_shared<CudnnPlan>();
   const auto kept = ReadCached(kFolder, key);
   if (!kept || !Read(*kept, plan.get())) {
-    *plan = Search(graph, device_json, options, live, first, 1)[0];
+    *plan = Search(graph, device_json, options, failed, live, first, 1)[0];
     if (plan->refusal.empty()) WriteCached(kFolder, key, Write(*plan));
+  }
+  for (const Failed& f : failed) {
+    plan->passed_over +=
+        StrCat(plan->passed_over.empty() ? "" : ", ", "engine ", f.engine, ": ", f.why);
   }
   std::lock_guard lock(memory.mutex);
   return memory.plans.emplace(key, std::move(plan)).first->second;
@@ -261,7 +315,8 @@ std::shared_ptr<const CudnnPlan> Remembered(const CudnnGraph& graph, const std::
 
 std::string CudnnPlan::Detail() const {
   return StrCat("engine ", engine, runtime_compiled ? ", compiled at run time, " : ", ", offers,
-                " offered");
+                " offered",
+                passed_over.empty() ? "" : StrCat(" (failed before: ", passed_over, ")"));
 }
 
 std::vector<PlanOffer> OffersFor(const CudnnGraph& graph, const std::string& device_json,
@@ -281,12 +336,19 @@ std::shared_ptr<const CudnnPlan> FindPlan(const CudnnGraph& graph, const std::st
 
 std::shared_ptr<const CudnnPlan> BuildPlan(const CudnnGraph& graph, const std::string& device_json,
                                            const PlanOptions& options, const CudnnPlan& planned) {
-  if (!planned.json.empty()) return std::make_shared<CudnnPlan>(planned);
+  const std::vector<Failed> failed = FailedFor(graph, device_json);
+  if (!planned.json.empty() && !Contains(failed, planned)) {
+    return std::make_shared<CudnnPlan>(planned);
+  }
   PlanOptions within = options;
   within.workspace_limit = planned.workspace_bytes;
   auto plan = Remembered(graph, device_json, within, true);
+  if (!plan->refusal.empty() && !failed.empty())
+    plan = Remembered(graph, device_json, options, true);
   if (!plan->refusal.empty()) {
-    Fail(ErrorCode::kInternal, "cuDNN: ", plan->refusal, ". The graph is\n", graph.Text());
+    Fail(ErrorCode::kInternal, "cuDNN: ", plan->refusal, ".",
+         failed.empty() ? "" : " Compile the function anew: the op gets another implementation.",
+         " The graph is\n", graph.Text());
   }
   return plan;
 }
@@ -296,7 +358,8 @@ std::vector<CudnnPlan> PlansToTime(const CudnnGraph& graph, const std::string& d
   if (planned.runtime_compiled || RecordedFor(KeyOf(graph, device_json, options, false))) return {};
   PlanOptions within = options;
   within.workspace_limit = planned.workspace_bytes;
-  std::vector<CudnnPlan> plans = Search(graph, device_json, within, false, -1, most);
+  std::vector<CudnnPlan> plans =
+      Search(graph, device_json, within, FailedFor(graph, device_json), false, -1, most);
   std::erase_if(plans, [](const CudnnPlan& p) { return p.json.empty(); });
   return plans;
 }
@@ -305,6 +368,20 @@ void RecordChoice(const CudnnGraph& graph, const std::string& device_json,
                   const PlanOptions& options, const CudnnPlan& chosen) {
   Choices::Of(kFolder).Set(HashOf(KeyOf(graph, device_json, options, false)).Hex(),
                            StrCat(chosen.rank, " ", chosen.engine));
+}
+
+void PassOver(const CudnnGraph& graph, const std::string& device_json, const CudnnPlan& failed,
+              const std::string& why) {
+  if (Contains(FailedFor(graph, device_json), failed)) return;
+  std::string line = why;
+  for (char& c : line) {
+    if (c == '\t' || c == '\n' || c == kEndOfFailed) c = ' ';
+  }
+  Choices& choices = Choices::Of(kFolder);
+  const std::string key = KeyOfFailed(graph, device_json);
+  std::string all = choices.Find(key).value_or("");
+  if (!all.empty()) all += kEndOfFailed;
+  choices.Set(key, StrCat(all, failed.rank, " ", failed.engine, " ", line));
 }
 
 void ForgetPlans() {

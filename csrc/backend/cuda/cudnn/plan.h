@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which of cuDNN's engines runs a graph. The library is asked, on the host alone, for engines for a
 // described device; those that the options exclude are left out, and the first that can be built is
-// taken, unless the record of choices (choices.h) names another. Choices are kept in memory and on
-// disk, by the library's version, the device and the graph's text.
+// taken, unless the record of choices (choices.h) names another, or says that it failed when it
+// ran. Choices are kept in memory and on disk, by the library's version, the device and the graph's
+// text.
 #pragma once
 
 #include <memory>
@@ -36,6 +37,8 @@ struct CudnnPlan {
   int64_t offers = 0;  // that the options allow
   bool runtime_compiled = false;
   std::string json;  // the library's own form; empty: an engine that is built on the device
+  std::string
+      passed_over;  // "engine 67: <why>": what would have been taken, but failed when it ran
 
   /// "engine 62, 40 offered".
   std::string Detail() const;
@@ -52,7 +55,8 @@ std::shared_ptr<const CudnnPlan> FindPlan(const CudnnGraph& graph, const std::st
                                           const PlanOptions& options);
 
 /// The same on the live device whose context is current: always with json. `planned`: what FindPlan
-/// gave, whose workspace is not exceeded. Throws Error(kInternal) where no engine can be built.
+/// gave, whose workspace is exceeded only where all that keep to it are passed over. Throws
+/// Error(kInternal) where no engine can be built.
 std::shared_ptr<const CudnnPlan> BuildPlan(const CudnnGraph& graph, const std::string& device_json,
                                            const PlanOptions& options, const CudnnPlan& planned);
 
@@ -63,6 +67,11 @@ std::vector<CudnnPlan> PlansToTime(const CudnnGraph& graph, const std::string& d
 /// From now on FindPlan gives `chosen`, in this process and in others.
 void RecordChoice(const CudnnGraph& graph, const std::string& device_json,
                   const PlanOptions& options, const CudnnPlan& chosen);
+
+/// `failed` did not run on the device: from now on it is passed over for this graph, in this
+/// process and in others, whatever the options. `why`: in the library's words.
+void PassOver(const CudnnGraph& graph, const std::string& device_json, const CudnnPlan& failed,
+              const std::string& why);
 
 /// What is remembered in memory; the disk still knows.
 void ForgetPlans();

@@ -2,8 +2,10 @@
 #include "backend/cuda/cudnn/run.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "backend/cuda/cache/content_hash.h"
 #include "backend/cuda/cache/timing.h"
@@ -80,32 +82,42 @@ int64_t BytesOf(const GraphTensor& t) {
   return (last + 1) * SizeOf(t.dtype);
 }
 
+// A plan that is ready to run.
+struct Way {
+  CudnnGraph graph;
+  CudnnPlan plan;
+  std::unique_ptr<Descriptor> loaded;
+  std::shared_ptr<void> workspace;  // the engine's, where the planned one is too small
+};
+
 // Bound to a stream, and so used by one thread at a time.
 struct BoundCudnn : KernelState {
   std::shared_ptr<const CudnnState> state;
   std::shared_ptr<Handle> handle;
-  std::unique_ptr<Descriptor> plan;
-  std::unique_ptr<Descriptor> unaligned;  // where operands may lie anywhere
-  std::vector<int64_t> uids;              // operands, then scratch, then what goes by value
-  std::vector<size_t> operand;            // which of launch's pointers each is
-  std::vector<Tensor> values;             // the numbers that go by value
+  std::unique_ptr<Way> way;
+  std::unique_ptr<Way> unaligned;  // where operands may lie anywhere
+  std::vector<int64_t> uids;       // operands, then scratch, then what goes by value
+  std::vector<size_t> operand;     // which of launch's pointers each is
+  std::vector<Tensor> values;      // the numbers that go by value
   mutable std::vector<void*> pointers;
-  mutable void* workspace = nullptr;
+  mutable void *planned = nullptr, *workspace = nullptr;
   mutable std::unique_ptr<Descriptor> pack;  // of these pointers and this workspace
 };
 
-void Run(const BoundCudnn& s, const Descriptor& plan, void* const* ptrs) {
-  void* const workspace = ptrs[s.state->node.uids.size()];
-  bool same = s.pack != nullptr && s.workspace == workspace;
+void Run(const BoundCudnn& s, const Way& way, void* const* ptrs) {
+  void* const planned = ptrs[s.state->node.uids.size()];
+  void* const workspace = way.workspace == nullptr ? planned : way.workspace.get();
+  bool same = s.pack != nullptr && s.planned == planned && s.workspace == workspace;
   for (size_t i = 0; i < s.operand.size(); ++i) {
     void* const p = ptrs[s.operand[i]];
     same = same && s.pointers[i] == p;
     s.pointers[i] = p;
   }
   if (!same) {
+    s.planned = planned;
     s.workspace = workspace;
     for (size_t i = 0; i < s.state->scratch.size(); ++i) {
-      s.pointers[s.operand.size() + i] = static_cast<char*>(workspace) + s.state->scratch[i].second;
+      s.pointers[s.operand.size() + i] = static_cast<char*>(planned) + s.state->scratch[i].second;
     }
     s.pack = std::make_unique<Descriptor>(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
     s.pack->Set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, s.uids);
@@ -114,7 +126,7 @@ void Run(const BoundCudnn& s, const Descriptor& plan, void* const* ptrs) {
     s.pack->Set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &s.workspace);
     s.pack->Finalize("naming operands");
   }
-  CheckCudnn(Cudnn().cudnnBackendExecute(s.handle->raw(), plan.raw(), s.pack->raw()),
+  CheckCudnn(Cudnn().cudnnBackendExecute(s.handle->raw(), way.loaded->raw(), s.pack->raw()),
              "running a plan");
 }
 
@@ -135,33 +147,127 @@ bool MayBeUnaligned(const CudnnNode& node) {
   return false;
 }
 
-// The fastest of the first few plans, which is recorded; `planned` where nothing is to be timed.
-CudnnPlan Timed(const BoundCudnn& bound, const CudaStream& stream, const CudnnPlan& planned) {
+std::unique_ptr<Way> MakeWay(const BoundCudnn& bound, const CudaStream& stream,
+                             const CudnnGraph& graph, const CudnnPlan& plan) {
+  auto way = std::make_unique<Way>(Way{graph, plan, Load(*bound.handle, plan.json), nullptr});
+  if (plan.workspace_bytes > bound.state->plan->workspace_bytes) {
+    MemoryPool& memory = stream.cuda().memory();
+    way->workspace =
+        std::shared_ptr<void>(memory.Allocate(static_cast<size_t>(plan.workspace_bytes)),
+                              [&memory](void* p) { memory.Free(p); });
+  }
+  return way;
+}
+
+// Plans of this process that ran once.
+bool RanBefore(const CudnnPlan& plan, bool runs_now) {
+  static std::mutex mutex;
+  static auto* const known = new std::set<std::string>;
+  const std::string key = HashOf(plan.json).Hex();
+  std::lock_guard lock(mutex);
+  if (runs_now) known->insert(key);
+  return known->contains(key);
+}
+
+// Runs it once, on zeros, and tells what went wrong. A plan that was built without a fault can
+// still fail when it runs, and a step that is being captured is no place to find that out.
+std::string Try(const BoundCudnn& bound, const CudaStream& stream, const Way& way,
+                CUresult* device) {
+  if (RanBefore(way.plan, false)) return {};
+  const CudnnState& s = *bound.state;
+  int64_t most = 0;  // operands may share memory: nobody looks at the result
+  for (const int64_t uid : s.node.uids) {
+    if (uid != 0) most = std::max(most, BytesOf(s.node.graph.tensor(uid)));
+  }
+  most = Aligned(most);
+  const OutsideCapture outside;
+  stream.cuda().MakeCurrent();
+  CUdeviceptr memory = 0;
+  const auto all = static_cast<size_t>(most + std::max<int64_t>(s.workspace_bytes, 1));
+  if (Driver().cuMemAlloc(&memory, all) != CUDA_SUCCESS) return {};  // no room: it runs untried
+  auto* const operand = reinterpret_cast<std::byte*>(memory);
+  std::vector<void*> ptrs(s.node.uids.size(), operand);
+  ptrs.push_back(operand + most);
+  std::string why;
+  *device = Driver().cuMemsetD8Async(memory, 0, all, stream.handle());
+  try {
+    Run(bound, way, ptrs.data());
+  } catch (const Error& e) {
+    why = e.message();
+  }
+  if (*device == CUDA_SUCCESS) *device = Driver().cuStreamSynchronize(stream.handle());
+  Driver().cuMemFree(memory);
+  if (why.empty() && *device != CUDA_SUCCESS) why = DriverText(*device);
+  if (why.empty()) RanBefore(way.plan, true);
+  return why;
+}
+
+// Passed over from now on, on this device and for all: said once, and never tried again.
+void GiveUp(const BoundCudnn& bound, const CudnnGraph& graph, const CudnnPlan& plan,
+            const std::string& why) {
+  PassOver(graph, bound.state->device_json, plan, why);
+  std::fputs(
+      StrCat("ostria: an engine of cuDNN's is passed over from now on, since it failed: engine ",
+             plan.engine, ": ", why, "\n")
+          .c_str(),
+      stderr);
+}
+
+// The plan, or, where that fails on the device, the next one that does not.
+std::unique_ptr<Way> FirstThatRuns(const BoundCudnn& bound, const CudaStream& stream,
+                                   const CudnnGraph& graph, const CudnnPlan& planned) {
+  for (;;) {
+    const auto plan = BuildPlan(graph, bound.state->device_json, bound.state->options, planned);
+    std::unique_ptr<Way> way;
+    std::string why;
+    CUresult device = CUDA_SUCCESS;
+    try {
+      way = MakeWay(bound, stream, graph, *plan);
+      why = Try(bound, stream, *way, &device);
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::kOutOfMemory) throw;
+      why = e.message();
+    }
+    if (why.empty()) return way;
+    GiveUp(bound, graph, *plan, why);
+    CheckDriver(device, "trying a plan of cuDNN's");
+  }
+}
+
+// Records the fastest of the first few plans, where something is to be timed.
+void Time(const BoundCudnn& bound, const CudaStream& stream, const CudnnPlan& planned) {
   const CudnnState& s = *bound.state;
   const std::vector<CudnnPlan> plans =
       PlansToTime(s.node.graph, s.device_json, s.options, planned, kPlansToTime);
-  if (plans.size() < 2) return planned;
+  if (plans.size() < 2) return;
+  std::vector<std::unique_ptr<Way>> tried;
+  for (const CudnnPlan& p : plans) {
+    auto way = MakeWay(bound, stream, s.node.graph, p);
+    CUresult device = CUDA_SUCCESS;
+    const std::string why = Try(bound, stream, *way, &device);
+    if (!why.empty()) GiveUp(bound, s.node.graph, p, why);
+    CheckDriver(device, "trying a plan of cuDNN's");
+    if (why.empty()) tried.push_back(std::move(way));
+  }
+  if (tried.empty()) return;
   std::vector<int64_t> bytes;
   for (const int64_t uid : s.node.uids) {
     bytes.push_back(uid == 0 ? 0 : BytesOf(s.node.graph.tensor(uid)));
   }
   bytes.push_back(s.workspace_bytes);
   const RotatingOperands operands(stream, bytes);
-  std::vector<std::unique_ptr<Descriptor>> loaded;
   std::vector<std::function<void(int)>> ways;
-  for (const CudnnPlan& p : plans) {
-    const Descriptor& plan = *loaded.emplace_back(Load(*bound.handle, p.json));
+  for (const auto& way : tried) {
     ways.emplace_back([&](int copy) {
       std::vector<void*> ptrs;
       for (size_t i = 0; i < bytes.size(); ++i) {
         ptrs.push_back(operands.at(copy, static_cast<int>(i)));
       }
-      Run(bound, plan, ptrs.data());
+      Run(bound, *way, ptrs.data());
     });
   }
-  const CudnnPlan& best = plans[FastestOf(stream, operands.copies(), ways)];
-  RecordChoice(s.node.graph, s.device_json, s.options, best);
-  return best;
+  RecordChoice(s.node.graph, s.device_json, s.options,
+               tried[FastestOf(stream, operands.copies(), ways)]->plan);
 }
 
 }  // namespace
@@ -208,14 +314,19 @@ std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>&
     bound->uids.push_back(t.uid);
     bound->pointers.push_back(bound->values.emplace_back(Tensor::Scalar(t.dtype, t.value)).raw());
   }
-  CudnnPlan plan = *BuildPlan(s.node.graph, s.device_json, s.options, *s.plan);
-  if (!s.options.deterministic) plan = Timed(*bound, StreamOf(to), plan);
-  bound->plan = Load(*bound->handle, plan.json);
+  const CudaStream& stream = StreamOf(to);
+  std::shared_ptr<const CudnnPlan> planned = s.plan;
+  if (!s.options.deterministic) {
+    Time(*bound, stream, *planned);
+    planned = FindPlan(s.node.graph, s.device_json, s.options);
+  }
+  bound->way = FirstThatRuns(*bound, stream, s.node.graph, *planned);
   if (MayBeUnaligned(s.node)) {
     PlanOptions within = s.options;
     within.workspace_limit = s.plan->workspace_bytes;
-    const auto anywhere = FindPlan(s.node.graph.Unaligned(), s.device_json, within);
-    if (!anywhere->json.empty()) bound->unaligned = Load(*bound->handle, anywhere->json);
+    const CudnnGraph anywhere = s.node.graph.Unaligned();
+    const auto plan = FindPlan(anywhere, s.device_json, within);
+    if (!plan->json.empty()) bound->unaligned = FirstThatRuns(*bound, stream, anywhere, *plan);
   }
   return bound;
 }
@@ -224,12 +335,18 @@ void LaunchCudnn(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const BoundCudnn&>(state);
   uintptr_t bits = 0;
   for (const size_t i : s.operand) bits |= reinterpret_cast<uintptr_t>(ptrs[i]);
-  if (bits % kAlignment == 0) return Run(s, *s.plan, ptrs);
-  if (s.unaligned == nullptr) {
+  const Way* const way = bits % kAlignment == 0 ? s.way.get() : s.unaligned.get();
+  if (way == nullptr) {
     Fail(ErrorCode::kInternal, "cuDNN: an operand does not lie on a ", kAlignment,
          "-byte boundary, and there is no engine for that; pin another implementation");
   }
-  Run(s, *s.unaligned, ptrs);
+  try {
+    Run(s, *way, ptrs);
+  } catch (const Error& e) {
+    GiveUp(s, way->graph, way->plan, e.message());
+    Fail(e.code(), e.message(), "; engine ", way->plan.engine,
+         " is passed over when this is planned again: compile the function anew");
+  }
 }
 
 }  // namespace ostria::cuda

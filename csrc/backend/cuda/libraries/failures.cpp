@@ -73,13 +73,21 @@ std::string DriverText(CUresult result) {
 
 void CheckDriver(CUresult result, std::string_view what) {
   if (result == CUDA_SUCCESS) return;
-  Fail(result == CUDA_ERROR_OUT_OF_MEMORY ? ErrorCode::kOutOfMemory : ErrorCode::kInternal,
-       "cuda: ", what, " failed: ", DriverText(result),
-       EndsCuda(result)
-           ? StrCat("; launched last was ", LastLaunch(),
-                    "; CUDA cannot be used in this process any more: restart it, go on from a "
-                    "checkpoint, and find the kernel with CUDA_LAUNCH_BLOCKING=1")
-           : std::string());
+  const std::string text = StrCat("cuda: ", what, " failed: ", DriverText(result));
+  if (!EndsCuda(result)) {
+    Fail(result == CUDA_ERROR_OUT_OF_MEMORY ? ErrorCode::kOutOfMemory : ErrorCode::kInternal, text);
+  }
+  // Every later call fails too, whoever makes it: what came first is what matters.
+  static std::mutex mutex;
+  static auto* const first = new std::string;
+  std::lock_guard lock(mutex);
+  const bool later = !first->empty();
+  if (!later) *first = StrCat(text, "; launched last was ", LastLaunch());
+  Fail(ErrorCode::kInternal, later ? StrCat(text, "; the first failure of this process was: ") : "",
+       *first,
+       "; CUDA cannot be used in this process any more: restart it, go on from a checkpoint, and "
+       "find "
+       "the kernel with CUDA_LAUNCH_BLOCKING=1");
 }
 
 }  // namespace ostria::cuda
