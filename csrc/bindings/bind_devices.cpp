@@ -66,6 +66,20 @@ void BindDevices(py::module_& m) {
   m.def("to_device", &ToDevice, py::arg("tensor"), py::arg("device"),
         "The tensor itself where it is there already, else a copy.");
   m.def(
+      "device_memory_stats",
+      [](const std::string& name) {
+        const DeviceId device = FindDevice(name, "device_memory_stats()");
+        const MemoryStats s = FindBackend(device.kind).GetMemoryStats(device.ordinal);
+        py::dict d;
+        d["in_use"] = s.in_use;
+        d["peak"] = s.peak;
+        d["reserved"] = s.reserved;
+        d["free"] = s.free;
+        d["total"] = s.total;
+        return d;
+      },
+      py::arg("device"), "Bytes of a device that computes by itself; zeros for the host.");
+  m.def(
       "synchronize",
       [](const std::string& name) {
         LiveDevice* const live = LiveDevice::Of(FindDevice(name, "synchronize()"));

@@ -97,6 +97,12 @@ py::dict Describe(const OpDef& op) {
   return d;
 }
 
+const OpDef& OpNamed(const std::string& name, const char* what) {
+  const OpDef* op = FindOp(name);
+  if (op == nullptr) Fail(ErrorCode::kInvalidArgument, what, ": there is no op '", name, "'");
+  return *op;
+}
+
 }  // namespace
 
 void BindOps(py::module_& m) {
@@ -135,14 +141,23 @@ void BindOps(py::module_& m) {
       },
       "The dtype that ops give these operands in common.");
   m.def(
-      "pin_kernel",
-      [](const std::string& name, const std::string& impl) {
-        const OpDef* op = FindOp(name);
-        if (op == nullptr)
-          Fail(ErrorCode::kInvalidArgument, "pin_kernel: there is no op '", name, "'");
-        PinKernel(*op, impl);
+      "implementations",
+      [](const std::string& name, const std::string& device) {
+        std::vector<std::string> names;
+        for (const KernelDef* k :
+             KernelsFor(ParseDevice(device).kind, OpNamed(name, "implementations"))) {
+          names.emplace_back(k->impl);
+        }
+        return names;
       },
-      py::arg("op"), py::arg("impl"), "Makes later plans use one implementation; '' undoes it.");
+      py::arg("op"), py::arg("device"), "Those of an op on a device, in order of preference.");
+  m.def(
+      "pin_kernel",
+      [](const std::string& name, const std::string& impl, const std::string& device) {
+        PinKernel(OpNamed(name, "pin_kernel"), impl, ParseDevice(device).kind);
+      },
+      py::arg("op"), py::arg("impl"), py::arg("device") = "cpu",
+      "Makes later plans use one implementation; '' undoes it.");
 }
 
 }  // namespace ostria

@@ -160,7 +160,7 @@ void DescribeNode(const Graph& g, NodeId n, std::vector<MemDesc>* inputs,
   }
 }
 
-void PinKernel(const OpDef& op, std::string_view impl) {
+void PinKernel(const OpDef& op, std::string_view impl, DeviceKind device) {
   if (impl.empty()) {
     Pins().erase(&op);
     return;
@@ -170,7 +170,7 @@ void PinKernel(const OpDef& op, std::string_view impl) {
     return;
   }
   std::string known;
-  for (const KernelDef* k : KernelsFor(DeviceKind::kCpu, op)) {
+  for (const KernelDef* k : KernelsFor(device, op)) {
     if (k->impl == impl) {
       Pins()[&op] = impl;
       return;

@@ -40,7 +40,7 @@ void DescribeNode(const Graph& graph, NodeId n, std::vector<MemDesc>* inputs,
 
 /// Makes every plan on this thread use implementation `impl` of `op` ("" = free choice, "decompose"
 /// = the op's body in simpler ops): for tests and experiments. Unknown names are an Error that
-/// lists the known ones.
-void PinKernel(const OpDef& op, std::string_view impl);
+/// lists those of `device`.
+void PinKernel(const OpDef& op, std::string_view impl, DeviceKind device = DeviceKind::kCpu);
 
 }  // namespace ostria
