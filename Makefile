@@ -5,6 +5,8 @@
 #   make test-interop                       tests beside PyTorch, JAX and TensorBoard, in .venv-bench
 #   make test-sanitize                      tests under address, undefined and thread sanitizers
 #   make gpu-check, gpu-bench               what runs on a GPU, checked and timed there
+#   make gpu-sanitize                       a few kernels there under compute-sanitizer
+#   make gpu-pack ARGS="--python python3.12"   one file with all of that for a machine without network
 #   make bench, lint, format, docs, clean
 MODEL_DIR ?= models/fashion_mnist
 ARGS ?=
@@ -13,7 +15,7 @@ PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 
-.PHONY: gpu-check gpu-bench setup train test test-interop test-sanitize bench lint lint-quick lint-tidy format docs clean
+.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-interop test-sanitize bench lint lint-quick lint-tidy format docs clean
 
 setup:
 	@cmake/setup.sh
@@ -37,7 +39,15 @@ test-sanitize: setup
 # On a machine with a GPU; records go below benchmarks/results/gpu. The second wants PyTorch beside ostria.
 gpu-check: setup
 	@cmake --build build/current --target backend_cuda_test
-	@$(PY) -m benchmarks.gpu.check --tests build/current/tests/unit/backend_cuda_test
+	@$(PY) -m benchmarks.gpu.check --tests build/current/tests/unit/backend_cuda_test $(ARGS)
+
+gpu-sanitize: setup
+	@cmake --build build/current --target backend_cuda_test
+	@$(PY) -m benchmarks.gpu.check --sanitize --tests build/current/tests/unit/backend_cuda_test $(ARGS)
+
+# Also what make setup does not build: the extension module for the Python of that machine.
+gpu-pack: setup
+	@$(PY) benchmarks/gpu/pack.py $(ARGS)
 
 gpu-bench: setup
 	@$(PY) -m benchmarks.gpu.bench $(ARGS)

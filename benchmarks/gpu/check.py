@@ -1,157 +1,142 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m benchmarks.gpu.check`: is what runs on the GPU right? Under five minutes, one record.
 
---output FILE     the record (default: below benchmarks/results/gpu)
---tests BINARY    backend_cuda_test: every kernel and library node beside the CPU, a process each
---commit HASH     of the sources, where there is no checkout
+Steps of models beside the CPU, twice, replayed and node by node; memory as planned; every op's own
+tests; every kernel and library node. Each check is a process with a time limit, and its finding is
+in the record as soon as it is made: what crashes, hangs or never gets its turn is in it too.
+
+--output FILE      the record (default: below benchmarks/results/gpu)
+--tests BINARY     backend_cuda_test
+--commit HASH      of the sources, where there is no checkout
+--seconds N        what has not begun by then does not run, and is counted as that (default: 280)
+--only KIND        steps, cpp or ops; may be repeated
+--sanitize         instead: a few kernels under compute-sanitizer
+--stand-in         accept a driver that is no GPU's, as the tests do
 """
 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
+import json
 import os
-import re
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.gpu import steps
+from benchmarks.gpu import checks, cpp_tests, op_tests, steps
+from benchmarks.gpu.jobs import Findings, Job, Outcome, python, run, run_all
 from benchmarks.gpu.record import ROOT, Record
 
-COUNT = 8  # steps that are compared
-SHARDS = 12
-TOLERANCE = {None: 2e-4, "mixed_bfloat16": 3e-2}  # of losses, relative
-# These count calls of the fake driver, or are about it.
-NOT_ON_A_GPU = re.compile(
-    r"^(FakeDriver|CudaMemory|Vmm|CudaDevice|CudaChild|CudaLibrary|CudaStreams|CudaExecutable|"
-    r"CudaProductChoice|CudaLoopCache|CudaLoopCompiled|CudaLoop\.)"
-)
+SKIPPED = 77  # exit status: there is nothing to check on
+KINDS = ("steps", "cpp", "ops")
 
 
-def _cpp(record: Record, binary: Path) -> bool:
-    environment = {**os.environ, "OSTRIA_CACHE_DIR": tempfile.mkdtemp()}
-    listed = subprocess.run(
-        [binary, "--gtest_list_tests"], capture_output=True, text=True, env=environment
-    ).stdout
-    tests, suite = [], ""
-    for line in listed.splitlines():
-        if not line.startswith(" ") and line.endswith("."):
-            suite = line
-        elif line.startswith("  "):
-            tests.append(suite + line.split("#")[0].strip())
-    tests = [t for t in tests if not NOT_ON_A_GPU.match(t) and ".DISABLED" not in t]
-
-    def run(test: str) -> tuple[str, int, list[str], str]:
-        with tempfile.NamedTemporaryFile("r") as log:
-            done = subprocess.run(
-                [binary, f"--gtest_filter={test}"],
-                capture_output=True,
-                text=True,
-                timeout=120,
-                env={**environment, "OSTRIA_KERNEL_LOG": log.name},
-            )
-            return test, done.returncode, log.read().split(), done.stdout[-1500:]
-
-    kernels: set[str] = set()
-    failed, skipped = {}, 0
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for test, status, loaded, text in pool.map(run, tests):
-            if status != 0:
-                failed[test] = text
-            elif "[  SKIPPED ]" in text:
-                skipped += 1
-            else:
-                kernels |= {k for k in loaded if not k.startswith("loop_")}
-    record.ran("ran", "kernels", sorted(kernels))
-    record.set(
-        "cpp", {"passed": len(tests) - len(failed) - skipped, "skipped": skipped, "failed": failed}
+def no_gpu() -> str:
+    """Why nothing can run here; empty where it can."""
+    outcome = run(
+        [sys.executable, "-c", "import ostria as ost; ost.set_default_device('cuda')"], 120.0, {}
     )
-    return not failed
+    if not outcome.trouble:
+        return ""
+    lines = outcome.errors.strip().splitlines() or [outcome.trouble]
+    # The message, which may have several lines, begins behind the traceback.
+    begin = max((i for i, x in enumerate(lines) if x and not x.startswith(" ")), default=0)
+    errors = [i for i, x in enumerate(lines) if "Error: " in x and not x.startswith(" ")]
+    return "\n".join(lines[errors[-1] if errors else begin :])
 
 
-def _models(record: Record) -> bool:
-    good = True
-    for name, make in steps.STEPS.items():
-        want = steps.losses(*make("cpu"), COUNT)
-        for precision, tolerance in TOLERANCE.items():
-            label = name if precision is None else f"{name} {precision}"
-            try:
-                step, batch = make("cuda", precision)
-                first = steps.losses(step, batch, COUNT)
-                again = steps.losses(*make("cuda", precision), COUNT)
-            except Exception as error:
-                record.set(label, {"error": str(error)[:800]})
-                good = False
-                continue
-            off = max(abs(a - b) / (abs(b) + 1e-3) for a, b in zip(first, want, strict=True))
-            record.set(
-                label,
-                {
-                    "losses": first,
-                    "cpu": want,
-                    "largest_difference": off,
-                    "two_runs_equal": first == again,
-                },
-            )
-            good = good and off < tolerance and first == again
-            if off < tolerance:
+def step_jobs(record: Record, findings: Findings) -> Iterator[Job]:
+    """Whole steps: models in every precision, in two processes; streams; memory."""
+    digests: dict[str, list[str]] = {}
+
+    def job(*arguments: str) -> Job:
+        name = " ".join(arguments)
+
+        def after(outcome: Outcome) -> Iterable[Job]:
+            if outcome.trouble:
+                findings.add(name, outcome.trouble)
+                return []
+            found = json.loads(outcome.output.strip().splitlines()[-1])
+            known = digests.setdefault(name, [])
+            known.append(found.get("digest", ""))
+            if len(set(known)) > 1:
+                found["wrong"] = f"{found['wrong']}; two processes give different bits"
+            record.keep(name, found)
+            findings.add(name, found["wrong"])
+            if arguments[0] == "model" and not found["wrong"]:
+                label = arguments[1] + ("" if arguments[2] == "float32" else f" {arguments[2]}")
                 record.ran("ran", "models", [label])
-    return good
+            return []
+
+        return Job(name, python("benchmarks.gpu.checks", *arguments), 150.0, after)
+
+    for process in range(2):
+        for name in steps.STEPS:
+            for precision in checks.TOLERANCE:
+                if process == 0 or precision == "mixed_bfloat16":
+                    yield job("model", name, precision)
+    for _ in range(2):
+        yield job("streams", "3")
+    for name in checks.LARGE:
+        for precision in ("float32", "mixed_bfloat16"):
+            yield job("memory", name, precision)
 
 
-def _replays(record: Record) -> bool:
-    """A graph that is replayed gives the bits of a run node by node."""
-    import ostria as ost
-
-    replayed = steps.losses(*steps.mlp("cuda"), 4)
-    with ost.debug():
-        single = steps.losses(*steps.mlp("cuda"), 4)
-    record.set("replay_equals_node_by_node", replayed == single)
-    return replayed == single
-
-
-def _ops(record: Record) -> bool:
-    """The ops' own tests, in several processes: each op is compiled when it first runs."""
-    names = sorted(path.stem for path in (ROOT / "tests/ops/rows").glob("*.py"))
-    shards = [names[i::SHARDS] for i in range(SHARDS)]
-
-    def run(shard: list[str]) -> tuple[int, list[str]]:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line"]
-        command += [f"tests/ops/test_ops.py::test_forward[{name}]" for name in shard]
-        environment = {**os.environ, "OSTRIA_DEVICE": "cuda"}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-        lines = done.stdout.strip().splitlines()
-        passed = re.search(r"(\d+) passed", lines[-1] if lines else "")
-        return int(passed[1]) if passed else 0, [x[:400] for x in lines if x.startswith("FAILED")]
-
-    with concurrent.futures.ThreadPoolExecutor(SHARDS) as pool:
-        results = list(pool.map(run, shards))
-    failed = [line for _, lines in results for line in lines]
-    record.set("ops", {"passed": sum(count for count, _ in results), "failed": failed})
-    return not failed
+def check(record: Record, arguments: argparse.Namespace) -> bool:
+    """All checks that were asked for; whether everything is right."""
+    begin = time.monotonic()
+    kinds = arguments.only or KINDS
+    found = {kind: Findings(record, kind) for kind in kinds}
+    late = Findings(record, "not run")
+    jobs: list[Job] = []
+    if "steps" in kinds:
+        jobs += step_jobs(record, found["steps"])
+    if "cpp" in kinds and arguments.tests:
+        jobs += cpp_tests.jobs(record, found["cpp"], arguments.tests.resolve())
+    if "ops" in kinds:
+        jobs += op_tests.jobs(found["ops"], op_tests.names(found["ops"]))
+    run_all(jobs, arguments.at_once, begin + arguments.seconds, late)
+    record.set("seconds", round(time.monotonic() - begin, 1))
+    return not any(f.failed for f in (*found.values(), late))
 
 
-def main() -> int:
-    """The exit status: 0 where everything is right."""
+def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="benchmarks.gpu.check")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--tests", type=Path)
     parser.add_argument("--commit", default="")
-    arguments = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=280.0)
+    parser.add_argument("--at-once", type=int, default=min(16, os.cpu_count() or 2))
+    parser.add_argument("--only", action="append", choices=KINDS)
+    parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--stand-in", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The exit status: 0 where everything is right, 77 where there is no GPU."""
+    arguments = parsed()
+    why = no_gpu()
+    if why:
+        print(f"SKIP: {why}")
+        return SKIPPED
     folder = ROOT / "benchmarks/results/gpu"
-    path = arguments.output or folder / f"{time.strftime('%Y-%m-%d')}-check.json"
-    record = Record(path, "check", arguments.commit)
-    begin = time.monotonic()
-    good = [_models(record), _replays(record)]
-    if arguments.tests:
-        good.append(_cpp(record, arguments.tests.resolve()))
-    good.append(_ops(record))
-    record.set("seconds", round(time.monotonic() - begin, 1))
-    print("all right" if all(good) else "something is wrong: see the record", path)
-    return 0 if all(good) else 1
+    kind = "sanitize" if arguments.sanitize else "check"
+    path = arguments.output or folder / f"{time.strftime('%Y-%m-%d')}-{kind}.json"
+    record = Record(path, kind, arguments.commit)
+    if record.data["stand_in"] and not arguments.stand_in:
+        print("SKIP: the driver is no GPU's: nvidia-smi shows no device")
+        return SKIPPED
+    os.environ.setdefault("OSTRIA_CACHE_DIR", tempfile.mkdtemp())
+    if arguments.sanitize:
+        good = cpp_tests.sanitize(record, arguments.tests.resolve())
+    else:
+        good = check(record, arguments)
+    print("all right" if good else "something is wrong: see the record", path)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

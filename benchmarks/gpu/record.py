@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Record:
 
     def __init__(self, path: Path, kind: str, commit: str = "") -> None:
         self.path = path
+        self.lock = threading.Lock()
         query = (
             "nvidia-smi",
             "--query-gpu=name,driver_version,memory.total",
@@ -50,15 +52,21 @@ class Record:
 
     def set(self, name: str, value: Any) -> None:
         """A result, kept at once."""
-        self.data["results"][name] = value
-        self.save()
+        self.keep(name, value)
         print(f"{name}: {value}", flush=True)
+
+    def keep(self, name: str, value: Any) -> None:
+        """The same without a word; several threads may."""
+        with self.lock:
+            self.data["results"][name] = value
+            self.save()
 
     def ran(self, level: str, kind: str, names: list[str]) -> None:
         """`level`: ran or timed; `kind`: kernels or models."""
-        known = set(self.data[level][kind])
-        self.data[level][kind] = sorted(known | set(names))
-        self.save()
+        with self.lock:
+            known = set(self.data[level][kind])
+            self.data[level][kind] = sorted(known | set(names))
+            self.save()
 
     def save(self) -> None:
         """Writes the file."""
