@@ -24,7 +24,7 @@ TABLE = Path(__file__).with_name("plans.txt")
 DEVICE = ROOT / "tests/data/devices/h100.json"
 NO_TRANSPOSES = ("resnet50", "gpt2_124m")
 MOST_MOVED = 1.2  # times the fused bound
-OVER = {"resnet50": 1.57, "gpt2_124m": 1.37, "bert_large": 1.25}  # where that is not reached yet
+OVER = {"resnet50": 1.57, "gpt2_124m": 1.26, "bert_large": 1.22}  # where that is not reached yet
 MOST_PEAK = 1.05  # times what is alive at once
 
 
