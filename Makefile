@@ -36,7 +36,7 @@ test-interop:
 test-sanitize: setup
 	@cmake/sanitize.sh
 
-# On a machine with a GPU; records go below benchmarks/results/gpu. The second wants PyTorch beside ostria.
+# On a machine with a GPU; records go below benchmarks/results/gpu. The second wants PyTorch and JAX too.
 gpu-check: setup
 	@cmake --build build/current --target backend_cuda_test
 	@$(PY) -m benchmarks.gpu.check --tests build/current/tests/unit/backend_cuda_test $(ARGS)

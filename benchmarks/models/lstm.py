@@ -175,7 +175,8 @@ def model(sizes: Sizes) -> Any:
     """The network as an Ostria user writes it."""
     from ostria import nn
 
-    layers = [nn.LSTM(sizes.units, return_sequences=True) for _ in range(sizes.layers)]
+    start = {"recurrent_initializer": "glorot_uniform"}  # orthogonal ones take seconds
+    layers = [nn.LSTM(sizes.units, return_sequences=True, **start) for _ in range(sizes.layers)]
     ends = nn.Embedding(sizes.vocabulary, sizes.units), nn.Dense(sizes.vocabulary)
     return nn.Sequential([ends[0], *layers, ends[1]])
 

@@ -37,7 +37,9 @@ class Shape:
     def parameters(self) -> int:
         """How many numbers are trained."""
         block = 12 * self.width**2 + 13 * self.width
-        ends = 2 * self.width + (0 if self.tied else (self.width + 1) * self.vocabulary)
+        ends = 2 * self.width * self.causal + (
+            0 if self.tied else (self.width + 1) * self.vocabulary
+        )
         return self.layers * block + ends + (self.vocabulary + self.time) * self.width
 
     @property
