@@ -128,6 +128,7 @@ py::dict Summary(const Plan& plan) {
   const PlanLaunches launches = CountLaunches(plan);
   py::dict d = Stats(plan.stats);
   d["device"] = plan.device.name;
+  d["description"] = plan.device.description;
   d["kernels"] = launches.kernels;
   d["launches"] = launches.launches;
   d["moved"] = launches.moved;

@@ -39,7 +39,7 @@ constexpr Pass kFuse[] = {
     {"split_batch", SplitBatch, PassFor::kCaches},
     {"dce", EliminateDeadCode},
     {"fuse_loops", FuseLoops},
-    {"recompute_cheap", RecomputeCheap, PassFor::kCaches},
+    {"recompute_cheap", RecomputeCheap},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},

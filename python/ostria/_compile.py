@@ -357,10 +357,10 @@ class CompiledFunction:
     def plan_for(self, device: Any, /, *args: Any, **kwargs: Any) -> PlanReport:
         """The plan for these arguments on a device, which need not be there; nothing runs or moves.
 
-        A GPU that is not there is described as cuDNN's device properties are, in JSON; a record of
-        `make gpu-check` holds such a description. Values of arguments do not matter, so `np.empty`
-        will do. To make a large model for this alone, make it inside of `ost.device("null")`: it
-        then takes no memory.
+        A GPU that is not there is described by JSON, in the form of cuDNN's device properties;
+        where it is there, `plan_for("cuda", ...).description` is that. Values of arguments do not
+        matter, so `np.empty` will do. To make a large model for this alone, make it inside of
+        `ost.device("null")`: it then takes no memory.
 
         Args:
             device: a name such as "cpu" or "cuda"; or, for a GPU, a dict, JSON text, or the path of

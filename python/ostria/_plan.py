@@ -20,6 +20,7 @@ class PlanReport:
 
     Attributes:
         device: what it was made for, such as "cuda:sm_90".
+        description: of a GPU, as `plan_for` takes it where that GPU is not there.
         peak_bytes: what the step takes: activations and workspaces, Variables, inputs, outputs.
         least_bytes: the same where activations take no more than what is alive at once.
         moved_bytes: what its kernels read and write in one run.
@@ -36,6 +37,7 @@ class PlanReport:
     """
 
     device: str
+    description: str
     peak_bytes: int
     least_bytes: int
     moved_bytes: int
@@ -103,6 +105,7 @@ def report(summary: Mapping[str, Any], notes: list[str]) -> PlanReport:
     stats = {key: value for key, value in summary.items() if key.endswith(("_bytes", "_nodes"))}
     return PlanReport(
         device=summary["device"],
+        description=summary["description"],
         peak_bytes=summary["peak_bytes"],
         least_bytes=summary["peak_bytes"] - summary["activation_bytes"] + summary["liveness_bytes"],
         moved_bytes=summary["moved_bytes"],

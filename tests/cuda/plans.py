@@ -24,8 +24,10 @@ TABLE = Path(__file__).with_name("plans.txt")
 DEVICE = ROOT / "tests/data/devices/h100.json"
 NO_TRANSPOSES = ("resnet50", "gpt2_124m")
 MOST_MOVED = 1.2  # times the fused bound
-OVER = {"resnet50": 1.57, "gpt2_124m": 1.26, "bert_large": 1.22}  # where that is not reached yet
+OVER = {"resnet50": 1.51, "gpt2_124m": 1.27, "bert_large": 1.23}  # where that is not reached yet
 MOST_PEAK = 1.05  # times what is alive at once
+# Kernels of ours that stand in where a library refuses: none of these models needs one.
+STAND_INS = ("attention_", "direct_", "depthwise_")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Row:
         out = []
         if self.name in NO_TRANSPOSES and self.report.transposes:
             out.append(f"{self.name}: {self.report.transposes} transposes")
+        out += [f"{self.name}: {k}" for k in self.report.kernels if k.startswith(STAND_INS)]
         if self.peak_ratio > MOST_PEAK:
             out.append(f"{self.name}: memory is {self.peak_ratio:.3f} times what is alive")
         if self.moved_ratio > OVER.get(self.name, MOST_MOVED):

@@ -135,6 +135,32 @@ np.testing.assert_array_equal(pick(x, np.array([1, 0])).numpy(), x[[1, 0]])
 """)
 
 
+def test_a_plan_counts_the_launches_of_a_run(run):
+    run("""
+import ctypes, os
+from ostria import nn
+fake = ctypes.CDLL(os.environ["OSTRIA_CUDA_LIBRARIES"] + "/libcuda.so.1")
+fake.fake_cuda_count.restype = ctypes.c_int64
+
+for optimizer in (ost.optim.Adam(0.1), ost.optim.AdamW(0.1), ost.optim.Lamb(0.1)):
+    model = nn.Sequential([nn.Dense(4, activation="tanh"), nn.LayerNormalization(), nn.Dense(2)])
+
+    def step(x):
+        loss = ost.mean(model(x) ** 2)
+        optimizer.minimize(loss, model.trainable_variables)
+        return loss
+
+    step = ost.compile(step, device="cuda")
+    plan = step.plan_for("cuda", x)
+    assert step.plan_for(plan.description, x) == plan
+    before = fake.fake_cuda_count(b"cuLaunchKernel")
+    step(x)
+    launched = fake.fake_cuda_count(b"cuLaunchKernel") - before
+    calls = sum(n for name, n in plan.kernels.items() if name.startswith("cublaslt"))
+    assert launched == plan.launches - calls, (launched, str(plan))
+""")
+
+
 def test_what_a_device_cannot_be(run):
     run("""
 for name, text in (("cuda:7", "there are 2"), ("gpu", "names no device"), ("null", "no tensors")):

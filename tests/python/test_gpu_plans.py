@@ -62,6 +62,12 @@ def test_the_plan_is_that_of_the_table(plans: ModuleType, workload: gpu.Workload
         assert row.text() in table.splitlines(), "python tests/cuda/plans.py --write writes it"
 
 
+def test_another_gpu_is_planned_for_alike(plans: ModuleType) -> None:
+    for name in ("resnet50", "gpt2_124m"):
+        row = plans.plan(gpu.find(name), plans.DEVICE.with_name("h200.json"))
+        assert not row.complaints()
+
+
 def arguments(inputs: gpu.Batch) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [

@@ -55,6 +55,7 @@ def test_a_gpu_is_described_by_a_path_its_text_or_a_dict() -> None:
         for device in (H100, str(H100), H100.read_text(), json.loads(H100.read_text()))
     ]
     assert all(report == reports[0] for report in reports)
+    assert plan_on_gpu(f, ROWS, WEIGHTS, device=reports[0].description) == reports[0]
 
 
 def test_the_description_reaches_the_kernels() -> None:
