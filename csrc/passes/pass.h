@@ -48,6 +48,7 @@ struct Pass {
 
 bool InlineCalls(Graph& graph, const PassContext& context);
 bool InlineControl(Graph& graph, const PassContext& context);
+bool RecurrentLayers(Graph& graph, const PassContext& context);
 bool ExpandRecurrent(Graph& graph, const PassContext& context);
 bool BothBranches(Graph& graph, const PassContext& context);
 bool MergeScans(Graph& graph, const PassContext& context);

@@ -13,6 +13,7 @@ constexpr Pass kCleanUp[] = {
     {"inline_calls", InlineCalls},
     {"inline_control", InlineControl},
     {"both_branches", BothBranches, PassFor::kStreams},
+    {"recurrent_layers", RecurrentLayers, PassFor::kStreams},
     {"expand_recurrent", ExpandRecurrent, PassFor::kStreams},
     {"merge_scans", MergeScans},
     {"hoist_invariant", HoistInvariant},

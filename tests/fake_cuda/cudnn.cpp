@@ -12,16 +12,13 @@
 #include <string>
 
 #include "fake_cuda/cudnn.h"
+#include "fake_cuda/cudnn_context.h"
 #include "fake_cuda/cudnn_descriptor.h"
 #include "fake_cuda/enqueue.h"
 
 using fake_cudnn::Attribute;
 using fake_cudnn::Descriptor;
 using fake_cudnn::DescriptorPtr;
-
-struct cudnnContext {
-  CUstream stream = nullptr;
-};
 
 namespace {
 

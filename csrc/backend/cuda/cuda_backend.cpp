@@ -47,6 +47,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::LossKernels,
     cuda::ChannelNormKernels,
     cuda::CtcKernels,
+    cuda::RecurrentKernels,
 };
 // clang-format on
 

@@ -39,6 +39,19 @@ void RequireLengths(const InferContext& c, int i, Dim batch) {
          "shape ", c.shape(i));
 }
 
+bool IsLstmLayer(const InferContext& c) {
+  const auto& cell = c.attr<std::string>(LayerAttr::kCell);
+  if (cell != "lstm" && cell != "gru") {
+    c.Fail("cell '", cell, "' is not known; accepted are 'lstm' and 'gru'");
+  }
+  return cell == "lstm";
+}
+
+Dim SavedElements(bool lstm, Dim batch, Dim time, Dim units) {
+  constexpr int64_t kNotes = 1024;
+  return batch * time * units * (lstm ? 5 : 6) + kNotes;
+}
+
 Value Steps::Step::Choose(Value x, Value y) const {
   return active.valid() ? b(kWhere, {active, x, y}) : x;
 }

@@ -57,6 +57,16 @@ class Steps {
   Value lengths_;
 };
 
+/// What recurrent_layer and its gradient are given besides the operands of both.
+struct LayerAttr {
+  enum : int { kCell };
+};
+/// Whether attribute `cell` says "lstm"; otherwise it is "gru". Fails for other words.
+bool IsLstmLayer(const InferContext& c);
+/// Elements that recurrent_layer keeps for its gradient: gates and cells, or what a library makes
+/// of them, and room for its own notes.
+Dim SavedElements(bool lstm, Dim batch, Dim time, Dim units);
+
 /// a b, with either transposed.
 Value Product(Builder& b, Value x, Value y, bool transpose_x = false, bool transpose_y = false);
 /// x^T y of two sequences over batch and time together.

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <mutex>
 #include <set>
 
 #include "backend/cuda/cache/content_hash.h"
 #include "backend/cuda/cache/timing.h"
 #include "backend/cuda/cudnn/descriptors.h"
+#include "backend/cuda/cudnn/handle.h"
 #include "backend/cuda/cudnn/plan.h"
 #include "backend/cuda/libraries/device_json.h"
 #include "backend/cuda/ops/kernels.h"
@@ -18,36 +18,6 @@
 
 namespace ostria::cuda {
 namespace {
-
-// The library's handle for one stream, shared by everything that is bound to it.
-class Handle {
- public:
-  static std::shared_ptr<Handle> Of(const CudaStream& stream) {
-    static std::mutex mutex;
-    static auto* const handles = new std::map<CUstream, std::weak_ptr<Handle>>;
-    std::lock_guard lock(mutex);
-    std::weak_ptr<Handle>& known = (*handles)[stream.handle()];
-    std::shared_ptr<Handle> handle = known.lock();
-    if (handle == nullptr) {
-      stream.cuda().MakeCurrent();
-      known = handle = std::shared_ptr<Handle>(new Handle(stream.handle()));
-    }
-    return handle;
-  }
-  ~Handle() { Cudnn().cudnnDestroy(raw_); }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  cudnnHandle_t raw() const { return raw_; }
-
- private:
-  explicit Handle(CUstream stream) {
-    CheckCudnn(Cudnn().cudnnCreate(&raw_), "making a handle");
-    const cudnnStatus_t status = Cudnn().cudnnSetStream(raw_, stream);
-    if (status != CUDNN_STATUS_SUCCESS) Cudnn().cudnnDestroy(raw_);
-    CheckCudnn(status, "choosing a stream");
-  }
-  cudnnHandle_t raw_ = nullptr;
-};
 
 PlanOptions OptionsOf(const NodeDesc& node, const CudnnNode& described) {
   return {.deterministic = node.device->deterministic,
@@ -93,7 +63,7 @@ struct Way {
 // Bound to a stream, and so used by one thread at a time.
 struct BoundCudnn : KernelState {
   std::shared_ptr<const CudnnState> state;
-  std::shared_ptr<Handle> handle;
+  std::shared_ptr<CudnnHandle> handle;
   std::unique_ptr<Way> way;
   std::unique_ptr<Way> unaligned;  // where operands may lie anywhere
   std::vector<int64_t> uids;       // operands, then scratch, then what goes by value
@@ -130,7 +100,7 @@ void Run(const BoundCudnn& s, const Way& way, void* const* ptrs) {
              "running a plan");
 }
 
-std::unique_ptr<Descriptor> Load(const Handle& handle, const std::string& json) {
+std::unique_ptr<Descriptor> Load(const CudnnHandle& handle, const std::string& json) {
   auto plan = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
   const cudnnHandle_t raw = handle.raw();
   plan->Set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &raw);
@@ -300,7 +270,7 @@ std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>&
                                        const BindContext& to) {
   auto bound = std::make_unique<BoundCudnn>();
   bound->state = std::static_pointer_cast<const CudnnState>(state);
-  bound->handle = Handle::Of(StreamOf(to));
+  bound->handle = CudnnHandle::Of(StreamOf(to));
   const CudnnState& s = *bound->state;
   for (size_t i = 0; i < s.node.uids.size(); ++i) {
     if (s.node.uids[i] == 0) continue;

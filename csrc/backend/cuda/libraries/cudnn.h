@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuDNN's backend (graph) interface as a table of functions.
+// cuDNN as a table of functions: its backend (graph) interface, and recurrent nets, which are not
+// graphs.
 #pragma once
 
 #include <cudnn.h>
@@ -20,7 +21,22 @@
   X(cudnnBackendSetAttribute)      \
   X(cudnnBackendGetAttribute)      \
   X(cudnnBackendFinalize)          \
-  X(cudnnBackendExecute)
+  X(cudnnBackendExecute)           \
+  X(cudnnCreateTensorDescriptor)   \
+  X(cudnnDestroyTensorDescriptor)  \
+  X(cudnnSetTensorNdDescriptor)    \
+  X(cudnnCreateRNNDescriptor)      \
+  X(cudnnDestroyRNNDescriptor)     \
+  X(cudnnSetRNNDescriptor_v8)      \
+  X(cudnnCreateRNNDataDescriptor)  \
+  X(cudnnDestroyRNNDataDescriptor) \
+  X(cudnnSetRNNDataDescriptor)     \
+  X(cudnnGetRNNWeightSpaceSize)    \
+  X(cudnnGetRNNWeightParams)       \
+  X(cudnnGetRNNTempSpaceSizes)     \
+  X(cudnnRNNForward)               \
+  X(cudnnRNNBackwardData_v8)       \
+  X(cudnnRNNBackwardWeights_v8)
 
 namespace ostria::cuda {
 
