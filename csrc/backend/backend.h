@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,6 +68,10 @@ class Stream {
   /// wait for an event of this one are recorded too, and must be waited for before the end.
   virtual void BeginCapture() = 0;
   virtual std::unique_ptr<Recording> EndCapture() = 0;
+  /// Runs what `body` puts into `inner`, a stream of this device for that alone, again and again as
+  /// long as the byte at `flag`, of the device, is not 0 before it. Recorded, the device decides;
+  /// otherwise the host waits for the flag each time.
+  virtual void While(const void* flag, Stream& inner, const std::function<void()>& body) = 0;
 };
 
 /// Bytes of one device.

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "ir/builder.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
 #include "runtime/blame.h"
@@ -171,13 +172,14 @@ void LaunchWhile(const KernelState& state, void* const* ptrs) {
 bool EnqueuesWork(const NodeDesc& d) { return d.device->kind == DeviceKind::kCuda; }
 
 // Plans a body; several bodies of one node never run at once, but their pointers stay bound.
-void AddBody(const NodeDesc& d, ControlState* s, std::string_view name, int attr, int64_t times) {
+void AddBody(const NodeDesc& d, ControlState* s, std::string_view name, const Graph& graph,
+             int64_t times) {
   PlanOptions options;
   options.device = *d.device;
   options.device.memory_limit = 0;  // the node's plan is held to it as a whole
   options.optimize = false;         // the passes went into bodies already
   options.keeps = false;
-  BodyPlan body{.name = name, .plan = MakePlan(*d.attr<Body>(attr), options), .times = times};
+  BodyPlan body{.name = name, .plan = MakePlan(graph, options), .times = times};
   const Plan& plan = *body.plan;
   body.tables = s->workspace_bytes;
   if (!EnqueuesWork(d)) {
@@ -213,8 +215,8 @@ std::unique_ptr<ControlState> Begin(const NodeDesc& d) {
 
 std::unique_ptr<KernelState> PrepareCond(const NodeDesc& d) {
   auto s = Begin(d);
-  AddBody(d, s.get(), "true_body", ops::CondAttr::kThen, 1);
-  AddBody(d, s.get(), "false_body", ops::CondAttr::kElse, 1);
+  AddBody(d, s.get(), "true_body", *d.attr<Body>(ops::CondAttr::kThen), 1);
+  AddBody(d, s.get(), "false_body", *d.attr<Body>(ops::CondAttr::kElse), 1);
   AddRegions(s.get());
   s->detail =
       StrCat(s->bodies[0].plan->steps.size(), " or ", s->bodies[1].plan->steps.size(), " steps");
@@ -225,7 +227,7 @@ std::unique_ptr<KernelState> PrepareScan(const NodeDesc& d) {
   auto s = Begin(d);
   s->scan = ops::PartsOf(d.attrs, s->num_inputs);
   const ops::ScanParts& p = s->scan;
-  AddBody(d, s.get(), "body", ops::ScanAttr::kBody, p.length);
+  AddBody(d, s.get(), "body", *d.attr<Body>(ops::ScanAttr::kBody), p.length);
   AddRegions(s.get());
   for (int k = 0; k < p.carries; ++k) AddCarry(d.outputs[k], s.get());
   const auto row = [&](const MemDesc& m) {
@@ -237,30 +239,64 @@ std::unique_ptr<KernelState> PrepareScan(const NodeDesc& d) {
   return s;
 }
 
+// On a device that computes by itself the bodies keep the count of the steps: the condition is
+// false after so many, and the body gives the next number last.
+Value Number(Builder& b, int64_t value) {
+  Tensor t = Tensor::Empty(DType::kInt64, {});
+  *t.data<int64_t>() = value;
+  return b(ops::kConstant, {}, {t});
+}
+Graph Bounded(const Graph& condition, int64_t max_steps) {
+  Graph g = condition.Clone();
+  if (max_steps < 0) return g;
+  Builder b(g, LocationId{0});
+  const Value most = Number(b, max_steps);
+  const Value more = b(ops::kLess, {g.inputs().back(), most});
+  const Value holds = g.outputs()[0];
+  g.SetOutput(0, b(ops::kLogicalAnd, {more, holds}));
+  return g;
+}
+Graph Counting(const Graph& body) {
+  Graph g = body.Clone();
+  Builder b(g, LocationId{0});
+  const Value one = Number(b, 1);
+  g.AddOutput("next_step", b(ops::kAdd, {g.inputs().back(), one}));
+  return g;
+}
+
 std::unique_ptr<KernelState> PrepareWhile(const NodeDesc& d) {
   auto s = Begin(d);
   s->captures = static_cast<int>(d.attr<int64_t>(ops::WhileAttr::kCaptures));
   s->max_steps = d.attr<int64_t>(ops::WhileAttr::kMaxSteps);
-  AddBody(d, s.get(), "condition", ops::WhileAttr::kCondition, 1);
-  AddBody(d, s.get(), "body", ops::WhileAttr::kBody, 1);
+  const Graph &condition = *d.attr<Body>(ops::WhileAttr::kCondition),
+              &body = *d.attr<Body>(ops::WhileAttr::kBody);
+  const bool enqueued = EnqueuesWork(d);
+  AddBody(d, s.get(), "condition", enqueued ? Bounded(condition, s->max_steps) : condition.Clone(),
+          1);
+  AddBody(d, s.get(), "body", enqueued ? Counting(body) : body.Clone(), 1);
   AddRegions(s.get());
   for (const MemDesc& m : d.outputs) AddCarry(m, s.get());
+  if (enqueued) AddCarry(MemDesc::Dense(DType::kInt64, {}), s.get());
   s->detail =
       StrCat(s->bodies[0].plan->steps.size() + s->bodies[1].plan->steps.size(), " steps a round");
   return s;
 }
 
-Support ByCallingThread(const NodeDesc& d, std::string_view instead) {
+Support SupportsBranch(const NodeDesc& d) {
   if (!EnqueuesWork(d)) return Support::Yes();
   return Support::No("which body runs is decided by data, and work of ", d.device->name,
-                     " is in its stream before they are known; ", instead);
-}
-
-Support SupportsBranch(const NodeDesc& d) {
-  return ByCallingThread(d, "compute both and choose with ost.where");
+                     " is in its stream before they are known; compute both and choose with "
+                     "ost.where");
 }
 Support SupportsLoop(const NodeDesc& d) {
-  return ByCallingThread(d, "use ost.scan, with as many steps as may be needed");
+  // The last condition is computed, and not asked for.
+  const bool bounded = d.attr<int64_t>(ops::WhileAttr::kMaxSteps) >= 0;
+  if (!EnqueuesWork(d) || !bounded || !ops::ChecksData(*d.attr<Body>(ops::WhileAttr::kCondition))) {
+    return Support::Yes();
+  }
+  return Support::No("with max_steps, ", d.device->name,
+                     " computes the condition once more after the last step, and it may refuse its "
+                     "data there; leave out max_steps, or use ost.scan");
 }
 Support Always(const NodeDesc&) { return Support::Yes(); }
 
@@ -276,7 +312,12 @@ constexpr KernelDef kEnqueued[] = {kBranch,
                                     .prepare = PrepareScan,
                                     .launch = LaunchBoundScan,
                                     .bind = BindScan},
-                                   kLoop};
+                                   {.op = &ops::kWhileLoop,
+                                    .impl = "enqueued_loop",
+                                    .supports = SupportsLoop,
+                                    .prepare = PrepareWhile,
+                                    .launch = LaunchBoundWhile,
+                                    .bind = BindWhile}};
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// scan on a device that computes by itself: every round's steps go into the stream at once, so a
-// recording holds all of them. Pointers are the host's; the numbers of the rounds lie ready on the
-// device.
+// Loops on a device that computes by itself. Every round of a scan goes into the stream at once, so
+// a recording holds all of them; a while_loop's round goes there once, and the stream repeats it.
+// Pointers are the host's; the numbers of the rounds lie ready on the device, or are carried there.
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -14,43 +14,78 @@ namespace {
 
 alignas(64) std::byte empty_operand[64];
 
-struct BoundScan final : KernelState {
-  BoundScan(std::shared_ptr<const ControlState> plan, LiveDevice& device, Stream& stream)
-      : plan(std::move(plan)), stream(stream), body(this->plan->bodies[0].plan, device, stream) {}
-  std::shared_ptr<const ControlState> plan;
-  Stream& stream;
-  BoundPlan body;
-  std::shared_ptr<void> rounds;  // 0, 1, 2, …
-  // Pointers of the round that is being put into the stream, under the device's lock.
-  mutable std::vector<void*> inputs, outputs, operands;
+void CopyBytes(Stream& stream, void* to, const void* from, int64_t bytes) {
+  if (bytes > 0 && to != from) stream.CopyOnDevice(to, from, static_cast<size_t>(bytes));
+}
+
+// A body on one stream. Pointers are those of the round that is being put there, under the device's
+// lock.
+class BoundBody {
+ public:
+  BoundBody(const BodyPlan& body, LiveDevice& device, Stream& stream)
+      : stream_(stream), offset_(body.region), plan_(body.plan, device, stream) {
+    inputs.resize(body.plan->inputs.size());
+    outputs.resize(body.plan->outputs.size());
+    operands_.resize(body.plan->operands.size());
+  }
+
+  // One run on the inputs and outputs that are set.
+  void Run(std::byte* workspace) const {
+    const Plan& plan = plan_.plan();
+    std::byte* const region = workspace + offset_;
+    const auto address = [&](const Operand& o) -> void* {
+      switch (o.region) {
+        case Region::kActivation: return region + o.offset;
+        case Region::kConstant: return plan_.constants() + o.offset;
+        case Region::kInput: return inputs[static_cast<size_t>(o.index)];
+        case Region::kOutput: return outputs[static_cast<size_t>(o.index)];
+        case Region::kUnread: return nullptr;
+        case Region::kState:
+        case Region::kKept:  // bodies keep nothing
+        case Region::kNone: break;
+      }
+      return empty_operand;
+    };
+    std::transform(plan.operands.begin(), plan.operands.end(), operands_.begin(), address);
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+      plan_.Launch(i, operands_.data() + plan.steps[i].first_operand);
+    }
+    for (const Copy& c : plan.copies) CopyBytes(stream_, address(c.to), address(c.from), c.bytes);
+  }
+
+  mutable std::vector<void*> inputs, outputs;
+
+ private:
+  Stream& stream_;
+  int64_t offset_;
+  BoundPlan plan_;
+  mutable std::vector<void*> operands_;
 };
 
-void CopyBytes(Stream& stream, void* to, const void* from, int64_t bytes) {
-  if (bytes > 0) stream.CopyOnDevice(to, from, static_cast<size_t>(bytes));
-}
+struct BoundScan final : KernelState {
+  BoundScan(std::shared_ptr<const ControlState> plan, LiveDevice& device, Stream& stream)
+      : plan(std::move(plan)), stream(stream), body(this->plan->bodies[0], device, stream) {}
+  std::shared_ptr<const ControlState> plan;
+  Stream& stream;
+  BoundBody body;
+  std::shared_ptr<void> rounds;  // 0, 1, 2, …
+};
 
-// One run of the body on the inputs and outputs that are set.
-void RunBody(const BoundScan& s, std::byte* region) {
-  const Plan& plan = s.body.plan();
-  const auto address = [&](const Operand& o) -> void* {
-    switch (o.region) {
-      case Region::kActivation: return region + o.offset;
-      case Region::kConstant: return s.body.constants() + o.offset;
-      case Region::kInput: return s.inputs[static_cast<size_t>(o.index)];
-      case Region::kOutput: return s.outputs[static_cast<size_t>(o.index)];
-      case Region::kUnread: return nullptr;
-      case Region::kState:
-      case Region::kKept:  // bodies keep nothing
-      case Region::kNone: break;
-    }
-    return empty_operand;
-  };
-  std::transform(plan.operands.begin(), plan.operands.end(), s.operands.begin(), address);
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    s.body.Launch(i, s.operands.data() + plan.steps[i].first_operand);
-  }
-  for (const Copy& c : plan.copies) CopyBytes(s.stream, address(c.to), address(c.from), c.bytes);
-}
+// The condition is computed once before the loop, and in it after each round.
+struct BoundWhile final : KernelState {
+  BoundWhile(std::shared_ptr<const ControlState> plan, LiveDevice& device, Stream& stream)
+      : plan(std::move(plan)),
+        stream(stream),
+        inner(device.backend().MakeStream(device.id().ordinal)),
+        first(this->plan->bodies[0], device, stream),
+        again(this->plan->bodies[0], device, *inner),
+        body(this->plan->bodies[1], device, *inner) {}
+  std::shared_ptr<const ControlState> plan;
+  Stream& stream;
+  std::unique_ptr<Stream> inner;
+  BoundBody first, again, body;
+  std::shared_ptr<void> zero;
+};
 
 }  // namespace
 
@@ -59,10 +94,6 @@ std::unique_ptr<KernelState> BindScan(const std::shared_ptr<const KernelState>& 
   LiveDevice& device = *LiveDevice::Of(to.stream.device());
   auto bound = std::make_unique<BoundScan>(std::static_pointer_cast<const ControlState>(state),
                                            device, to.stream);
-  const Plan& body = bound->body.plan();
-  bound->inputs.resize(body.inputs.size());
-  bound->outputs.resize(body.outputs.size());
-  bound->operands.resize(body.operands.size());
   const Tensor rounds = Tensor::Empty(DType::kInt64, {bound->plan->scan.length});
   std::iota(rounds.data<int64_t>(), rounds.data<int64_t>() + rounds.numel(), 0);
   bound->rounds = device.Allocate(rounds.bytes());
@@ -74,18 +105,64 @@ void LaunchBoundScan(const KernelState& state, void* const* ptrs) {
   const auto& bound = static_cast<const BoundScan&>(state);
   const ControlState& s = *bound.plan;
   const ops::ScanParts& p = s.scan;
+  const BoundBody& body = bound.body;
   void* const* results = ptrs + s.num_inputs;
   auto* workspace = static_cast<std::byte*>(ptrs[s.num_inputs + s.num_outputs]);
-  std::copy_n(ptrs, p.captures, bound.inputs.begin());
+  std::copy_n(ptrs, p.captures, body.inputs.begin());
   for (int64_t t = 0; t < p.length; ++t) {
-    const int64_t row = BindRound(s, ptrs, t, bound.inputs.data(), bound.outputs.data());
-    bound.inputs[p.first_x() + p.xs] = static_cast<int64_t*>(bound.rounds.get()) + row;
-    RunBody(bound, workspace + s.bodies[0].region);
+    const int64_t row = BindRound(s, ptrs, t, body.inputs.data(), body.outputs.data());
+    body.inputs[p.first_x() + p.xs] = static_cast<int64_t*>(bound.rounds.get()) + row;
+    body.Run(workspace);
   }
   if (p.length > 0) return;
   for (int k = 0; k < p.carries; ++k) {
     CopyBytes(bound.stream, results[k], ptrs[p.captures + k], s.carries[k].bytes);
   }
+}
+
+std::unique_ptr<KernelState> BindWhile(const std::shared_ptr<const KernelState>& state,
+                                       const BindContext& to) {
+  LiveDevice& device = *LiveDevice::Of(to.stream.device());
+  auto bound = std::make_unique<BoundWhile>(std::static_pointer_cast<const ControlState>(state),
+                                            device, to.stream);
+  const Tensor zero = Tensor::Zeros(DType::kInt64, {1});
+  bound->zero = device.Allocate(zero.bytes());
+  device.Upload(bound->zero.get(), zero);
+  return bound;
+}
+
+// Every round reads the carries where they end up, writes them to their spare places, and copies
+// them back: a round that is repeated has the same addresses each time.
+void LaunchBoundWhile(const KernelState& state, void* const* ptrs) {
+  const auto& bound = static_cast<const BoundWhile&>(state);
+  const ControlState& s = *bound.plan;
+  auto* workspace = static_cast<std::byte*>(ptrs[s.num_inputs + s.num_outputs]);
+  std::byte* const step = workspace + s.counters;
+  std::byte* const holds = step + sizeof(int64_t);
+  std::vector<void*>& inputs = bound.body.inputs;
+  std::copy_n(ptrs, s.captures, inputs.begin());
+  std::copy_n(ptrs + s.num_inputs, s.num_outputs, inputs.begin() + s.captures);
+  inputs.back() = step;
+  for (const BoundBody* b : {&bound.first, &bound.again}) {
+    std::copy(inputs.begin(), inputs.end(), b->inputs.begin());
+  }
+  bound.first.outputs[0] = bound.again.outputs[0] = holds;
+  for (size_t k = 0; k < s.carries.size(); ++k) {
+    bound.body.outputs[k] = workspace + s.carries[k].spare;
+  }
+  void* const* const carries = inputs.data() + s.captures;  // and the step
+  for (int k = 0; k < s.num_outputs; ++k) {
+    CopyBytes(bound.stream, carries[k], ptrs[s.captures + k], s.carries[k].bytes);
+  }
+  CopyBytes(bound.stream, step, bound.zero.get(), sizeof(int64_t));
+  bound.first.Run(workspace);
+  bound.stream.While(holds, *bound.inner, [&] {
+    bound.body.Run(workspace);
+    for (size_t k = 0; k < s.carries.size(); ++k) {
+      CopyBytes(*bound.inner, carries[k], bound.body.outputs[k], s.carries[k].bytes);
+    }
+    bound.again.Run(workspace);
+  });
 }
 
 }  // namespace ostria

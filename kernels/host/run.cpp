@@ -237,6 +237,16 @@ void Launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const 
   LaunchBody(k.body, grid, block, shared_bytes, params);
 }
 
+namespace {
+ConditionSetter condition_setter = nullptr;
+}  // namespace
+
+void OnSetCondition(ConditionSetter setter) { condition_setter = setter; }
+void SetCondition(uint64_t handle, unsigned value) {
+  if (condition_setter == nullptr) throw std::runtime_error("there is no graph with conditions");
+  condition_setter(handle, value);
+}
+
 void* DynamicShared() { return TheBlock().shared.data(); }
 void SyncThreads() { Wait(State::kAtBlock, 0); }
 void SyncWarp(unsigned mask) { Wait(State::kAtWarp, LiveLanes(mask)); }

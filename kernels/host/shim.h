@@ -61,6 +61,11 @@ int MaxThreads(const char* name);
 /// The order of threads and blocks is drawn from this.
 void SetSeed(uint64_t seed);
 
+/// What conditions of graphs are set by: a driver of the host has this called.
+using ConditionSetter = void (*)(uint64_t handle, unsigned value);
+void OnSetCondition(ConditionSetter setter);
+void SetCondition(uint64_t handle, unsigned value);
+
 void* DynamicShared();
 void SyncThreads();
 void SyncWarp(unsigned mask);
@@ -125,6 +130,10 @@ inline unsigned __ballot_sync(unsigned mask, bool p) {
 }
 inline bool __any_sync(unsigned mask, bool p) { return __ballot_sync(mask, p) != 0; }
 inline bool __all_sync(unsigned mask, bool p) { return __ballot_sync(mask, p) == mask; }
+
+inline void cudaGraphSetConditional(unsigned long long handle, unsigned value) {
+  ostria::kernels::host::SetCondition(handle, value);
+}
 
 // One thread of the host: plain reads and writes are atomic.
 template <class T>

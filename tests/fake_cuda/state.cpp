@@ -80,6 +80,8 @@ State::State() {
   memory = Setting("FAKE_CUDA_MEMORY", memory);
   vmm = Setting("FAKE_CUDA_VMM", 1) != 0;
   random.seed(Setting("FAKE_CUDA_SEED", 0));
+  ostria::kernels::host::OnSetCondition(
+      [](uint64_t handle, unsigned value) { TheState().conditions.at(handle) = value; });
   const char* fail = std::getenv("FAKE_CUDA_FAIL");
   if (fail != nullptr) SetFailure(*this, fail);
   for (int i = 0; i < kMaxDevices; ++i) contexts[i].device = null_streams[i].device = i;

@@ -40,6 +40,8 @@ struct Node {
 /// A capture in progress; streams and events of it share it.
 struct Capture {
   std::vector<Node> nodes;
+  std::shared_ptr<CUgraph_st> graph;  // what the graph is called meanwhile
+  CUgraph target = nullptr;           // the body of a loop, where it is captured
   CUstream origin = nullptr;
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
   std::thread::id thread;
@@ -72,6 +74,7 @@ struct CUfunc_st {
 };
 struct CUgraph_st {
   std::vector<fake_cuda::Node> nodes;
+  fake_cuda::Capture* capture = nullptr;  // nodes are added to this one
 };
 struct CUgraphExec_st {
   std::vector<fake_cuda::Node> nodes;
@@ -112,6 +115,7 @@ struct State {
   CUstream_st null_streams[kMaxDevices];
   CUresult sticky = CUDA_SUCCESS;
   std::string fault;
+  std::map<uint64_t, unsigned> conditions;  // of graphs, by handle
   std::vector<OpPtr> ready;
   std::vector<std::shared_ptr<Capture>> captures;
   std::map<uintptr_t, Range> live, dead;  // by first address
@@ -159,6 +163,8 @@ void RunSome();
 void RunAll(int device);
 /// From now on every call returns `code`.
 void Fault(CUresult code, const std::string& what);
+/// Begins a capture; with `target` what is captured becomes the body of a loop.
+CUresult BeginCapture(CUstream stream, CUstreamCaptureMode mode, CUgraph target);
 /// Captures end without a graph when something that they forbid was called.
 void Invalidate(Capture* capture);
 /// Whether `bytes` at `p` are memory of `device` or pinned; else a fault that names `what`.

@@ -73,6 +73,22 @@ CUresult AddNodes(CUstream s, const std::vector<Node>& nodes) {
 
 }  // namespace
 
+CUresult BeginCapture(CUstream s, CUstreamCaptureMode mode, CUgraph target) {
+  if (s == nullptr) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  if (s->capture != nullptr) return CUDA_ERROR_ILLEGAL_STATE;
+  s->capture = std::make_shared<Capture>();
+  s->capture->graph = std::make_shared<CUgraph_st>();
+  s->capture->graph->capture = s->capture.get();
+  s->capture->target = target;
+  s->capture->origin = s;
+  s->capture->mode = mode;
+  s->capture->thread = std::this_thread::get_id();
+  s->capture->streams = {s};
+  s->tail.clear();
+  TheState().captures.push_back(s->capture);
+  return CUDA_SUCCESS;
+}
+
 CUresult Enqueue(CUstream stream, std::function<void()> work) {
   std::lock_guard lock(TheState().mutex);
   CUstream s = StreamOf(stream);
@@ -170,16 +186,7 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent e, unsigned) {
 }
 CUresult cuStreamBeginCapture(CUstream s, CUstreamCaptureMode mode) {
   FAKE_CALL(kNeedsContext);
-  if (s == nullptr) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  if (s->capture != nullptr) return CUDA_ERROR_ILLEGAL_STATE;
-  s->capture = std::make_shared<Capture>();
-  s->capture->origin = s;
-  s->capture->mode = mode;
-  s->capture->thread = std::this_thread::get_id();
-  s->capture->streams = {s};
-  s->tail.clear();
-  call->captures.push_back(s->capture);
-  return CUDA_SUCCESS;
+  return fake_cuda::BeginCapture(s, mode, nullptr);
 }
 CUresult cuStreamEndCapture(CUstream s, CUgraph* g) {
   FAKE_CALL(kAny);
@@ -195,7 +202,9 @@ CUresult cuStreamEndCapture(CUstream s, CUgraph* g) {
   fake_cuda::EndCaptureOf(capture);
   if (capture->invalid) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
   if (!joined) return CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
-  *g = new CUgraph_st{capture->nodes};
+  *g = capture->target;
+  if (*g == nullptr) *g = new CUgraph_st;
+  (*g)->nodes = capture->nodes;
   return CUDA_SUCCESS;
 }
 CUresult cuStreamIsCapturing(CUstream s, CUstreamCaptureStatus* status) {

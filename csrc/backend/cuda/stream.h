@@ -26,6 +26,7 @@ class CudaStream final : public Stream {
   DataError TakeDataError() override;
   void BeginCapture() override;
   std::unique_ptr<Recording> EndCapture() override;
+  void While(const void* flag, Stream& inner, const std::function<void()>& body) override;
 
   CudaDevice& cuda() const { return device_; }
   CUstream handle() const { return handle_; }
@@ -40,6 +41,7 @@ class CudaStream final : public Stream {
 
  private:
   std::shared_ptr<const Event> RecordEvent(unsigned flags);
+  void WhileRecorded(const void* flag, CudaStream& inner, const std::function<void()>& body);
 
   CudaDevice& device_;
   CUstream handle_ = nullptr;

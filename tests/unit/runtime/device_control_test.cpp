@@ -90,6 +90,98 @@ TEST(DeviceControl, AScanIsWhatItIsOnTheCpu) {
   EXPECT_EQ(Sim().forbidden, 0);
 }
 
+// While the sum of a row is below `limit`: x = 2 x + step, within it, where `nested`, a loop that
+// adds one until the sum is even.
+Graph Doubling(int64_t max_steps, bool nested) {
+  const ValueType scalar{DType::kFloat32, {}};
+  const auto body_of = [&](auto fill) {
+    auto g = std::make_shared<Graph>();
+    g->AddInput("limit", scalar, 0);
+    g->AddInput("x", kRow, 0);
+    g->AddInput("step", {DType::kInt64, {}}, 0);
+    Builder b(*g, 0);
+    g->AddOutput("y", fill(b, g->inputs()[0], g->inputs()[1], g->inputs()[2]));
+    return Body(g);
+  };
+  const auto sum = [](Builder& b, Value x) {
+    return b(kSum, {x}, {std::vector<int64_t>{}, false});
+  };
+  const Body below = body_of([&](Builder& b, Value limit, Value x, Value) {
+    return b(kLess, {sum(b, x), limit});
+  });
+  const Body odd = body_of([&](Builder& b, Value, Value x, Value) {
+    const Value two = Scalar(b, DType::kFloat32, 2);
+    return b(kNotEqual, {b(kRemainder, {sum(b, x), two}), Scalar(b, DType::kFloat32, 0)});
+  });
+  const Body one_more = body_of([&](Builder& b, Value, Value x, Value) {
+    Tensor first = Tensor::Zeros(DType::kFloat32, {2});
+    first.data<float>()[0] = 1;
+    return b(kAdd, {x, b(kConstant, {}, {first})});
+  });
+  const Body twice = body_of([&](Builder& b, Value limit, Value x, Value step) {
+    if (nested) x = b(kWhileLoop, {limit, x}, {odd, one_more, int64_t{1}, int64_t{-1}});
+    return b(kAdd, {b(kAdd, {x, x}), b(kCast, {step}, {DType::kFloat32})});
+  });
+  Graph g;
+  Builder b(g, 0);
+  const Value limit = g.AddInput("limit", scalar, 0), x = g.AddInput("x", kRow, 0);
+  g.AddOutput("y", b(kWhileLoop, {limit, x}, {below, twice, int64_t{1}, max_steps}));
+  return g;
+}
+
+TEST(DeviceControl, AWhileLoopIsWhatItIsOnTheCpu) {
+  SimDevice();
+  for (const bool nested : {false, true}) {
+    for (const int64_t max_steps : {-1, 0, 2}) {
+      const Graph g = Doubling(max_steps, nested);
+      Executable here(PlanOn(DeviceKind::kCpu, g), {});
+      Executable there(PlanOn(DeviceKind::kCuda, g), {}, SimDevice());
+      std::vector<Tensor> want, got;
+      for (const float limit : {0.0f, 100.0f, 4.0f, 1000.0f, 3.0f}) {
+        const std::array in = {Tensor::Scalar(DType::kFloat32, limit), Rows({1, 2}, {2})};
+        here.Run(in, &want);
+        there.Run(in, &got);
+        const Tensor y = got[0].OnHost();
+        for (int i = 0; i < 2; ++i) {
+          EXPECT_EQ(y.data<float>()[i], want[0].data<float>()[i])
+              << "limit " << limit << " at most " << max_steps;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(Sim().forbidden, 0);
+}
+
+TEST(DeviceControl, AConditionThatMayRefuseItsDataHasNoMaxSteps) {
+  const auto plan = [](int64_t max_steps) {
+    Graph g;
+    const Value table = g.AddInput("table", {DType::kBool, {3}}, 0), x = g.AddInput("x", kRow, 0);
+    auto condition = std::make_shared<Graph>(), body = std::make_shared<Graph>();
+    for (Graph* part : {condition.get(), body.get()}) {
+      part->AddInput("table", {DType::kBool, {3}}, 0);
+      part->AddInput("x", kRow, 0);
+      part->AddInput("step", {DType::kInt64, {}}, 0);
+    }
+    Builder b(*condition, 0);
+    condition->AddOutput("holds", b(kGather, {condition->inputs()[0], condition->inputs()[2]}));
+    body->AddOutput("x", body->inputs()[1]);
+    Builder(g, 0).graph().AddOutput(
+        "y", Builder(g, 0)(kWhileLoop, {table, x},
+                           {Body(condition), Body(body), int64_t{1}, max_steps}));
+    PlanOn(DeviceKind::kCuda, g);
+  };
+  SimDevice();
+  plan(-1);
+  try {
+    plan(5);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotImplemented);
+    EXPECT_NE(error.message().find("leave out max_steps, or use ost.scan"), std::string::npos)
+        << error.what();
+  }
+}
+
 // Rows of a table, picked by xs: the third one is bad.
 TEST(DeviceControl, BadDataInABodyNameItsOpAndLine) {
   Graph g;

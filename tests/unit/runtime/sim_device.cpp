@@ -151,6 +151,25 @@ class SimStream final : public Stream {
     for (SimStream* s : capture->streams) s->capture_ = nullptr;
     return std::make_unique<SimRecording>(std::move(capture->work));
   }
+  // Recorded, the loop runs where the recording does; else the host asks each time.
+  void While(const void* flag, Stream& inner, const std::function<void()>& body) override {
+    auto& within = static_cast<SimStream&>(inner);
+    const auto* const holds = Real(static_cast<const bool*>(flag));
+    if (capture_ == nullptr) {
+      within.WaitFor(*Record());
+      for (within.Synchronize(); *holds; within.Synchronize()) body();
+      return WaitFor(*within.Record());
+    }
+    within.Join(std::make_shared<Capture>());
+    body();
+    const std::shared_ptr<Capture> round = within.capture_;
+    for (SimStream* s : round->streams) s->capture_ = nullptr;
+    Push([holds, work = std::move(round->work)] {
+      while (*holds) {
+        for (const Work& w : work) w();
+      }
+    });
+  }
   void Push(Work work) {
     if (capture_ != nullptr) {
       capture_->work.push_back(std::move(work));

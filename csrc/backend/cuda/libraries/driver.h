@@ -73,7 +73,12 @@
   X(cuFuncSetAttribute)                \
   X(cuLaunchKernel)                    \
   X(cuGetErrorName)                    \
-  X(cuGetErrorString)
+  X(cuGetErrorString)                  \
+  X(cuStreamGetCaptureInfo)            \
+  X(cuStreamUpdateCaptureDependencies) \
+  X(cuStreamBeginCaptureToGraph)       \
+  X(cuGraphAddNode)                    \
+  X(cuGraphConditionalHandleCreate)
 
 namespace ostria::cuda {
 
