@@ -170,3 +170,74 @@ for name, text in (("cuda:7", "there are 2"), ("gpu", "names no device"), ("null
     except (RuntimeError, ValueError) as error:
         assert text in str(error), error
 """)
+
+
+def test_recurrent_layers_train_there_as_on_the_cpu(run):
+    out = run("""
+from ostria import nn
+ids = np.arange(24).reshape(4, 6) % 11
+def losses(device, layer):
+    with ost.device(device):
+        net = nn.Sequential([nn.Embedding(11, 5), layer(), nn.Dense(11)])
+        net(ids)
+        opt = ost.optim.SGD(0.5)
+        @ost.compile(device=device)
+        def step(x):
+            logits = net(x, training=True)
+            loss = ost.losses.sparse_categorical_crossentropy(x, logits, from_logits=True)
+            opt.minimize(ost.mean(loss), net.trainable_variables)
+            return ost.mean(loss)
+        return [step(ids).item() for _ in range(4)], step.explain()
+more = {"return_sequences": True}
+for layer in (nn.LSTM, nn.GRU, nn.SimpleRNN):
+    for backwards in (False, True):
+        make = lambda: layer(7, go_backwards=backwards, **more)
+        want, _ = losses("cpu", make)
+        got, text = losses("cuda:0", make)
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+        print(layer.__name__, backwards, "recurrent_layer_grad <cudnn" in text)
+""")
+    library = {line.rsplit(" ", 1)[0]: line.endswith("True") for line in out.splitlines()}
+    assert library == {
+        "LSTM False": True,
+        "LSTM True": False,
+        "GRU False": True,
+        "GRU True": False,
+        "SimpleRNN False": False,
+        "SimpleRNN True": False,
+    }
+
+
+def test_loops_that_data_end_run_there(run):
+    run("""
+def collatz(n, most):
+    zero = ost.zeros((), dtype="int64")
+    def halve(n):
+        return ost.while_loop(lambda n: n % 2 == 0, lambda n: n // 2, n)
+    def body(c):
+        n, k = c
+        return halve(3 * n + 1), k + 1
+    return ost.while_loop(lambda c: (c[0] != 1) & (c[1] < most), body, (halve(n), zero))
+f = ost.compile(collatz, device="cuda")
+for n in (1, 27, 6, 7, 27, 1):
+    for most in (100, 2):
+        got = [int(v.item()) for v in f(np.int64(n), np.int64(most))]
+        while n % 2 == 0:
+            n //= 2
+        want, k = n, 0
+        while want != 1 and k < most:
+            want, k = 3 * want + 1, k + 1
+            while want % 2 == 0:
+                want //= 2
+        assert got == [want, k], (n, most, got)
+
+w = ost.Variable(np.full(3, 0.9, np.float32), name="w")
+def train(x):
+    y = ost.while_loop(lambda a: ost.sum(a) > 0.5, lambda a: a * w, x, max_steps=4)
+    return y, ost.gradients(ost.sum(y), [w])[0]
+here, there = (ost.compile(train, device=d) for d in ("cpu", "cuda"))
+for v in (0.1, 1.0, 8.0, 0.1):
+    want = [o.numpy() for o in here(np.full(3, v, np.float32))]
+    got = [o.numpy() for o in there(np.full(3, v, np.float32))]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+""")
