@@ -16,6 +16,14 @@ using Ints = std::vector<int64_t>;
 
 bool IsUpdate(const Graph& g, NodeId n) { return g.op(n).traits.mirror_gradient >= 0; }
 
+// The steps of its bodies touch its operands and results, and are counted where they are.
+bool RunsBodies(const Graph& g, NodeId n) {
+  if (g.is(n, ops::kFused)) return false;
+  const std::span<const Attr> attrs = g.attrs(n);
+  return std::any_of(attrs.begin(), attrs.end(),
+                     [](const Attr& a) { return std::holds_alternative<Body>(a); });
+}
+
 // Of a weight or slot that an update touches; `at` is its place in the operands or results, which
 // are groups of as many tensors as there are variables.
 int64_t UpdatedBytes(const Graph& g, NodeId n, Value v, int at) {
@@ -56,6 +64,8 @@ int64_t SummedBytes(const Graph& g, NodeId n, int i) {
 
 int64_t ReadBytes(const Graph& g, NodeId n, int i) {
   const Value v = g.operand(n, i);
+  if (RunsBodies(g, n)) return 0;
+  if (g.is(n, ops::kSlice)) return Bytes(g, g.result(n));
   if (g.is(n, ops::kGather) && i == 0) return std::min(Bytes(g, v), Bytes(g.type(g.result(n, 0))));
   if (g.is(n, ops::kGatherConcat)) return GatheredBytes(g, n, i);
   if (g.is(n, ops::kSumRows)) return SummedBytes(g, n, i);
@@ -69,6 +79,7 @@ int64_t ReadBytes(const Graph& g, NodeId n, int i) {
 }
 int64_t WrittenBytes(const Graph& g, NodeId n, int i) {
   const Value v = g.result(n, i);
+  if (RunsBodies(g, n)) return 0;
   return IsUpdate(g, n) ? UpdatedBytes(g, n, v, i) : Bytes(g, v);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a node reads and writes of its operands and results: all of them, but of a table that is
-// gathered or updated by rows only those rows, and of values that rows are columns of only those.
+// gathered or updated by rows only those rows, of values that rows are columns of only those, of
+// what is sliced only the slice. A node that runs bodies does nothing besides.
 #pragma once
 
 #include <cstdint>

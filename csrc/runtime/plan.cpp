@@ -23,14 +23,16 @@ namespace ostria {
 
 namespace {
 
+// On a GPU inputs have two staging sets, and outputs are copied out of a buffer (device_run.h).
 void AddInterface(const Graph& g, Plan* plan) {
+  const int sets = plan->device.kind == DeviceKind::kCuda ? 2 : 1;
   for (Value v : g.inputs()) {
     plan->inputs.push_back(g.type(v));
-    plan->stats.input_bytes += Bytes(g, v);
+    plan->stats.input_bytes += sets * Bytes(g, v);
   }
   for (Value v : g.outputs()) {
     plan->outputs.push_back(g.type(v));
-    plan->stats.output_bytes += Bytes(g, v);
+    plan->stats.output_bytes += sets * Bytes(g, v);
   }
   for (const StateEntry& s : g.state()) {
     plan->state.push_back({s.variable, s.name, g.type(s.in), !(s.in == s.out)});

@@ -83,6 +83,13 @@ def test_a_plan_tells_why_a_preferred_implementation_was_not_taken() -> None:
     assert line in report.text
 
 
+def test_explain_tells_it_too() -> None:
+    f = ost.compile(loss)
+    f(ROWS, WEIGHTS)
+    assert "matmul runs as " in f.explain(runs=1)
+    assert "row: needs one row or one column, not 4 x 16" in f.explain(runs=1)
+
+
 @pytest.mark.parametrize(
     "device, message",
     [

@@ -13,6 +13,7 @@
 #include "ops/ops.h"
 #include "runtime/compiled_graph.h"
 #include "runtime/live_device.h"
+#include "runtime/plan_launches.h"
 
 namespace ostria {
 
@@ -76,6 +77,7 @@ TEST_F(CudaExecutable, AReplayIsOneLaunchOfAGraph) {
     step.Run({&x, 1}, &out);
     if (i == 0) {
       EXPECT_EQ(calls("cuLaunchKernel"), 2);
+      EXPECT_EQ(CountLaunches(step.For({})->plan()).launches, 2);
       EXPECT_EQ(calls("cuGraphLaunch"), 0);
     }
     if (i >= 4) {
@@ -91,6 +93,29 @@ TEST_F(CudaExecutable, AReplayIsOneLaunchOfAGraph) {
   }
   EXPECT_EQ(w->device(), kGpu);
   ExpectClose(w->Snapshot(), Transposed(start), 0);
+}
+
+// On a device that no other test uses: what it has taken is what this step takes.
+TEST_F(CudaExecutable, APlanKnowsWhatTheDeviceWillAllocate) {
+  constexpr DeviceId kOther = {DeviceKind::kCuda, 1};
+  const auto taken = [] { return static_cast<int64_t>(CudaBackend()->GetMemoryStats(1).in_use); };
+  const int64_t before = taken();
+  const auto w = Variable::Create("w", Tensor::Zeros(DType::kFloat32, {4096, 2048}),
+                                  StateClass::kTrainable, kOther);
+  Graph g;
+  Builder b(g, 0);
+  const Value x = g.AddInput("x", {DType::kFloat32, {2048, 4096}}, 0);
+  const Value old = g.AddState(w->id(), "w", {w->dtype(), w->shape()}, 0);
+  const Value y = b(ops::kMatmul, {x, old}, {false, false});
+  const Value half = b(ops::kMatmul, {y, y}, {true, false});
+  g.SetStateOut(0, b(ops::kMatmul, {x, b(ops::kTanh, {half})}, {true, false}));
+  g.AddOutput("y", b(ops::kExp, {half}));
+  CompiledGraph step(std::move(g), {w}, kOther);
+  const PlanStats& planned = step.For({})->plan().stats;
+  const int64_t result = int64_t{2048} * 2048 * 4;  // one more while somebody holds it
+  const auto allocated = static_cast<double>(taken() - before + result);
+  EXPECT_GT(planned.activation_bytes, 0);
+  EXPECT_NEAR(static_cast<double>(planned.peak_bytes()), allocated, 0.05 * allocated);
 }
 
 TEST_F(CudaExecutable, StateThatGrowsIsZeroBetweenVariables) {

@@ -39,6 +39,16 @@ output "v" %v
             3 * 64 + 3 * 64 + 64 + 32);
 }
 
+// Half of x, the slice, which the product reads too, and the product.
+TEST(FusedBound, ASliceReadsWhatItGives) {
+  EXPECT_EQ(
+      BoundOf(R"(%s: float32[4, 2] = slice@1(%x) {start = [0, 0], stop = [4, 2], step = [1, 1]}
+%m: float32[4, 2] = matmul@1(%x, %s)
+output "m" %m
+)"),
+      2 * 32 + 64 + 2 * 32);
+}
+
 // m stays in registers: x twice, s, t.
 TEST(FusedBound, ALoopRunsInTheLibraryBeforeIt) {
   EXPECT_EQ(BoundOf(R"(input %s "s": float32[4, 4]
