@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/diagnosis.h"
 #include "backend/kernel.h"
 #include "core/device.h"
 
@@ -62,7 +63,8 @@ class Stream {
   virtual void WaitFor(const Event& event) = 0;
   /// The host waits for everything. Throws the device's error.
   virtual void Synchronize() = 0;
-  /// The first error of data since the last call, without waiting: of work that is done.
+  /// The first error of data since the last call, of work that is done. Waits only where there is
+  /// one: what was enqueued behind it must still find it, and commit nothing.
   virtual DataError TakeDataError() = 0;
   /// Until EndCapture, this thread's launches and copies are recorded and do not run; streams that
   /// wait for an event of this one are recorded too, and must be waited for before the end.
@@ -72,6 +74,10 @@ class Stream {
   /// long as the byte at `flag`, of the device, is not 0 before it. Recorded, the device decides;
   /// otherwise the host waits for the flag each time.
   virtual void While(const void* flag, Stream& inner, const std::function<void()>& body) = 0;
+  /// The stream as other libraries of the device name it; 0 where it has no name.
+  virtual uintptr_t native_handle() const { return 0; }
+  /// Another library's stream of that name waits for what is in this one; the host does not.
+  virtual void HoldBack(uintptr_t /*other*/) {}
 };
 
 /// Bytes of one device.
@@ -119,8 +125,8 @@ class Backend {
   virtual MemoryStats GetMemoryStats(int /*ordinal*/) { return {}; }
   /// Gives back what is kept for reuse, and begins a new peak; how many bytes.
   virtual size_t TrimMemory(int /*ordinal*/) { return 0; }
-  /// What was found, line by line (title, text), for a diagnosis: never throws, says what failed.
-  virtual std::vector<std::pair<std::string, std::string>> Describe() { return {}; }
+  /// What was found of libraries and devices: never throws, says what failed.
+  virtual std::vector<Diagnosis> Describe() { return {}; }
 };
 
 /// The backend of this kind, loaded if it is not part of libostria; throws

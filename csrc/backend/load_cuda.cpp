@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads libostria_cuda.so, which lies beside libostria.so.
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include "backend/build_id.h"
 #include "backend/load_library.h"
@@ -30,18 +31,24 @@ std::vector<std::string>& Folders() {
 void SetWheelFolders(std::vector<std::string> folders) { Folders() = std::move(folders); }
 const std::vector<std::string>& WheelFolders() { return Folders(); }
 
-Backend* LoadBackendLibrary(std::span<const std::string> paths) {
+std::string_view OwnBuildId() { return kBuildId; }
+
+namespace {
+
+// Opens the first of `paths` that can be opened; `found` is told what there is, errors are thrown.
+Backend* Open(std::span<const std::string> paths, FoundLibrary* found) {
   std::string tried;
-  const std::string* found = nullptr;
   void* library = nullptr;
   for (const std::string& path : paths) {
     library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library != nullptr) {
-      found = &path;
+      found->path = path;
       break;
     }
     const char* why = dlerror();
     tried += StrCat("\n  ", path, ": ", why == nullptr ? "refused without a reason" : why);
+    // One that is there and does not load is what a diagnosis is about.
+    if (found->path.empty() && ::access(path.c_str(), F_OK) == 0) found->path = path;
   }
   if (library == nullptr) {
     Fail(ErrorCode::kDeviceUnavailable, "device 'cuda' needs ", kLibrary,
@@ -53,18 +60,37 @@ Backend* LoadBackendLibrary(std::span<const std::string> paths) {
   const auto entry = reinterpret_cast<Entry>(dlsym(library, "ostria_cuda_entry"));
   const char* other = nullptr;
   Backend* const backend = entry == nullptr ? nullptr : entry(kBuildId, &other);
+  found->build_id = other == nullptr ? "unknown" : other;
   if (backend == nullptr) {
-    Fail(ErrorCode::kDeviceUnavailable, *found, " is of another build (", other ? other : "unknown",
+    Fail(ErrorCode::kDeviceUnavailable, found->path, " is of another build (", found->build_id,
          ") than libostria.so (", kBuildId, "); install both from the same release");
   }
   return backend;
 }
 
-Backend* LoadCudaBackend() {
+std::vector<std::string> CudaPaths() {
   // In a checkout; of the wheel ostria-cuda; on the loader's own path.
   const std::string own = OwnFolder();
-  const std::string paths[] = {own + kLibrary, own + "../ostria_cuda/" + kLibrary, kLibrary};
-  return LoadBackendLibrary(paths);
+  return {own + kLibrary, own + "../ostria_cuda/" + kLibrary, kLibrary};
+}
+
+}  // namespace
+
+Backend* LoadBackendLibrary(std::span<const std::string> paths) {
+  FoundLibrary found;
+  return Open(paths, &found);
+}
+
+Backend* LoadCudaBackend() { return LoadBackendLibrary(CudaPaths()); }
+
+FoundLibrary FindCudaLibrary() {
+  FoundLibrary found;
+  try {
+    Open(CudaPaths(), &found);
+  } catch (const Error& e) {
+    found.error = e.what();
+  }
+  return found;
 }
 
 }  // namespace ostria

@@ -15,6 +15,7 @@ void BindTrace(pybind11::module_& m);
 void BindControl(pybind11::module_& m);
 void BindCompiled(pybind11::module_& m);
 void BindDevices(pybind11::module_& m);
+void BindDiagnosis(pybind11::module_& m);
 void BindIo(pybind11::module_& m);
 void BindData(pybind11::module_& m);
 

@@ -21,6 +21,7 @@ PYBIND11_MODULE(_native, m) {
   ostria::BindControl(m);
   ostria::BindCompiled(m);
   ostria::BindDevices(m);
+  ostria::BindDiagnosis(m);
   ostria::BindIo(m);
   ostria::BindData(m);
   m.def("set_package_folder", &ostria::SetPackageFolder);

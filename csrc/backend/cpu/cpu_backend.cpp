@@ -7,6 +7,8 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/onednn.h"
+#include "backend/cpu/simd/cpu_isa.h"
 #include "base/parallel.h"
 
 namespace ostria {
@@ -49,6 +51,22 @@ class CpuBackendImpl final : public Backend {
   }
   void CopyToHost(int, void* dst, const void* src, size_t bytes) override {
     if (bytes > 0) std::memcpy(dst, src, bytes);
+  }
+  std::vector<Diagnosis> Describe() override {
+    const auto instructions = [] {
+      return StrCat(Name(CurrentIsa()), HasBf16Products() ? " with products of bfloat16" : "",
+                    "; the best of this CPU is ", Name(BestIsa()));
+    };
+    Diagnosis isa{.title = "instructions"};
+    try {
+      isa.text = instructions();
+    } catch (const Error& e) {  // OSTRIA_ISA names none
+      isa.text = e.what();
+      isa.state = Diagnosis::State::kBroken;
+    }
+    return {isa,
+            {.title = "threads", .text = StrCat(NumThreads())},
+            {.title = "oneDNN", .text = cpu::onednn::Version()}};
   }
 
  private:

@@ -35,6 +35,11 @@ dnnl::algorithm AlgorithmOf(ops::Activation activation) {
 
 }  // namespace
 
+std::string Version() {
+  const dnnl::version_t* v = dnnl::version();
+  return StrCat(v->major, ".", v->minor, ".", v->patch);
+}
+
 const dnnl::engine& Engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   return engine;

@@ -20,6 +20,8 @@
 namespace ostria::cpu::onednn {
 
 const dnnl::engine& Engine();
+/// "3.9.1": of the library that is loaded.
+std::string Version();
 
 using Dims = dnnl::memory::dims;
 /// Memory with strides in elements. `dtype` of all three: one that Takes() says yes to.

@@ -100,9 +100,7 @@ class CudaBackendImpl final : public Backend {
     return cuda::CudaDevice::Get(ordinal).memory().Stats();
   }
   size_t TrimMemory(int ordinal) override { return cuda::CudaDevice::Get(ordinal).memory().Trim(); }
-  std::vector<std::pair<std::string, std::string>> Describe() override {
-    return cuda::DescribeInstallation();
-  }
+  std::vector<Diagnosis> Describe() override { return cuda::DescribeInstallation(); }
 
  private:
   std::vector<KernelDef> kernels_;

@@ -126,54 +126,80 @@ void CheckArchitecture(int ordinal, CUdevice device) {
        ", or install a release for this GPU");
 }
 
-std::vector<std::pair<std::string, std::string>> DescribeInstallation() {
-  std::vector<std::pair<std::string, std::string>> out;
-  // One line of what works, or why it does not.
-  const auto add = [&](std::string title, auto text) {
-    try {
-      out.emplace_back(std::move(title), text());
-    } catch (const Error& e) {
-      out.emplace_back(std::move(title), StrCat("not available: ", e.what()));
-    }
-  };
-  const auto library = [](const char* what) {
-    for (const LoadedLibrary& l : LoadedLibraries()) {
-      if (l.what == what) return StrCat(VersionText(l.version), " in ", l.path);
-    }
-    return std::string("loaded");
-  };
-  add("driver", [] {
-    Driver();
-    for (const LoadedLibrary& l : LoadedLibraries()) {
-      if (l.path.find("libcuda.so") != std::string::npos) {
-        return StrCat("CUDA ", VersionText(l.version, 2), " in ", l.path);
-      }
-    }
-    return std::string("loaded");
+namespace {
+
+using State = Diagnosis::State;
+
+// One part of what works, or why it does not.
+template <class Text>
+Diagnosis Part(std::string title, State otherwise, const Text& text) {
+  Diagnosis d;
+  d.title = std::move(title);
+  try {
+    d.text = text();
+  } catch (const std::exception& e) {
+    d.text = e.what();
+    d.state = otherwise;
+  }
+  return d;
+}
+
+template <class Table>
+Diagnosis LibraryPart(const LibraryName& name, const Table& table) {
+  const int parts = name.package.empty() ? 2 : 3;
+  Diagnosis d = Part(std::string(name.what), State::kMissing, [&] {
+    static_cast<void>(table());
+    return std::string();
   });
-  add("cuBLASLt", [&] { return CublasLt(), library("cuBLASLt"); });
-  add("cuDNN", [&] { return Cudnn(), library("cuDNN"); });
-  add("NVRTC", [&] { return Nvrtc(), library("NVRTC"); });
-  add("NCCL", [&] { return Nccl(), library("NCCL"); });
-  out.emplace_back("kernels",
-                   StrCat(AllEmbedded().size(), " files, for compute capability ", Compiled()));
+  d.needed = NeededText(name);
+  for (const LoadedLibrary& l : LoadedLibraries()) {
+    if (l.what != name.what || (l.refused && !d.path.empty())) continue;
+    d.path = l.path;
+    d.found = l.version < 0 ? std::string() : VersionText(l.version, parts);
+    if (d.state == State::kMissing) d.state = State::kBroken;
+  }
+  if (d.state == State::kWorks) d.text = StrCat(d.found, " in ", d.path);
+  return d;
+}
+
+std::string DeviceText(int ordinal) {  // without a context, which would take memory
+  CUdevice device = 0;
+  size_t bytes = 0;
+  CheckDriver(Driver().cuDeviceGet(&device, ordinal), "opening a device");
+  CheckDriver(Driver().cuDeviceTotalMem(&bytes, device), "reading the size of memory");
+  CheckArchitecture(ordinal, device);
+  return StrCat(MarketingName(device), ", compute capability ", Dotted(Capability(device)), ", ",
+                BytesText(bytes), ", ", Attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
+                " multiprocessors");
+}
+
+}  // namespace
+
+std::vector<Diagnosis> DescribeInstallation() {
+  std::vector<Diagnosis> out;
+  out.push_back(LibraryPart(kDriverLibrary, Driver));
+  const bool driver = out.back().state == State::kWorks;
+  out.push_back(LibraryPart(kCublasLtLibrary, CublasLt));
+  out.push_back(LibraryPart(kCudnnLibrary, Cudnn));
+  out.push_back(LibraryPart(kNvrtcLibrary, Nvrtc));
+  out.push_back(LibraryPart(kNcclLibrary, Nccl));
+  out.push_back(Part("kernels", State::kBroken, [] {
+    return StrCat(AllEmbedded().size(), " files, for compute capability ", Compiled());
+  }));
+  if (!driver) {
+    out.push_back(
+        {.title = "devices", .text = "none without the driver", .state = State::kMissing});
+    return out;
+  }
   int count = 0;
-  add("devices", [&] {
+  const bool hidden =
+      std::getenv("CUDA_VISIBLE_DEVICES") != nullptr && Environment("CUDA_VISIBLE_DEVICES").empty();
+  out.push_back(Part("devices", hidden ? State::kMissing : State::kBroken, [&] {
     count = CudaDevice::Count();
     return StrCat(count);
-  });
+  }));
   for (int i = 0; i < count; ++i) {
-    add(StrCat("cuda:", i), [i] {  // without a context, which would take memory
-      CUdevice device = 0;
-      size_t bytes = 0;
-      CheckDriver(Driver().cuDeviceGet(&device, i), "opening a device");
-      CheckDriver(Driver().cuDeviceTotalMem(&bytes, device), "reading the size of memory");
-      CheckArchitecture(i, device);
-      return StrCat(MarketingName(device), ", compute capability ", Dotted(Capability(device)),
-                    ", ", BytesText(bytes), ", ",
-                    Attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
-                    " multiprocessors");
-    });
+    out.push_back(Part(StrCat("cuda:", i), State::kBroken, [i] { return DeviceText(i); }));
   }
   return out;
 }

@@ -23,6 +23,6 @@ std::string MarketingName(CUdevice device);
 void CheckArchitecture(int ordinal, CUdevice device);
 
 /// Backend::Describe.
-std::vector<std::pair<std::string, std::string>> DescribeInstallation();
+std::vector<Diagnosis> DescribeInstallation();
 
 }  // namespace ostria::cuda

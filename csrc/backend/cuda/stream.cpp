@@ -111,6 +111,13 @@ void CudaStream::WaitFor(const Event& event) {
               "waiting for an event");
 }
 
+void CudaStream::HoldBack(uintptr_t other) {
+  const auto done = Record();
+  CheckDriver(Driver().cuStreamWaitEvent(reinterpret_cast<CUstream>(other),
+                                         static_cast<const CudaEvent&>(*done).handle(), 0),
+              "making a stream of another library wait");
+}
+
 void CudaStream::Synchronize() {
   device_.MakeCurrent();
   CheckDriver(Driver().cuStreamSynchronize(handle_), "waiting for the device");

@@ -27,6 +27,8 @@ class CudaStream final : public Stream {
   void BeginCapture() override;
   std::unique_ptr<Recording> EndCapture() override;
   void While(const void* flag, Stream& inner, const std::function<void()>& body) override;
+  uintptr_t native_handle() const override { return reinterpret_cast<uintptr_t>(handle_); }
+  void HoldBack(uintptr_t other) override;
 
   CudaDevice& cuda() const { return device_; }
   CUstream handle() const { return handle_; }

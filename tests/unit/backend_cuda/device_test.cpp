@@ -151,12 +151,12 @@ TEST(CudaDevice, AFailureOfAReplayNamesTheStep) {
 TEST(CudaDevice, DescribesTheInstallation) {
   const auto lines = CudaBackend()->Describe();
   const auto text = [&](const std::string& title) {
-    for (const auto& [t, x] : lines) {
-      if (t == title) return x;
+    for (const Diagnosis& d : lines) {
+      if (d.title == title) return d.text;
     }
     return "no line " + title;
   };
-  ExpectParts(text("driver"), {"CUDA 13.0 in ", "/libcuda.so.1"});
+  ExpectParts(text("the NVIDIA driver for CUDA"), {"13.0 in ", "/libcuda.so.1"});
   ExpectParts(text("kernels"), {"files, for compute capability 9.0"});
   EXPECT_EQ(text("devices"), "2");
   ExpectParts(text("cuda:1"),
@@ -168,8 +168,11 @@ TEST(CudaDevice, DescribesTheInstallation) {
 
 TEST(CudaChild, DISABLED_Describes) {
   std::printf("<<<");
-  for (const auto& [title, text] : CudaBackend()->Describe()) {
-    std::printf("%s: %s\n", title.c_str(), text.c_str());
+  constexpr const char* kStates[] = {"works", "missing", "broken"};
+  for (const Diagnosis& d : CudaBackend()->Describe()) {
+    std::printf("%s %s: %s (needs %s, found %s)\n", d.title.c_str(),
+                kStates[static_cast<int>(d.state)], d.text.c_str(), d.needed.c_str(),
+                d.found.c_str());
   }
   std::printf(">>>\n");
 }
@@ -177,12 +180,16 @@ TEST(CudaChild, DISABLED_Describes) {
 TEST(CudaDevice, ADescriptionSaysWhatFailed) {
   const char* const describe = "CudaChild.DISABLED_Describes";
   ExpectParts(ErrorOfChild("FAKE_CUDA_DEVICES=0", describe),
-              {"driver: CUDA 13.0", "devices: not available: cuda: the driver sees no GPU"});
-  ExpectParts(ErrorOfChild("FAKE_CUDA_CAPABILITY=75", describe),
-              {"devices: 2", "cuda:1: not available: device 'cuda:1' (Fake H100",
-               "compute capability 7.5"});
+              {"driver for CUDA works: 13.0 in", "devices broken: cuda: the driver sees no GPU"});
+  ExpectParts(ErrorOfChild("FAKE_CUDA_DEVICES=0 CUDA_VISIBLE_DEVICES=", describe),
+              {"devices missing: cuda: the driver sees no GPU"});
+  ExpectParts(ErrorOfChild("FAKE_CUDA_VERSION=12040", describe),
+              {"driver for CUDA broken: cuda: ", "needs 13.0 or later, found 12.4)"});
+  ExpectParts(
+      ErrorOfChild("FAKE_CUDA_CAPABILITY=75", describe),
+      {"devices works: 2", "cuda:1 broken: device 'cuda:1' (Fake H100", "compute capability 7.5"});
   ExpectParts(ErrorOfChild("OSTRIA_CUDA_LIBRARIES=/nowhere", describe),
-              {"driver: not available", "devices: not available"});
+              {"driver for CUDA missing: cuda: ", "devices missing: none without the driver"});
 }
 
 }  // namespace

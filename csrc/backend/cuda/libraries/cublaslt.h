@@ -35,6 +35,7 @@ struct CublasLtTable {
 
 /// The functions of cuBLASLt, loaded when first asked for. Throws Error(kDeviceUnavailable).
 const CublasLtTable& CublasLt();
+extern const LibraryName kCublasLtLibrary;
 
 /// Throws Error with cuBLASLt's words for `status`.
 void CheckCublasLt(cublasStatus_t status, std::string_view what);

@@ -46,6 +46,7 @@ struct CudnnTable {
 
 /// The functions of cuDNN, loaded when first asked for. Throws Error(kDeviceUnavailable).
 const CudnnTable& Cudnn();
+extern const LibraryName kCudnnLibrary;
 
 /// Throws Error with cuDNN's words for `status`.
 void CheckCudnn(cudnnStatus_t status, std::string_view what);

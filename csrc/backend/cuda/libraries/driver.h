@@ -88,6 +88,7 @@ struct DriverTable {
 
 /// The functions of the driver, loaded when first asked for. Throws Error(kDeviceUnavailable).
 const DriverTable& Driver();
+extern const LibraryName kDriverLibrary;
 
 /// Throws Error with the driver's words for `result`; out of memory is Error(kOutOfMemory). After a
 /// failure that ends CUDA in this process, says so and what was launched last.

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <glob.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -51,6 +52,11 @@ std::vector<LoadedLibrary>& Loaded() {
 }
 
 int PartsOf(const LibraryName& name) { return name.package.empty() ? 2 : 3; }
+
+void Note(const LibraryName& name, const std::string& path, Version version, bool refused) {
+  std::lock_guard lock(loaded_mutex);
+  Loaded().push_back({std::string(name.what), path, version, refused});
+}
 
 std::string Remedy(const LibraryName& name) {
   return name.package.empty()
@@ -107,6 +113,7 @@ Library::Library(const LibraryName& name) : name_(name) {
     if (handle_ == nullptr) {
       const char* why = dlerror();
       tried += StrCat("\n  ", path_, ": ", why == nullptr ? "refused without a reason" : why);
+      if (!folder.empty() && ::access(path_.c_str(), F_OK) == 0) Note(name, path_, -1, true);
       continue;
     }
     // Where it was found by name alone, the loader knows the path.
@@ -114,11 +121,8 @@ Library::Library(const LibraryName& name) : name_(name) {
     void* any = name.symbol == nullptr ? nullptr : FindIfThere(name.symbol);
     if (folder.empty() && any != nullptr && dladdr(any, &info) != 0) path_ = info.dli_fname;
     const std::string refused = OtherVersion();
-    if (refused.empty()) {
-      std::lock_guard lock(loaded_mutex);
-      Loaded().push_back({std::string(name.what), path_, version_});
-      return;
-    }
+    Note(name, path_, version_, !refused.empty());
+    if (refused.empty()) return;
     // Closed, or whoever opens it by name would get this one.
     dlclose(handle_);
     if (other_version.empty()) other_version = refused;
@@ -140,9 +144,13 @@ std::string Library::OtherVersion() {
   const int parts = PartsOf(name_);
   return StrCat("cuda: ", path_, " is ", name_.what, " ",
                 version_ < 0 ? std::string("of an unknown version") : VersionText(version_, parts),
-                ", and this build needs ", VersionText(name_.least, parts), " or later",
-                name_.same_major ? StrCat(" within ", name_.least / kMajor, ".x") : std::string(),
-                "; ", Remedy(name_));
+                ", and this build needs ", NeededText(name_), "; ", Remedy(name_));
+}
+
+std::string NeededText(const LibraryName& name) {
+  return StrCat(
+      VersionText(name.least, PartsOf(name)), " or later",
+      name.same_major ? StrCat(" within ", name.least / MakeVersion(1, 0), ".x") : std::string());
 }
 
 void* Library::FindIfThere(const char* symbol) const { return dlsym(handle_, symbol); }

@@ -36,8 +36,13 @@ struct LibraryName {
 struct LoadedLibrary {
   std::string what, path;
   Version version = -1;
+  bool refused = false;  // by us, for its version, or by the loader
 };
+/// In the order in which they were found; one that was refused may be followed by another.
 std::vector<LoadedLibrary> LoadedLibraries();
+
+/// The oldest version that will do, as messages say it: "9.11.0 or later within 9.x".
+std::string NeededText(const LibraryName& name);
 
 class Library {
  public:

@@ -32,6 +32,7 @@ struct NcclTable {
 
 /// The functions of NCCL, loaded when first asked for. Throws Error(kDeviceUnavailable).
 const NcclTable& Nccl();
+extern const LibraryName kNcclLibrary;
 
 /// Throws Error with NCCL's words for `result`.
 void CheckNccl(ncclResult_t result, std::string_view what);

@@ -27,6 +27,7 @@ struct NvrtcTable {
 
 /// The functions of NVRTC, loaded when first asked for. Throws Error(kDeviceUnavailable).
 const NvrtcTable& Nvrtc();
+extern const LibraryName kNvrtcLibrary;
 
 /// Throws Error with NVRTC's words for `result`.
 void CheckNvrtc(nvrtcResult result, std::string_view what);

@@ -68,10 +68,11 @@ void LoadFirst(Tables... tables) {
 // The functions of a library's interface are those of its header; a table that throws while it is
 // made is tried again by the next caller.
 #define OSTRIA_DEFINE_TABLE(name, functions, first, ...)          \
+  const LibraryName k##name##Library = {__VA_ARGS__};             \
   const name##Table& name() {                                     \
     static const name##Table* const made = [] {                   \
       first;                                                      \
-      const Library library(LibraryName{__VA_ARGS__});            \
+      const Library library(k##name##Library);                    \
       name##Table table;                                          \
       functions(OSTRIA_TABLE_LOAD) return new name##Table(table); \
     }();                                                          \
