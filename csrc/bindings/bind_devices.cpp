@@ -55,6 +55,9 @@ PyTensor ToDevice(const PyTensor& tensor, const std::string& name) {
 void BindDevices(py::module_& m) {
   m.def("devices", &Devices, "The devices of this machine, the CPU first.");
   m.def(
+      "require_device", [](const std::string& name) { FindDevice(name, "device"); },
+      py::arg("name"), "Raises why there is no such device.");
+  m.def(
       "set_default_device",
       [](const std::string& name) {
         const DeviceId device = ParseDevice(name);

@@ -35,7 +35,8 @@ PyObject* ClassOf(ErrorCode code) {
 bool NeedsLine(ErrorCode code) {
   return code == ErrorCode::kInvalidArgument || code == ErrorCode::kTypeError ||
          code == ErrorCode::kIndexError || code == ErrorCode::kNotImplemented ||
-         code == ErrorCode::kDeviceUnavailable || code == ErrorCode::kNonFinite;
+         code == ErrorCode::kDeviceUnavailable || code == ErrorCode::kOutOfMemory ||
+         code == ErrorCode::kNonFinite;
 }
 
 PyObject* NewClass(py::module_& m, const char* name, PyObject* base, const char* doc) {

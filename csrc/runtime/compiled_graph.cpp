@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "backend/backend.h"
+#include "runtime/largest_values.h"
 
 namespace ostria {
 namespace {
@@ -94,7 +95,13 @@ std::shared_ptr<const Plan> CompiledGraph::PlanFor(const Binding& binding,
 
 std::shared_ptr<Executable> CompiledGraph::Make(const Binding& binding) const {
   const DeviceProps device = FindBackend(device_.kind).Props(device_.ordinal);
-  return std::make_shared<Executable>(PlanFor(binding, device), variables_, device_);
+  const auto plan = PlanFor(binding, device);
+  try {
+    return std::make_shared<Executable>(plan, variables_, device_);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kOutOfMemory) throw;
+    Fail(ErrorCode::kOutOfMemory, e.message(), "; ", PlanSizes(*plan), ". ", LargestValues(*plan));
+  }
 }
 
 std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int calls) {

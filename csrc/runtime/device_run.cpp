@@ -34,11 +34,19 @@ DeviceRun::DeviceRun(std::shared_ptr<const Plan> plan, LiveDevice& device, Launc
       device_(device),
       launching_(launching),
       address_(std::move(address)) {
-  if (launching_ == Launching::kRecorded) AllocateStaging();
+  if (launching_ != Launching::kRecorded) return;
+  try {
+    AllocateStaging();
+  } catch (...) {
+    FreeStaging();
+    throw;
+  }
 }
 
+DeviceRun::~DeviceRun() { FreeStaging(); }
+
 // Device memory is let go in the stream's order, pinned memory when nobody reads it any more.
-DeviceRun::~DeviceRun() {
+void DeviceRun::FreeStaging() {
   for (const Staging& set : staging_) {
     if (set.pinned == nullptr) continue;
     try {
@@ -167,6 +175,12 @@ void DeviceRun::RunRecorded(std::span<const Tensor> inputs, bool kept, std::vect
     Resolve(in, out, &set.addresses);
     set.resolved = true;
   }
+  // Before anything runs: where memory is short, nothing has changed.
+  std::vector<std::shared_ptr<void>> blocks;
+  for (const ValueType& t : plan.outputs) {
+    blocks.push_back(Bytes(t) <= LiveDevice::kSlotBytes ? device_.NewSlot()
+                                                        : device_.Allocate(Bytes(t)));
+  }
   Stage(inputs, &set);
   const auto first = static_cast<size_t>(plan.num_kept);
   if (kept) {
@@ -182,18 +196,13 @@ void DeviceRun::RunRecorded(std::span<const Tensor> inputs, bool kept, std::vect
   warm_ = true;
 
   *step = plan.steps.size();
-  std::vector<std::shared_ptr<void>> blocks;
   for (size_t i = 0; i < plan.outputs.size(); ++i) {
-    const int64_t bytes = Bytes(plan.outputs[i]);
+    const auto bytes = static_cast<size_t>(Bytes(plan.outputs[i]));
     std::byte* const from = At(outputs_, output_offsets_[i]);
-    if (bytes <= LiveDevice::kSlotBytes) {
-      blocks.push_back(device_.NewSlot());
-      if (bytes > 0)
-        device_.main().CopyToHost(blocks.back().get(), from, static_cast<size_t>(bytes));
-    } else {
-      blocks.push_back(device_.Allocate(bytes));
-      device_.main().CopyOnDevice(blocks.back().get(), from, static_cast<size_t>(bytes));
-    }
+    if (bytes > LiveDevice::kSlotBytes)
+      device_.main().CopyOnDevice(blocks[i].get(), from, bytes);
+    else if (bytes > 0)
+      device_.main().CopyToHost(blocks[i].get(), from, bytes);
   }
   set.used = device_.main().Record();
   outputs->resize(plan.outputs.size());

@@ -59,6 +59,7 @@ class DeviceRun {
   };
   void Resolve(std::span<void* const> inputs, std::span<void* const> outputs, Addresses* a) const;
   void AllocateStaging();
+  void FreeStaging();
   void Stage(std::span<const Tensor> inputs, Staging* set);
   void RunSteps(const Addresses& a, size_t begin, size_t end, size_t* step,
                 const EachStep* each) const;

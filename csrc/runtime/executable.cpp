@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "base/check.h"
+#include "ops/common/control.h"
 #include "runtime/arena.h"
 #include "runtime/blame.h"
 #include "runtime/control.h"
@@ -37,6 +38,15 @@ Executable::Executable(std::shared_ptr<const Plan> plan,
       variables_(std::move(variables)),
       device_(device),
       live_(LiveDevice::Of(device)) {
+  try {
+    Bind(launching);
+  } catch (...) {  // memory may be short; the next plan may need less
+    FreeKept();
+    throw;
+  }
+}
+
+void Executable::Bind(Launching launching) {
   CheckVariables();
   arena_ = ActivationArena::Of(device_);
   arena_->Require(plan_->stats.activation_bytes);
@@ -52,6 +62,7 @@ Executable::Executable(std::shared_ptr<const Plan> plan,
       kept_sources_.push_back(variables_[i].get());
   }
   if (live_ != nullptr) {
+    checks_data_ = ops::ChecksData(plan_->graph);
     const auto lock = live_->Lock();
     device_run_ = std::make_unique<DeviceRun>(plan_, *live_, launching,
                                               [this](const Operand& o) { return Address(o); });
@@ -73,7 +84,9 @@ Executable::Executable(std::shared_ptr<const Plan> plan,
   }
 }
 
-Executable::~Executable() {
+Executable::~Executable() { FreeKept(); }
+
+void Executable::FreeKept() {
   device_run_ = nullptr;
   if (kept_ == nullptr) return;
   if (live_ != nullptr) live_->Finish();

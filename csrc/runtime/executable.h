@@ -48,6 +48,8 @@ class Executable {
     const KernelState* state;
     void* const* ptrs;
   };
+  void Bind(Launching launching);
+  void FreeKept();
   void* Address(const Operand& operand) const;
   void CheckVariables() const;
   void BindAddresses();
@@ -78,6 +80,7 @@ class Executable {
   std::vector<std::shared_ptr<Variable>> variables_;
   DeviceId device_;
   LiveDevice* live_ = nullptr;  // nullptr: kernels run in the calling thread
+  bool checks_data_ = false;    // of the device: a run may find bad data
   std::shared_ptr<ActivationArena> arena_;
   int64_t moves_ = 0;  // Variable::moves() when addresses were bound
   std::vector<Prepared> steps_;

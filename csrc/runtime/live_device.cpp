@@ -25,6 +25,7 @@ class SharedMemory final : public DeviceMemory {
         ready_(std::move(ready)),
         pinned_(pinned) {}
   DeviceId device() const override { return device_.id(); }
+  bool pinned() const { return pinned_; }
   void CopyToHost(void* dst, size_t offset, size_t bytes) const override {
     if (!pinned_) {
       device_.CopyToHost(dst, data_ + offset, static_cast<int64_t>(bytes), ready_.get());
@@ -157,18 +158,73 @@ void LiveDevice::CopyToHost(void* dst, const void* src, int64_t bytes, const Eve
   ThrowDataError();
 }
 
-Tensor LiveDevice::ToDevice(const Tensor& src) {
-  if (!src.on_host() && src.device() == id_) return src;
+void LiveDevice::HoldBack(uintptr_t other) {
+  const auto lock = Lock();
+  main_->HoldBack(other);
+}
+
+// Whoever drops the last tensor may hold any lock, so the point in the stream is found later.
+Tensor LiveDevice::Borrow(DType dtype, const Shape& shape, void* data,
+                          std::function<void()> release) {
+  std::shared_ptr<void> owner(data, [let_go = let_go_, release = std::move(release)](void*) {
+    std::lock_guard lock(let_go->mutex);
+    let_go->fresh.push_back(release);
+  });
+  return Wrap(dtype, shape, data, std::move(owner), nullptr);
+}
+
+void LiveDevice::MarkLetGo() {
+  std::vector<std::function<void()>> fresh;
+  {
+    std::lock_guard lock(let_go_->mutex);
+    fresh.swap(let_go_->fresh);
+  }
+  if (!fresh.empty()) letting_go_.emplace_back(main_->Record(), std::move(fresh));
+}
+
+std::vector<std::function<void()>> LiveDevice::TakeLetGo() {
+  MarkLetGo();
+  std::vector<std::function<void()>> done;
+  while (!letting_go_.empty() && letting_go_.front().first->Done()) {
+    for (auto& release : letting_go_.front().second) done.push_back(std::move(release));
+    letting_go_.pop_front();
+  }
+  return done;
+}
+
+Tensor LiveDevice::Copy(const Tensor& src) {
   std::shared_ptr<void> block = Allocate(src.bytes());
   void* const data = block.get();
-  CopyToDevice(data, src);
+  if (src.bytes() > 0) CopyToDevice(data, src);
   return Wrap(src.dtype(), src.shape(), data, std::move(block), nullptr);
+}
+
+bool LiveDevice::IsPinned(const Tensor& tensor) {
+  const auto* memory = dynamic_cast<const SharedMemory*>(tensor.buffer()->memory());
+  return memory != nullptr && memory->pinned();
+}
+
+Tensor LiveDevice::ToDevice(const Tensor& src) {
+  return !src.on_host() && src.device() == id_ ? src : Copy(src);
 }
 
 void LiveDevice::Synchronize() {
   std::shared_ptr<const Event> done;
   {
     const auto lock = Lock();
+    MarkLetGo();
+    done = main_->Record();
+  }
+  done->Wait();
+  ThrowDataError();
+}
+
+void LiveDevice::SettleChecks() {
+  std::shared_ptr<const Event> done;
+  {
+    const auto lock = Lock();
+    if (!unsettled_) return;
+    unsettled_ = false;
     done = main_->Record();
   }
   done->Wait();
@@ -185,10 +241,13 @@ void LiveDevice::Finish() {
 
 void LiveDevice::ThrowDataError() {
   DataError found;
+  std::vector<std::function<void()>> let_go;
   {
     const auto lock = Lock();
     found = main_->TakeDataError();
+    let_go = TakeLetGo();
   }
+  for (const auto& release : let_go) release();
   if (found.step < 0) return;
   std::shared_ptr<const Plan> plan;
   int32_t step = 0;

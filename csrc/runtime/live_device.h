@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -64,6 +65,25 @@ class LiveDevice {
   /// Throws Error(kIndexError), with the op and the user's line, when a step that is done found bad
   /// data that nobody was told of.
   void ThrowDataError();
+  /// With the lock held: what is put into the streams now may find bad data.
+  void NoteChecks() { unsettled_ = true; }
+  /// State is about to be written by the host's order: waits for steps that may find bad data, and
+  /// throws what they found, so that nothing is written then.
+  void SettleChecks();
+
+  // Memory that is shared with other libraries of the device (DLPack), while Lock() is not held:
+
+  /// The main stream as other libraries name it: what they made must be ready in its order.
+  uintptr_t stream_handle() const { return main_->native_handle(); }
+  /// Their stream waits for what is in the main stream.
+  void HoldBack(uintptr_t other);
+  /// A tensor of their memory; `release` runs when nobody has the tensor and the main stream is
+  /// done with it, in a thread that holds no lock.
+  Tensor Borrow(DType dtype, const Shape& shape, void* data, std::function<void()> release);
+  /// A copy in memory of this device, in the main stream's order.
+  Tensor Copy(const Tensor& src);
+  /// Whether the tensor's memory is the host's, pinned, as that of small results is.
+  static bool IsPinned(const Tensor& tensor);
 
   /// The number (BindContext::step) of the first step of a plan; the others follow.
   int32_t AddSteps(std::shared_ptr<const Plan> plan);
@@ -80,11 +100,25 @@ class LiveDevice {
   std::vector<std::unique_ptr<Stream>> sides_;
   std::deque<std::pair<std::shared_ptr<const Event>, std::shared_ptr<Buffer>>> uploading_;
 
+  // What Borrow's tensors let go of, before and after it is known where that is in the main stream.
+  struct LetGo {
+    std::mutex mutex;
+    std::vector<std::function<void()>> fresh;
+  };
+  std::shared_ptr<LetGo> let_go_ = std::make_shared<LetGo>();
+  std::deque<std::pair<std::shared_ptr<const Event>, std::vector<std::function<void()>>>>
+      letting_go_;
+  // With the lock held: finds the point in the main stream; what is done with.
+  void MarkLetGo();
+  std::vector<std::function<void()>> TakeLetGo();
+
   struct Slots {
     std::mutex mutex;
     std::vector<void*> free;
   };
   std::shared_ptr<Slots> slots_ = std::make_shared<Slots>();
+
+  bool unsettled_ = false;  // under mutex_: steps that check data were not waited for
 
   std::mutex plans_mutex_;
   std::map<int32_t, std::shared_ptr<const Plan>> plans_;  // by the number of the first step

@@ -11,6 +11,7 @@
 #include "passes/pipeline.h"
 #include "runtime/control.h"
 #include "runtime/eager.h"
+#include "runtime/largest_values.h"
 #include "runtime/lower.h"
 #include "runtime/memory_planner.h"
 #include "runtime/plan_bytes.h"
@@ -77,25 +78,9 @@ std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
   return outputs;
 }
 
-[[noreturn]] void FailOverLimit(const Graph& g, const Plan& plan) {
-  std::vector<Value> values;
-  for (const Step& step : plan.steps) {
-    for (int i = 0; i < step.num_outputs; ++i) values.push_back(g.result(step.node, i));
-  }
-  const size_t most = std::min<size_t>(5, values.size());
-  std::partial_sort(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(most),
-                    values.end(), [&](Value a, Value b) { return Bytes(g, a) > Bytes(g, b); });
-  std::string text = StrCat("the plan needs ", plan.stats.peak_bytes(), " bytes (activations ",
-                            plan.stats.activation_bytes, ", state ", plan.stats.state_bytes,
-                            "), over the limit of ", plan.device.memory_limit, " bytes on ",
-                            plan.device.name, "; use a smaller batch. Largest values:");
-  for (size_t i = 0; i < most; ++i) {
-    const NodeId n = g.producer(values[i]);
-    const std::string line = ShortLocation(g.location(n));
-    text += StrCat("\n  ", Bytes(g.type(values[i])), " bytes  ", g.type(values[i]), "  ",
-                   g.op(n).name, line.empty() ? "" : StrCat(" [", line, "]"));
-  }
-  throw Error(ErrorCode::kOutOfMemory, text);
+[[noreturn]] void FailOverLimit(const Plan& plan) {
+  Fail(ErrorCode::kOutOfMemory, PlanSizes(plan), ", over the limit of ", plan.device.memory_limit,
+       " bytes on ", plan.device.name, "; use a smaller batch. ", LargestValues(plan));
 }
 
 // Of an optimised graph, whatever its size.
@@ -164,7 +149,7 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
   std::shared_ptr<Plan> plan = PlanGraph(optimised, options);
   if (options.recompute) plan = PlanRecomputed(optimised, options, std::move(plan));
   plan->report.insert(plan->report.begin(), report.begin(), report.end());
-  if (!Fits(*plan)) FailOverLimit(plan->graph, *plan);
+  if (!Fits(*plan)) FailOverLimit(*plan);
   return plan;
 }
 

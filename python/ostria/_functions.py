@@ -72,7 +72,7 @@ def asarray(
     """A tensor of a NumPy array, a tensor, a number or nested lists.
 
     A C-contiguous NumPy array is shared, not copied, unless `copy=True`: do not write to it
-    afterwards.
+    afterwards. A tensor of another library that lies on a GPU stays there (see `from_dlpack`).
     Python floats give float32, ints int64.
 
     Raises:
@@ -84,6 +84,8 @@ def asarray(
         obj = obj.value()
     if isinstance(obj, (list, tuple)) and any(isinstance(x, _native.Tensor) for x in obj):
         obj = stack([asarray(x) for x in obj])
+    if not isinstance(obj, _native.Tensor) and _on_gpu(obj):
+        obj = _native.from_dlpack(obj, copy=copy)
     if isinstance(obj, _native.Tensor):
         return obj if dtype is None else cast(obj, dtype)
     if isinstance(obj, (bool, int, float)) and not isinstance(obj, np.generic):
@@ -113,23 +115,22 @@ def _converted(obj: Any, dtype: Any) -> Any:
         ) from None
 
 
+def _on_gpu(obj: Any) -> bool:
+    """Whether it is a tensor of another library on a GPU, by DLPack."""
+    where = None if isinstance(obj, np.ndarray) else getattr(obj, "__dlpack_device__", None)
+    return where is not None and where()[0] == 2
+
+
 def check_device(name: str, device: Any) -> None:
     """Nothing is made on another device than the default one here; `to_device` copies there."""
     here = _native.get_default_device()
     if device in (None, here) or (device == "cuda" and here == "cuda:0"):
         return
-    known = _native.devices()
-    if device in known or (device == "cuda" and len(known) > 1):
-        raise ValueError(
-            at_line(
-                f"{name}: device {device!r} is not the default device, {here!r}; use "
-                f"`with ost.device({device!r}):`, or ost.to_device(x, {device!r})"
-            )
-        )
-    raise _native.DeviceUnavailableError(
+    _native.require_device(device)  # raises why there is none
+    raise ValueError(
         at_line(
-            f"{name}: device {device!r} is not available; available are "
-            + ", ".join(repr(d) for d in known)
+            f"{name}: device {device!r} is not the default device, {here!r}; use "
+            f"`with ost.device({device!r}):`, or ost.to_device(x, {device!r})"
         )
     )
 

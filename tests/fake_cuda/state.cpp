@@ -127,7 +127,9 @@ Call::Call(const char* symbol, Kind kind) : lock_(TheState().mutex) {
 int CurrentDevice() { return current == nullptr ? -1 : current->device; }
 
 CUstream StreamOf(CUstream stream) {
-  return stream != nullptr ? stream : &TheState().null_streams[std::max(0, CurrentDevice())];
+  const bool is_default =
+      stream == nullptr || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD;
+  return is_default ? &TheState().null_streams[std::max(0, CurrentDevice())] : stream;
 }
 
 void* P(CUdeviceptr p) { return reinterpret_cast<void*>(p); }

@@ -149,7 +149,7 @@ class Call {
 
 /// Of the calling thread; -1: it has no context.
 int CurrentDevice();
-/// The stream, where null is that of the current context.
+/// The stream, where null and the names of default streams are that of the current context.
 CUstream StreamOf(CUstream stream);
 void* P(CUdeviceptr p);
 
