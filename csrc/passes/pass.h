@@ -71,6 +71,7 @@ bool ReluGradBeforePool(Graph& graph, const PassContext& context);
 bool JoinGathers(Graph& graph, const PassContext& context);
 bool RowUpdates(Graph& graph, const PassContext& context);
 bool OuterGradients(Graph& graph, const PassContext& context);
+bool GuardState(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);
 
 }  // namespace ostria

@@ -39,6 +39,7 @@ constexpr Pass kFuse[] = {
     {"dce", EliminateDeadCode},
     {"split_batch", SplitBatch, PassFor::kCaches},
     {"dce", EliminateDeadCode},
+    {"guard_state", GuardState, PassFor::kStreams},
     {"fuse_loops", FuseLoops},
     {"recompute_cheap", RecomputeCheap},
     {"materialise_constants", MaterialiseConstants},

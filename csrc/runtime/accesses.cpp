@@ -2,6 +2,8 @@
 #include "runtime/accesses.h"
 
 #include "ir/bytes.h"
+#include "ops/common/control.h"
+#include "ops/ops.h"
 
 namespace ostria {
 
@@ -23,6 +25,12 @@ std::vector<Access> AccessesOf(const Plan& plan, const Step& s) {
         return;
     }
   };
+  const int64_t step = &s - plan.steps.data();
+  if (!s.pack && ops::ChecksData(g, s.node)) {
+    out.push_back({Region::kNone, 0, step, step + 1, true});
+  } else if (g.is(s.node, ops::kDataAccepted)) {
+    out.push_back({Region::kNone, 0, 0, step, false});
+  }
   const int packed = s.state->packed_input;
   if (s.pack) {
     add(0, Bytes(g, g.operand(s.node, packed)), false);

@@ -11,8 +11,8 @@
 namespace ostria {
 
 struct Access {
-  Region region = Region::kNone;
-  int32_t index = 0;  // of the input, output or variable; 0 for regions
+  Region region = Region::kNone;  // kNone: what steps report of bad data, one byte for each step
+  int32_t index = 0;              // of the input, output or variable; 0 for regions
   int64_t begin = 0, end = 0;
   bool write = false;
 
@@ -23,7 +23,7 @@ struct Access {
   }
 };
 
-/// What step `step` touches, its workspace as a write. Memory that nobody writes is left out.
+/// What step `step`, one of the plan's own, touches, its workspace as a write. Memory that nobody writes is left out.
 std::vector<Access> AccessesOf(const Plan& plan, const Step& step);
 
 }  // namespace ostria

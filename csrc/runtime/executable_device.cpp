@@ -57,6 +57,7 @@ void Executable::RunOnDevice(std::span<const Tensor> inputs, std::vector<Tensor>
     const int64_t now = StateClock::Now();
     const bool kept = plan_->num_kept > 0 && (each != nullptr || !KeptIsFresh(now));
     kept_at_ = kept ? -1 : now;  // a step may throw
+    if (checks_data_) live_->NoteChecks();
     device_run_->Run(inputs, kept, outputs, &step, each);
     kept_at_ = now;
   } catch (Error& e) {

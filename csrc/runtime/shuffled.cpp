@@ -117,7 +117,7 @@ class Shuffled {
     RunEager(g_.op(s.node), inputs, attrs, &outputs);
     for (const Access& a :
          AccessesOf(plan_, s)) {  // results and workspace: nothing is left of before
-      if (!a.write) continue;
+      if (!a.write || a.region == Region::kNone) continue;
       ByteVector& m = memory_[{a.region, a.index}];
       std::fill(m.begin() + a.begin, m.begin() + a.end, std::byte{0xff});
     }

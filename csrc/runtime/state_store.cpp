@@ -155,7 +155,7 @@ void Variable::MoveTo(DeviceId device) {
          ToString(device), "; make the model again on the device that it is to run on");
   }
   if (of != nullptr) of->MoveTo(device);
-  const Tensor value = View();  // keeps the chunk
+  const Tensor value = View().OnHost();  // before anything changes: it may throw
   {
     std::lock_guard lock(GetRegistry().mutex);
     if (of != nullptr) {
@@ -165,7 +165,7 @@ void Variable::MoveTo(DeviceId device) {
       std::tie(chunk_, offset_) = Place(device, dtype_, class_, Aligned(bytes()));
     }
   }
-  Assign(value.OnHost());
+  Assign(value);
   moves_.fetch_add(1, std::memory_order_acq_rel);
 }
 
@@ -213,6 +213,7 @@ void Variable::Assign(const Tensor& value) {
   }
   const DeviceId d = chunk_->device;
   if (LiveDevice* live = LiveDevice::Of(d)) {
+    if (!value.on_host()) live->SettleChecks();  // what was computed from bad data is no state
     live->CopyToDevice(data(), value);
   } else {
     const Tensor host = value.OnHost();

@@ -48,6 +48,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::ChannelNormKernels,
     cuda::CtcKernels,
     cuda::RecurrentKernels,
+    cuda::ControlKernels,
 };
 // clang-format on
 

@@ -245,6 +245,7 @@ void CudaDevice::Clear(void* dst, size_t bytes) {
 DataError CudaDevice::TakeDataError() {
   auto* word = const_cast<volatile DataErrorWord*>(data_error_host_);
   if (word->taken == 0 || word->step < 0) return {};
+  CheckDriver(SettleOrFail(), "waiting for the device");
   DataError found{word->step, word->value, word->low, word->high};
   word->step = -1;
   word->taken = 0;
