@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import ostria as ost
 from ostria.cli import gpu
+from ostria.cli.facts import SETTINGS
 
 PACKAGE = Path(ost.__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -165,7 +167,7 @@ def test_a_backend_of_another_build(tmp_path):
 
 def test_settings_that_are_none_and_a_folder_that_cannot_be_written(tmp_path):
     status, found = facts(OSTRIA_THREADS="2")
-    assert status == 1 and "OSTRIA_THREADS is no setting of this release" in found["problems"][0]
+    assert status == 0 and "OSTRIA_THREADS is no setting of this release" in found["notes"][0]
     status, found = facts(OSTRIA_ISA="mmx")
     assert status == 1 and "OSTRIA_ISA" in found["problems"][0]
     (tmp_path / "file").write_text("")
@@ -173,6 +175,11 @@ def test_settings_that_are_none_and_a_folder_that_cannot_be_written(tmp_path):
         OSTRIA_CUDA_LIBRARIES=fake_gpu.folder(), OSTRIA_CACHE_DIR=str(tmp_path / "file" / "cache")
     )
     assert status == 1 and "cannot be written" in found["problems"][0]
+
+
+def test_it_knows_the_settings_that_are_documented():
+    page = (fake_gpu.ROOT / "docs" / "architecture.md").read_text()
+    assert sorted(set(re.findall(r"OSTRIA_[A-Z0-9_]+", page))) == sorted(SETTINGS)
 
 
 def test_a_driver_that_crashes_or_hangs(tmp_path, monkeypatch):

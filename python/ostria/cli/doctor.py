@@ -30,12 +30,15 @@ def doctor(*, as_json: bool, out: TextIO) -> int:
     """
     facts = collect()
     problems = find_problems(facts)
-    verdict = judge(facts, problems)
+    notes, verdict = find_notes(facts), judge(facts, problems)
     if as_json:
-        json.dump({**facts, "problems": problems, "verdict": verdict}, out, indent=2)
+        found = {**facts, "notes": notes, "problems": problems, "verdict": verdict}
+        json.dump(found, out, indent=2)
         out.write("\n")
     else:
-        out.write("\n".join([*report(facts), "", *_verdict_lines(problems, verdict)]) + "\n")
+        said = [f"Note: {n}." for n in notes] + [f"Problem: {p}." for p in problems]
+        lines = [*report(facts), "", *said, f"Verdict: {verdict}."]
+        out.write("\n".join(lines) + "\n")
     return 1 if problems else 0
 
 
@@ -63,11 +66,6 @@ def find_problems(facts: dict[str, Any]) -> list[str]:
                 f"OSTRIA_DEVICE is '{wanted}', and there is no such device; unset it, or see above "
                 "what a GPU lacks"
             )
-    problems += [
-        f"{name} is no setting of this release; accepted are {', '.join(SETTINGS)}"
-        for name in facts["settings"]
-        if name.startswith("OSTRIA_") and name not in SETTINGS
-    ]
     cache = facts["cache"]
     if devices and not cache["writable"]:
         problems.append(
@@ -75,6 +73,15 @@ def find_problems(facts: dict[str, Any]) -> list[str]:
             "by each process; set OSTRIA_CACHE_DIR to a folder that can"
         )
     return problems
+
+
+def find_notes(facts: dict[str, Any]) -> list[str]:
+    """What may be a mistake and breaks nothing."""
+    return [
+        f"{name} is no setting of this release; accepted are {', '.join(SETTINGS)}"
+        for name in facts["settings"]
+        if not _known(name)
+    ]
 
 
 def judge(facts: dict[str, Any], problems: list[str]) -> str:
@@ -172,7 +179,3 @@ def _indented(text: str) -> str:
 
 def _first_line(text: str) -> str:
     return text.splitlines()[0].removesuffix(". Tried:")
-
-
-def _verdict_lines(problems: list[str], verdict: str) -> list[str]:
-    return [*(f"Problem: {p}" for p in problems), f"Verdict: {verdict}."]
