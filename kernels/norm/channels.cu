@@ -201,8 +201,14 @@ OSTRIA_DEVICE void Finish(const ChannelNormParams& p) {
     }
     if (warps.lane != 0) continue;
     const C var = mine.squares / mine.n, rstd = C(1) / Sqrt(var + static_cast<C>(p.epsilon));
-    Store(static_cast<T*>(p.out_mean) + unit, mine.mean);
-    Store(static_cast<T*>(p.out_spread) + unit, p.is_rstd != 0 ? rstd : var);
+    const C spread = p.is_rstd != 0 ? rstd : var;
+    if (p.is_wide != 0) {
+      static_cast<C*>(p.out_mean)[unit] = mine.mean;
+      static_cast<C*>(p.out_spread)[unit] = spread;
+    } else {
+      Store(static_cast<T*>(p.out_mean) + unit, mine.mean);
+      Store(static_cast<T*>(p.out_spread) + unit, spread);
+    }
     C* const stats = static_cast<C*>(p.stats) + 2 * unit;
     stats[0] = mine.mean;
     stats[1] = rstd;

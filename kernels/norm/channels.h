@@ -34,7 +34,9 @@ struct ChannelNormParams {
   double epsilon = 0;
   int32_t lanes = 1;    // of a block, which take a row of columns together
   int32_t is_rstd = 0;  // whether spread is 1 / sqrt(var + epsilon) rather than var
+  int32_t is_wide = 0;  // whether out_mean and out_spread are of the arithmetic's type, not of x's
+  int32_t padding = 0;
 };
-static_assert(sizeof(ChannelNormParams) == 168);
+static_assert(sizeof(ChannelNormParams) == 176);
 
 }  // namespace ostria::kernels

@@ -12,11 +12,28 @@ Shape InferChannels(const InferContext& c, int i) {
   return {x[x.rank() - 1]};
 }
 
-void RequireChannels(const InferContext& c, int i, const Shape& channels) {
-  RequireSameDType(c, 0, i);
+namespace {
+
+void RequireShape(const InferContext& c, int i, const Shape& channels) {
   if (c.shape(i) == channels) return;
   c.Fail("'", InputName(c, i), "' must have shape ", channels, " for x ", c.shape(0),
          ", but has shape ", c.shape(i));
+}
+
+}  // namespace
+
+void RequireChannels(const InferContext& c, int i, const Shape& channels) {
+  RequireSameDType(c, 0, i);
+  RequireShape(c, i, channels);
+}
+
+void RequireParameters(const InferContext& c, int first, const Shape& channels) {
+  const bool half = IsFloat(c.dtype(0)) && SizeOf(c.dtype(0)) == 2;
+  const bool wide = half && c.dtype(first) == DType::kFloat32;
+  for (int i = first; i < c.size(); ++i) {
+    RequireSameDType(c, wide ? first : 0, i);
+    RequireShape(c, i, channels);
+  }
 }
 
 void RequireEpsilon(const InferContext& c, int attr) {

@@ -15,6 +15,9 @@ namespace ostria::ops {
 Shape InferChannels(const InferContext& c, int i);
 /// Input `i` must have shape `channels` and input 0's dtype.
 void RequireChannels(const InferContext& c, int i, const Shape& channels);
+/// Inputs from `first` on must have shape `channels` and one dtype: input 0's, or float32 where
+/// that has 16 bits.
+void RequireParameters(const InferContext& c, int first, const Shape& channels);
 /// Attribute `attr` must be a number of at least 0.
 void RequireEpsilon(const InferContext& c, int attr);
 

@@ -21,11 +21,11 @@ constexpr OutputDef kOutputs[] = {{"y"}, {"mean"}, {"var"}};
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
   const Shape channels = InferChannels(c, 0);
-  for (int i : {1, 2}) RequireChannels(c, i, channels);
+  RequireParameters(c, 1, channels);
   RequireEpsilon(c, NormAttr::kEpsilon);
   c.Out(c.input(0));
-  c.Out(c.dtype(0), channels);
-  c.Out(c.dtype(0), channels);
+  c.Out(c.dtype(1), channels);
+  c.Out(c.dtype(1), channels);
 }
 
 void Grad(GradContext& c) {
@@ -35,14 +35,16 @@ void Grad(GradContext& c) {
   const auto d = b.Multi(kBatchNormGrad, {c.cotangent(), x, c.input(1), mean, var}, {epsilon});
   Value dx = d[0];
   const auto [axes, rows] = LeadingAxes(b, x);
-  const DType dtype = b.dtype(x);
+  const DType dtype = b.dtype(mean);            // x may have 16 bits
   const Shape count{Max(rows.numel_dim(), 1)};  // nothing divides by 0 when there are no rows
   if (c.HasCotangent(1)) {                      // mean = sum(x) / n
-    dx = b(kAdd, {dx, b(kDivide, {c.cotangent(1), DimProduct(b, count, dtype)})});
+    const Value share = b(kDivide, {c.cotangent(1), DimProduct(b, count, dtype)});
+    dx = b(kAdd, {dx, Cast(b, share, b.dtype(x))});
   }
   if (c.HasCotangent(2)) {  // var = sum((x - mean)^2) / n; the mean's part of it cancels
     const Value slope = Times(b, b(kDivide, {c.cotangent(2), DimProduct(b, count, dtype)}), 2);
-    dx = b(kAdd, {dx, b(kMultiply, {b(kSubtract, {x, mean}), slope})});
+    const Value centered = b(kSubtract, {Cast(b, x, dtype), mean});
+    dx = b(kAdd, {dx, Cast(b, b(kMultiply, {centered, slope}), b.dtype(x))});
   }
   c.Set(0, dx);
   c.Set(1, d[1]);
@@ -67,7 +69,8 @@ constinit const OpDef ops::kBatchNorm = {
     .doc =
         "x normalised over all axes but the last: y = (x - mean) / sqrt(var + epsilon) * scale + "
         "bias.\n"
-        "Also gives the batch's mean and (biased) variance per channel.\n"
+        "Also gives the batch's mean and (biased) variance per channel. Where x has 16 bits, the\n"
+        "numbers per channel may be float32.\n"
         "epsilon: added to the variance.",
     .inputs = kInputs,
     .attrs = kAttrs,

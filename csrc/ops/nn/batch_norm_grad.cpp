@@ -22,11 +22,11 @@ void Infer(InferContext& c) {
   RequireSameDType(c, 0, 1);
   if (!(c.shape(0) == c.shape(1))) c.Fail("'g' ", c.shape(0), " and 'x' ", c.shape(1), " differ");
   const Shape channels = InferChannels(c, 1);
-  for (int i : {2, 3, 4}) RequireChannels(c, i, channels);
+  RequireParameters(c, 2, channels);
   RequireEpsilon(c, NormAttr::kEpsilon);
   c.Out(c.input(1));
-  c.Out(c.dtype(0), channels);
-  c.Out(c.dtype(0), channels);
+  c.Out(c.dtype(2), channels);
+  c.Out(c.dtype(2), channels);
 }
 
 // dx = scale rstd (g - (dbias + xhat dscale) / n)

@@ -19,7 +19,7 @@ constexpr AttrDef kAttrs[] = {{"epsilon", AttrType::kFloat, "0.001"}};
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
   const Shape channels = InferChannels(c, 0);
-  for (int i = 1; i < 5; ++i) RequireChannels(c, i, channels);
+  RequireParameters(c, 1, channels);
   RequireEpsilon(c, NormAttr::kEpsilon);
   c.Out(c.input(0));
 }

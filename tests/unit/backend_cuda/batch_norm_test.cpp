@@ -50,6 +50,20 @@ TEST(CudaBatchNorm, IsTheCpus) {
       const auto y = ExpectTheCpus(ops::kBatchNorm, {0.01}, {x, scale, bias});
       ExpectTheCpus(ops::kBatchNormGrad, {0.01}, {g, x, scale, y[1], y[2]});
       ExpectTheCpus(ops::kBatchNormInference, {0.01}, {x, scale, bias, y[1], y[2]});
+      ExpectTheCpus(ops::kBatchNormStats, {}, {x});
+    }
+  }
+}
+
+// Statistics of 16 bits are float32.
+TEST(CudaBatchNorm, StatisticsAreWide) {
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+    const Tensor x = RandomTensor(dtype, {71, 229}, -1, 3, 1);
+    const auto got = EvaluateOnCuda(ops::kBatchNormStats, {}, {x}),
+               want = EvaluateOnCpu(ops::kBatchNormStats, {}, {x});
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(got[i].dtype(), DType::kFloat32);
+      ExpectClose(got[i], want[i], 1e-5);
     }
   }
 }

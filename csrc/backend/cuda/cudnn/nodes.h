@@ -18,6 +18,7 @@ struct CudnnNode {
   CudnnGraph graph;
   std::vector<int64_t> uids;  // of the inputs in order, then of the outputs; 0: not passed
   int64_t workspace_limit = kWorkspaceLimit;  // of the engine's own
+  bool comes_built = false;                   // engines that are compiled at run time do not count
   // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's.
 
   static CudnnNode No(std::string why) {

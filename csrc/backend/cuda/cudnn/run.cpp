@@ -246,7 +246,11 @@ Support SupportsCudnn(const NodeDesc& node, const CudnnNode& described) {
   if (Support s = NeedsDense(node); !s.ok) return s;
   if (!described.refusal.empty()) return Support::No(described.refusal);
   const auto plan = FindPlan(described.graph, DeviceJson(*node.device), OptionsOf(node, described));
-  return plan->refusal.empty() ? Support::Yes() : Support::No(plan->refusal);
+  if (!plan->refusal.empty()) return Support::No(plan->refusal);
+  if (described.comes_built && plan->runtime_compiled) {
+    return Support::No("cuDNN's engines for it are compiled at run time");
+  }
+  return Support::Yes();
 }
 
 std::unique_ptr<KernelState> PrepareCudnn(const NodeDesc& node, CudnnNode described) {

@@ -28,6 +28,7 @@ class ChannelNorm {
     p_.groups = groups == 0 ? p_.cols : groups;
     p_.rows = x.numel() / std::max<int64_t>(1, p_.examples * p_.cols);
     p_.is_rstd = groups == 0 ? 0 : 1;
+    p_.is_wide = node.outputs.back().dtype == x.dtype ? 0 : 1;
     const int64_t columns = 16 / SizeOf(x.dtype);  // of a thread
     p_.lanes = kernels::LanesOfRow(CeilDiv(p_.cols, columns));
     tiles_ = CeilDiv(p_.cols, p_.lanes * columns);
@@ -97,6 +98,18 @@ std::unique_ptr<KernelState> Forward(const NodeDesc& node, int64_t groups) {
   return norm.Take();
 }
 
+// The first two launches of that: outputs mean and var.
+std::unique_ptr<KernelState> PrepareStats(const NodeDesc& node) {
+  ChannelNorm norm(node, node.inputs[0], 0);
+  if (norm.empty()) return norm.Take();
+  norm.Pieces("channel_stats").Point(&ChannelNormParams::x, {0});
+  norm.Warps("channel_finish", norm.params().groups)
+      .Point(&ChannelNormParams::out_mean, norm.Output(0))
+      .Point(&ChannelNormParams::out_spread, norm.Output(1))
+      .Point(&ChannelNormParams::stats, norm.stats());
+  return norm.Take();
+}
+
 // Inputs g, x, scale, mean and var or rstd; outputs dx, dscale, dbias.
 std::unique_ptr<KernelState> Backward(const NodeDesc& node, int64_t groups, double epsilon) {
   ChannelNorm norm(node, node.inputs[1], groups);
@@ -146,6 +159,14 @@ std::unique_ptr<KernelState> PrepareInference(const NodeDesc& node) {
   return norm.Take();
 }
 
+// With wider parameters a pass takes them apart: statistics, and a loop.
+Support SupportsOneType(const NodeDesc& node) {
+  for (const MemDesc& m : node.inputs) {
+    if (m.dtype != node.inputs[0].dtype) return Support::No("needs operands of one dtype");
+  }
+  return NeedsDense(node);
+}
+
 // The result takes the place of x, or of the cotangent.
 bool AliasFirst(const NodeDesc&, int out, int in) { return out == 0 && in == 0; }
 
@@ -153,7 +174,7 @@ constexpr KernelDef Def(const OpDef* op, std::unique_ptr<KernelState> (*prepare)
                         bool (*alias_ok)(const NodeDesc&, int, int)) {
   return {.op = op,
           .impl = "channels",
-          .supports = NeedsDense,
+          .supports = SupportsOneType,
           .prepare = prepare,
           .launch = RunMany,
           .alias_ok = alias_ok,
@@ -163,6 +184,7 @@ constexpr KernelDef Def(const OpDef* op, std::unique_ptr<KernelState> (*prepare)
 constexpr KernelDef kKernels[] = {
     Def(&ops::kBatchNorm, PrepareBatchNorm, nullptr),
     Def(&ops::kBatchNormGrad, PrepareBatchNormGrad, AliasFirst),
+    Def(&ops::kBatchNormStats, PrepareStats, nullptr),
     Def(&ops::kBatchNormInference, PrepareInference, AliasFirst),
     Def(&ops::kGroupNorm, PrepareGroupNorm, nullptr),
     Def(&ops::kGroupNormGrad, PrepareGroupNormGrad, AliasFirst),

@@ -12,6 +12,7 @@ namespace ostria::cuda {
 std::span<const KernelDef> FillKernels();
 std::span<const KernelDef> OptimKernels();
 std::span<const KernelDef> ShapeKernels();
+std::span<const KernelDef> PadChannelsKernels();
 std::span<const KernelDef> RandomKernels();
 std::span<const KernelDef> SortKernels();
 std::span<const KernelDef> PoolKernels();
@@ -24,6 +25,7 @@ std::span<const KernelDef> LoopKernels();
 std::span<const KernelDef> SkinnyKernels();
 std::span<const KernelDef> LinalgKernels();
 std::span<const KernelDef> ConvKernels();
+std::span<const KernelDef> ConvNormKernels();
 std::span<const KernelDef> LossKernels();
 std::span<const KernelDef> ListKernels();
 std::span<const KernelDef> ScanKernels();
