@@ -102,10 +102,6 @@ class Folder {
   Origins origins_;
 };
 
-bool IsConvolution(const OpDef& op) {
-  return &op == &ops::kConv1d || &op == &ops::kConv2d || &op == &ops::kConv3d;
-}
-
 }  // namespace
 
 bool FoldChannelScale(Graph& graph, const PassContext&) {

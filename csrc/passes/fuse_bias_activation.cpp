@@ -112,10 +112,6 @@ bool Fuse(Graph& g, const PassContext& context, NodeId n, const OpDef& fused) {
   return false;
 }
 
-bool IsConvolution(const OpDef& op) {
-  return &op == &ops::kConv1d || &op == &ops::kConv2d || &op == &ops::kConv3d;
-}
-
 }  // namespace
 
 bool FuseBiasActivation(Graph& graph, const PassContext& context) {

@@ -82,7 +82,7 @@ class LoopFuser {
       const Footprint shape = FootprintOf(n);
       if (shape.candidate) {
         Place(n, shape, epoch);
-      } else if (!JoinRowView(n) && !IsView(g_, n)) {
+      } else if (!JoinRowView(n) && !IsView(g_, n) && !IsNumber(n)) {
         last_other_ = position_[n.id];
       }
     }
@@ -95,6 +95,13 @@ class LoopFuser {
 
  private:
   // --- What a node is ---
+  // A number that a loop writes as it is: nothing runs for it. (On a CPU such plans are as
+  // measured.)
+  bool IsNumber(NodeId n) const {
+    return context_.device == DeviceKind::kCuda && g_.num_operands(n) == 0 &&
+           UniformValue(g_, g_.result(n)).has_value() && g_.shape(g_.result(n)).rank() == 0;
+  }
+
   // The sizes that are not 1.
   std::vector<int64_t> Axes(Value v) const {
     std::vector<int64_t> out = SizesOf(g_, v);
@@ -177,7 +184,7 @@ class LoopFuser {
       const int k = group_of_[p.id];
       if (k == home) continue;
       if (home < 0) {
-        if (MayJoin(n, shape, epoch, k)) home = k;
+        if (MayJoin(n, shape, epoch, k) && !WidensForLater(n, k)) home = k;
       } else if (Compatible(groups_[home], groups_[k].space, groups_[k].columns, epoch) &&
                  MayJoin(n, shape, epoch, k) && MayMerge(home, k)) {
         Merge(home, k);
@@ -278,6 +285,19 @@ class LoopFuser {
         lies_[v.id] = Lies::kStored;  // a fold over rows, or one of several results
       }
     }
+  }
+
+  // A cast to a wider type of what group `k` makes, for a reader that waits for the whole group: it
+  // belongs to the reader, and the narrow value is stored. (On a CPU such plans are as measured.)
+  bool WidensForLater(NodeId n, int k) {
+    if (context_.device != DeviceKind::kCuda || !g_.is(n, ops::kCast)) return false;
+    const Value y = g_.result(n);
+    if (SizeOf(g_.dtype(y)) <= SizeOf(g_.dtype(g_.operand(n, 0))) || g_.num_uses(y) != 1)
+      return false;
+    std::vector<NodeId> stack;
+    PushProducers(g_.uses(y)[0].user, -1, &stack);
+    std::erase(stack, n);
+    return Search(stack, k);
   }
 
   bool IsKept(NodeId n) const { return origins_.Of(n) == Origin::kState; }

@@ -45,6 +45,10 @@ Value UniformScalar(Graph& graph, DType dtype, double number, LocationId locatio
   return graph.result(graph.AddNode(ops::kFull, {}, {Shape{}, dtype, number}, location, before));
 }
 
+bool IsConvolution(const OpDef& op) {
+  return &op == &ops::kConv1d || &op == &ops::kConv2d || &op == &ops::kConv3d;
+}
+
 std::vector<int> ReducedAxes(const Graph& graph, NodeId n) {
   const int rank = graph.shape(graph.operand(n, 0)).rank();
   std::vector<int> axes;

@@ -79,6 +79,9 @@ std::optional<AxisSlice> SliceOf(const Graph& graph, Value v);
 /// The sizes of a value of a static graph.
 std::vector<int64_t> SizesOf(const Graph& graph, Value v);
 
+/// conv1d, conv2d or conv3d.
+bool IsConvolution(const OpDef& op);
+
 /// A reduction that loops make.
 bool IsFold(const Graph& graph, NodeId n);
 

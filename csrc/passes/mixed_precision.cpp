@@ -82,6 +82,16 @@ bool MixedPrecision::Wants(const Graph& g, NodeId n) const {
   return g.op(n).traits.amp == Amp::kLow ? any_float : any_low && others_free;
 }
 
+// A float32 op, such as batch_norm, whose first operand was computed low, beside parameters.
+bool MixedPrecision::ReadsLow(const Graph& g, NodeId n) const {
+  const auto is_wide = [&](int i) { return g.dtype(g.operand(n, i)) == DType::kFloat32; };
+  if (g.num_operands(n) < 2 || !is_wide(0) || !computed_.contains(g.operand(n, 0).id)) return false;
+  for (int i = 1; i < g.num_operands(n); ++i) {
+    if (!is_wide(i)) return false;
+  }
+  return true;
+}
+
 void MixedPrecision::Visit(Graph& graph, NodeId n) {
   const OpDef& op = graph.op(n);
   const std::string line = ShortLocation(graph.location(n));
@@ -94,8 +104,10 @@ void MixedPrecision::Visit(Graph& graph, NodeId n) {
     pinned_.insert(graph.result(n, 0).id);
     return;
   }
-  if (!op.traits.pure || op.traits.ordered || op.traits.amp == Amp::kFp32) return;
-  if (!Wants(graph, n)) return;
+  if (!op.traits.pure || op.traits.ordered) return;
+  // Statistics stay in float32, but the image that they are of comes and goes as it is stored.
+  const bool first_only = op.traits.amp == Amp::kFp32;
+  if (first_only ? !ReadsLow(graph, n) : !Wants(graph, n)) return;
   for (int i = 0; i < graph.num_operands(n); ++i) {
     if (!pinned_.contains(graph.operand(n, i).id)) continue;
     notes_.push_back({std::string(op.name), "float32", "an operand was cast by the user", line});
@@ -105,7 +117,8 @@ void MixedPrecision::Visit(Graph& graph, NodeId n) {
   std::vector<ValueType> types, results;
   for (const Value v : graph.operands(n)) {
     types.push_back(graph.type(v));
-    if (types.back().dtype == DType::kFloat32) types.back().dtype = low_;
+    const bool stays = first_only && types.size() > 1;
+    if (types.back().dtype == DType::kFloat32 && !stays) types.back().dtype = low_;
   }
   const std::vector<Attr> attrs(graph.attrs(n).begin(), graph.attrs(n).end());
   try {
@@ -120,8 +133,8 @@ void MixedPrecision::Visit(Graph& graph, NodeId n) {
   }
 
   std::vector<Value> operands = graph.operands(n);
-  for (Value& v : operands) {
-    if (graph.dtype(v) == DType::kFloat32) v = Low(graph, v, n);
+  for (size_t i = 0; i < operands.size(); ++i) {
+    if (graph.dtype(operands[i]) != types[i].dtype) operands[i] = Low(graph, operands[i], n);
   }
   const NodeId m = graph.AddTypedNode(op, operands, attrs, results, graph.location(n), n);
   Builder b(graph, graph.location(n), n);

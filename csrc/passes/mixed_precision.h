@@ -49,6 +49,7 @@ class MixedPrecision {
   void Visit(Graph& graph, NodeId n);
   bool IsFree(const Graph& graph, Value v) const;
   bool Wants(const Graph& graph, NodeId n) const;
+  bool ReadsLow(const Graph& graph, NodeId n) const;
   Value Low(Graph& graph, Value v, NodeId before);
 
   DType low_;
