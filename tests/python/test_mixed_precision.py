@@ -276,6 +276,37 @@ def test_an_overflow_halves_the_scale_and_changes_no_weight():
     assert optimizer.iterations.numpy().item() == 2
 
 
+def scaled_steps(how, **clipping):
+    """Weights after three steps in which `how` uses the optimizer, and the graph's divisions."""
+    ost.random.seed(1)
+    model = nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(8), nn.Dense(2)])
+    optimizer = optim.LossScaleOptimizer(optim.Adam(0.1, **clipping))
+
+    @ost.compile(precision="mixed_float16")
+    def step(x):
+        loss = ost.mean(ost.square(model(x)))
+        how(optimizer, loss, model.trainable_variables)
+        return loss
+
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    for _ in range(3):
+        step(x)
+    divisions = step.trace(x).text().count("divide@")
+    return [v.numpy() for v in model.trainable_variables], divisions
+
+
+@pytest.mark.parametrize("clipping", [{}, {"clipvalue": 1e-3}, {"global_clipnorm": 1e-2}])
+def test_the_update_undoes_the_loss_scale_unless_gradients_are_clipped(clipping):
+    def in_two_steps(optimizer, loss, variables):
+        optimizer.apply(optimizer.gradients(loss, variables), variables, loss=loss)
+
+    weights, divisions = scaled_steps(lambda o, *rest: o.minimize(*rest), **clipping)
+    expected, most = scaled_steps(in_two_steps, **clipping)
+    for a, b in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert divisions == (most if clipping else most - 5)  # one of six is left
+
+
 def test_float16_asks_for_a_loss_scale():
     w = ost.Variable(A, name="w")
     step = ost.compile(

@@ -88,13 +88,20 @@ class LossScaleOptimizer:
 
     def gradients(self, loss: Any, variables: Sequence[Any]) -> list[Any]:
         """d(loss)/d(variables), multiplied by the scale on the way and divided by it at the end."""
-        seed = F.cast(self.dynamic_scale.value(), loss.dtype)
-        scaled = _autodiff.gradients(loss, variables, [seed])
+        scaled = self._scaled_gradients(loss, variables)
         return [g / F.cast(self.dynamic_scale.value(), g.dtype) for g in scaled]
+
+    def _scaled_gradients(self, loss: Any, variables: Sequence[Any]) -> list[Any]:
+        seed = F.cast(self.dynamic_scale.value(), loss.dtype)
+        return _autodiff.gradients(loss, variables, [seed])
 
     def minimize(self, loss: Any, variables: Sequence[Any]) -> Any:
         """`apply` with the gradients of `loss`; whether the step was committed."""
-        return self.apply(self.gradients(loss, variables), variables, loss=loss)
+        variables = list(variables)
+        if not self.inner_optimizer._divides_gradients(variables):
+            return self.apply(self.gradients(loss, variables), variables, loss=loss)
+        scaled = self._scaled_gradients(loss, variables)
+        return self._apply(scaled, variables, loss, self.dynamic_scale.value())
 
     minimise = minimize
 
@@ -110,7 +117,10 @@ class LossScaleOptimizer:
         Returns:
             Whether the step was committed, a bool scalar.
         """
-        commit = self.inner_optimizer._apply_scaled(grads, variables, loss)
+        return self._apply(grads, variables, loss, None)
+
+    def _apply(self, grads: Sequence[Any], variables: Sequence[Any], loss: Any, scale: Any) -> Any:
+        commit = self.inner_optimizer._apply_scaled(grads, variables, loss, scale)
         scale, steps = self.dynamic_scale.value(), self.step_counter.value() + 1
         grows = steps >= self.dynamic_growth_steps
         grown = _ops.where(grows, scale * 2.0, scale)

@@ -317,8 +317,19 @@ class Optimizer:
             )
         return self._apply_scaled(grads, variables, loss)
 
-    def _apply_scaled(self, grads: Sequence[Any], variables: Sequence[Any], loss: Any) -> Any:
-        """`apply`, without asking whether the loss is scaled."""
+    def _divides_gradients(self, variables: Sequence[Any]) -> bool:
+        """Whether the update itself can undo a scale of the gradients, which it multiplies by a
+        float32; clipping wants them as they are."""
+        clips = (self.clipvalue, self.clipnorm, self.global_clipnorm) != (None, None, None)
+        return not clips and all(getattr(v, "dtype", None) == _F32 for v in variables)
+
+    def _apply_scaled(
+        self, grads: Sequence[Any], variables: Sequence[Any], loss: Any, scale: Any = None
+    ) -> Any:
+        """`apply`, without asking whether the loss is scaled.
+
+        `scale`: at least 1, what the gradients are still to be divided by (`_divides_gradients`).
+        """
         variables, grads = list(variables), list(grads)
         self._check(grads, variables)
         self.build(variables)
@@ -338,6 +349,8 @@ class Optimizer:
             commit = _and(commit, trace.commit)
 
         grads, grad_scale = self._clip(grads, groups)
+        if scale is not None:
+            grad_scale = 1.0 / scale
         rate = self.current_learning_rate()
         step = self.iterations.value()
         factors = factors_of(type(self).__name__, self._factors, variables)
