@@ -8,10 +8,12 @@
 // Every merge is of a node with a group that makes one of its operands, or reads one of them too,
 // over the same iteration space; it saves writing that value, reading it, or both, and costs
 // nothing but arithmetic that runs anyway. What must not happen is a cycle: a value that leaves the
-// group and comes back.
+// group and comes back. Where work is put into a stream, a launch costs more than a few small
+// values, and small loops over one iteration space share one though they exchange nothing.
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <map>
 #include <utility>
 
 #include "ir/bytes.h"
@@ -29,6 +31,8 @@ namespace {
 constexpr int kMostVisited = 512;     // nodes looked at for one question about cycles
 constexpr size_t kMostMembers = 192;  // a longer chain is cut: programs stay small
 constexpr size_t kMostReaders = 4;    // earlier readers of an operand that a node may join
+constexpr int64_t kSmall = 1 << 14;   // elements of a loop that takes less time than its launch
+constexpr size_t kMostSmall = 36;     // members of a group that some share for that alone
 
 // What a group knows of itself.
 struct Group {
@@ -200,11 +204,28 @@ class LoopFuser {
         Merge(home, k);
       }
     }
+    if (home < 0) home = SmallLoops(n, shape, epoch);
     if (home < 0) {
       home = static_cast<int>(groups_.size());
       groups_.push_back({.space = shape.space, .epoch = epoch, .kept = IsKept(n)});
+      if (SharesLaunches(shape)) small_[shape.space] = home;
     }
     Add(n, shape, home);
+  }
+
+  // --- Groups that share a launch ---
+  bool SharesLaunches(const Footprint& shape) const {
+    if (context_.device != DeviceKind::kCuda || shape.columns >= 0) return false;
+    int64_t numel = 1;
+    for (int64_t size : shape.space) numel *= size;
+    return numel <= kSmall;
+  }
+  int SmallLoops(NodeId n, const Footprint& shape, int epoch) {
+    const auto last = SharesLaunches(shape) ? small_.find(shape.space) : small_.end();
+    if (last == small_.end()) return -1;
+    const Group& group = groups_[last->second];
+    const bool fits = group.members.size() < kMostSmall && group.columns < 0;
+    return fits && MayJoinReaders(n, shape, epoch, last->second) ? last->second : -1;
   }
 
   // --- Groups that read the same ---
@@ -474,7 +495,8 @@ class LoopFuser {
   std::vector<int> last_read_;  // by value: a position
   // By value: the last loops so far that read it.
   std::vector<std::array<NodeId, kMostReaders>> readers_;
-  int last_other_ = -1;  // the last node so far that is in no group
+  std::map<std::vector<int64_t>, int> small_;  // by space: the last small group
+  int last_other_ = -1;                        // the last node so far that is in no group
   // What a walk has met, by its number.
   int stamp_ = 0;
   std::vector<int> seen_nodes_, seen_values_;

@@ -23,7 +23,8 @@ class PlanReport:
         description: of a GPU, as `plan_for` takes it where that GPU is not there.
         peak_bytes: what the step takes: activations and workspaces, Variables, inputs, outputs.
         least_bytes: the same where activations take no more than what is alive at once.
-        moved_bytes: what its kernels read and write in one run.
+        moved_bytes: what steps read and write in one run: every operand of each of them once,
+            also where a kernel looks at it twice.
         fused_bound_bytes: what a perfect fuser would read and write.
         launches: kernels and calls of libraries that one run puts into a stream.
         copies: copies that it needs besides them.

@@ -349,6 +349,42 @@ TEST(FuseLoops, SearchesGrowWithTheGraph) {
   EXPECT_LT(many / few, 16);  // quadratic: 64
 }
 
+// Two loops that exchange nothing.
+std::string Apart(const std::string& shape, const std::string& between = "") {
+  const std::string type = "float32[" + shape + "]";
+  return "input %x \"x\": " + type + "\ninput %y \"y\": " + type + "\n%a: " + type +
+         " = exp@1(%x)\n" + between + "%b: " + type +
+         " = tanh@1(%y)\noutput \"a\" %a\noutput \"b\" %b\n";
+}
+
+TEST(FuseLoops, OnAGpuSmallLoopsShareALaunch) {
+  const PassContext gpu{.device = DeviceKind::kCuda};
+  EXPECT_EQ(UnitsAfter({FuseLoops}, Apart("4, 4"), gpu), "(exp tanh)");
+  EXPECT_EQ(UnitsAfter({FuseLoops}, Apart("4, 4"), {}), "exp tanh");
+  EXPECT_EQ(UnitsAfter({FuseLoops}, Apart("128, 256"), gpu), "exp tanh");
+}
+
+TEST(FuseLoops, ButNotWhereANodeBetweenThemWaitsForOne) {
+  const PassContext gpu{.device = DeviceKind::kCuda};
+  const std::string product = "%m: float32[4, 4] = matmul@1(%a, %x)\n";
+  EXPECT_EQ(UnitsAfter({FuseLoops}, Apart("4, 4", product + "output \"m\" %m\n"), gpu),
+            "exp matmul tanh");
+}
+
+// Of 40 independent loops 36 are one.
+TEST(FuseLoops, GroupsThatShareALaunchStaySmall) {
+  Graph g;
+  Builder b(g, 0);
+  for (int i = 0; i < 40; ++i) {
+    g.AddOutput("y", b(ops::kExp, {g.AddInput("x", {DType::kFloat32, {8}}, 0)}));
+  }
+  FuseLoops(g, {.device = DeviceKind::kCuda});
+  EliminateDeadCode(g, {});
+  std::vector<int> sizes;
+  for (NodeId n = g.first(); n.valid(); n = g.next(n)) sizes.push_back(g.num_results(n));
+  EXPECT_EQ(sizes, (std::vector<int>{36, 4}));
+}
+
 TEST(FuseLoops, NumbersMoveIntoTheBody) {
   const std::string after = After(FuseLoops, R"(input %x "x": float32[4]
 %c: float32[] = full@1() {shape = [], dtype = float32, value = 2.5}

@@ -30,13 +30,14 @@ inline std::string After(PassFn pass, const std::string& text, const PassContext
 }
 
 /// What the passes leave: the ops of every fused node in brackets, other nodes by name, in order.
-inline std::string UnitsAfter(std::initializer_list<PassFn> passes, const std::string& text) {
+inline std::string UnitsAfter(std::initializer_list<PassFn> passes, const std::string& text,
+                              const PassContext& context = {}) {
   Graph g = Parse("ostria-graph 1\n" + text);
   for (PassFn pass : passes) {
-    pass(g, {});
+    pass(g, context);
     Verify(g, "pass");
   }
-  EliminateDeadCode(g, {});
+  EliminateDeadCode(g, context);
   std::string out;
   for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
     if (!out.empty()) out += " ";
