@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m benchmarks.gpu.check`: is what runs on the GPU right? Under five minutes, one record.
 
-Steps of models beside the CPU, twice, replayed and node by node; memory as planned; every op's own
-tests; every kernel and library node. Each check is a process with a time limit, and its finding is
-in the record as soon as it is made: what crashes, hangs or never gets its turn is in it too.
+Steps of models beside the CPU, twice, replayed and node by node; memory as planned; every kernel
+and library node; the tests of layers, and every op's own. Each check is a process with a time
+limit, and its finding is in the record as soon as it is made: what crashes, hangs or never gets its
+turn is in it too.
 
 --output FILE      the record (default: below benchmarks/results/gpu)
 --tests BINARY     backend_cuda_test
 --commit HASH      of the sources, where there is no checkout
 --seconds N        what has not begun by then does not run, and is counted as that (default: 280)
---only KIND        steps, cpp or ops; may be repeated
+--only KIND        steps, cpp, layers or ops; may be repeated
 --sanitize         instead: a few kernels under compute-sanitizer
 --stand-in         accept a driver that is no GPU's, as the tests do
 """
@@ -30,7 +31,7 @@ from benchmarks.gpu.jobs import Findings, Job, Outcome, python, run, run_all
 from benchmarks.gpu.record import ROOT, Record
 
 SKIPPED = 77  # exit status: there is nothing to check on
-KINDS = ("steps", "cpp", "ops")
+KINDS = ("steps", "cpp", "layers", "ops")
 
 
 def no_gpu() -> str:
@@ -95,8 +96,10 @@ def check(record: Record, arguments: argparse.Namespace) -> bool:
         jobs += step_jobs(record, found["steps"])
     if "cpp" in kinds and arguments.tests:
         jobs += cpp_tests.jobs(record, found["cpp"], arguments.tests.resolve())
+    if "layers" in kinds:
+        jobs += op_tests.layer_jobs(found["layers"])
     if "ops" in kinds:
-        jobs += op_tests.jobs(found["ops"], op_tests.names(found["ops"]))
+        jobs += op_tests.op_jobs(found["ops"])
     run_all(jobs, arguments.at_once, begin + arguments.seconds, late)
     record.set("seconds", round(time.monotonic() - begin, 1))
     return not any(f.failed for f in (*found.values(), late))

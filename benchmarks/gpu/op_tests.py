@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tests/ops on the GPU, a few tests to a process; also the plugin that tells how each one ended.
+"""pytest on the GPU, a few tests to a process; also the plugin that tells how each one ended.
 
 As a plugin (`-p benchmarks.gpu.op_tests`) it writes a line when a test begins and when it ends, so
 that a process that dies names the test it died in, and the others go on in a new one. An error
@@ -19,13 +19,17 @@ from typing import Any
 from benchmarks.gpu.jobs import Findings, Job, Outcome, python, run
 
 LOG = "OSTRIA_OP_TESTS_LOG"
-TESTS = (  # the first ones first, should time run out
+TESTS = (  # of tests/ops; the first ones first, should time run out
     "test_forward",
     "test_gradients",
     "test_every_implementation",
     "test_gradients_of_every_dtype",
     "test_in_place",
     "test_batch_sizes_of_one_trace",
+)
+LAYERS = tuple(
+    f"tests/python/test_{name}.py"
+    for name in ("nn", "nn_normalization", "recurrent", "attention_layers", "losses", "optim")
 )
 SIZE = 20  # tests of a process
 ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what else is installed there
@@ -53,17 +57,26 @@ def pytest_runtest_logreport(report: Any) -> None:
             os._exit(1)  # what follows would fail for the same reason
 
 
-def names(findings: Findings) -> list[str]:
-    """The ids of all tests, in order of importance."""
-    outcome = run(
-        python("pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests/ops/test_ops.py"),
-        SECONDS,
-        ENVIRONMENT,
-    )
+def names(findings: Findings, *files: str) -> list[str]:
+    """The ids of all tests of some files."""
+    command = python("pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files)
+    outcome = run(command, SECONDS, ENVIRONMENT)
     found = [line for line in outcome.output.splitlines() if "::" in line]
     if outcome.trouble or not found:
         findings.add("--collect-only", f"pytest {outcome.trouble or outcome.output}")
-    return [i for test in TESTS for i in found if f"::{test}[" in i]
+    return found
+
+
+def op_jobs(findings: Findings) -> Iterator[Job]:
+    """Processes for tests/ops, the most important tests first."""
+    found = names(findings, "tests/ops/test_ops.py")
+    for test in TESTS:
+        yield from jobs(findings, [i for i in found if f"::{test}[" in i])
+
+
+def layer_jobs(findings: Findings) -> Iterator[Job]:
+    """Processes for the tests of layers, losses and optimizers."""
+    yield from jobs(findings, names(findings, *LAYERS))
 
 
 def jobs(findings: Findings, ids: list[str]) -> Iterator[Job]:
@@ -107,7 +120,7 @@ def _job(findings: Findings, ids: list[str]) -> Job:
 
     options = ("-q", "-p", "no:cacheprovider", "-p", "benchmarks.gpu.op_tests", "--tb=short")
     return Job(
-        f"ops, {len(ids)} tests from {ids[0]}",
+        f"{findings.kind}, {len(ids)} tests from {ids[0]}",
         python("pytest", *options, *ids),
         SECONDS,
         after,
