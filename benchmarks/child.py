@@ -23,6 +23,8 @@ class WorkerError(RuntimeError):
 class Child:
     """A live child process."""
 
+    last_lines = 1  # of what it printed, where it died
+
     def __init__(self, command: list[str], environment: dict[str, str]):
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
@@ -56,7 +58,7 @@ class Child:
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
-        return lines[-1] if lines else "none"
+        return "\n".join(lines[-self.last_lines :]) or "none"
 
     def _ask(self, **command: Any) -> dict[str, Any]:
         self.tell(**command)

@@ -73,10 +73,11 @@ def measure(record: Record, name: str, arguments: argparse.Namespace) -> None:
         found = [c for c in found if any(text in c.name for text in arguments.case)]
     if arguments.tiny:
         found = [cases.tiny(c, arguments.peers) for c in found]
+    protocol = turns.KERNELS if name in cases.KEPT else turns.Protocol()
     session = turns.Session(
         record,
         arguments.budget,
-        turns.SHORT if arguments.tiny else turns.Protocol(),
+        turns.SHORT if arguments.tiny else protocol,
         (arguments.ours, arguments.peers),
         arguments.tiny,
         arguments.frameworks.split(","),
@@ -96,6 +97,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="the record")
     parser.add_argument("--commit", default="", help="of the sources, where there is no checkout")
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for each program")
+    parser.add_argument("--total", type=float, help="seconds for all of them")
     parser.add_argument("--resume", action="store_true", help="keep what the record holds")
     parser.add_argument("--frameworks", default="ostria,torch,jax", help="with commas")
     parser.add_argument("--skip", action="append", metavar="MODE", help="of peers; repeatable")
@@ -123,8 +125,13 @@ def main(words: list[str] | None = None) -> int:
     path = arguments.output or folder / f"{time.strftime('%Y-%m-%d')}-bench.json"
     record = Record(path, "bench", arguments.commit, arguments.resume)
     record.data |= {"versions": machine.versions(), "peak_flops": cases.PEAK}
+    end = time.monotonic() + (arguments.total or float("inf"))
     for name in arguments.programs or ORDER:
         begin = time.monotonic()
+        if begin >= end:
+            print(f"{name}: no time is left for it", flush=True)
+            continue
+        arguments.budget = min(arguments.budget, end - begin)
         try:
             if name in HAND:
                 hand(record, name, arguments)

@@ -28,7 +28,8 @@ from benchmarks.gpu.record import ROOT, Record
 
 OURS = "ostria"
 RESERVED = 25.0  # seconds of a case that are kept for the last windows
-LOUD = ("compile", "max_autotune")  # modes that keep the processors busy before they use the GPU
+SLOW = "max_autotune"
+LOUD = ("compile", SLOW)  # modes that keep the processors busy before they use the GPU
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,14 @@ class Protocol:
     profile: int = 10  # runs
 
 
+KERNELS = Protocol(seconds=0.12, probe_seconds=0.06)  # of steps of less than a millisecond
 SHORT = Protocol(windows=5, seconds=0.02, probes=2, probe_seconds=0.01, profile=2)
 
 
 class Worker(Child):
     """A process of one framework; jobs of several modes of one case."""
+
+    last_lines = 8
 
     def __init__(self, framework: str, device: str, folder: str):
         self.framework = framework
@@ -146,7 +150,8 @@ class Session:
         skip: Iterable[str] = (),
     ):
         self._record, self._protocol = record, protocol or Protocol()
-        self._end = time.monotonic() + budget
+        self._budget = budget
+        self._case_end = time.monotonic() + budget
         self._devices, self._tiny = devices, is_tiny
         self._frameworks, self._skip = set(frameworks), set(skip)
         self._folder = tempfile.TemporaryDirectory(prefix="ostria-gpu-bench-")
@@ -162,10 +167,10 @@ class Session:
         """Seconds of this case; never so few that an answer on its way is missed."""
         return max(1.0, self._case_end - time.monotonic())
 
-    def _patience(self) -> float:
+    def _patience(self, end: float | None = None) -> float:
         """Seconds that a peer may take to answer."""
-        reserved = min(RESERVED, 0.2 * (self._case_end - self._begin))
-        left = self._case_end - time.monotonic() - reserved
+        reserved = min(RESERVED, 0.2 * self._budget)
+        left = (self._case_end if end is None else end) - time.monotonic() - reserved
         if left <= 0:
             raise WorkerError("no time is left for it in the budget")
         return left
@@ -196,18 +201,24 @@ class Session:
     # --- One case ---------------------------------------------------------------------------------
 
     def run(self, all_cases: list[cases.Case], keep: bool = False) -> None:
-        """Measures cases one after another; each gets its share of what time is left."""
+        """Measures cases one after another, the first ones in full.
+
+        Modes that take minutes get no more than what is left of a case's equal share.
+        """
         for i, case in enumerate(all_cases):
-            self._begin = time.monotonic()
-            self._case_end = self._begin + (self._end - self._begin) / (len(all_cases) - i)
+            begin = time.monotonic()
+            self._share_end = begin + (self._case_end - begin) / (len(all_cases) - i)
+            if begin >= self._case_end:
+                print(f"{case.label}: no time is left for it in the budget", flush=True)
+                continue
             try:
-                self._measure(case, keep)
+                self._measure(case, keep, i == 0)
             finally:
                 for worker in list(self._alive):
                     if worker not in self._kept.values():
                         self._stop(worker)
 
-    def _measure(self, case: cases.Case, keep: bool) -> None:
+    def _measure(self, case: cases.Case, keep: bool, is_first: bool) -> None:
         entry = self._record.entry(
             case.label,
             {
@@ -238,7 +249,7 @@ class Session:
             self._decide(case, entry, ours, best)
         self._judge_losses(case, entry)
         self._record.save()
-        if ours and not keep:
+        if ours and is_first and not keep:
             self._start_warm(case, entry)
         print(f"{case.label}: {summary(entry)}", flush=True)
 
@@ -292,7 +303,7 @@ class Session:
     def _fail(self, entry: dict[str, Any], member: Member, error: Exception) -> None:
         """Notes why, and ends the process; modes that it had before it are left to another."""
         before = entry["modes"].get(member.name, {})
-        entry["modes"][member.name] = {**before, "error": str(error)[:1500]}
+        entry["modes"][member.name] = {**before, "error": str(error)[:2500]}
         rest = self._rest.pop(id(member.worker), [])
         # Others held memory that it may have later.
         is_full = "memory" in str(error).lower() and len(self._alive) > 2
@@ -327,7 +338,7 @@ class Session:
         self, groups: list[cases.Group], ours: dict[str, Any] | None
     ) -> list[list[cases.Group]]:
         """Groups that may be alive at once: by what ours needed; the slow ones come alone."""
-        slow = [g for g in groups if g[1][0].startswith("max_autotune")]
+        slow = [g for g in groups if g[1][0].startswith(SLOW)]
         others = [g for g in groups if g not in slow]
         size = len(others) or 1
         need = (ours or {}).get("peak_mb") or 0.0
@@ -344,8 +355,9 @@ class Session:
         best: Member | None,
         keep: bool,
     ) -> Member | None:
+        is_slow = wave[0][1][0].startswith(SLOW)
         try:
-            self._patience()
+            self._patience(self._share_end if is_slow else None)
         except WorkerError as error:
             for framework, modes in wave:
                 for mode in modes:
@@ -379,6 +391,9 @@ class Session:
                 self._stop(worker)
         return best
 
+    def _end_of(self, member: Member) -> float:
+        return self._share_end if member.mode.startswith(SLOW) else self._case_end
+
     def _make_all(
         self, case: cases.Case, entry: dict[str, Any], members: list[Member]
     ) -> list[Member]:
@@ -388,7 +403,7 @@ class Session:
         begun, made = [], []
         for member in order:
             try:
-                patience = self._patience()
+                patience = self._patience(self._end_of(member))
                 member.worker.begin(case, member.mode, self._tiny)
             except (WorkerError, OSError) as error:
                 self._fail(entry, member, error)
@@ -399,7 +414,7 @@ class Session:
                 made.append(member)
         for member in begun:
             try:
-                patience = self._patience()
+                patience = self._patience(self._end_of(member))
             except WorkerError:
                 patience = 0.0
             if self._answered(entry, member, patience):

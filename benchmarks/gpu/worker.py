@@ -173,7 +173,8 @@ def main(framework: str, device: str) -> None:
     except Exception as error:
         traceback.print_exc()
         text = str(error).strip() or "no message"
-        say({"error": f"{type(error).__name__}: {text[:1500]}"})
+        where = traceback.format_exc()[-800:]
+        say({"error": f"{type(error).__name__}: {text[:1200]}\n{where}"})
         sys.exit(1)
 
 

@@ -98,11 +98,10 @@ def train(
     module = module.to(target.current.device)
     if target.current.is_mixed:
         module = Mixed(module, target.current.device, target.current.precision)
-    steps = {"eager": ModuleStep, "compile": ModuleStep, "max_autotune": ModuleStep}
-    steps["compile_step"] = FunctionalStep
-    if kind not in steps:
+    if kind not in ("eager", "compile", "compile_step") and not kind.startswith("max_autotune"):
         raise ValueError(f"torch: mode '{mode}' is not known")
-    made = TorchJob(steps[kind](module, rule, kind), there(batches), check_steps)
+    made_of = FunctionalStep if kind == "compile_step" else ModuleStep
+    made = TorchJob(made_of(module, rule, kind), there(batches), check_steps)
     return made.captured() if captured else made
 
 
@@ -111,6 +110,8 @@ def how(mode: str) -> tuple[str, bool]:
     kind = mode.removesuffix("_channels_last")
     if kind == GRAPH[1:]:
         return "eager", True
+    if kind == "max_autotune_graph":  # not around graphs of its own
+        return "max_autotune_no_cudagraphs", True
     return kind.removesuffix(GRAPH), kind.endswith(GRAPH)
 
 
@@ -155,8 +156,9 @@ class ModuleStep:
         self._rule, self._module = rule, module
         self._first = [t.clone() for t in module.state_dict().values()]
         self._optimizer = rule.torch(module.parameters())
-        options: dict[str, Any] = {"mode": "max-autotune"} if kind == "max_autotune" else {}
-        self._compiled_graphs = bool(options)
+        is_tuned = kind.startswith("max_autotune")
+        options: dict[str, Any] = {"mode": kind.replace("_", "-")} if is_tuned else {}
+        self._compiled_graphs = kind == "max_autotune"
         self._loss_of = module
         if kind != "eager":
             self._loss_of = torch.compile(module, fullgraph=True, dynamic=False, **options)

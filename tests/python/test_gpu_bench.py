@@ -33,6 +33,7 @@ class Scripted(turns.Worker):
     script: dict[str, Any]
     started: list[str]
     made: list[str]
+    slow = False
 
     def __init__(self, framework: str, device: str, folder: str):
         self.framework, self.kernels = framework, Path(folder, "kernels")
@@ -60,6 +61,8 @@ class Scripted(turns.Worker):
             self._pending = {"error": seconds}
 
     def answer(self, timeout: float = 0.0) -> dict[str, Any]:
+        if self.slow and "seconds" in self._pending:
+            time.sleep(0.1)
         if "error" in self._pending:
             raise WorkerError(self._pending["error"])
         return self._pending
@@ -69,7 +72,12 @@ class Scripted(turns.Worker):
 
 
 def measured(
-    path: Path, script: dict[str, Any], budget: float = 1000.0, resume: bool = False, **case: Any
+    path: Path,
+    script: dict[str, Any],
+    budget: float = 1000.0,
+    resume: bool = False,
+    slow: bool = False,
+    **case: Any,
 ) -> tuple[dict[str, Any], type[Scripted]]:
     """The record's entry of one case, and the workers."""
 
@@ -77,6 +85,7 @@ def measured(
         pass
 
     Workers.script, Workers.started, Workers.made = script, [], []
+    Workers.slow = slow
 
     class Session(turns.Session):
         start = Workers
@@ -138,11 +147,22 @@ def test_who_ran_out_of_memory_beside_others_gets_another_turn(tmp_path: Path) -
 
 def test_a_budget_that_is_spent_ends_the_peers_not_the_run(tmp_path: Path) -> None:
     begin = time.monotonic()
-    entry, _ = measured(tmp_path / "r.json", dict(SECONDS), budget=0.0)
+    script = {**SECONDS, "torch eager": 0.25, "ostria compile": 0.25}
+    entry, _ = measured(tmp_path / "r.json", script, budget=0.2, slow=True)
     assert time.monotonic() - begin < 5
+    assert entry["modes"]["ostria compile"]["step_us"]["median"] == pytest.approx(250_000)
     for name in ("torch eager", "torch graph", "jax jit"):
         assert "no time is left" in entry["modes"][name]["error"]
-    assert entry["modes"]["ostria compile"]["step_us"]["median"] == pytest.approx(1000)
+
+
+def test_cases_that_come_too_late_start_nothing(tmp_path: Path, capsys: Any) -> None:
+    record = Record(tmp_path / "r.json", "bench", "abc")
+    session = turns.Session(record, 0.0)
+    session.run(cases.mlp())
+    session.close()
+    assert "no time is left" in capsys.readouterr().out and record.data["results"] == {}
+    assert bench.main(["g4", "--total", "1e-9", "--output", str(tmp_path / "t.json")]) == 0
+    assert "g4: no time is left for it" in capsys.readouterr().out
 
 
 def test_a_run_goes_on_where_another_ended(tmp_path: Path) -> None:
@@ -226,6 +246,14 @@ def test_every_case_can_be_made() -> None:
     with pytest.raises(SystemExit):
         bench.parse(["g9"])
     assert bench.parse(["g1", "--budget", "90"]).budget == 90
+
+
+def test_slow_modes_get_no_more_than_their_share(tmp_path: Path) -> None:
+    script = {**SECONDS, "torch max_autotune": 0.001, "torch max_autotune_graph": 0.001}
+    groups = (*GROUPS, *cases.SLOW)
+    entry, _ = measured(tmp_path / "r.json", dict(script), groups=groups)
+    assert entry["modes"]["torch max_autotune_graph"]["step_us"]["median"] == pytest.approx(1000)
+    assert entry["ratio"]["ratio"] == 1.0
 
 
 def test_the_slow_modes_come_alone_and_last() -> None:
