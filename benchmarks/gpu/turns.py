@@ -520,7 +520,11 @@ class Session:
             entry["of_copy"] = {**share, "target": case.of_copy}
 
     def _judge_losses(self, case: cases.Case, entry: dict[str, Any]) -> None:
-        losses = {n: m["losses"] for n, m in entry["modes"].items() if m.get("losses")}
+        losses = {
+            name: found["losses"]
+            for name, found in entry["modes"].items()
+            if found.get("losses") and not name.endswith(f" {kernels.COPY}")
+        }
         if len(losses) < 2:
             return
         tolerance = cases.TOLERANCE.get(case.precision, 2e-2)

@@ -86,6 +86,7 @@ class Server:
         return {
             "make_s": round(made - begin, 2),
             "first_step_s": round(first, 3),
+            "timed_as": getattr(job, "how", "steps"),
             "losses": [float(f"{loss:.7g}") for loss in losses],
             **self._memory(job),
         }
@@ -144,7 +145,10 @@ class Server:
         """Nodes of our plan, and the plan's bytes."""
         job = self._jobs[mode]
         plan = job.step.memory_plan(*job.example())
-        return {"plan": plan, **nodes(job.step.profile(*job.example(), runs=runs))}
+        found = {"plan": plan, **nodes(job.step.profile(*job.example(), runs=runs))}
+        if hasattr(job, "timed"):
+            found["empty_node_us"] = round(kernels.empty_node_us(), 2)
+        return found
 
 
 def serve(server: Server, say: Any) -> None:
