@@ -82,12 +82,6 @@ std::vector<Value> LayerGradOperands(const Graph& g, NodeId m, const Cell& cell,
   return out;
 }
 
-bool Takes(const PassContext& context, const OpDef& op, const Attr& cell,
-           const std::vector<ValueType>& inputs, std::vector<ValueType>* outputs) {
-  InferTypes(op, inputs, std::span(&cell, 1), outputs);
-  return context.supports(op, std::span(&cell, 1), inputs, *outputs);
-}
-
 std::vector<ValueType> TypesOf(const Graph& g, std::span<const Value> values) {
   std::vector<ValueType> types;
   for (const Value v : values) types.push_back(g.type(v));
@@ -100,8 +94,11 @@ bool Rewrite(Graph& g, NodeId n, const Cell& cell, const PassContext& context) {
   if (!grads) return false;
   const Attr name = std::string(cell.name);
   const std::vector<Value> operands = g.operands(n);
-  std::vector<ValueType> results, unused;
-  if (!Takes(context, ops::kRecurrentLayer, name, TypesOf(g, operands), &results)) return false;
+  const std::span<const Attr> attrs(&name, 1);
+  const std::vector<ValueType> inputs = TypesOf(g, operands);
+  if (!context.has_kernel(ops::kRecurrentLayer, attrs, inputs)) return false;
+  std::vector<ValueType> results;
+  InferTypes(ops::kRecurrentLayer, inputs, attrs, &results);
   const Value bias = operands[3];
   if (!grads->empty()) {
     const NodeId m = grads->front();
@@ -109,7 +106,7 @@ bool Rewrite(Graph& g, NodeId n, const Cell& cell, const PassContext& context) {
     std::vector<Value> given = LayerGradOperands(g, m, cell, bias, g.result(n, 0), bias);
     std::vector<ValueType> types = TypesOf(g, given);
     types[6] = results[1];
-    if (!Takes(context, ops::kRecurrentLayerGrad, name, types, &unused)) return false;
+    if (!context.has_kernel(ops::kRecurrentLayerGrad, attrs, types)) return false;
   }
   Builder b(g, g.location(n), n);
   const std::vector<Value> out = b.Multi(ops::kRecurrentLayer, operands, {name});
@@ -133,7 +130,7 @@ bool Rewrite(Graph& g, NodeId n, const Cell& cell, const PassContext& context) {
 }  // namespace
 
 bool RecurrentLayers(Graph& graph, const PassContext& context) {
-  if (!context.supports) return false;
+  if (!context.has_kernel) return false;
   std::vector<NodeId> found;
   for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
     for (const Cell& cell : kCells) {

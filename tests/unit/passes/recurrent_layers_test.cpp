@@ -7,8 +7,7 @@ namespace {
 
 // A device whose library takes layers of this many steps or more.
 PassContext Library(int64_t least) {
-  return {.device = DeviceKind::kCuda,
-          .supports = [least](const OpDef& op, auto, auto inputs, auto) {
+  return {.device = DeviceKind::kCuda, .has_kernel = [least](const OpDef& op, auto, auto inputs) {
             const bool grad = &op == &ops::kRecurrentLayerGrad;
             if (!grad && &op != &ops::kRecurrentLayer) return false;
             return inputs[grad ? 1 : 0].shape[1].value() >= least;
