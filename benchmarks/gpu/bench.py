@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -48,11 +49,13 @@ def hand(record: Record, name: str, arguments: argparse.Namespace) -> None:
     """The same in a process of its own, whose last line is the result."""
     if "error" not in record.data["results"].get(name, {"error": ""}):
         return
-    command = [sys.executable, "-m", "benchmarks.gpu.bench", "--by-hand", name]
+    command = turns.python("benchmarks.gpu.bench", "--by-hand", name)
     command += ["--peers", arguments.peers, *(["--tiny"] if arguments.tiny else [])]
+    environment = {**os.environ, "PYTHONPATH": turns.python_path()}
+    limit = arguments.budget
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, timeout=arguments.budget
+            command, capture_output=True, text=True, env=environment, timeout=limit
         )
         lines = done.stdout.strip().splitlines()
         if done.returncode == 0 and lines:
@@ -61,7 +64,7 @@ def hand(record: Record, name: str, arguments: argparse.Namespace) -> None:
             words = done.stderr.strip().splitlines() or ["died without a word"]
             result = {"error": "\n".join(words[-6:])}
     except subprocess.TimeoutExpired:
-        result = {"error": f"not done within {arguments.budget:.0f} s"}
+        result = {"error": f"not done within {limit:.0f} s"}
     record.set(name, result)
 
 

@@ -59,7 +59,7 @@ class Worker(Child):
         self._is_loaded = False
         self._case = ""
         self._seconds: dict[str, float] = {}
-        command = [sys.executable, "-m", "benchmarks.gpu.worker", framework, device]
+        command = python("benchmarks.gpu.worker", framework, device)
         super().__init__(command, environment(device, folder, str(self.kernels)))
 
     def loaded_within(self, timeout: float) -> None:
@@ -105,12 +105,21 @@ class Worker(Child):
         return sorted({n for n in names if not n.startswith("loop_")})
 
 
+def python(module: str, *arguments: str) -> list[str]:
+    """A module of this checkout, whatever lies in the folder that we are called from."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def python_path() -> str:
+    """Where `python` finds it."""
+    return os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
+
+
 def environment(device: str, folder: str, kernel_log: str) -> dict[str, str]:
     """Of a worker: caches of this run alone, no memory taken in advance."""
-    path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
     return {
         **os.environ,
-        "PYTHONPATH": path,
+        "PYTHONPATH": python_path(),
         "OSTRIA_AUTOTUNE": "1",
         "OSTRIA_CACHE_DIR": os.path.join(folder, "ostria"),
         "OSTRIA_KERNEL_LOG": kernel_log,
