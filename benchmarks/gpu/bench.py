@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.gpu import cases, turns
+from benchmarks.gpu import cases, report, turns
 from benchmarks.gpu.record import ROOT, Record
 
 BUDGET = 480.0
@@ -110,6 +110,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ours", default="cuda", help="our device")
     parser.add_argument("--peers", default="cuda", help="the peers' device")
     parser.add_argument("--tiny", action="store_true", help="small networks: a test, no result")
+    parser.add_argument("--report", type=Path, help="print a record as tables, measure nothing")
     parser.add_argument("--by-hand", choices=HAND, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
     unknown = set(arguments.programs) - {*HAND, *cases.PROGRAMS}
@@ -124,6 +125,9 @@ def main(words: list[str] | None = None) -> int:
     arguments = parse(words)
     if arguments.by_hand:
         print(json.dumps(_by_hand(arguments.by_hand, arguments.peers, arguments.tiny)))
+        return 0
+    if arguments.report:
+        print(report.text(json.loads(arguments.report.read_text())))
         return 0
     folder = ROOT / "benchmarks/results/gpu"
     path = arguments.output or folder / f"{time.strftime('%Y-%m-%d')}-bench.json"
@@ -147,6 +151,7 @@ def main(words: list[str] | None = None) -> int:
         seconds = record.data.setdefault("seconds", {})
         seconds[name] = round(time.monotonic() - begin, 1)
         record.save()
+    print(f"\n{report.text(record.data)}")
     return 0
 
 

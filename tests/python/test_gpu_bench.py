@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.child import WorkerError  # noqa: E402
-from benchmarks.gpu import bench, cases, kernels, launches, turns, worker  # noqa: E402
+from benchmarks.gpu import bench, cases, kernels, launches, report, turns, worker  # noqa: E402
 from benchmarks.gpu.record import Record  # noqa: E402
 from benchmarks.models import gpu, transformer  # noqa: E402
 
@@ -208,6 +208,23 @@ def test_a_copy_is_a_yardstick_and_no_peer(tmp_path: Path) -> None:
     assert entry["ratio"]["peer"] == "torch eager" and entry["ratio"]["ratio"] == 4.0
     assert entry["of_copy"]["ratio"] == pytest.approx(0.8) and entry["of_copy"]["target"] == 0.85
     assert "0.80 of a copy" in turns.summary(entry)
+
+
+def test_a_report_says_who_is_faster_and_what_failed(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    script = {**SECONDS, "torch copy": 0.0008, "jax jit": "no JAX\nat all"}
+    measured(path, script, groups=(("torch", ("copy", "graph")), ("jax", ("jit",))), of_copy=0.85)
+    data = json.loads(path.read_text())
+    data["results"]["device"] = {"error": "no cuDNN"}
+    data["results"]["mlp float32 batch 128"]["profile"]["by_kind"] = [["matmul <lt>", 3, 4.0]]
+    text = report.text(data)
+    line = next(x for x in text.splitlines() if x.startswith("mlp")).split()
+    assert line[4:9] == ["torch", "graph", "steps/s", "1,000", "500"]
+    assert line[9:13] == ["2.00", "2.00..2.00", "1.5", "met"] and line[-1] == "agree"
+    assert "0.80    0.85  MISSED" in text
+    assert " 80.0 %        4.0 us     3 x matmul <lt>" in text
+    assert "mlp float32 batch 128, jax jit: no JAX" in text and "device: no cuDNN" in text
+    assert "at all" not in text
 
 
 def test_losses_are_compared_at_every_step() -> None:
