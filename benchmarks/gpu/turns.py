@@ -271,14 +271,17 @@ class Session:
         if member is None or not self._probe(case, entry, [member]):
             return None
         worker = member.worker
-        if "profile" not in entry:
+        if "error" in entry.get("profile", {"error": "none yet"}):
             try:
                 worker.tell(mode=case.ours, profile=self._protocol.profile)
                 entry["profile"] = worker.answer(self._left())
             except (WorkerError, OSError) as error:
-                entry["profile"] = {"error": str(error)}
+                entry["profile"] = {"error": str(error)[:2500]}
                 self._stop(worker)
-                return None
+                member = self._made(case, entry, OURS, case.ours, keep)
+                if member is None or not self._probe(case, entry, [member]):
+                    return None
+                worker = member.worker
         self._record.ran(
             "timed" if case.name in kernels.NAMES else "ran", "kernels", worker.loaded()
         )

@@ -54,7 +54,7 @@ class Scripted(turns.Worker):
             if isinstance(seconds, list):  # one for each time that it is made
                 seconds = self.script[f"{name} now"] = seconds.pop(0)
         elif "profile" in command:
-            self._pending = {"nodes": 1, "sum_us": 5.0}
+            self._pending = self.script.get("profile", {"nodes": 1, "sum_us": 5.0})
         else:
             self._pending = {"seconds": command["steps"] * seconds, "loss": 1.0}
         if isinstance(seconds, str):
@@ -132,6 +132,13 @@ def test_ours_may_fail_too(tmp_path: Path) -> None:
     assert entry["modes"]["torch graph"]["step_us"]["median"] == pytest.approx(2000)
     assert "ratio" not in entry and "no such kernel" in turns.summary(entry)
     assert json.loads((tmp_path / "r.json").read_text())["timed"]["models"] == []
+
+
+def test_a_profile_that_fails_costs_no_ratio(tmp_path: Path) -> None:
+    script = {**SECONDS, "profile": {"error": "an illegal address"}}
+    entry, workers = measured(tmp_path / "r.json", script)
+    assert entry["profile"] == {"error": "an illegal address"} and entry["ratio"]["ratio"] == 2.0
+    assert workers.started.count("ostria") == 3  # again after the profile, and once to start warm
 
 
 def test_who_ran_out_of_memory_beside_others_gets_another_turn(tmp_path: Path) -> None:
