@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import select
+import signal
 import subprocess
 import tempfile
 from typing import Any
@@ -48,12 +49,19 @@ class Child:
         ready, _, _ = select.select([self._process.stdout], [], [], max(timeout, 0.0))
         line = self._process.stdout.readline() if ready else ""
         if not line:
-            why = f"no answer within {timeout:.0f} s" if not ready else "died"
+            why = self._end() if ready else f"no answer within {timeout:.0f} s"
             raise WorkerError(f"{why}; its last words: {self._last_words()}")
         data: dict[str, Any] = json.loads(line)
         if "error" in data:
             raise WorkerError(data["error"])
         return data
+
+    def _end(self) -> str:
+        try:
+            status = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "closed its output"
+        return f"died of {signal.Signals(-status).name}" if status < 0 else f"died, {status}"
 
     def _last_words(self) -> str:
         self._log.seek(0)

@@ -107,7 +107,7 @@ class Worker(Child):
 
 def python(module: str, *arguments: str) -> list[str]:
     """A module of this checkout, whatever lies in the folder that we are called from."""
-    return [sys.executable, "-P", "-m", module, *arguments]
+    return [sys.executable, "-P", "-X", "faulthandler", "-m", module, *arguments]
 
 
 def python_path() -> str:

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.child import WorkerError  # noqa: E402
+from benchmarks.child import Child, WorkerError  # noqa: E402
 from benchmarks.gpu import bench, cases, kernels, launches, report, turns, worker  # noqa: E402
 from benchmarks.gpu.record import Record  # noqa: E402
 from benchmarks.models import gpu, transformer  # noqa: E402
@@ -215,6 +215,15 @@ def test_a_copy_is_a_yardstick_and_no_peer(tmp_path: Path) -> None:
     assert entry["ratio"]["peer"] == "torch eager" and entry["ratio"]["ratio"] == 4.0
     assert entry["of_copy"]["ratio"] == pytest.approx(0.8) and entry["of_copy"]["target"] == 0.85
     assert "0.80 of a copy" in turns.summary(entry)
+
+
+def test_a_process_that_dies_says_of_what() -> None:
+    for words, code in (("SIGSEGV", "os.kill(os.getpid(), 11)"), ("died, 3", "os._exit(3)")):
+        program = f"import os; print('last words', flush=True); {code}"
+        child = Child([sys.executable, "-c", f"import sys; sys.stdout = sys.stderr; {program}"], {})
+        with pytest.raises(WorkerError, match=f"{words}.*last words"):
+            child.answer(20)
+        child.close()
 
 
 def test_a_report_says_who_is_faster_and_what_failed(tmp_path: Path) -> None:
