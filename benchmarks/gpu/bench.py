@@ -86,6 +86,7 @@ def measure(record: Record, name: str, arguments: argparse.Namespace) -> None:
         arguments.tiny,
         arguments.frameworks.split(","),
         arguments.skip or (),
+        arguments.cache,
     )
     try:
         session.run(found, name in cases.KEPT)
@@ -103,6 +104,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for each program")
     parser.add_argument("--total", type=float, help="seconds for all of them")
     parser.add_argument("--resume", action="store_true", help="keep what the record holds")
+    parser.add_argument("--cache", type=Path, help="keep what is compiled here, for another run")
     parser.add_argument("--frameworks", default="ostria,torch,jax", help="with commas")
     parser.add_argument("--skip", action="append", metavar="MODE", help="of peers; repeatable")
     parser.add_argument("--batch", action="append", type=int, help="only these; repeatable")

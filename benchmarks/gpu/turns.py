@@ -157,13 +157,18 @@ class Session:
         is_tiny: bool = False,
         frameworks: Iterable[str] = (OURS, "torch", "jax"),
         skip: Iterable[str] = (),
+        cache: Path | None = None,  # kept, so that first steps are warm
     ):
         self._record, self._protocol = record, protocol or Protocol()
         self._budget = budget
         self._case_end = time.monotonic() + budget
         self._devices, self._tiny = devices, is_tiny
         self._frameworks, self._skip = set(frameworks), set(skip)
-        self._folder = tempfile.TemporaryDirectory(prefix="ostria-gpu-bench-")
+        self._folder: Any = None
+        if cache is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="ostria-gpu-bench-")
+        self._cache = cache.resolve() if cache else Path(self._folder.name)
+        self._cache.mkdir(parents=True, exist_ok=True)
         self._alive: list[Worker] = []
         self._kept: dict[str, Worker] = {}  # by framework
         self._left_over: list[cases.Group] = []  # modes of processes that died
@@ -189,7 +194,7 @@ class Session:
         if framework in self._kept:
             return self._kept[framework]
         device = self._devices[0 if framework == OURS else 1]
-        worker = type(self).start(framework, device, self._folder.name)
+        worker = type(self).start(framework, device, str(self._cache))
         self._alive.append(worker)
         if keep:
             self._kept[framework] = worker
@@ -202,10 +207,11 @@ class Session:
         self._kept = {f: w for f, w in self._kept.items() if w is not worker}
 
     def close(self) -> None:
-        """Ends all processes and removes what they compiled."""
+        """Ends all processes and removes what they compiled, unless it is to be kept."""
         for worker in list(self._alive):
             self._stop(worker)
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     # --- One case ---------------------------------------------------------------------------------
 
@@ -233,6 +239,7 @@ class Session:
             {
                 **{"unit": case.unit, "items_per_step": case.items, "target": case.target},
                 **{"precision": case.precision, "batch": case.batch},
+                "cache": "new" if self._folder is not None else "kept",
             },
         )
         if "ratio" in entry:

@@ -199,6 +199,20 @@ def test_the_best_peer_of_an_earlier_run_is_made_again(tmp_path: Path) -> None:
     assert entry["ratio"]["ratio"] == 2.0
 
 
+def test_what_is_compiled_is_kept_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    record = Record(tmp_path / "r.json", "bench", "abc")
+    session = turns.Session(record, 1.0)
+    folder = session._cache
+    assert folder.exists()
+    session.close()
+    assert not folder.exists()
+    session = turns.Session(record, 1.0, cache=tmp_path / "cache")
+    session.close()
+    assert (tmp_path / "cache").exists() and session._cache == (tmp_path / "cache").resolve()
+    paths = turns.environment("cuda", "/kept", "/kept/log")
+    assert paths["OSTRIA_CACHE_DIR"] == "/kept/ostria" and paths["JAX_PLATFORMS"] == "cuda"
+
+
 def test_a_record_of_another_commit_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     Record(path, "bench", "abc").set("x", 1)
