@@ -271,6 +271,62 @@ void Pointwise(const Descriptor& op, Memory& memory) {
   memory.Store(to, std::move(y));
 }
 
+// The gradient of relu: dy where x, what relu read, is positive.
+void PointwiseGrad(const Descriptor& op, Memory& memory) {
+  const Array x = memory.Load(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
+  Array dx = memory.Load(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_DYDESC));
+  for (size_t i = 0; i < dx.values.size(); ++i) dx.values[i] *= x.values[i] > 0 ? 1 : 0;
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_POINTWISE_DXDESC), std::move(dx));
+}
+
+// --- sums over all axes but the channels' --------------------------------------------------------
+
+// One number per channel, in an array of the image's rank.
+Array PerChannel(const Ints& image) {
+  Ints sizes(image.size(), 1);
+  sizes[1] = image[1];
+  return {sizes, std::vector<double>(static_cast<size_t>(image[1]), 0)};
+}
+
+void GenStats(const Descriptor& op, Memory& memory) {
+  const Array x = memory.Load(op.Part(CUDNN_ATTR_OPERATION_GENSTATS_XDESC));
+  Array sum = PerChannel(x.sizes), square_sum = sum;
+  Each(x.sizes, [&](const Ints& index, size_t i) {
+    const auto c = static_cast<size_t>(index[1]);
+    sum.values[c] += x.values[i];
+    square_sum.values[c] += x.values[i] * x.values[i];
+  });
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC), std::move(sum));
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC), std::move(square_sum));
+}
+
+// The gradients of scale and bias, and a, b, c such that dx = a dy + b x + c.
+void BnGradWeights(const Descriptor& op, Memory& memory) {
+  const auto load = [&](int name) { return memory.Load(op.Part(name)); };
+  const Array x = load(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_X_DESC),
+              dy = load(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DY_DESC),
+              mean = load(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_MEAN_DESC),
+              rstd = load(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_INVSTD_DESC),
+              scale = load(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_BN_SCALE_DESC);
+  Array dscale = PerChannel(x.sizes), dbias = dscale, a = dscale, b = dscale, shift = dscale;
+  Each(x.sizes, [&](const Ints& index, size_t i) {
+    const auto c = static_cast<size_t>(index[1]);
+    dbias.values[c] += dy.values[i];
+    dscale.values[c] += dy.values[i] * (x.values[i] - mean.values[c]) * rstd.values[c];
+  });
+  const double n = static_cast<double>(x.values.size()) / static_cast<double>(dscale.values.size());
+  for (size_t c = 0; c < dscale.values.size(); ++c) {
+    a.values[c] = scale.values[c] * rstd.values[c];
+    b.values[c] = -a.values[c] * rstd.values[c] * dscale.values[c] / n;
+    shift.values[c] = -a.values[c] * dbias.values[c] / n - b.values[c] * mean.values[c];
+  }
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_SCALE_DESC), std::move(dscale));
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_BIAS_DESC), std::move(dbias));
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_DY_SCALE_DESC), std::move(a));
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_X_SCALE_DESC), std::move(b));
+  memory.Store(op.Part(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_BIAS), std::move(shift));
+}
+
 // --- matrices ------------------------------------------------------------------------------------
 
 // Leading axes of b are repeated where heads share them.
@@ -360,7 +416,15 @@ bool Run(const Descriptor& graph, const std::map<int64_t, void*>& addresses) {
       case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR:
         Convolve(*op, kFilter, 1, memory);
         break;
-      case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: Pointwise(*op, memory); break;
+      case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR:
+        if (op->Has(CUDNN_ATTR_OPERATION_POINTWISE_DYDESC)) {
+          PointwiseGrad(*op, memory);
+        } else {
+          Pointwise(*op, memory);
+        }
+        break;
+      case CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR: GenStats(*op, memory); break;
+      case CUDNN_BACKEND_OPERATION_BN_BWD_WEIGHTS_DESCRIPTOR: BnGradWeights(*op, memory); break;
       case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR: Matmul(*op, memory); break;
       case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR: Reduce(*op, memory); break;
       case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR: Reshape(*op, memory); break;
