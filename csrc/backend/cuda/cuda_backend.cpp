@@ -51,6 +51,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::CtcKernels,
     cuda::RecurrentKernels,
     cuda::ControlKernels,
+    cuda::RecurrentStepKernels,
 };
 // clang-format on
 

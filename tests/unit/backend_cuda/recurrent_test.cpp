@@ -78,7 +78,8 @@ TEST(CudaRecurrent, LayersAndGradientsAreTheCpus) {
 // A layer or its gradient on the device, to be captured.
 class BoundLayer {
  public:
-  BoundLayer(const OpDef& op, const Layer& l, const std::vector<Tensor>& in, bool saves = true)
+  BoundLayer(const OpDef& op, const std::vector<Attr>& attrs, const std::vector<Tensor>& in,
+             std::string_view impl = "cudnn", bool saves = true)
       : stream_(CudaBackend()->MakeStream(0)) {
     std::vector<MemDesc> types, results;
     std::vector<ValueType> given, out;
@@ -86,7 +87,6 @@ class BoundLayer {
       given.push_back({t.dtype(), t.shape()});
       types.push_back(MemDesc::Dense(t.dtype(), t.shape()));
     }
-    const std::vector<Attr> attrs = l.attrs();
     InferTypes(op, given, attrs, &out);
     for (const ValueType& t : out) {
       results.push_back(MemDesc::Dense(t.dtype, t.shape));
@@ -95,7 +95,7 @@ class BoundLayer {
     const DeviceProps device = Sm90();
     const NodeDesc node{&op, attrs, types, results, &device};
     for (const KernelDef& k : CudaBackend()->Kernels()) {
-      if (k.op == &op && k.impl == "cudnn") kernel_ = &k;
+      if (k.op == &op && k.impl == impl) kernel_ = &k;
     }
     plan_ = kernel_->prepare(node);
     bound_ = kernel_->bind(plan_, {*stream_, 0});
@@ -141,7 +141,7 @@ TEST(CudaRecurrent, IsCapturedWithoutAllocationAndReplayed) {
   const Layer& l = kLayers[0];
   const std::vector<Tensor> in = Operands(l, DType::kFloat32);
   const auto out = EvaluateOnCuda(ops::kRecurrentLayer, l.attrs(), in, "cudnn");
-  BoundLayer grad(ops::kRecurrentLayerGrad, l, GradOperands(l, in, out));
+  BoundLayer grad(ops::kRecurrentLayerGrad, l.attrs(), GradOperands(l, in, out));
   const int64_t allocations = DriverCalls("cuMemAlloc") + DriverCalls("cuMemCreate"),
                 waits = DriverCalls("cuStreamSynchronize");
   grad.stream().BeginCapture();
@@ -161,7 +161,7 @@ TEST(CudaRecurrent, IsCapturedWithoutAllocationAndReplayed) {
 TEST(CudaRecurrent, SavesNothingThatNobodyReads) {
   for (const Layer& l : {kLayers[0], kLayers[1]}) {
     const std::vector<Tensor> in = Operands(l, DType::kFloat32);
-    BoundLayer layer(ops::kRecurrentLayer, l, in, false);
+    BoundLayer layer(ops::kRecurrentLayer, l.attrs(), in, "cudnn", false);
     layer.Launch();
     ExpectClose(layer.Result(0), EvaluateOnCpu(ops::kRecurrentLayer, l.attrs(), in)[0], 2e-5);
   }
@@ -189,6 +189,78 @@ TEST(CudaRecurrent, RefusesWithReasons) {
   EXPECT_EQ(reason(DType::kFloat32, 2), "");
   EXPECT_EQ(reason(DType::kBFloat16, 2), "cuDNN has no recurrent nets in bfloat16");
   EXPECT_EQ(reason(DType::kFloat32, 1), "one step is a product and one loop");
+}
+
+// --- products and a kernel of ours for each step -------------------------------------------------
+
+struct Sequences {
+  Layer layer;
+  bool reverse, lengths, wide;
+};
+constexpr Sequences kSequences[] = {
+    {{"lstm", 3, 4, 5, 7}, false, false, false},   {{"gru", 3, 4, 5, 7}, false, false, false},
+    {{"lstm", 3, 4, 5, 7}, true, true, true},      {{"gru", 3, 4, 5, 7}, true, true, false},
+    {{"lstm", 5, 3, 8, 4}, false, true, false},    {{"gru", 5, 3, 8, 4}, false, true, true},
+    {{"lstm", 1, 1, 1, 1}, false, false, false},   {{"gru", 1, 1, 1, 1}, true, false, false},
+    {{"lstm", 2, 2, 71, 229}, true, false, false}, {{"gru", 2, 2, 229, 71}, false, false, false},
+};
+
+TEST(CudaRecurrentSteps, AreTheCpus) {
+  for (const Sequences& q : kSequences) {
+    const Layer& l = q.layer;
+    for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
+      const std::vector<Attr> attrs = {q.reverse};
+      std::vector<Tensor> in = Operands(l, dtype);
+      const size_t states = l.lstm() ? 2 : 1;
+      Tensor lengths;
+      if (q.lengths) {  // beyond both ends too
+        lengths = RandomTensor(q.wide ? DType::kInt64 : DType::kInt32, {l.batch}, -1,
+                               static_cast<double>(l.time) + 3, 5);
+        in.push_back(lengths);
+      }
+      const OpDef &op = l.lstm() ? ops::kLstm : ops::kGru,
+                  &grad = l.lstm() ? ops::kLstmGrad : ops::kGruGrad;
+      const auto want = EvaluateOnCpu(op, attrs, in);
+      std::vector<Tensor> g = {RandomTensor(dtype, want[0].shape(), -1, 1, 90)};
+      for (size_t i = 0; i < states; ++i) {
+        g.push_back(RandomTensor(dtype, in[4].shape(), -1, 1, 91 + i));
+      }
+      g.insert(g.end(), {in[0], in[1], in[2]});
+      for (size_t i = 0; i < states; ++i) g.push_back(in[4 + i]);
+      g.push_back(want[0]);
+      for (size_t i = 1 + states; i < want.size(); ++i) g.push_back(want[i]);
+      if (q.lengths) g.push_back(lengths);
+      const auto dwant = EvaluateOnCpu(grad, attrs, g);
+      for (const int64_t skew : {0, 1}) {
+        const Placement at = {.impl = "steps", .skew = skew};
+        const auto got = EvaluateOnCuda(op, attrs, in, at);
+        ASSERT_EQ(got.size(), want.size());
+        for (size_t i = 0; i < want.size(); ++i) ExpectClose(got[i], want[i], Tolerance(dtype));
+        const auto dgot = EvaluateOnCuda(grad, attrs, g, at);
+        ASSERT_EQ(dgot.size(), dwant.size());
+        for (size_t i = 0; i < dwant.size(); ++i) {
+          ExpectClose(dgot[i], dwant[i], 10 * Tolerance(dtype));
+        }
+      }
+    }
+  }
+}
+
+TEST(CudaRecurrentSteps, TakeTwoLaunchesAStep) {
+  const auto nodes = [](int64_t time, bool grad) {
+    const Layer l = {"lstm", 2, time, 3, 4};
+    std::vector<Tensor> in = Operands(l, DType::kFloat32);
+    if (grad) {
+      const auto out = EvaluateOnCpu(ops::kLstm, {false}, in);
+      in = {out[0], in[4], in[5], in[0], in[1], in[2], in[4], in[5], out[0], out[3], out[4]};
+    }
+    BoundLayer layer(grad ? ops::kLstmGrad : ops::kLstm, {false}, in, "steps");
+    layer.stream().BeginCapture();
+    layer.Launch();
+    return layer.stream().EndCapture()->num_nodes();
+  };
+  EXPECT_EQ(nodes(9, false), 9 * 2 + 3);     // the inputs' product, and two states
+  EXPECT_EQ(nodes(9, true), 9 * 2 + 2 + 4);  // two states, three products and the bias
 }
 
 }  // namespace

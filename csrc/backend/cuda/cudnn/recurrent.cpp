@@ -25,8 +25,19 @@ int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 struct RecurrentState : KernelState {
   CudnnRecurrent what;
-  LaunchShape shape;                                                    // of packing
-  RecurrentPackParams pack;                                             // all but the pointers
+  LaunchShape shape;         // of packing
+  RecurrentPackParams pack;  // all but the pointers
+  // The library's own launches are not ours to count: each call is one here.
+  std::vector<std::string> LaunchNames() const override {
+    const std::string size = StrCat(SizeOf(what.dtype)), cell = what.lstm ? "lstm" : "gru";
+    if (!what.grad) return {"recurrent_pack_" + size, "cudnn " + cell};
+    return {"recurrent_pack_" + size,
+            "copy",
+            "clear",
+            "cudnn " + cell + " gradient",
+            "cudnn " + cell + " weights' gradient",
+            "recurrent_unpack_" + size};
+  }
   int64_t at_weights = 0, at_gradients = 0, at_saved = 0, at_work = 0;  // in the workspace
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recurrent layers by cuDNN. What it does not take stays a loop of steps: see the passes
-// recurrent_layers and expand_recurrent.
+// Recurrent layers by cuDNN. What it does not take goes to recurrent_steps, or is a loop: see the
+// passes recurrent_layers and expand_recurrent.
 #include "backend/cuda/cudnn/recurrent.h"
 #include "backend/cuda/ops/kernels.h"
 #include "ops/ops.h"
