@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control ops at run time: kernels whose state holds the plans of their bodies. They need nothing
-// of a device but its kernels, so every backend has them: all of them where kernels run in the
-// calling thread, those whose steps are known beforehand where work is put into a stream.
+// of a device but its kernels and, for while_loop, a stream that repeats work, so every backend has
+// them: all of them where kernels run in the calling thread, loops where work goes to a stream.
 #pragma once
 
 #include <memory>
