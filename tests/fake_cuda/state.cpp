@@ -102,6 +102,9 @@ Call::Call(const char* symbol, Kind kind) : lock_(TheState().mutex) {
   if (function == s.fail_function && ++s.since[function] == s.fail_at) {
     result_ = s.fail_code;
     if (IsSticky(result_)) Fault(result_, std::string("a failure that was asked for: ") + symbol);
+    for (const auto& capture : s.captures) {  // what fails spoils what this thread captures
+      if (capture->thread == std::this_thread::get_id()) capture->invalid = true;
+    }
     return;
   }
   if (function == "cuInit") return;
