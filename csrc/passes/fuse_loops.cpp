@@ -79,7 +79,7 @@ class LoopFuser {
     int epoch = 0;
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
       origins_.Add(n);
-      if (g_.op(n).traits.ordered || !g_.op(n).traits.pure) {
+      if (g_.op(n).traits.ordered) {
         ++epoch;
         continue;
       }

@@ -2,11 +2,12 @@
 // guard_state: a device whose work is in a stream before its data are known goes on behind a bad
 // index; such a step must change no state, as where a kernel ends the run (decision B7).
 //
-//   y = gather(x, ids); w' = update(w, .., commit)  =>  ok, c = data_accepted(commit)
+//   y = gather(x, ids); w' = update(w, .., commit)  =>  ok, c = data_accepted(commit, y)
 //                                                       w' = update(w, .., c)
 //   n' = n + 1                                      =>  n' = where(ok, n + 1, n)
 //
 // An update that a later check does not need moves behind the checks, so it still writes in place.
+// forget_checks takes `y` away when no node moves any more, or it would live until there.
 #include <unordered_map>
 #include <vector>
 
@@ -34,6 +35,7 @@ class Guard {
       if (g_.is(n, ops::kDataAccepted)) return false;  // it was here before
       const bool checks = ops::ChecksData(g_, n);
       if (checks && !last_check_.valid()) last_check_ = n;
+      if (checks) checks_.push_back(g_.result(n));
       if (!checks && !feeds_[n.id]) continue;
       feeds_[n.id] = true;
       for (int i = 0; i < g_.num_operands(n); ++i) {
@@ -43,6 +45,10 @@ class Guard {
     }
     if (!last_check_.valid()) return false;
     MoveUpdates();
+    for (NodeId n = g_.next(last_check_); n.valid(); n = g_.next(n)) {
+      const int decision = DecisionOf(n);
+      if (decision >= 0) guarded_.try_emplace(g_.operand(n, decision).id);
+    }
     int32_t position = 0;
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) position_[n.id] = position++;
     std::vector<int> open;  // entries that no decision of their own guards
@@ -100,9 +106,11 @@ class Guard {
     Value& made = guarded_[decision.id];
     if (made.valid()) return made;
     NodeId after = g_.producer(decision);
-    if (!after.valid() || position_[after.id] < position_[last_check_.id]) after = last_check_;
+    if (!after.valid() || Comes(after) < Comes(last_check_)) after = last_check_;
     Builder b(g_, g_.location(last_check_), g_.next(after));
-    const std::vector<Value> results = b.Multi(ops::kDataAccepted, {decision});
+    std::vector<Value> operands = {decision};
+    operands.insert(operands.end(), checks_.begin(), checks_.end());
+    const std::vector<Value> results = b.Multi(ops::kDataAccepted, operands);
     accepted_ = results[0];
     return made = results[1];
   }
@@ -110,7 +118,7 @@ class Guard {
   // An update or a selection that keeps the old value already.
   bool GuardDecision(const StateEntry& e) {
     const NodeId n = g_.producer(e.out);
-    if (!n.valid() || position_[n.id] < position_[last_check_.id]) return false;
+    if (!n.valid() || Comes(n) < Comes(last_check_)) return false;
     int decision = -1, kept = -1;
     if (g_.is(n, ops::kWhere)) {
       decision = 0;
@@ -121,9 +129,14 @@ class Guard {
     if (decision < 0 || !(g_.operand(n, kept) == e.in)) return false;
     const Value was = g_.operand(n, decision);
     if (IsGuarded(was)) return true;
-    if (g_.shape(was).rank() != 0) return false;
+    if (!guarded_.contains(was.id)) return false;  // it decides about this value alone
     g_.SetOperand(n, decision, Guarded(was));
     return true;
+  }
+
+  /// The place of a node in the graph; what was added is in front of everything.
+  int32_t Comes(NodeId n) const {
+    return n.id < static_cast<int32_t>(position_.size()) ? position_[n.id] : -1;
   }
 
   bool IsGuarded(Value v) const {
@@ -148,12 +161,29 @@ class Guard {
   std::vector<int32_t> position_;  // of the nodes that were there at first
   std::vector<bool> feeds_;        // by node: a check needs it, or it is one
   NodeId last_check_;
-  std::unordered_map<int32_t, Value> guarded_;  // by decision
+  std::vector<Value> checks_;                   // a result of each
+  std::unordered_map<int32_t, Value> guarded_;  // by decision of an update, invalid until made
   Value accepted_;
 };
 
 }  // namespace
 
 bool GuardState(Graph& graph, const PassContext&) { return Guard(graph).Run(); }
+
+bool ForgetChecks(Graph& graph, const PassContext&) {
+  bool changed = false;
+  for (NodeId n = graph.first(); n.valid();) {
+    const NodeId next = graph.next(n);
+    if (graph.is(n, ops::kDataAccepted) && graph.num_operands(n) > 1) {
+      Builder b(graph, graph.location(n), n);
+      const std::vector<Value> alone = b.Multi(ops::kDataAccepted, {graph.operand(n, 0)});
+      for (int i = 0; i < 2; ++i) graph.ReplaceAllUses(graph.result(n, i), alone[i]);
+      graph.Erase(n);
+      changed = true;
+    }
+    n = next;
+  }
+  return changed;
+}
 
 }  // namespace ostria

@@ -77,6 +77,7 @@ bool JoinGathers(Graph& graph, const PassContext& context);
 bool RowUpdates(Graph& graph, const PassContext& context);
 bool OuterGradients(Graph& graph, const PassContext& context);
 bool GuardState(Graph& graph, const PassContext& context);
+bool ForgetChecks(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);
 
 }  // namespace ostria

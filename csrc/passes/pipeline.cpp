@@ -56,6 +56,7 @@ constexpr Pass kFuse[] = {
 constexpr Pass kLast[] = {
     {"inline_apart", InlineApart},
     {"dce", EliminateDeadCode},
+    {"forget_checks", ForgetChecks, PassFor::kStreams},
 };
 
 constexpr int kMaxRounds = 8;  // ordinary graphs need two or three

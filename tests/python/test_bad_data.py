@@ -187,3 +187,32 @@ assert "data_accepted" not in str(plain.explain()), plain.explain()
 assert str(picks.explain()).count(": data_accepted <word>") == 1, picks.explain()
 """
     )
+
+
+def test_a_guarded_step_is_one_launch_longer(run):  # noqa: F811
+    run(
+        """
+import re
+import numpy as np
+import ostria as ost
+from ostria import nn, optim
+model = nn.Sequential([nn.Dense(6), nn.BatchNormalization(), nn.Dense(3)])
+x, y = np.ones((4, 5), np.float32), np.array([0, 2, 1, 1])
+model(x)
+optimizer, metric = optim.Adam(0.1), ost.metrics.SparseCategoricalAccuracy()
+loss_fn = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+@ost.compile(device="cuda")
+def step(x, y):
+    logits = model(x, training=True)
+    loss = loss_fn(y, logits)
+    metric.update_state(y, logits)
+    optimizer.minimize(loss, model.trainable_variables)
+    return loss
+
+step(x, y).item()
+plan = str(step.explain())
+assert plan.count(": data_accepted <word>") == 1, plan
+assert not re.search(r": where <", plan), plan  # every selection is part of the loop before it
+"""
+    )

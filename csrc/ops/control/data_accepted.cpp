@@ -7,7 +7,8 @@
 namespace ostria {
 namespace {
 
-constexpr InputDef kInputs[] = {{"decision", Arity::kOne, false}};
+constexpr InputDef kInputs[] = {{"decision", Arity::kOne, false},
+                                {"checks", Arity::kVariadic, false}};
 constexpr OutputDef kOutputs[] = {{"accepted"}, {"decided"}};
 
 void Infer(InferContext& c) {
@@ -31,10 +32,10 @@ constinit const OpDef ops::kDataAccepted = {
     .doc =
         "Whether no step before this one refused its data, such as an index out of range; bool[].\n"
         "The second result is also false where 'decision' is. Every op of the graph that checks "
-        "data comes first.",
+        "data comes first: 'checks' are results of theirs, as long as nodes may move.",
     .inputs = kInputs,
     .outputs = kOutputs,
-    .traits = {.pure = false, .ordered = true, .internal = true},
+    .traits = {.pure = false, .internal = true},
     .infer = Infer,
     .grad = NoGrad("the results are bool"),
     .decompose = Decompose,
