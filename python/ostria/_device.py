@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
+
 from ostria import _native
 
 __all__ = ["default_device", "device", "devices", "set_default_device", "synchronize", "to_device"]
@@ -125,6 +127,21 @@ def to_device(x: Any, name: str) -> Any:
     if here == name or (name == "cuda" and here == "cuda:0"):
         return x
     return _native.to_device(x, name)
+
+
+def is_on_gpu(obj: Any) -> bool:
+    """Whether it is a tensor of another library that lies on a GPU, by DLPack.
+
+    Example:
+        >>> import numpy as np
+        >>> from ostria._device import is_on_gpu
+        >>> is_on_gpu(np.zeros(3)), is_on_gpu(3.0)
+        (False, False)
+    """
+    try:
+        return not isinstance(obj, np.ndarray) and obj.__dlpack_device__()[0] == 2
+    except (AttributeError, BufferError, NotImplementedError):  # NumPy may know more of it
+        return False
 
 
 def synchronize(name: str | None = None) -> None:

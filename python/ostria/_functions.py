@@ -15,6 +15,7 @@ import numpy as np
 
 from ostria import _native
 from ostria._checks import is_number
+from ostria._device import is_on_gpu
 from ostria._errors import at_line
 
 __all__ = [
@@ -84,7 +85,7 @@ def asarray(
         obj = obj.value()
     if isinstance(obj, (list, tuple)) and any(isinstance(x, _native.Tensor) for x in obj):
         obj = stack([asarray(x) for x in obj])
-    if not isinstance(obj, _native.Tensor) and _on_gpu(obj):
+    if not isinstance(obj, _native.Tensor) and is_on_gpu(obj):
         obj = _native.from_dlpack(obj, copy=copy)
     if isinstance(obj, _native.Tensor):
         return obj if dtype is None else cast(obj, dtype)
@@ -113,12 +114,6 @@ def _converted(obj: Any, dtype: Any) -> Any:
                 "numbers in its range only, and as many in each row"
             )
         ) from None
-
-
-def _on_gpu(obj: Any) -> bool:
-    """Whether it is a tensor of another library on a GPU, by DLPack."""
-    where = None if isinstance(obj, np.ndarray) else getattr(obj, "__dlpack_device__", None)
-    return where is not None and where()[0] == 2
 
 
 def check_device(name: str, device: Any) -> None:

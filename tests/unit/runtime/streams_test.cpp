@@ -65,6 +65,28 @@ TEST(Streams, ABranchGetsAStreamAndAChainStaysOnOne) {
   EXPECT_EQ(MakePlan(Branches(8, 2), OnStreams(4))->num_streams, 4);
 }
 
+// It reads no value of theirs, only what they report.
+TEST(Streams, WhetherDataAreAcceptedIsAskedBehindEveryCheck) {
+  Graph g;
+  Builder b(g, 0);
+  const Value table = g.AddInput("table", kSquare, 0),
+              decision = g.AddInput("c", {DType::kBool, {}}, 0);
+  for (int i = 0; i < 3; ++i) {
+    const Value ids = g.AddInput(StrCat("ids", i), {DType::kInt64, {5}}, 0);
+    g.AddOutput(StrCat("rows", i), b(ops::kGather, {table, ids}));
+  }
+  g.AddOutput("decided", b.Multi(ops::kDataAccepted, {decision})[1]);
+  PlanOptions options = OnStreams(4);
+  options.device = FindBackend(DeviceKind::kNull).Props(0);
+  const auto plan = MakePlan(g, options);
+  EXPECT_EQ(plan->num_streams, 3) << Print(*plan);
+  CheckRaces(*plan);
+  const HappensBefore order(*plan);
+  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(order.Ordered(i, 3)) << Print(*plan);
+  const_cast<Step&>(plan->steps[3]).waits.clear();
+  EXPECT_THROW(CheckRaces(*plan), Error);
+}
+
 TEST(Streams, EveryAllowedOrderComputesTheSame) {
   for (const int width : {2, 3, 7}) {
     const Graph g = Branches(width, 3);
