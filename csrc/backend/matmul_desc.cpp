@@ -74,8 +74,9 @@ MatmulDesc DescribeMatmul(const NodeDesc& node) {
   if (d.n == 1) d.y_n = 1;
   if (d.m == 1) d.y_m = d.n;
   if (node.op == &ops::kMatmulFused) {
-    d.has_bias = node.inputs.size() == 3;
-    ops::ParseActivation(node.attr<std::string>(ops::MatmulAttr::kActivation), &d.activation);
+    const auto& activation = node.attr<std::string>(ops::MatmulAttr::kActivation);
+    d.has_bias = !ops::ParseActivationGrad(activation, &d.gradient_of) && node.inputs.size() == 3;
+    ops::ParseActivation(activation, &d.activation);
   }
   return d;
 }

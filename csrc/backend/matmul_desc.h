@@ -21,6 +21,8 @@ struct MatmulDesc {
           y_batch[kMaxRank] = {};
   bool has_bias = false;
   ops::Activation activation = ops::Activation::kNone;
+  /// Of this activation the derivative at the third input is a factor of the result.
+  ops::Activation gradient_of = ops::Activation::kNone;
 
   int64_t batches() const {
     int64_t count = 1;

@@ -3,7 +3,7 @@
 // still in registers. Only values that nobody else reads disappear; gradients of relu, tanh and
 // sigmoid read the activation's output, so this works in training too. A convolution also takes the
 // sum with another image of its result's shape, as a residual block has it; a product of bfloat16 a
-// cast to float32.
+// cast to float32. On a GPU a product takes the gradient of gelu's tanh form behind it, too.
 #include <algorithm>
 #include <string>
 
@@ -112,10 +112,40 @@ bool Fuse(Graph& g, const PassContext& context, NodeId n, const OpDef& fused) {
   return false;
 }
 
+// matmul -> gelu_grad(., x)  =>  matmul_fused(., ., x) {activation = "gelu_tanh_grad"}
+// Elsewhere than on a GPU gelu_grad is a loop that fuses with what sums its result.
+bool FuseGradient(Graph& g, const PassContext& context, NodeId n) {
+  if (context.device != DeviceKind::kCuda) return false;
+  const ops::Activation of = ops::ActivationGradOf(g.op(n), g.attrs(n));
+  if (of == ops::Activation::kNone || !IsUsed(g, g.result(n))) return false;
+  Value product = g.operand(n, 0), x = g.operand(n, 1);
+  for (NodeId v = g.producer(product); v.valid() && IsView(g, v); v = g.producer(product)) {
+    if (!OnlyUser(g, product).valid()) return false;
+    product = g.operand(v, 0);
+  }
+  const NodeId matmul = ProducedBy(g, product, ops::kMatmul);
+  if (!matmul.valid() || !OnlyUser(g, product).valid()) return false;
+  const auto reshaped = [&](Value v, const Shape& shape) {
+    if (g.shape(v) == shape) return v;
+    return g.result(g.AddNode(ops::kReshape, std::vector<Value>{v}, {shape}, g.location(n), n));
+  };
+  std::vector<Value> operands = g.operands(matmul);
+  operands.push_back(reshaped(x, g.shape(product)));
+  std::vector<Attr> attrs(g.attrs(matmul).begin(), g.attrs(matmul).end());
+  attrs.insert(attrs.end(), {StrCat(ops::Name(of), "_grad"), false});
+  if (!HasKernel(context, g, ops::kMatmulFused, attrs, operands)) return false;
+  const NodeId made = g.AddNode(ops::kMatmulFused, operands, attrs, g.location(matmul), n);
+  g.ReplaceAllUses(g.result(n), reshaped(g.result(made), g.shape(g.result(n))));
+  return true;
+}
+
 }  // namespace
 
 bool FuseBiasActivation(Graph& graph, const PassContext& context) {
   bool changed = false;
+  for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
+    changed |= FuseGradient(graph, context, n);
+  }
   for (NodeId n = graph.first(); n.valid();) {
     const NodeId previous = graph.previous(n);
     const bool fused = (graph.is(n, ops::kMatmul) && Fuse(graph, context, n, ops::kMatmulFused)) ||

@@ -19,6 +19,12 @@ Activation ActivationOf(const OpDef& op, std::span<const Attr> attrs);
 std::string_view Name(Activation activation);
 /// A node for the activation, or `x` itself for kNone.
 Value Apply(Builder& b, Activation activation, Value x);
+/// Reads "gelu_tanh_grad": the activations whose gradient a library multiplies a product by.
+bool ParseActivationGrad(std::string_view text, Activation* out);
+/// The same of a gradient's node.
+Activation ActivationGradOf(const OpDef& op, std::span<const Attr> attrs);
+/// `g` times the activation's derivative at `x`.
+Value ApplyGrad(Builder& b, Activation activation, Value g, Value x);
 /// Throws the error of an unknown activation with all names.
 Activation RequireActivation(const InferContext& c, int attr);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul_fused: activation(a b + bias) in one pass over the result, which 16-bit operands may give
-// in float32. A pass makes it from matmul, add, an activation and a cast after differentiation, so
-// it has no gradient of its own.
+// in float32; or the product times the derivative of an activation. A pass makes it from matmul,
+// add, an activation and a cast, or an activation's gradient, after differentiation, so it has no
+// gradient of its own.
 #include "ops/common/activation.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/infer.h"
@@ -21,8 +22,19 @@ constexpr AttrDef kAttrs[] = {{"transpose_a", AttrType::kBool, "false"},
 void Infer(InferContext& c) {
   ops::RequireFloat(c, 0);
   const Shape shape = ops::InferProduct(c);
+  ops::Activation of;
+  const bool gradient =
+      ops::ParseActivationGrad(c.attr<std::string>(ops::MatmulAttr::kActivation), &of);
+  if (c.size() == 3) ops::RequireSameDType(c, 0, 2);
+  if (gradient) {
+    if (c.size() != 3 || !(c.shape(2) == shape) || c.attr<bool>(ops::MatmulAttr::kWiden)) {
+      c.Fail("a gradient needs, as third input, what the activation was of, in the result's shape ",
+             shape, ", and does not widen");
+    }
+    c.Out(c.dtype(0), shape);
+    return;
+  }
   if (c.size() == 3) {
-    ops::RequireSameDType(c, 0, 2);
     const Dim n = shape[shape.rank() - 1];
     if (c.shape(2).rank() != 1 || !(c.shape(2)[0] == n)) {
       c.Fail("'bias' must have shape [", n, "], one value per column of the result ", shape,
@@ -41,6 +53,10 @@ std::vector<Value> Decompose(Builder& b, std::span<const Value> inputs,
                              std::span<const Attr> attrs) {
   if (ops::HasHalf(b, inputs)) return ops::ViaFloat32(b, ops::kMatmulFused, inputs, attrs);
   Value y = b(ops::kMatmul, inputs.first(2), {attrs.begin(), attrs.begin() + 2});
+  ops::Activation of;
+  if (ops::ParseActivationGrad(std::get<std::string>(attrs[ops::MatmulAttr::kActivation]), &of)) {
+    return {ops::ApplyGrad(b, of, y, inputs[2])};
+  }
   if (inputs.size() == 3) y = b(ops::kAdd, {y, inputs[2]});
   ops::Activation activation = ops::Activation::kNone;
   ops::ParseActivation(std::get<std::string>(attrs[ops::MatmulAttr::kActivation]), &activation);
@@ -55,7 +71,8 @@ constinit const OpDef ops::kMatmulFused = {
         "activation(matmul(a, b) + bias) with bias [n] optional; made by the fusion pass.\n"
         "transpose_a: as for matmul.\n"
         "transpose_b: as for matmul.\n"
-        "activation: none, relu, tanh, sigmoid, gelu, gelu_tanh or silu.\n"
+        "activation: none, relu, tanh, sigmoid, gelu, gelu_tanh or silu; or gelu_tanh_grad: the "
+        "product times gelu's derivative at the third input, which is of the result's shape.\n"
         "widen: a result in float32, as products of 16-bit operands are summed.",
     .inputs = kInputs,
     .attrs = kAttrs,

@@ -273,5 +273,37 @@ output "w2" %9
 )");
 }
 
+constexpr std::string_view kGeluGrad = R"(input %0 "g": bfloat16[8, 16]
+input %1 "w": bfloat16[32, 16]
+input %2 "x": bfloat16[2, 4, 32]
+%3: bfloat16[8, 32] = matmul@1(%0, %1) {transpose_a = false, transpose_b = true}
+%4: bfloat16[2, 4, 32] = reshape@1(%3) {shape = shape[2, 4, 32]}
+%5: bfloat16[2, 4, 32] = gelu_grad@1(%4, %2) {approximate = true}
+output "5" %5
+)";
+
+TEST(FuseBiasActivation, AProductOfAGpuTakesTheGradientOfGelu) {
+  const PassContext gpu{.evaluate = nullptr, .device = DeviceKind::kCuda};
+  EXPECT_EQ(After(FuseBiasActivation, std::string(kGeluGrad), gpu),
+            R"(input %0 "g": bfloat16[8, 16]
+input %1 "w": bfloat16[32, 16]
+input %2 "x": bfloat16[2, 4, 32]
+%3: bfloat16[8, 32] = reshape@1(%2) {shape = shape[8, 32]}
+%4: bfloat16[8, 32] = matmul_fused@1(%0, %1, %3) {transpose_a = false, transpose_b = true, activation = "gelu_tanh_grad", widen = false}
+%5: bfloat16[2, 4, 32] = reshape@1(%4) {shape = shape[2, 4, 32]}
+output "5" %5
+)");
+}
+
+// A CPU has loops; the exact form is no epilogue; a product that others read stays.
+TEST(FuseBiasActivation, LeavesOtherGradientsOfGelu) {
+  const PassContext gpu{.evaluate = nullptr, .device = DeviceKind::kCuda};
+  std::string text(kGeluGrad);
+  EXPECT_EQ(After(FuseBiasActivation, text), text);
+  EXPECT_EQ(After(FuseBiasActivation, text + "output \"4\" %4\n", gpu), text + "output \"4\" %4\n");
+  text.replace(text.find("approximate = true"), 18, "approximate = false");
+  EXPECT_EQ(After(FuseBiasActivation, text, gpu), text);
+}
+
 }  // namespace
 }  // namespace ostria

@@ -91,9 +91,12 @@ LtMatmul::LtMatmul(CudaStream& stream, const LtProblem& problem)
       problem_(problem),
       descriptors_(lt_, problem) {}
 
-void LtMatmul::SetBias(const void* bias) const {
+void LtMatmul::SetPointers(const void* bias, const void* aux) const {
   if (BiasLength(problem_) > 0) {
     Set(lt_, descriptors_.op(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  }
+  if (HasAux(problem_.epilogue)) {
+    Set(lt_, descriptors_.op(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, aux);
   }
 }
 
@@ -108,9 +111,10 @@ std::vector<LtAlgorithm> LtMatmul::Algorithms(int64_t workspace_bytes, int count
   align(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, problem_.b_alignment);
   align(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, problem_.d_alignment);
   align(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, problem_.d_alignment);
-  // The library reads the alignment of the bias off its address.
-  SetBias(reinterpret_cast<const void*>(uintptr_t{4096} +
-                                        static_cast<uintptr_t>(problem_.d_alignment) % 16));
+  // The library reads the alignment of the bias, and of an auxiliary matrix, off its address.
+  const auto* const somewhere = reinterpret_cast<const void*>(
+      uintptr_t{4096} + static_cast<uintptr_t>(problem_.d_alignment) % 16);
+  SetPointers(somewhere, somewhere);
   std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<size_t>(count));
   int returned = 0;
   const cublasStatus_t status = lt_.cublasLtMatmulAlgoGetHeuristic(
@@ -139,7 +143,7 @@ std::optional<LtAlgorithm> LtMatmul::Restore(const cublasLtMatmulAlgo_t& algo,
 }
 
 void LtMatmul::Run(const LtAlgorithm& algorithm, const LtOperands& o) const {
-  SetBias(o.bias);
+  SetPointers(o.bias, o.aux);
   const bool wide = problem_.scale == CUDA_R_64F;
   const void* const one = wide ? static_cast<const void*>(&kOne64) : &kOne;
   const void* const zero = wide ? static_cast<const void*>(&kZero64) : &kZero;

@@ -56,9 +56,10 @@ struct LtAlgorithm {
   int64_t workspace_bytes = 0;
 };
 
-/// What one run reads and writes; `c` only where the problem adds it.
+/// What one run reads and writes; `c` only where the problem adds it, `aux` where its epilogue
+/// reads such a matrix.
 struct LtOperands {
-  const void *a = nullptr, *b = nullptr, *bias = nullptr, *c = nullptr;
+  const void *a = nullptr, *b = nullptr, *bias = nullptr, *c = nullptr, *aux = nullptr;
   void *d = nullptr, *workspace = nullptr;
 };
 
@@ -77,7 +78,7 @@ class LtMatmul {
   void Run(const LtAlgorithm& algorithm, const LtOperands& operands) const;
 
  private:
-  void SetBias(const void* bias) const;
+  void SetPointers(const void* bias, const void* aux) const;
   CudaStream& stream_;
   const CublasLtTable& lt_;
   cublasLtHandle_t handle_;

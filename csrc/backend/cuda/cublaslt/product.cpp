@@ -100,10 +100,19 @@ Support DescribeLtProduct(const NodeDesc& node, LtProduct* product) {
   product->has_bias = d.has_bias;
   if (d.has_bias) product->bias = node.inputs[2].dtype;
   product->activation = d.activation;
+  product->gradient_of = d.gradient_of;
   return LegalProduct(p);
 }
 
 Support WithEpilogue(const LtProduct& product, LtProblem* problem) {
+  if (product.is_gradient()) {
+    if (product.runs() > 1) return Support::No("several products have no common auxiliary matrix");
+    *problem = product.problem;
+    problem->epilogue = CUBLASLT_EPILOGUE_DGELU;
+    problem->aux_ld = problem->d.ld;
+    problem->aux_stride = problem->d.stride;
+    return LegalEpilogue(*problem);
+  }
   const ops::Activation activation = product.activation;
   if (activation != ops::Activation::kNone && activation != ops::Activation::kRelu &&
       activation != ops::Activation::kGeluTanh) {

@@ -21,21 +21,25 @@ struct LtProduct {
   bool has_bias = false;
   DType bias = DType::kFloat32;
   ops::Activation activation = ops::Activation::kNone;
+  ops::Activation gradient_of = ops::Activation::kNone;  // see MatmulDesc
 
   int64_t runs() const {
     int64_t count = 1;
     for (int i = 0; i < loop_rank; ++i) count *= loop[i].count;
     return count;
   }
-  bool is_plain() const { return !has_bias && activation == ops::Activation::kNone; }
+  bool is_gradient() const { return gradient_of != ops::Activation::kNone; }
+  bool has_third() const { return has_bias || is_gradient(); }
+  bool is_plain() const { return !has_third() && activation == ops::Activation::kNone; }
 };
 
 /// Fills `product`, or says why cuBLASLt cannot do it. float32 is float32 unless the device's
 /// properties allow TF32; 16-bit operands are summed in float32.
 Support DescribeLtProduct(const NodeDesc& node, LtProduct* product);
 
-/// `problem` becomes the product with its bias and activation as epilogue, or the reason why they
-/// are none: exact gelu, tanh, sigmoid and silu are not, since cuBLASLt's GELU is the tanh form.
+/// `problem` becomes the product with its bias and activation, or the gradient of one, as epilogue,
+/// or the reason why they are none: exact gelu, tanh, sigmoid and silu are not, since cuBLASLt's
+/// GELU is the tanh form.
 Support WithEpilogue(const LtProduct& product, LtProblem* problem);
 
 /// The same where a pointer lies on no boundary but its element's.

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of matrices. A fused product has two ways: bias and activation as cuBLASLt's epilogue,
-// or a kernel of ours after the product. "cublaslt" takes the faster one, by the record of choices
-// (choices.h) or by timing where the device's properties allow it, else the epilogue;
-// "cublaslt_epilogue" and "cublaslt_kernel" pin one.
+// Products of matrices. A fused product has two ways: bias and activation, or the gradient of one,
+// as cuBLASLt's epilogue, or a kernel of ours after the product. "cublaslt" takes the faster one,
+// by the record of choices (choices.h) or by timing where the device's properties allow it, else
+// the epilogue; "cublaslt_epilogue" and "cublaslt_kernel" pin one.
 #include <array>
 #include <charconv>
 #include <optional>
 
 #include "backend/cuda/cache/choices.h"
 #include "backend/cuda/cache/timing.h"
+#include "backend/cuda/codegen/loop_launch.h"
 #include "backend/cuda/cublaslt/matmul.h"
 #include "backend/cuda/cublaslt/product.h"
 #include "backend/cuda/launch/launch.h"
 #include "backend/cuda/ops/kernels.h"
+#include "backend/loop_node.h"
+#include "base/check.h"
 #include "kernels/linalg/bias_activation.h"
+#include "loop/build.h"
 #include "ops/ops.h"
 
 namespace ostria::cuda {
@@ -31,6 +35,7 @@ struct ProductState final : KernelState {
   LaunchShape tail;                              // of the kernel
   std::string tail_function;
   BiasActivationParams tail_params;
+  std::shared_ptr<const KernelState> tail_loop;  // instead, where the product is a gradient
   bool may_time = false;
   // Of the way that is taken where nothing was timed.
   std::vector<std::string> LaunchNames() const override {
@@ -70,6 +75,19 @@ std::unique_ptr<ProductState> Describe(const NodeDesc& node, bool epilogue, bool
   return state;
 }
 
+// y = y act'(x), where x is the third input.
+std::shared_ptr<const KernelState> PlanGradient(const NodeDesc& node) {
+  const MemDesc inputs[] = {node.outputs[0], node.inputs[2]};
+  const std::vector<Attr> attrs = {true};  // by tanh
+  const NodeDesc gradient{&ops::kGeluGrad, attrs, inputs, node.outputs, node.device};
+  const Graph body = BodyOf(gradient);
+  std::string why;
+  const auto program = BuildLoop(body, &why);
+  auto loop = program ? GenerateLoop(*program, *node.device, &why) : std::nullopt;
+  OSTRIA_CHECK(loop.has_value(), "gelu_grad: ", why);
+  return PlanLoop(gradient, OpNames(body), std::make_shared<const GeneratedLoop>(std::move(*loop)));
+}
+
 template <bool epilogue, bool kernel>
 Support Supports(const NodeDesc& node) {
   Support support;
@@ -92,6 +110,10 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& node) {
                                               : ", kernel";
   }
   state->may_time = !node.device->deterministic;
+  if (product.is_gradient()) {
+    if (state->ways[kKernel]) state->tail_loop = PlanGradient(node);
+    return state;
+  }
   state->tail_function = StrCat("bias_activation_", Name(y.dtype));
   if (product.has_bias && product.bias != y.dtype) {
     state->tail_function += StrCat("_", Name(product.bias));
@@ -121,6 +143,7 @@ struct BoundProduct final : KernelState {
   std::shared_ptr<const ProductState> plan;
   CudaStream* stream = nullptr;
   CUfunction tail = nullptr;
+  std::unique_ptr<KernelState> tail_loop;
   Variant aligned, unaligned;
 };
 
@@ -128,12 +151,12 @@ const char* At(const void* base, int64_t elements, cudaDataType type) {
   return static_cast<const char*>(base) + elements * BytesOf(type);
 }
 
-// `ptrs`: a, b, bias where the node has one, y, workspace.
+// `ptrs`: a, b, bias or what an activation was of where the node has one, y, workspace.
 void Run(const BoundProduct& s, const Candidate& c, void* const* ptrs) {
   const LtProduct& product = s.plan->product;
   const LtProblem& p = product.problem;
-  const int y = product.has_bias ? 3 : 2;
-  const void* const bias = product.has_bias ? ptrs[2] : nullptr;
+  const int y = product.has_third() ? 3 : 2;
+  void* const bias = product.has_bias ? ptrs[2] : nullptr;
   const int64_t runs = product.runs();
   for (int64_t run = 0; run < runs; ++run) {
     int64_t a = 0, b = 0, d = 0, rest = run;
@@ -148,10 +171,16 @@ void Run(const BoundProduct& s, const Candidate& c, void* const* ptrs) {
     c.matmul->Run(c.algorithm, {.a = At(ptrs[1], b, p.a.type),
                                 .b = At(ptrs[0], a, p.b.type),
                                 .bias = bias,
+                                .aux = product.is_gradient() ? ptrs[2] : nullptr,
                                 .d = const_cast<char*>(At(ptrs[y], d, p.d.type)),
                                 .workspace = ptrs[y + 1]});
   }
   if (c.way == kEpilogue) return;
+  if (product.is_gradient()) {
+    void* const operands[] = {ptrs[y], ptrs[2], ptrs[y]};
+    RunLoop(*s.tail_loop, operands);
+    return;
+  }
   BiasActivationParams params = s.plan->tail_params;
   params.y = ptrs[y];
   params.bias = bias;
@@ -194,8 +223,10 @@ std::string KeyOfNode(const BoundProduct& s, const Variant& v) {
   std::string key =
       StrCat(ChoiceKey(s.stream->cuda(), first.problem()), " runs ", s.plan->product.runs());
   if (v.ways[kKernel] != nullptr) {
-    key += StrCat(v.ways[kEpilogue] != nullptr ? " or " : " then ", s.plan->tail_function, " ",
-                  s.plan->tail_params.activation);
+    key += v.ways[kEpilogue] != nullptr ? " or " : " then ";
+    key += s.plan->product.is_gradient()
+               ? StrCat(ops::Name(s.plan->product.gradient_of), "_grad")
+               : StrCat(s.plan->tail_function, " ", s.plan->tail_params.activation);
   }
   return key;
 }
@@ -213,6 +244,7 @@ Candidate Fastest(const BoundProduct& s, const std::vector<Candidate>& candidate
   };
   std::vector<int64_t> sizes = {bytes(p.b), bytes(p.a)};
   if (product.has_bias) sizes.push_back(p.rows() * SizeOf(product.bias));
+  if (product.is_gradient()) sizes.push_back(bytes(p.d));
   sizes.insert(sizes.end(), {bytes(p.d), s.plan->workspace_bytes});
   const RotatingOperands operands(*s.stream, sizes);
   std::vector<std::function<void(int)>> ways;
@@ -268,7 +300,9 @@ std::unique_ptr<KernelState> Bind(const std::shared_ptr<const KernelState>& stat
     bound->unaligned.ways[way] =
         std::make_unique<LtMatmul>(*bound->stream, Unaligned(*plan.ways[way]));
   }
-  if (plan.ways[kKernel]) {
+  if (plan.tail_loop != nullptr) {
+    bound->tail_loop = BindLoop(plan.tail_loop, to);
+  } else if (plan.ways[kKernel]) {
     bound->tail = bound->stream->cuda().Kernel("linalg/bias_activation", plan.tail_function);
   }
   Choose(*bound, plan.may_time, &bound->aligned);
@@ -280,7 +314,7 @@ std::unique_ptr<KernelState> Bind(const std::shared_ptr<const KernelState>& stat
 void Launch(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const BoundProduct&>(state);
   uintptr_t bits = 0;
-  for (int i = 0; i < (s.plan->product.has_bias ? 4 : 3); ++i) {
+  for (int i = 0; i < (s.plan->product.has_third() ? 4 : 3); ++i) {
     bits |= reinterpret_cast<uintptr_t>(ptrs[i]);
   }
   Run(s, bits % 16 == 0 ? s.aligned.chosen : s.unaligned.chosen, ptrs);
