@@ -30,6 +30,10 @@ constexpr Pass kCleanUp[] = {
 constexpr Pass kFuse[] = {
     {"softmax_cross_entropy", FuseSoftmaxCrossEntropy},
     {"relu_grad_before_pool", ReluGradBeforePool},
+    {"join_slice_grads", JoinSliceGrads},
+    {"dce", EliminateDeadCode},
+    {"pack_attention", PackAttention, PassFor::kStreams},
+    {"widen_sums", WidenSums, PassFor::kStreams},
     {"row_updates", RowUpdates},
     {"join_gathers", JoinGathers, PassFor::kCaches},
     {"outer_gradients", OuterGradients, PassFor::kCaches},

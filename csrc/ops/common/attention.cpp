@@ -120,6 +120,45 @@ Shape InferAttention(const InferContext& c, int first, int first_option, bool gr
   return rows;
 }
 
+PackedPart PartOf(std::span<const Attr> attrs, int64_t width, int i) {
+  const int64_t heads = std::get<int64_t>(attrs[PackedAttr::kHeads]),
+                kv_heads = std::get<int64_t>(attrs[PackedAttr::kKvHeads]);
+  const int64_t dim = width / (heads + 2 * kv_heads);
+  return {i == 0 ? 0 : (heads + (i - 1) * kv_heads) * dim, i == 0 ? heads : kv_heads, dim};
+}
+
+std::vector<Attr> UnpackedAttrs(std::span<const Attr> attrs, bool grad) {
+  std::vector<Attr> out = {
+      attrs[PackedAttr::kCausal], attrs[PackedAttr::kScale], 0.0, int64_t{0}, false, false};
+  if (grad) out.push_back(false);
+  return out;
+}
+
+Shape InferPacked(const InferContext& c, int qkv) {
+  RequireFloat(c, qkv);
+  RequireRank(c, qkv, 3, "[batch, length, (heads + 2 kv_heads) head_dim]");
+  const Shape& shape = c.shape(qkv);
+  const int64_t heads = c.attr<int64_t>(PackedAttr::kHeads),
+                kv_heads = c.attr<int64_t>(PackedAttr::kKvHeads), all = heads + 2 * kv_heads;
+  if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0 || !shape[2].is_static() ||
+      shape[2].value() % all != 0) {
+    c.Fail("'", InputName(c, qkv), "' has shape ", shape, ", whose rows are not ", heads,
+           " heads of q and twice ", kv_heads, " of k and v, in groups of equal size");
+  }
+  return {shape[0], shape[1], heads, shape[2].value() / all};
+}
+
+std::vector<Value> Unpack(Builder& b, Value qkv, std::span<const Attr> attrs) {
+  const Shape rows = b.shape(qkv);
+  std::vector<Value> out;
+  for (int i = 0; i < 3; ++i) {
+    const PackedPart part = PartOf(attrs, rows[2].value(), i);
+    const Value x = b(kSliceAt, {qkv}, {int64_t{2}, Shape{part.start}, Shape{part.size()}});
+    out.push_back(Reshape(b, x, {rows[0], rows[1], part.heads, part.dim}));
+  }
+  return out;
+}
+
 Value SwapHeads(Builder& b, Value x, Dim repeat) {
   x = RepeatBlocks(b, x, 2, 3, repeat.value());
   return b(kTranspose, {x}, {std::vector<int64_t>{0, 2, 1, 3}});

@@ -21,6 +21,28 @@ inline constexpr AttrDef kAttentionAttrs[] = {
     {"masked", AttrType::kBool, "false"},  {"lengths", AttrType::kBool, "false"},
     {"lse_grad", AttrType::kBool, "false"}};
 
+/// Attributes of attention_packed and attention_packed_grad, whose q, k and v lie beside each other
+/// in rows of one tensor [batch, length, (heads + 2 kv_heads) head_dim].
+struct PackedAttr {
+  enum : int { kCausal, kScale, kHeads, kKvHeads };
+};
+inline constexpr AttrDef kPackedAttrs[] = {{"causal", AttrType::kBool, "false"},
+                                           {"scale", AttrType::kFloat, "0"},
+                                           {"heads", AttrType::kInt},
+                                           {"kv_heads", AttrType::kInt}};
+/// Part `i` of 3 of such rows of `width` elements.
+struct PackedPart {
+  int64_t start = 0, heads = 0, dim = 0;
+  int64_t size() const { return heads * dim; }
+};
+PackedPart PartOf(std::span<const Attr> packed_attrs, int64_t width, int i);
+/// The attributes of attention, or attention_grad, of the parts.
+std::vector<Attr> UnpackedAttrs(std::span<const Attr> packed_attrs, bool grad);
+/// Checks `qkv`; [batch, length, heads, head_dim], as the result is.
+Shape InferPacked(const InferContext& c, int qkv);
+/// q, k and v as tensors of their own.
+std::vector<Value> Unpack(Builder& b, Value qkv, std::span<const Attr> packed_attrs);
+
 /// Which operand is what; -1 where there is none. `first`: that of q; k and v follow.
 struct AttentionOperands {
   int mask = -1, lengths = -1, key = -1, offset = -1, lse_grad = -1;

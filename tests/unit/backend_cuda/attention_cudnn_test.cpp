@@ -42,5 +42,23 @@ TEST(CudaAttention, ByCudnnIsTheCpus) {
   }
 }
 
+TEST(CudaAttention, OfAPackedProductIsTheCpus) {
+  for (const auto& [length, heads, kv_heads] : {std::array{7, 4, 4}, {9, 4, 2}, {1, 1, 1}}) {
+    for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+      const Tensor qkv = RandomTensor(dtype, {2, length, (heads + 2 * kv_heads) * 8}, -1, 1, 1),
+                   g = RandomTensor(dtype, {2, length, heads, 8}, -1, 1, 2);
+      const std::vector<Attr> attrs = {true, 0.3, int64_t{heads}, int64_t{kv_heads}};
+      const double tolerance = dtype == DType::kFloat16 ? 3e-3 : 2e-2;
+      const auto want = EvaluateOnCpu(ops::kAttentionPacked, attrs, {qkv});
+      const auto got = EvaluateOnCuda(ops::kAttentionPacked, attrs, {qkv}, "cudnn");
+      for (size_t i = 0; i < 2; ++i) ExpectClose(got[i], want[i], tolerance);
+      const std::vector<Tensor> inputs = {g, want[0], want[1], qkv};
+      const auto want_grad = EvaluateOnCpu(ops::kAttentionPackedGrad, attrs, inputs);
+      const auto grad = EvaluateOnCuda(ops::kAttentionPackedGrad, attrs, inputs, "cudnn");
+      ExpectClose(grad[0], want_grad[0], tolerance);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ostria

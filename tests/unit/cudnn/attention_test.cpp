@@ -36,6 +36,12 @@ std::string Table(const DeviceProps& device) {
       attrs.push_back(false);
       out += StrCat(dtype, " ", a.name, " gradient: ",
                     PlanOf(ops::kAttentionGrad, attrs, {q, q, lse, q, kv, kv}, device), "\n");
+      const ValueType qkv{dtype, {a.batch, a.length, (a.heads + 2 * a.kv_heads) * a.dim}};
+      attrs = {a.causal, 0.0, a.heads, a.kv_heads};
+      out += StrCat(dtype, " ", a.name,
+                    " packed forward: ", PlanOf(ops::kAttentionPacked, attrs, {qkv}, device), "\n");
+      out += StrCat(dtype, " ", a.name, " packed gradient: ",
+                    PlanOf(ops::kAttentionPackedGrad, attrs, {q, q, lse, qkv}, device), "\n");
     }
   }
   return out;

@@ -6,6 +6,7 @@
 
 #include "backend/cuda/cudnn/nodes.h"
 #include "ops/common/attention.h"
+#include "ops/ops.h"
 
 namespace ostria::cuda {
 namespace {
@@ -177,6 +178,69 @@ CudnnNode DescribeAttentionGrad(const NodeDesc& node) {
     graph.Pointwise("identity", total, 0, dq);
   }
   return d;
+}
+
+namespace {
+
+// Columns of rows of `qkv`, as [batch, length, heads, dim].
+MemDesc PartOf(const MemDesc& qkv, const ops::PackedPart& part) {
+  MemDesc m;
+  m.dtype = qkv.dtype;
+  m.rank = 4;
+  m.sizes = {qkv.sizes[0], qkv.sizes[1], part.heads, part.dim};
+  m.strides = {qkv.strides[0], qkv.strides[1], part.dim, 1};
+  return m;
+}
+
+// The number of q, or dq, among the operands and results of the unpacked node, and that of what
+// holds it and the two behind it in the packed one.
+struct Packed {
+  size_t unpacked, packed;
+};
+
+CudnnNode Describe(const NodeDesc& node, const OpDef& op, std::span<const MemDesc> inputs,
+                   std::span<const MemDesc> outputs, bool grad, const std::vector<Packed>& packed,
+                   CudnnNode (*describe)(const NodeDesc&)) {
+  const std::vector<Attr> attrs = ops::UnpackedAttrs(node.attrs, grad);
+  CudnnNode d = describe({&op, attrs, inputs, outputs, node.device});
+  if (!d.refusal.empty()) return d;
+  const MemDesc& qkv = node.inputs[packed[0].packed];
+  for (const Packed& p : packed) {
+    for (int i = 0; i < 3; ++i) {
+      const int64_t start = ops::PartOf(node.attrs, qkv.sizes[2], i).start * SizeOf(qkv.dtype);
+      if (start % 16 != 0) return CudnnNode::No("keys or values begin off 16-byte boundaries");
+      d.inside.push_back({d.uids[p.unpacked + static_cast<size_t>(i)], p.packed, start});
+    }
+  }
+  for (size_t k = packed.size(); k-- > 0;) {
+    const auto first = d.uids.begin() + static_cast<int64_t>(packed[k].unpacked);
+    d.uids.erase(first, first + 2);
+    d.uids[packed[k].unpacked] = 0;
+  }
+  return d;
+}
+
+std::vector<MemDesc> Parts(const NodeDesc& node, const MemDesc& qkv) {
+  std::vector<MemDesc> out;
+  for (int i = 0; i < 3; ++i) {
+    out.push_back(PartOf(qkv, ops::PartOf(node.attrs, qkv.sizes[2], i)));
+  }
+  return out;
+}
+
+}  // namespace
+
+CudnnNode DescribeAttentionPacked(const NodeDesc& node) {
+  return Describe(node, ops::kAttention, Parts(node, node.inputs[0]), node.outputs, false,
+                  {{kQ, 0}}, DescribeAttention);
+}
+
+CudnnNode DescribeAttentionPackedGrad(const NodeDesc& node) {
+  std::vector<MemDesc> inputs(node.inputs.begin(), node.inputs.begin() + kGradQ);
+  for (const MemDesc& part : Parts(node, node.inputs[kGradQ])) inputs.push_back(part);
+  // Behind g, y and lse come q, k, v and dq, dk, dv there, qkv and dqkv here.
+  return Describe(node, ops::kAttentionGrad, inputs, Parts(node, node.outputs[0]), true,
+                  {{kGradQ, kGradQ}, {kGradQ + 3, kGradQ + 1}}, DescribeAttentionGrad);
 }
 
 }  // namespace ostria::cuda

@@ -17,6 +17,12 @@ struct CudnnNode {
   std::string refusal;  // why it cannot be said; empty: it can
   CudnnGraph graph;
   std::vector<int64_t> uids;  // of the inputs in order, then of the outputs; 0: not passed
+  struct Inside {
+    int64_t uid = 0;
+    size_t operand = 0;  // its number among inputs and outputs
+    int64_t offset = 0;  // bytes
+  };
+  std::vector<Inside> inside;                 // tensors that are parts of an operand whose uid is 0
   int64_t workspace_limit = kWorkspaceLimit;  // of the engine's own
   bool comes_built = false;                   // engines that are compiled at run time do not count
   // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's.
@@ -31,6 +37,9 @@ struct CudnnNode {
 /// attention (where a sequence has length 0, its results are undefined), attention_grad.
 CudnnNode DescribeAttention(const NodeDesc& node);
 CudnnNode DescribeAttentionGrad(const NodeDesc& node);
+/// The same of q, k and v within one tensor, and of their gradients.
+CudnnNode DescribeAttentionPacked(const NodeDesc& node);
+CudnnNode DescribeAttentionPackedGrad(const NodeDesc& node);
 
 /// conv1d to conv3d, conv_fused, conv_grad_input, conv_grad_filter.
 CudnnNode DescribeConv(const NodeDesc& node);

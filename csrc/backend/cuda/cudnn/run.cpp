@@ -67,7 +67,8 @@ struct BoundCudnn : KernelState {
   std::unique_ptr<Way> way;
   std::unique_ptr<Way> unaligned;  // where operands may lie anywhere
   std::vector<int64_t> uids;       // operands, then scratch, then what goes by value
-  std::vector<size_t> operand;     // which of launch's pointers each is
+  std::vector<size_t> operand;     // which of launch's pointers each is,
+  std::vector<int64_t> offset;     // and how far behind it, in bytes
   std::vector<Tensor> values;      // the numbers that go by value
   mutable std::vector<void*> pointers;
   mutable void *planned = nullptr, *workspace = nullptr;
@@ -79,7 +80,7 @@ void Run(const BoundCudnn& s, const Way& way, void* const* ptrs) {
   void* const workspace = way.workspace == nullptr ? planned : way.workspace.get();
   bool same = s.pack != nullptr && s.planned == planned && s.workspace == workspace;
   for (size_t i = 0; i < s.operand.size(); ++i) {
-    void* const p = ptrs[s.operand[i]];
+    void* const p = static_cast<char*>(ptrs[s.operand[i]]) + s.offset[i];
     same = same && s.pointers[i] == p;
     s.pointers[i] = p;
   }
@@ -109,10 +110,26 @@ std::unique_ptr<Descriptor> Load(const CudnnHandle& handle, const std::string& j
   return plan;
 }
 
+// Of each input and output in order, as far as the graph reads or writes it.
+std::vector<int64_t> OperandBytes(const CudnnNode& node) {
+  std::vector<int64_t> bytes;
+  for (const int64_t uid : node.uids) {
+    bytes.push_back(uid == 0 ? 0 : BytesOf(node.graph.tensor(uid)));
+  }
+  for (const CudnnNode::Inside& part : node.inside) {
+    int64_t& most = bytes[part.operand];
+    most = std::max(most, part.offset + BytesOf(node.graph.tensor(part.uid)));
+  }
+  return bytes;
+}
+
 // Slices of operands, as a scan passes them, may begin off a boundary where these hold.
 bool MayBeUnaligned(const CudnnNode& node) {
   for (const int64_t uid : node.uids) {
     if (uid != 0 && BytesOf(node.graph.tensor(uid)) % kAlignment != 0) return true;
+  }
+  for (const CudnnNode::Inside& part : node.inside) {
+    if (BytesOf(node.graph.tensor(part.uid)) % kAlignment != 0) return true;
   }
   return false;
 }
@@ -146,9 +163,7 @@ std::string Try(const BoundCudnn& bound, const CudaStream& stream, const Way& wa
   if (RanBefore(way.plan, false)) return {};
   const CudnnState& s = *bound.state;
   int64_t most = 0;  // operands may share memory: nobody looks at the result
-  for (const int64_t uid : s.node.uids) {
-    if (uid != 0) most = std::max(most, BytesOf(s.node.graph.tensor(uid)));
-  }
+  for (const int64_t bytes : OperandBytes(s.node)) most = std::max(most, bytes);
   most = Aligned(most);
   const OutsideCapture outside;
   stream.cuda().MakeCurrent();
@@ -220,10 +235,7 @@ void Time(const BoundCudnn& bound, const CudaStream& stream, const CudnnPlan& pl
     if (why.empty()) tried.push_back(std::move(way));
   }
   if (tried.empty()) return;
-  std::vector<int64_t> bytes;
-  for (const int64_t uid : s.node.uids) {
-    bytes.push_back(uid == 0 ? 0 : BytesOf(s.node.graph.tensor(uid)));
-  }
+  std::vector<int64_t> bytes = OperandBytes(s.node);
   bytes.push_back(s.workspace_bytes);
   const RotatingOperands operands(stream, bytes);
   std::vector<std::function<void(int)>> ways;
@@ -260,7 +272,8 @@ std::unique_ptr<KernelState> PrepareCudnn(const NodeDesc& node, CudnnNode descri
   state->node = std::move(described);
   state->plan = FindPlan(state->node.graph, state->device_json, state->options);
   state->workspace_bytes = state->plan->workspace_bytes;
-  const std::vector<int64_t>& passed = state->node.uids;
+  std::vector<int64_t> passed = state->node.uids;
+  for (const CudnnNode::Inside& part : state->node.inside) passed.push_back(part.uid);
   for (const GraphTensor& t : state->node.graph.tensors()) {
     if (t.is_virtual || t.by_value || Contains(passed, t.uid)) continue;
     state->scratch.emplace_back(t.uid, Aligned(state->workspace_bytes));
@@ -276,11 +289,15 @@ std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>&
   bound->state = std::static_pointer_cast<const CudnnState>(state);
   bound->handle = CudnnHandle::Of(StreamOf(to));
   const CudnnState& s = *bound->state;
+  const auto pass = [&](int64_t uid, size_t operand, int64_t offset) {
+    bound->uids.push_back(uid);
+    bound->operand.push_back(operand);
+    bound->offset.push_back(offset);
+  };
   for (size_t i = 0; i < s.node.uids.size(); ++i) {
-    if (s.node.uids[i] == 0) continue;
-    bound->uids.push_back(s.node.uids[i]);
-    bound->operand.push_back(i);
+    if (s.node.uids[i] != 0) pass(s.node.uids[i], i, 0);
   }
+  for (const CudnnNode::Inside& part : s.node.inside) pass(part.uid, part.operand, part.offset);
   for (const auto& [uid, offset] : s.scratch) bound->uids.push_back(uid);
   bound->pointers.resize(bound->uids.size());
   for (const GraphTensor& t : s.node.graph.tensors()) {

@@ -10,6 +10,8 @@ namespace {
 constexpr KernelDef kKernels[] = {
     CudnnKernel<DescribeAttention>(&ops::kAttention),
     CudnnKernel<DescribeAttentionGrad>(&ops::kAttentionGrad),
+    CudnnKernel<DescribeAttentionPacked>(&ops::kAttentionPacked),
+    CudnnKernel<DescribeAttentionPackedGrad>(&ops::kAttentionPackedGrad),
 };
 
 }  // namespace
