@@ -335,6 +335,8 @@ void StorageMap::ReuseInputs(const std::vector<Choice>& choices) {
         }
         s.last = storages_[out].last;
         merged[out] = in;
+        // Taken, even where nobody reads the result and so it dies at once.
+        std::erase_if(dying, [&](int k) { return find(Root(g_.operand(n, k))) == in; });
         break;
       }
     }
