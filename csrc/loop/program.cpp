@@ -91,7 +91,7 @@ struct Check {
       case LoopKind::kFoldCols:
       case LoopKind::kFoldRows:
         NoMoreArgs(i, 1);
-        if (Arg(i, 0).dtype != i.dtype || !IsFloat(i.dtype)) Fail("folds are of floats");
+        if (Arg(i, 0).dtype != i.dtype) Fail("a fold has the dtype of what it folds");
         return;
       case LoopKind::kDraw:
         NoMoreArgs(i, 1);

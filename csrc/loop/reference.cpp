@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The meaning of a program: every instruction over the whole space, one element at a time.
+#include <algorithm>
+
 #include "kernels/scalar/philox.h"
 #include "loop/cell.h"
 #include "loop/program.h"
@@ -9,18 +11,33 @@ namespace {
 
 using Cells = std::vector<Cell>;  // one per place of the space
 
-// Elements are folded in order, in double: the most exact of all orders.
+// Integers wrap.
+template <class T>
+T FoldTwo(LoopFold fold, T a, T b) {
+  if (fold == LoopFold::kMax || fold == LoopFold::kMin) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return fold == LoopFold::kMax ? kernels::Maximum(a, b) : kernels::Minimum(a, b);
+    } else {
+      return fold == LoopFold::kMax ? std::max(a, b) : std::min(a, b);
+    }
+  }
+  if constexpr (std::is_floating_point_v<T>) {
+    return fold == LoopFold::kSum ? a + b : a * b;
+  } else {
+    const auto x = static_cast<uint64_t>(a), y = static_cast<uint64_t>(b);
+    return static_cast<T>(fold == LoopFold::kSum ? x + y : x * y);
+  }
+}
+
+// Elements are folded in order, floats in double: the most exact of all orders.
 template <class T>
 void Fold(const LoopInstr& i, const Cells& x, Cells& out, int64_t rows, int64_t cols, bool along) {
   for (int64_t k = 0; k < (along ? rows : cols); ++k) {
     const int64_t n = along ? cols : rows, begin = along ? k * cols : k, step = along ? 1 : cols;
-    double total = x[begin].As<T>();
+    std::conditional_t<std::is_floating_point_v<T>, double, T> total = x[begin].As<T>();
     for (int64_t j = 1; j < n; ++j) {
-      const double y = x[begin + j * step].As<T>();
-      if (i.fold == LoopFold::kSum) total += y;
-      if (i.fold == LoopFold::kProd) total *= y;
-      if (i.fold == LoopFold::kMax) total = kernels::Maximum(total, y);
-      if (i.fold == LoopFold::kMin) total = kernels::Minimum(total, y);
+      const decltype(total) y = x[begin + j * step].As<T>();
+      total = FoldTwo(i.fold, total, y);
     }
     for (int64_t j = 0; j < n; ++j) out[begin + j * step] = Cell::Of(static_cast<T>(total));
   }
@@ -57,10 +74,7 @@ void RunReference(const LoopProgram& p, std::span<const void* const> inputs,
     };
     if (i.kind == LoopKind::kFoldCols || i.kind == LoopKind::kFoldRows) {
       const bool along = i.kind == LoopKind::kFoldCols;
-      if (i.dtype == DType::kFloat64)
-        Fold<double>(i, values[i.args[0]], out, rows, cols, along);
-      else
-        Fold<float>(i, values[i.args[0]], out, rows, cols, along);
+      Dispatch(i.dtype, [&]<class T>(T) { Fold<T>(i, values[i.args[0]], out, rows, cols, along); });
     }
     LoopOperand axis{.strides = std::vector<int64_t>(p.sizes.size())};
     if (i.kind == LoopKind::kIndex) axis.strides[i.operand] = 1;

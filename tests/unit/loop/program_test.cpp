@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "kernels/scalar/philox.h"
 #include "loop/build.h"
 #include "tests/unit/loop/random_body.h"
@@ -95,6 +97,28 @@ TEST(LoopProgram, ADropoutGraphBecomesADraw) {
     }
     EXPECT_EQ(ParseLoop(Print(*p)), *p);
   }
+}
+
+// Reductions of integers and booleans on a GPU are such programs.
+TEST(LoopProgram, IntegersFoldInTheirOwnTypeAndWrap) {
+  const auto fold = [](std::string_view dtype, std::string_view how, auto a, auto b) {
+    std::string text = StrCat("loop [2] columns 1\ninput ", dtype, " [1]\n%0 = load ", dtype);
+    text +=
+        StrCat(" input 0\n%1 = fold_cols ", dtype, " ", how, " %0\noutput ", dtype, " [0] %1\n");
+    const decltype(a) x[] = {a, b};
+    decltype(a) y{};
+    const void* in[] = {x};
+    void* out[] = {&y};
+    RunReference(ParseLoop(text), in, out);
+    return y;
+  };
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  EXPECT_EQ(fold("int64", "sum", kMost, int64_t{1}), std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(fold("int64", "min", kMost, kMost - 1), kMost - 1);
+  EXPECT_EQ(fold("int8", "prod", int8_t{16}, int8_t{17}), int8_t{16});
+  EXPECT_EQ(fold("uint8", "max", uint8_t{3}, uint8_t{200}), 200);
+  EXPECT_TRUE(fold("bool", "max", false, true));
+  EXPECT_FALSE(fold("bool", "min", false, true));
 }
 
 // The known answer of Philox4x32-10 for counter 0 and key 0.
