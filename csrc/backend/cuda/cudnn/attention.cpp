@@ -102,6 +102,7 @@ struct Maker {
 
 std::string Refusal(const NodeDesc& node) {
   const auto has = [&](int attr) { return node.attr<bool>(attr); };
+  if (node.outputs[0].dtype == DType::kFloat64) return "keeps scores in float32";
   if (node.attr<double>(AttentionAttr::kDropout) != 0) {
     return "cuDNN draws other random numbers for dropout than ours";
   }

@@ -93,7 +93,12 @@ constexpr KernelDef kKernels[] = {
 }  // namespace
 
 CudnnNode DescribeConv(const NodeDesc& node) {
-  if (node.op == &ops::kConvFused) return Fused(node);
+  if (node.op == &ops::kConvFused) {
+    if (node.outputs[0].dtype == DType::kFloat64) {
+      return CudnnNode::No("rounds to float32 between the steps of a fused convolution");
+    }
+    return Fused(node);
+  }
   if (node.op == &ops::kConvGradInput) {
     return Plain(node, {GraphOp::kConvGradInput, "dy", "w", "dx"});
   }
