@@ -418,7 +418,7 @@ Attr AttrFromPython(const OpDef& op, int index, PyObject* value) {
       return shape;
     }
     case AttrType::kTensor:
-      if (PyTensor* t = AsPyTensor(value)) return RequireData(*t, "a constant");
+      if (PyTensor* t = AsPyTensor(value)) return RequireData(*t, "a constant").OnHost();
       return TensorFromArray(value, /*copy=*/true);
     case AttrType::kBody: break;
   }
