@@ -158,8 +158,9 @@ CUfunction CudaDevice::Kernel(std::string_view file, std::string_view function) 
   return FunctionOf(std::string(file), EmbeddedKernels(file), function);
 }
 
-CUfunction CudaDevice::Generated(std::string_view cubin, std::string_view function) {
-  return FunctionOf(StrCat("generated:", cubin), cubin, function);
+CUfunction CudaDevice::Generated(std::string_view name, std::string_view cubin,
+                                 std::string_view function) {
+  return FunctionOf(StrCat("generated:", name), cubin, function);
 }
 
 void CudaDevice::AddStream(CUstream stream) {

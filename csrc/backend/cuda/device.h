@@ -65,8 +65,9 @@ class CudaDevice {
 
   /// Function `function` of kernels/<file>.cu, loaded when first asked for.
   CUfunction Kernel(std::string_view file, std::string_view function);
-  /// Function of a module that was compiled at run time; `cubin` is loaded once per content.
-  CUfunction Generated(std::string_view cubin, std::string_view function);
+  /// Function of a module that was compiled at run time; `cubin` is loaded once per `name`, which
+  /// no other content has.
+  CUfunction Generated(std::string_view name, std::string_view cubin, std::string_view function);
   /// The device address of the word that kernels report bad data in: pinned, one per device.
   DataErrorWord* data_error() const { return data_error_; }
   DataError TakeDataError();

@@ -183,7 +183,7 @@ TEST(CudaProductChoice, IsMadeAgainWhereTheRecordIsBroken) {
     EXPECT_EQ(RunProduct(true, {16, 32}, {32, 24}).slow, 1);
   }
   {  // Intact lines whose algorithm the library does not know, or that are no algorithm.
-    const std::string key = record.substr(17, record.find('\t', 17) - 17);
+    const std::string key = record.substr(33, record.find('\t', 33) - 33);
     for (const std::string value :
          {"epilogue 1 2 3 4 5 6 7 8", "epilogue 1 2", "epilogue", "", "kernel 1 2 3 4 5 6 7 8",
           "epilogue 99999999999999999999999 2 3 4 5 6 7 8", "epilogue 1 2 3 4 5 6 7 8 9"}) {

@@ -34,10 +34,10 @@ class Folder {
     setenv("OSTRIA_CACHE_DIR", before_.c_str(), 1);
     std::filesystem::remove_all(path_);
   }
-  std::vector<std::filesystem::path> Files(std::string_view extension) const {
+  std::vector<std::filesystem::path> Files(const std::string& kind) const {
     std::vector<std::filesystem::path> out;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
-      if (entry.path().extension() == extension) out.push_back(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(path_ + "/" + kind)) {
+      out.push_back(entry.path());
     }
     return out;
   }
@@ -121,9 +121,9 @@ TEST(CudaLoopCache, FilesReplaceTheCompiler) {
   const Folder folder;
   NvrtcCache cold;
   for (int i = 0; i < 3; ++i) cold.Expect(Multiple(i + 100), kCapability);
-  const std::string image = *cold.Image(Multiple(100), kCapability);
+  const std::string image = cold.Image(Multiple(100), kCapability)->cubin;
   NvrtcCache warm;
-  EXPECT_EQ(*warm.Image(Multiple(100), kCapability), image);
+  EXPECT_EQ(warm.Image(Multiple(100), kCapability)->cubin, image);
   EXPECT_EQ(warm.counts().compiled, 0);
   EXPECT_EQ(warm.counts().loaded, 1);
   // Another device is another kernel.
@@ -134,26 +134,25 @@ TEST(CudaLoopCache, FilesReplaceTheCompiler) {
 TEST(CudaLoopCache, SpoiltFilesAreCompiledAgain) {
   const Folder folder;
   NvrtcCache().Image(Multiple(7), kCapability);
-  ASSERT_EQ(folder.Files(".ref").size(), 1u);
-  ASSERT_EQ(folder.Files(".cubin").size(), 1u);
-  EXPECT_TRUE(folder.Files(".tmp").empty());
-  const auto spoil = [&](std::string_view extension, bool longer) {
-    std::ofstream(folder.Files(extension)[0], longer ? std::ios::app : std::ios::trunc) << "x";
+  ASSERT_EQ(folder.Files("kernels").size(), 1u);
+  ASSERT_EQ(folder.Files("cubins").size(), 1u);
+  const auto spoil = [&](const std::string& kind, bool longer) {
+    std::ofstream(folder.Files(kind)[0], longer ? std::ios::app : std::ios::trunc) << "x";
     NvrtcCache again, warm;
     EXPECT_NE(again.Image(Multiple(7), kCapability), nullptr);
-    EXPECT_EQ(again.counts().compiled, 1) << extension;
+    EXPECT_EQ(again.counts().compiled, 1) << kind;
     warm.Image(Multiple(7), kCapability);
-    EXPECT_EQ(warm.counts().loaded, 1) << extension;  // it was written again
+    EXPECT_EQ(warm.counts().loaded, 1) << kind;  // it was written again
   };
-  spoil(".ref", false);
-  spoil(".ref", true);
+  spoil("kernels", false);
+  spoil("kernels", true);
 }
 
 TEST(CudaLoopCache, ASpoiltImageIsCompiledAgain) {
   const Folder folder;
-  const std::string image = *NvrtcCache().Image(Multiple(8), kCapability);
+  NvrtcCache().Image(Multiple(8), kCapability);
   for (const bool longer : {false, true}) {
-    for (const auto& file : folder.Files(".cubin")) {
+    for (const auto& file : folder.Files("cubins")) {
       std::ofstream(file, longer ? std::ios::app : std::ios::trunc) << "x";
     }
     NvrtcCache again;

@@ -193,16 +193,5 @@ TEST(CudnnPlan, TakesOperandsThatLieAnywhere) {
   }
 }
 
-TEST(DiskCache, KnowsAKeyByAllOfIt) {
-  OSTRIA_NEEDS_CUDNN();  // which gives the process a cache of its own
-  EXPECT_FALSE(ReadCached("test", "a key"));
-  WriteCached("test", "a key", std::string_view("1\0\n2", 4));
-  EXPECT_EQ(ReadCached("test", "a key"), std::string("1\0\n2", 4));
-  EXPECT_FALSE(ReadCached("test", "a ke"));
-  EXPECT_FALSE(ReadCached("other", "a key"));
-  WriteCached("test", "a key", "");
-  EXPECT_EQ(ReadCached("test", "a key"), "");
-}
-
 }  // namespace
 }  // namespace ostria::cuda

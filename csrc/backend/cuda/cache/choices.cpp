@@ -1,27 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cuda/cache/choices.h"
 
-#include <cstdio>
 #include <memory>
 #include <sstream>
 
 #include "backend/cuda/cache/cache_folder.h"
+#include "backend/cuda/cache/content_hash.h"
 #include "base/check.h"
 #include "base/str_cat.h"
 
 namespace ostria::cuda {
-namespace {
-
-// FNV-1a, 64 bits.
-std::string CheckSum(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325ull;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-  char out[17];
-  std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(hash));
-  return out;
-}
-
-}  // namespace
 
 Choices::Choices(std::string path) : path_(std::move(path)) { Read(); }
 
@@ -58,7 +46,7 @@ void Choices::Read() {
     const size_t first = line.find('\t');
     const size_t second = first == std::string::npos ? first : line.find('\t', first + 1);
     if (second == std::string::npos) continue;
-    if (line.substr(0, first) != CheckSum(std::string_view(line).substr(first + 1))) continue;
+    if (line.substr(0, first) != HashOf(std::string_view(line).substr(first + 1)).Hex()) continue;
     choices_[line.substr(first + 1, second - first - 1)] = line.substr(second + 1);
   }
 }
@@ -68,7 +56,7 @@ void Choices::Write() const {
   std::string all;
   for (const auto& [key, value] : choices_) {
     const std::string text = StrCat(key, "\t", value);
-    all += StrCat(CheckSum(text), "\t", text, "\n");
+    all += StrCat(HashOf(text).Hex(), "\t", text, "\n");
   }
   ReplaceFile(path_, all);
 }

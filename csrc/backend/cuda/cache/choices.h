@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What was chosen by timing, kept in a text file so that it is chosen once: one line per choice,
-// a check sum, a key and a value. The file is replaced as a whole, so readers see the old or the
+// a hash, a key and a value. The file is replaced as a whole, so readers see the old or the
 // new one; lines that are not intact are ignored and go with the next write. Safe between threads;
 // of two processes that write at once, the later one keeps what it read of the other.
 #pragma once

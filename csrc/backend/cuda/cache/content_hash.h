@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A hash of 128 bits by which compiled kernels are found again: two runs of MurmurHash's 64-bit
+// A hash of 128 bits by which cached things are found and checked: two runs of MurmurHash's 64-bit
 // finaliser over words, with different starts. Against accidents, not against enemies.
 #pragma once
 

@@ -1,47 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file holds the sizes of key and content, the key, the content: two keys with one name are seen.
+// A file holds the sizes of key and content and the content's hash, the key, the content.
 #include "backend/cuda/cache/disk_cache.h"
 
-#include <algorithm>
-#include <cstdint>
-#include <cstdio>
-
 #include "backend/cuda/cache/cache_folder.h"
+#include "backend/cuda/cache/content_hash.h"
 #include "base/str_cat.h"
 
 namespace ostria::cuda {
 namespace {
 
-uint64_t Hash(std::string_view text) {  // FNV-1a
-  uint64_t hash = 0xcbf29ce484222325;
-  for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
-}
-
 std::string PathOf(std::string_view kind, std::string_view key) {
   const std::string folder = CacheFolder();
-  if (folder.empty()) return {};
-  char name[17];
-  std::snprintf(name, sizeof name, "%016llx", static_cast<unsigned long long>(Hash(key)));
-  return StrCat(folder, "/", kind, "/", name);
+  return folder.empty() ? folder : StrCat(folder, "/", kind, "/", HashOf(key).Hex());
 }
 
 std::string Head(std::string_view key, std::string_view content) {
-  return StrCat(key.size(), " ", content.size(), " ", Hash(content), "\n");
+  return StrCat(key.size(), " ", content.size(), " ", HashOf(content).Hex(), "\n");
 }
 
 }  // namespace
 
 std::optional<std::string> ReadCached(std::string_view kind, std::string_view key) {
-  const std::optional<std::string> all = ReadFile(PathOf(kind, key));
+  const std::string path = PathOf(kind, key);
+  const std::optional<std::string> all = ReadFile(path);
   if (!all) return std::nullopt;
-  const auto line = all->find('\n');
-  if (line == std::string::npos || all->compare(line + 1, key.size(), key) != 0) {
-    return std::nullopt;
+  const std::string_view whole = *all;
+  const size_t begin = whole.find('\n') + 1;  // 0: there is no line
+  if (begin > 0 && whole.substr(begin, key.size()) == key) {
+    const std::string_view content = whole.substr(begin + key.size());
+    if (whole.substr(0, begin) == Head(key, content)) return std::string(content);
   }
-  std::string content = all->substr(std::min(all->size(), line + 1 + key.size()));
-  if (all->substr(0, line + 1) != Head(key, content)) return std::nullopt;
-  return content;
+  NoteOnce("damaged", StrCat("the cache file ", path, " is damaged; what it held is made again"));
+  return std::nullopt;
 }
 
 void WriteCached(std::string_view kind, std::string_view key, std::string_view content) {

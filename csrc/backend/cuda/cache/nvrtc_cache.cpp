@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "backend/cuda/cache/kernel_files.h"
+#include "backend/cuda/cache/disk_cache.h"
 #include "backend/cuda/codegen/codegen.h"
 #include "backend/cuda/libraries/nvrtc.h"
 #include "base/error.h"
@@ -55,6 +55,16 @@ std::string Circumstances(int capability) {
                 prelude.Hex(), "\n");
 }
 
+// Kernels by the hash of what they are made from name the image that holds them.
+constexpr std::string_view kKernels = "kernels", kImages = "cubins";
+std::shared_ptr<const KernelImage> FindImage(const ContentHash& kernel) {
+  std::optional<std::string> name = ReadCached(kKernels, kernel.Hex());
+  if (!name) return nullptr;
+  std::optional<std::string> cubin = ReadCached(kImages, *name);
+  if (!cubin) return nullptr;
+  return std::make_shared<const KernelImage>(std::move(*cubin), std::move(*name));
+}
+
 template <class Fn>
 void InThreads(size_t n, Fn&& fn) {
   const size_t cores = std::max(1u, std::thread::hardware_concurrency());
@@ -94,7 +104,7 @@ void NvrtcCache::Expect(const std::string& text, int capability) {
   }
 }
 
-std::shared_ptr<const std::string> NvrtcCache::Image(const std::string& text, int capability) {
+std::shared_ptr<const KernelImage> NvrtcCache::Image(const std::string& text, int capability) {
   const Key key{text, capability};
   const auto find = [&] {
     std::lock_guard lock(mutex_);
@@ -132,13 +142,12 @@ std::shared_ptr<const std::string> NvrtcCache::Image(const std::string& text, in
 }
 
 void NvrtcCache::CompileAll(std::vector<Wanted>* wanted, int capability) {
-  const KernelFiles files;
   const std::string circumstances = Circumstances(capability);
   std::vector<Wanted*> missing;
   int64_t loaded = 0;
   for (Wanted& w : *wanted) {
     w.hash = HashOf(StrCat(circumstances, *w.text));
-    w.image = files.Find(w.hash);
+    w.image = FindImage(w.hash);
     loaded += w.image != nullptr;
     if (w.image == nullptr) missing.push_back(&w);
   }
@@ -162,10 +171,12 @@ void NvrtcCache::CompileAll(std::vector<Wanted>* wanted, int capability) {
       for (Wanted* w : kernels) w->error = made.log.empty() ? "no reason is given" : made.log;
       return false;
     }
-    const auto image = std::make_shared<const std::string>(std::move(made.image));
+    std::string name = HashOf(made.image).Hex();
+    const auto image = std::make_shared<const KernelImage>(std::move(made.image), std::move(name));
+    WriteCached(kImages, image->name, image->cubin);
     for (Wanted* w : kernels) {
       w->image = image;
-      files.Keep(w->hash, *image);
+      WriteCached(kKernels, w->hash.Hex(), image->name);
     }
     return true;
   };

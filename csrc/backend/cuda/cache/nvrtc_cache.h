@@ -16,6 +16,11 @@
 
 namespace ostria::cuda {
 
+struct KernelImage {
+  std::string cubin;
+  std::string name;  // of this content: its hash
+};
+
 class NvrtcCache {
  public:
   /// How many kernels were asked for that differ; how many of them were compiled here, and how many
@@ -34,7 +39,7 @@ class NvrtcCache {
   void Expect(const std::string& text, int capability);
   /// A cubin that holds the kernels of `text`, perhaps among others. Throws Error(kInternal) with
   /// the compiler's log, Error(kDeviceUnavailable) where there is no compiler.
-  std::shared_ptr<const std::string> Image(const std::string& text, int capability);
+  std::shared_ptr<const KernelImage> Image(const std::string& text, int capability);
   Counts counts() const;
 
  private:
@@ -42,14 +47,14 @@ class NvrtcCache {
   struct Wanted {
     const std::string* text = nullptr;
     ContentHash hash;  // of everything that the result depends on
-    std::shared_ptr<const std::string> image;
+    std::shared_ptr<const KernelImage> image;
     std::string error;
   };
   void CompileAll(std::vector<Wanted>* wanted, int capability);
 
   mutable std::mutex mutex_;                                  // guards what follows
   std::mutex compile_mutex_;                                  // one batch at a time
-  std::map<Key, std::shared_ptr<const std::string>> images_;  // nullptr: wanted
+  std::map<Key, std::shared_ptr<const KernelImage>> images_;  // nullptr: wanted
   int64_t pending_ = 0;
   Counts counts_;
 };
