@@ -95,7 +95,7 @@ std::shared_ptr<Plan> PlanGraph(const Graph& graph, const PlanOptions& options) 
 
   const Schedule schedule = MakeSchedule(g, choices);
   StorageMap storage(g, choices, schedule, options, plan.get());
-  storage.Place(&plan->stats);
+  storage.Place(options.streams, &plan->stats);
   AddSteps(g, schedule, storage, choices, plan.get());
   if (options.streams > 1) AssignStreams(plan.get(), options.streams);
   CountBytes(g, plan.get());

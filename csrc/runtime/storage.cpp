@@ -372,8 +372,63 @@ void StorageMap::MakeBlocks(const std::vector<Choice>& choices) {
   }
 }
 
-void StorageMap::Place(PlanStats* stats) {
-  const MemoryPlan placed = PlanMemory(&blocks_);
+// The blocks, where a workspace is nobody else's as long as a step may run that its own neither
+// waits for nor is waited for by, at most `reach` steps away.
+//   a = matmul x    ws [0,1]
+//   b = matmul y    ws [0,1]     b needs nothing of a: not the same bytes
+//   c = a + b
+std::vector<Block> StorageMap::WorkspacesApart(int32_t reach) const {
+  std::vector<uint64_t> needs(static_cast<size_t>(num_steps_));  // bit k: the step k + 1 before
+  std::vector<NodeId> nodes(static_cast<size_t>(num_steps_));
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    if (step_of_[n.id] >= 0) nodes[static_cast<size_t>(step_of_[n.id])] = n;
+  }
+  for (int32_t i = 0; i < num_steps_; ++i) {
+    const NodeId n = nodes[static_cast<size_t>(i)];
+    for (int k = 0; n.valid() && k < g_.num_operands(n); ++k) {
+      NodeId p = g_.producer(g_.operand(n, k));
+      while (p.valid() && g_.op(p).traits.view) p = g_.producer(g_.operand(p, 0));
+      const int32_t back = p.valid() && step_of_[p.id] >= 0 ? i - step_of_[p.id] : 0;
+      if (back < 1 || back > 64) continue;
+      uint64_t& all = needs[static_cast<size_t>(i)];
+      all |= uint64_t{1} << (back - 1);
+      if (back < 64) all |= needs[static_cast<size_t>(i - back)] << back;
+    }
+  }
+  const auto apart = [&](int32_t earlier, int32_t later) {
+    return (needs[static_cast<size_t>(later)] >> (later - earlier - 1) & 1) == 0;
+  };
+  std::vector<Block> blocks = blocks_;
+  for (int32_t i = 0; i < num_steps_; ++i) {
+    const NodeId n = nodes[static_cast<size_t>(i)];
+    if (!n.valid() || workspace_[n.id] < 0) continue;
+    Block& b = blocks[static_cast<size_t>(workspace_[n.id])];
+    for (int32_t j = std::max(0, i - reach); j < i; ++j) {
+      if (apart(j, i)) b.first = std::min(b.first, j);
+    }
+    for (int32_t j = std::min(num_steps_ - 1, i + reach); j > i; --j) {
+      if (apart(i, j)) b.last = std::max(b.last, j);
+    }
+  }
+  return blocks;
+}
+
+void StorageMap::Place(int streams, PlanStats* stats) {
+  MemoryPlan placed = PlanMemory(&blocks_);
+  constexpr int32_t kReach = 32;
+  // What may be added: one part of the region, or as much as no device feels.
+  constexpr int64_t kShare = 50, kLittle = 1 << 20;
+  const int64_t most = placed.bytes + std::max(placed.bytes / kShare, kLittle);
+  for (int32_t reach = streams > 1 ? kReach : 0; reach > 0; reach /= 2) {
+    std::vector<Block> apart = WorkspacesApart(reach);
+    const int64_t bytes = PlanMemory(&apart).bytes;
+    stats->activation_bytes = bytes;
+    const bool fits = device_.memory_limit <= 0 || stats->peak_bytes() <= device_.memory_limit;
+    if (bytes > most || (!fits && bytes > placed.bytes)) continue;
+    blocks_ = std::move(apart);
+    placed.bytes = bytes;
+    break;
+  }
   stats->activation_bytes = placed.bytes;
   stats->liveness_bytes = placed.lower_bound;
   for (Storage& s : storages_) {

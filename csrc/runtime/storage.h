@@ -19,8 +19,9 @@ class StorageMap {
   /// Assigns storages; appends constants and end-of-step copies to `plan`.
   StorageMap(const Graph& g, const std::vector<Choice>& choices, const Schedule& schedule,
              const PlanOptions& options, Plan* plan);
-  /// Plans the activation region and fills in its sizes.
-  void Place(PlanStats* stats);
+  /// Plans the activation region and fills in its sizes. With `streams`, steps that may run side by
+  /// side get workspaces of their own where that costs little memory.
+  void Place(int streams, PlanStats* stats);
 
   Operand OperandOf(Value v) const;
   Operand WorkspaceOf(NodeId n) const;
@@ -56,6 +57,7 @@ class StorageMap {
   void ReuseInputs(const std::vector<Choice>& choices);
   void MirrorGradients(const StateLayout& layout);
   void MakeBlocks(const std::vector<Choice>& choices);
+  std::vector<Block> WorkspacesApart(int32_t reach) const;
   bool MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices);
   bool AliasOk(const Choice& choice, NodeId n, int out, int in);
   int32_t EndOf() const { return num_steps_; }  // a time after every step: outputs and copies

@@ -105,6 +105,28 @@ TEST(Streams, EveryAllowedOrderComputesTheSame) {
   }
 }
 
+// Two sorts of other inputs that are joined only at the end: each has its own workspace, and
+// neither waits for the other.
+TEST(Streams, WorkspacesOfStepsSideBySideAreTheirOwn) {
+  Graph g;
+  Builder b(g, 0);
+  std::vector<Value> ends;
+  for (int i = 0; i < 2; ++i) {
+    const Value x = g.AddInput(StrCat("x", i), kSquare, 0);
+    ends.push_back(b(ops::kSort, {x}, {int64_t{0}, false}));
+  }
+  g.AddOutput("y", b(ops::kAdd, {ends[0], ends[1]}));
+  const auto plan = MakePlan(g, OnStreams(2));
+  CheckRaces(*plan);
+  std::vector<const Step*> with;
+  for (const Step& s : plan->steps) {
+    if (s.state->workspace_bytes > 0) with.push_back(&s);
+  }
+  ASSERT_EQ(with.size(), 2u) << Print(*plan);
+  EXPECT_NE(with[0]->stream, with[1]->stream) << Print(*plan);
+  EXPECT_TRUE(with[0]->waits.empty() && with[1]->waits.empty()) << Print(*plan);
+}
+
 // Takes away each wait in turn: the proof must name the step, and some order must show it.
 TEST(Streams, AMissingWaitIsProvedAndShown) {
   const Graph g = Branches(4, 3);
