@@ -99,6 +99,9 @@ constexpr NamedCode kCodes[] = {
      "attempt to terminate a thread-local capture sequence from another thread"},
 };
 
+// Whether its text was made at run time.
+bool IsGenerated(const CUfunc_st* f) { return f->body != nullptr || f->loops != nullptr; }
+
 }  // namespace
 
 extern "C" {
@@ -157,7 +160,9 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice) {
 
 CUresult cuModuleLoadData(CUmodule* m, const void* image) {
   FAKE_CALL(kUnsafe);
-  *m = new CUmod_st{fake_cuda_open_generated(image), fake_cuda::CurrentDevice()};
+  auto loops = fake_cuda::OpenInterpreted(image);
+  void* const library = loops == nullptr ? fake_cuda_open_generated(image) : nullptr;
+  *m = new CUmod_st{library, std::move(loops), fake_cuda::CurrentDevice()};
   return CUDA_SUCCESS;
 }
 CUresult cuModuleUnload(CUmodule m) {
@@ -171,17 +176,17 @@ CUresult cuModuleGetFunction(CUfunction* f, CUmodule m, const char* name) {
   if (m->library != nullptr) {
     body = fake_cuda_generated_body(m->library, name);
     if (body == nullptr) return CUDA_ERROR_NOT_FOUND;
-  } else if (!ostria::kernels::host::Knows(name)) {
+  } else if (m->loops == nullptr && !ostria::kernels::host::Knows(name)) {
     return CUDA_ERROR_NOT_FOUND;
   }
-  *f = new CUfunc_st{name, body, m->device};
+  *f = new CUfunc_st{name, body, m->loops, m->device};
   return CUDA_SUCCESS;
 }
 CUresult cuFuncGetAttribute(int* v, CUfunction_attribute a, CUfunction f) {
   FAKE_CALL(kAny);
   switch (a) {
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
-      *v = f->body != nullptr ? 1024 : ostria::kernels::host::MaxThreads(f->name.c_str());
+      *v = IsGenerated(f) ? 1024 : ostria::kernels::host::MaxThreads(f->name.c_str());
       break;
     case CU_FUNC_ATTRIBUTE_NUM_REGS: *v = 32; break;
     case CU_FUNC_ATTRIBUTE_PTX_VERSION:
@@ -215,7 +220,7 @@ CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, uns
       shared > static_cast<unsigned>(f->max_dynamic_shared)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  if (f->body == nullptr &&
+  if (!IsGenerated(f) &&
       threads > static_cast<uint64_t>(ostria::kernels::host::MaxThreads(f->name.c_str()))) {
     return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   }
@@ -224,16 +229,21 @@ CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, uns
   // Aligned as the device aligns its parameters.
   std::vector<Aligned> copy(bytes / sizeof(Aligned) + 1);
   std::memcpy(copy.data(), params, bytes);
-  return fake_cuda::Enqueue(
-      stream, [=, name = f->name, body = f->body, device = f->device, copy = std::move(copy)] {
-        if (!fake_cuda::CheckParams(name, copy.data(), bytes, device)) return;
-        if (body != nullptr) {
-          ostria::kernels::host::LaunchBody(body, {gx, gy, gz}, {bx, by, bz}, shared, copy.data());
-        } else {
-          ostria::kernels::host::Launch(name.c_str(), {gx, gy, gz}, {bx, by, bz}, shared,
-                                        copy.data(), bytes);
-        }
-      });
+  return fake_cuda::Enqueue(stream, [=, name = f->name, body = f->body, loops = f->loops,
+                                     device = f->device, copy = std::move(copy)] {
+    if (!fake_cuda::CheckParams(name, copy.data(), bytes, device)) return;
+    fake_cuda::Log(name);
+    if (loops != nullptr) {
+      // A kernel that joins pieces finds nothing left to do.
+      const auto it = loops->find(name);
+      if (it != loops->end()) fake_cuda::RunInterpreted(it->second, copy.data());
+    } else if (body != nullptr) {
+      ostria::kernels::host::LaunchBody(body, {gx, gy, gz}, {bx, by, bz}, shared, copy.data());
+    } else {
+      ostria::kernels::host::Launch(name.c_str(), {gx, gy, gz}, {bx, by, bz}, shared, copy.data(),
+                                    bytes);
+    }
+  });
 }
 CUresult cuGetErrorName(CUresult r, const char** text) {
   *text = "CUDA_ERROR_OF_THE_FAKE_DRIVER";

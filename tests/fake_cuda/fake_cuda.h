@@ -3,6 +3,7 @@
 // Settings come from the environment when the driver starts, or from the functions here:
 //   FAKE_CUDA_DEVICES (2), FAKE_CUDA_MEMORY (bytes per device, 8 GiB), FAKE_CUDA_SEED (0),
 //   FAKE_CUDA_VERSION (13000), FAKE_CUDA_CAPABILITY (90), FAKE_CUDA_VMM (1; 0: not supported),
+//   FAKE_CUDA_INTERPRET (0; 1: generated loops are interpreted, not compiled: interpreted.h),
 //   FAKE_CUDA_FAIL ("cuLaunchKernel:3": the third call fails; "cuMemAlloc:1:719": with this code).
 #pragma once
 
@@ -17,6 +18,9 @@ int64_t fake_cuda_count(const char* function);
 void fake_cuda_add(const char* function);
 /// Sets what FAKE_CUDA_FAIL sets; calls are counted from now on. "": no failures.
 void fake_cuda_fail(const char* spec);
+/// The kernels and copies that ran since the last call, in their order, each with a space behind
+/// it.
+const char* fake_cuda_log();
 /// The order of work is drawn from this.
 void fake_cuda_seed(uint64_t seed);
 /// Bytes that a device may have, from now on.

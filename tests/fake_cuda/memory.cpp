@@ -103,6 +103,7 @@ CUresult Copy(const char* name, CUstream stream, uintptr_t dst, bool dst_device,
     if (src_device && !CheckRange(name, src, n, device)) return;
     if (dst_device && !CheckRange(name, dst, n, device)) return;
     std::memmove(P(dst), P(src), n);
+    fake_cuda::Log(name);
   });
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The run-time compiler, by the host's: the "cubin" is a mark, a number of bytes and a shared
-// library (see generated.cpp).
+// library (see generated.cpp). Or, where the environment asks for it, programs to interpret.
 #include <nvrtc.h>
 
 #include <dlfcn.h>
@@ -15,6 +15,7 @@
 #include <string>
 
 #include "fake_cuda/fake_cuda.h"
+#include "fake_cuda/interpreted.h"
 
 struct _nvrtcProgram {
   std::string source, image, log;
@@ -69,17 +70,22 @@ nvrtcResult nvrtcDestroyProgram(nvrtcProgram* p) {
   return NVRTC_SUCCESS;
 }
 nvrtcResult nvrtcCompileProgram(nvrtcProgram p, int, const char* const*) {
+  fake_cuda_add("nvrtcCompileProgram");
+  static const char* const interpret = std::getenv("FAKE_CUDA_INTERPRET");
+  if (interpret != nullptr && std::strcmp(interpret, "1") == 0) {
+    p->image = fake_cuda::InterpretedImage(p->source);
+    return NVRTC_SUCCESS;
+  }
   static const Folder folder;
   static std::atomic<int> number = 0;
-  fake_cuda_add("nvrtcCompileProgram");
   const std::filesystem::path base = folder.path / std::to_string(number++);
   const std::string source = base.string() + ".cpp", library = base.string() + ".so",
                     log = base.string() + ".log";
   std::ofstream(source) << "#include \"kernels/host/shim.h\"\n" << p->source;
   const std::string command = std::string(FAKE_CUDA_COMPILER) +
-                              " -std=c++20 -O1 -w -fPIC -shared -ffp-contract=off -I" +
-                              FAKE_CUDA_SOURCES + " '" + source + "' '" + OwnPath() + "' -o '" +
-                              library + "' 2> '" + log + "'";
+                              " -std=c++20 -O1 -w -fPIC -shared -ffp-contract=off " +
+                              FAKE_CUDA_FLAGS + " -I" + FAKE_CUDA_SOURCES + " '" + source + "' '" +
+                              OwnPath() + "' -o '" + library + "' 2> '" + log + "'";
   const bool ok = std::system(command.c_str()) == 0;
   p->log = ReadFile(log);
   if (ok) {

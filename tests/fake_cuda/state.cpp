@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <utility>
 
 namespace fake_cuda {
 
@@ -199,6 +200,12 @@ void RunAll(int device) {
   }
 }
 
+void Log(const std::string& what) {
+  std::string& log = TheState().log;
+  constexpr size_t kMost = 1 << 20;  // where nobody asks
+  if (log.size() < kMost) log += what + " ";
+}
+
 void Fault(CUresult code, const std::string& what) {
   State& s = TheState();
   if (s.sticky != CUDA_SUCCESS) return;
@@ -300,6 +307,12 @@ void fake_cuda_reset() {
   std::lock_guard lock(TheState().mutex);
   TheState().sticky = CUDA_SUCCESS;
   TheState().fault.clear();
+}
+const char* fake_cuda_log() {
+  std::lock_guard lock(fake_cuda::TheState().mutex);
+  fake_cuda::State& s = fake_cuda::TheState();
+  s.last_log = std::exchange(s.log, {});
+  return s.last_log.c_str();
 }
 const char* fake_cuda_last_fault() {
   std::lock_guard lock(TheState().mutex);

@@ -18,6 +18,7 @@
 
 #include "fake_cuda/enqueue.h"
 #include "fake_cuda/fake_cuda.h"
+#include "fake_cuda/interpreted.h"
 
 namespace fake_cuda {
 
@@ -64,11 +65,14 @@ struct CUctx_st {
 };
 struct CUmod_st {
   void* library = nullptr;  // of generated code, opened by the fake compiler; nullptr: our own
+  std::shared_ptr<const fake_cuda::InterpretedLoops>
+      loops;  // of generated code that is interpreted
   int device = 0;
 };
 struct CUfunc_st {
   std::string name;
   ostria::kernels::host::Body body = nullptr;
+  std::shared_ptr<const fake_cuda::InterpretedLoops> loops;  // it is loops->at(name)
   int device = 0;
   int max_dynamic_shared = 48 << 10;
 };
@@ -116,6 +120,7 @@ struct State {
   CUresult sticky = CUDA_SUCCESS;
   std::string fault;
   std::map<uint64_t, unsigned> conditions;  // of graphs, by handle
+  std::string log, last_log;  // of work that ran: since it was asked for, and what was answered
   std::vector<OpPtr> ready;
   std::vector<std::shared_ptr<Capture>> captures;
   std::map<uintptr_t, Range> live, dead;  // by first address
@@ -161,6 +166,8 @@ void RunUntil(const OpPtr& op);
 void RunSome();
 /// Runs all work of a device (-1: of all).
 void RunAll(int device);
+/// Notes that work ran.
+void Log(const std::string& what);
 /// From now on every call returns `code`.
 void Fault(CUresult code, const std::string& what);
 /// Begins a capture; with `target` what is captured becomes the body of a loop.

@@ -28,6 +28,7 @@ inline void Seed(uint64_t seed) { Function<void(uint64_t)>("fake_cuda_seed")(see
 inline void Memory(uint64_t bytes) { Function<void(uint64_t)>("fake_cuda_memory")(bytes); }
 inline void Vmm(bool supported) { Function<void(int)>("fake_cuda_vmm")(supported ? 1 : 0); }
 inline void Reset() { Function<void()>("fake_cuda_reset")(); }
+inline std::string Log() { return Function<const char*()>("fake_cuda_log")(); }
 inline std::string LastFault() { return Function<const char*()>("fake_cuda_last_fault")(); }
 
 }  // namespace ostria::fake

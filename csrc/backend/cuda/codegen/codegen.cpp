@@ -68,8 +68,12 @@ std::optional<GeneratedLoop> GenerateLoop(const LoopProgram& program, const Devi
   made.form = cols ? "rows" : rows && p.column_axes > 0 ? "columns" : "flat";
   (cols ? WriteRows : made.form == "columns" ? WriteColumns : WriteFlat)(loop, device, &made);
 
-  std::string params = StrCat("struct @_params {\n  void* ptr[", p.inputs.size() + p.outputs.size(),
-                              "];\n  void* work;\n  int64_t n, pieces, per;\n");
+  // What it computes, for readers and for the fake driver: the outermost size is a parameter.
+  LoopProgram any = p;
+  if (any.rank() > 0 && (made.form == "flat" || any.rank() > any.column_axes)) any.sizes[0] = 1;
+  std::string params = StrCat("/* @ ", made.form, "\n", Print(any), "*/\n");
+  params += StrCat("struct @_params {\n  void* ptr[", p.inputs.size() + p.outputs.size(),
+                   "];\n  void* work;\n  int64_t n, pieces, per;\n");
   if (!loop.streams.empty()) params += StrCat("  uint64_t stream[", loop.streams.size(), "];\n");
   made.text = StrCat(params, "};\n", made.text);
   const std::string name = StrCat("loop_", HashOf(made.text).Hex().substr(0, 16));

@@ -4,9 +4,9 @@
 //   rows     folds over columns whose value is read again: a few lanes, a warp or a block per row,
 //            which stays in registers while it is short enough, and is read again otherwise
 //   columns  folds over rows: a grid of pieces, whose partial folds a second kernel joins
-// The text names neither the node nor its operands, and the size of the outermost axis is a
-// parameter: equal layers have equal text. No device is needed. The order of every fold depends on
-// sizes alone.
+// The text begins with the program, as a comment. It names neither the node nor its operands, and
+// the size of the outermost axis is a parameter: equal layers have equal text. No device is needed.
+// The order of every fold depends on sizes alone.
 #pragma once
 
 #include <memory>
