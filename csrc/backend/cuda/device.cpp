@@ -173,6 +173,28 @@ void CudaDevice::RemoveStream(CUstream stream) {
   streams_.erase(stream);
 }
 
+CUevent CudaDevice::TakeEvent(unsigned flags) {
+  {
+    std::lock_guard lock(events_mutex_);
+    std::vector<CUevent>& given = events_[flags];
+    if (!given.empty()) {
+      CUevent event = given.back();
+      given.pop_back();
+      return event;
+    }
+  }
+  MakeCurrent();
+  CUevent event = nullptr;
+  CheckDriver(Driver().cuEventCreate(&event, flags), "making an event");
+  return event;
+}
+
+// Whoever waits for it in a stream waits for what was recorded by then.
+void CudaDevice::GiveEvent(CUevent event, unsigned flags) {
+  std::lock_guard lock(events_mutex_);
+  events_[flags].push_back(event);
+}
+
 CUresult CudaDevice::SettleOrFail() {
   const OutsideCapture outside;
   CUresult result = Driver().cuCtxSetCurrent(context_);

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "backend/backend.h"
 #include "backend/cuda/libraries/driver.h"
@@ -52,6 +53,10 @@ class CudaDevice {
   // Streams of this device, so that blocking calls know what they have to wait for:
   void AddStream(CUstream stream);
   void RemoveStream(CUstream stream);
+  /// An event made with `flags`, one that was given back where there is one: a step of a replay
+  /// makes none anew.
+  CUevent TakeEvent(unsigned flags);
+  void GiveEvent(CUevent event, unsigned flags);
   /// Held while a stream begins or joins a capture.
   std::mutex& stream_mutex() { return stream_mutex_; }
   /// The host waits for all streams that do not capture.
@@ -90,6 +95,8 @@ class CudaDevice {
   std::unique_ptr<MemoryPool> memory_;
   std::mutex stream_mutex_;
   std::set<CUstream> streams_;
+  std::mutex events_mutex_;
+  std::unordered_map<unsigned, std::vector<CUevent>> events_;  // given back, by their flags
   std::mutex service_mutex_;
   CUstream service_ = nullptr;  // of the blocking calls; used under service_mutex_
   std::mutex mutex_;            // guards the maps

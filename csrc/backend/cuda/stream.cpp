@@ -10,11 +10,9 @@ namespace {
 
 class CudaEvent final : public Event {
  public:
-  CudaEvent(const CudaDevice& device, unsigned flags) : device_(device) {
-    device.MakeCurrent();
-    CheckDriver(Driver().cuEventCreate(&handle_, flags), "making an event");
-  }
-  ~CudaEvent() override { Driver().cuEventDestroy(handle_); }
+  CudaEvent(CudaDevice& device, unsigned flags)
+      : device_(device), flags_(flags), handle_(device.TakeEvent(flags)) {}
+  ~CudaEvent() override { device_.GiveEvent(handle_, flags_); }
   bool Done() const override {
     const OutsideCapture outside;  // this thread may capture meanwhile
     const CUresult result = Driver().cuEventQuery(handle_);
@@ -37,7 +35,8 @@ class CudaEvent final : public Event {
   CUevent handle() const { return handle_; }
 
  private:
-  const CudaDevice& device_;
+  CudaDevice& device_;
+  const unsigned flags_;
   CUevent handle_ = nullptr;
 };
 

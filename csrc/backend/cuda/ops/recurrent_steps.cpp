@@ -55,7 +55,7 @@ enum GradProduct { kToState, kToInputs, kToKernel, kToRecurrent, kMoreInputs, kM
 
 std::vector<std::string> StepsState::LaunchNames() const {
   std::vector<std::string> names;
-  const int of_each_step = grad ? kToState : kOfState;
+  const int of_each_step = grad ? int{kToState} : int{kOfState};
   for (int i = 0; i < static_cast<int>(products.size()); ++i) {
     const int64_t times = i == of_each_step ? time : 1;
     names.insert(names.end(), static_cast<size_t>(times),
