@@ -211,6 +211,22 @@ class Bound {
     int64_t saved = 0;
     bool alone = false;
   };
+  // Whether a group reads what the library of `v` folds over rows, such as statistics: it is known
+  // when all of `v` has left the registers. What is folded along rows has a number for each.
+  bool WaitsForAll(int group, Value v) {
+    const NodeId n = g_.producer(v);
+    const Shape& all = g_.shape(v);
+    if (all.rank() == 0) return false;
+    const int64_t rows = all.numel() / all[all.rank() - 1].value();
+    for (int i = 0; i < g_.num_results(n); ++i) {
+      const Value w = g_.result(n, i);
+      if (g_.shape(w).numel() >= rows) continue;
+      for (NodeId u : users_[w.id]) {
+        if (Find(u.id) == group) return true;
+      }
+    }
+    return false;
+  }
   void FindGuests(Value v, std::map<int, Guest>* best) {
     const std::vector<NodeId>& users = users_[v.id];
     if (users.size() > kMostUsers || Bytes(g_, v) == 0) return;
@@ -220,6 +236,7 @@ class Bound {
       if (!IsLoop(g_, u) || !IsMap(g_, u)) continue;
       if (g_.shape(g_.result(u)).numel() != g_.shape(v).numel()) continue;
       if (!alone && stage_[u.id] != stage_[g_.producer(v).id] + 1) continue;
+      if (WaitsForAll(Find(u.id), v)) continue;
       const int64_t saved = (alone ? 2 : 1) * Bytes(g_, v);
       Guest& guest = (*best)[Find(u.id)];
       if (saved > guest.saved) guest = {v, stage_[u.id], saved, alone};

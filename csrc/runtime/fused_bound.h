@@ -5,7 +5,8 @@
 //
 //   of libraries (products, …)    every operand, and every result that somebody reads, once; but
 //                                 one group of loops runs on what a library has in registers: it
-//                                 reads nothing, and where nobody else does, nothing is written
+//                                 reads nothing, and where nobody else does, nothing is written;
+//                                 not if it needs what the library folds over rows (statistics)
 //   of loops between libraries    nothing among themselves; what they read, once for all of them
 //   of what loops leave behind    a value that a library or the caller wants, once; any other at
 //                                 the least of writing it and of making it again from operands

@@ -59,6 +59,24 @@ output "t" %t
             4 * 64);
 }
 
+// The mean is known when all of y is written: x, gamma, beta; y written and read; statistics; t.
+TEST(FusedBound, ButNotWhereItNeedsStatisticsOfTheLibrary) {
+  const std::string norm = R"(input %g "g": float32[2]
+input %h "h": float32[8, 2]
+%y: float32[8, 2], %m: float32[2], %v: float32[2] = batch_norm@1(%h, %g, %g) {epsilon = 0.001}
+)";
+  const int64_t library = 64 + 2 * 8 + 64 + 8;
+  EXPECT_EQ(BoundOf(norm + R"(%t: float32[8, 2] = tanh@1(%y)
+output "t" %t
+output "m" %m
+)"),
+            library);  // t instead of y
+  EXPECT_EQ(BoundOf(norm + R"(%t: float32[8, 2] = subtract@1(%y, %m)
+output "t" %t
+)"),
+            library + 64 + 8 + 64);
+}
+
 // Only one of two products: x four times, n written and read, t.
 TEST(FusedBound, ButOnlyInOne) {
   EXPECT_EQ(BoundOf(R"(%m: float32[4, 4] = matmul@1(%x, %x)
