@@ -94,8 +94,8 @@ def check(record: Record, arguments: argparse.Namespace) -> bool:
     jobs: list[Job] = []
     if "steps" in kinds:
         jobs += step_jobs(record, found["steps"])
-    if "cpp" in kinds and arguments.tests:
-        jobs += cpp_tests.jobs(record, found["cpp"], arguments.tests.resolve())
+    if "cpp" in kinds:
+        jobs += cpp_tests.jobs(record, found["cpp"], arguments.tests)
     if "layers" in kinds:
         jobs += op_tests.layer_jobs(found["layers"])
     if "ops" in kinds:
@@ -116,7 +116,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=KINDS)
     parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--stand-in", action="store_true")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.sanitize or "cpp" in (arguments.only or KINDS):
+        if arguments.tests is None or not arguments.tests.is_file():
+            parser.error("--tests names no backend_cuda_test; build it, or leave it out by --only")
+        arguments.tests = arguments.tests.resolve()
+    return arguments
 
 
 def main() -> int:
@@ -135,7 +140,7 @@ def main() -> int:
         return SKIPPED
     os.environ.setdefault("OSTRIA_CACHE_DIR", tempfile.mkdtemp())
     if arguments.sanitize:
-        good = cpp_tests.sanitize(record, arguments.tests.resolve())
+        good = cpp_tests.sanitize(record, arguments.tests)
     else:
         good = check(record, arguments)
     print("all right" if good else "something is wrong: see the record", path)
