@@ -295,7 +295,18 @@ def test_every_case_can_be_made() -> None:
     assert bench.parse(["g1", "--budget", "90"]).budget == 90
 
 
-def test_slow_modes_get_no_more_than_their_share(tmp_path: Path) -> None:
+def test_a_share_that_is_used_up_leaves_no_time_for_slow_modes(tmp_path: Path) -> None:
+    session = turns.Session(Record(tmp_path / "r.json", "bench", "abc"), 1000.0)
+    session._share_end = time.monotonic() - 1
+    entry: dict[str, Any] = {"modes": {}}
+    (case,) = cases.mlp()
+    assert session._probe_wave(case, entry, list(cases.SLOW), None, False) is None
+    assert {m["error"] for m in entry["modes"].values()} == {"no time is left for it in the budget"}
+    assert len(entry["modes"]) == 2 and session._alive == []
+    session.close()
+
+
+def test_slow_modes_that_have_time_may_win(tmp_path: Path) -> None:
     script = {**SECONDS, "torch max_autotune": 0.001, "torch max_autotune_graph": 0.001}
     groups = (*GROUPS, *cases.SLOW)
     entry, _ = measured(tmp_path / "r.json", dict(script), groups=groups)
