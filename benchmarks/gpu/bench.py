@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.gpu import cases, report, turns
+from benchmarks.gpu import cases, processes, report, turns
 from benchmarks.gpu.record import ROOT, Record
 
 BUDGET = 480.0
@@ -49,9 +49,9 @@ def hand(record: Record, name: str, arguments: argparse.Namespace) -> None:
     """The same in a process of its own, whose last line is the result."""
     if "error" not in record.data["results"].get(name, {"error": ""}):
         return
-    command = turns.python("benchmarks.gpu.bench", "--by-hand", name)
+    command = processes.python("benchmarks.gpu.bench", "--by-hand", name)
     command += ["--peers", arguments.peers, *(["--tiny"] if arguments.tiny else [])]
-    environment = {**os.environ, "PYTHONPATH": turns.python_path()}
+    environment = {**os.environ, "PYTHONPATH": processes.python_path()}
     limit = arguments.budget
     try:
         done = subprocess.run(

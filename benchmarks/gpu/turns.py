@@ -9,11 +9,6 @@ that fails or is late leaves its words there. What a record already holds is not
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -22,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import stats
-from benchmarks.child import Child, WorkerError
+from benchmarks.child import WorkerError
 from benchmarks.gpu import cases, kernels
-from benchmarks.gpu.record import ROOT, Record
+from benchmarks.gpu.processes import Worker
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.verdicts import compare, ratio, summary
 
 OURS = "ostria"
 RESERVED = 25.0  # seconds of a case that are kept for the last windows
@@ -45,89 +42,6 @@ class Protocol:
 
 KERNELS = Protocol(seconds=0.12, probe_seconds=0.06)  # of steps of less than a millisecond
 SHORT = Protocol(windows=5, seconds=0.02, probes=2, probe_seconds=0.01, profile=2)
-
-
-class Worker(Child):
-    """A process of one framework; jobs of several modes of one case."""
-
-    last_lines = 8
-
-    def __init__(self, framework: str, device: str, folder: str):
-        self.framework = framework
-        self.kernels = Path(folder, f"kernels-{time.monotonic_ns()}")
-        self.steps: dict[str, int] = {}
-        self._is_loaded = False
-        self._case = ""
-        self._seconds: dict[str, float] = {}
-        command = python("benchmarks.gpu.worker", framework, device)
-        super().__init__(command, environment(device, folder, str(self.kernels)))
-
-    def loaded_within(self, timeout: float) -> None:
-        """Waits until it has imported its framework."""
-        if not self._is_loaded:
-            self.answer(timeout)
-            self._is_loaded = True
-
-    def begin(self, case: cases.Case, mode: str, is_tiny: bool) -> None:
-        """Has it make a job; `answer` tells when it is done."""
-        if self._case != case.label:
-            self._case = case.label
-            self.steps.clear()
-        make = {"case": case.name, "batch": case.batch, "mode": mode}
-        self.tell(make={**make, "precision": case.precision, "tiny": is_tiny})
-
-    def calibrate(self, mode: str, seconds: float, timeout: float) -> None:
-        """Finds how many steps fill a window."""
-        count = 1
-        while (took := self._run(mode, count, timeout)) < seconds / 4 and count < 100_000:
-            count = int(count * min(10.0, max(2.0, seconds / 3 / max(took, 1e-6))))
-        self._seconds[mode] = took / count
-        self.fill(mode, seconds)
-
-    def fill(self, mode: str, seconds: float) -> None:
-        """Makes a window last `seconds`."""
-        self.steps[mode] = max(1, round(seconds / max(self._seconds[mode], 1e-9)))
-
-    def _run(self, mode: str, steps: int, timeout: float) -> float:
-        self.tell(mode=mode, steps=steps)
-        answer = self.answer(timeout)
-        if not abs(answer["loss"]) < float("inf"):
-            raise WorkerError(f"the loss became {answer['loss']}")
-        return float(answer["seconds"])
-
-    def window(self, mode: str, timeout: float) -> float:
-        """Microseconds of a step."""
-        return 1e6 * self._run(mode, self.steps[mode], timeout) / self.steps[mode]
-
-    def loaded(self) -> list[str]:
-        """Kernels of ours that it loaded so far, generated ones left out."""
-        names = self.kernels.read_text().split() if self.kernels.exists() else []
-        return sorted({n for n in names if not n.startswith("loop_")})
-
-
-def python(module: str, *arguments: str) -> list[str]:
-    """A module of this checkout, whatever lies in the folder that we are called from."""
-    return [sys.executable, "-P", "-X", "faulthandler", "-m", module, *arguments]
-
-
-def python_path() -> str:
-    """Where `python` finds it."""
-    return os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-
-
-def environment(device: str, folder: str, kernel_log: str) -> dict[str, str]:
-    """Of a worker: caches of this run alone, no memory taken in advance."""
-    return {
-        **os.environ,
-        "PYTHONPATH": python_path(),
-        "OSTRIA_AUTOTUNE": "1",
-        "OSTRIA_CACHE_DIR": os.path.join(folder, "ostria"),
-        "OSTRIA_KERNEL_LOG": kernel_log,
-        "TORCHINDUCTOR_CACHE_DIR": os.path.join(folder, "inductor"),
-        "TRITON_CACHE_DIR": os.path.join(folder, "triton"),
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "JAX_PLATFORMS": "cuda" if device.startswith("cuda") else "cpu",
-    }
 
 
 @dataclass
@@ -429,7 +343,7 @@ class Session:
                 continue
             if member in loud:
                 begun.append(member)
-            elif self._answered(entry, member, patience):
+            elif self._answered(entry, member, 0.6 * patience):  # one that hangs is not all
                 made.append(member)
         for member in begun:
             try:
@@ -554,41 +468,3 @@ def _median(entry: dict[str, Any], member: Member) -> float:
     if member.mode == kernels.COPY:
         return float("inf")  # a yardstick, no peer
     return float(entry["modes"][member.name]["step_us"]["median"])
-
-
-def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    """Of medians, how many times as fast ours is; the spread is that of windows side by side."""
-    spread = stats.summary([b / a for a, b in zip(ours, theirs, strict=True)])
-    found = statistics.median(theirs) / statistics.median(ours)
-    return {
-        name: round(x, 4) for name, x in (("ratio", found), *spread.items()) if name != "median"
-    }
-
-
-def compare(losses: dict[str, list[float]], tolerance: float) -> dict[str, Any]:
-    """How far each one's losses are from the median of all, at the worst step."""
-    steps = min(len(values) for values in losses.values())
-    off = dict.fromkeys(losses, 0.0)
-    for i in range(steps):
-        finite = [v[i] for v in losses.values() if math.isfinite(v[i])]
-        middle = statistics.median(finite) if finite else math.nan
-        for name, values in losses.items():
-            away = abs(values[i] - middle) / max(abs(middle), 1e-3)
-            off[name] = max(off[name], away if math.isfinite(away) else math.inf)
-    agree = all(o <= tolerance for o in off.values())
-    rounded = {n: float(f"{o:.3g}") if math.isfinite(o) else "not finite" for n, o in off.items()}
-    return {"steps": steps, "tolerance": tolerance, "off": rounded, "agree": agree}
-
-
-def summary(entry: dict[str, Any]) -> str:
-    """One line about a case."""
-    if "ratio" in entry:
-        r, parts = entry["ratio"], []
-        parts.append(f"{r['ratio']:.2f} ({r['p10']:.2f}..{r['p90']:.2f}) times {r['peer']}")
-        if "of_copy" in entry:
-            parts.append(f"{entry['of_copy']['ratio']:.2f} of a copy")
-        if not entry.get("losses", {"agree": True})["agree"]:
-            parts.append("LOSSES DIFFER")
-        return ", ".join(parts)
-    failed = {n: m["error"][:100] for n, m in entry["modes"].items() if "error" in m}
-    return f"no ratio; failed: {json.dumps(failed)}"

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.gpu import cases, kernels, turns  # noqa: E402
+from benchmarks.gpu import cases, kernels, verdicts  # noqa: E402
 from benchmarks.models import gpu, target  # noqa: E402
 
 MODES = {"torch": "eager", "jax": "jit", "ostria": "compile"}
@@ -40,7 +40,7 @@ def test_losses_are_everybodys(workload: Any) -> None:
         for framework in MODES
         for made in [job(workload.name, framework, workload.precision)]
     }
-    found = turns.compare(losses, cases.TOLERANCE[workload.precision])
+    found = verdicts.compare(losses, cases.TOLERANCE[workload.precision])
     assert found["agree"], (found, losses)
     assert losses["ostria"][0] != losses["ostria"][-1]  # something is trained
 

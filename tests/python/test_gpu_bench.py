@@ -19,7 +19,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.child import Child, WorkerError  # noqa: E402
-from benchmarks.gpu import bench, cases, kernels, launches, report, turns, worker  # noqa: E402
+from benchmarks.gpu import (  # noqa: E402
+    bench,
+    cases,
+    kernels,
+    launches,
+    processes,
+    report,
+    turns,
+    verdicts,
+    worker,
+)
 from benchmarks.gpu.record import Record  # noqa: E402
 from benchmarks.models import gpu, transformer  # noqa: E402
 
@@ -27,7 +37,7 @@ SECONDS = {"ostria compile": 0.001, "torch eager": 0.004, "torch graph": 0.002, 
 GROUPS = (("torch", ("eager", "graph")), ("jax", ("jit",)))
 
 
-class Scripted(turns.Worker):
+class Scripted(processes.Worker):
     """A worker without a process; `script` says how long a step takes, or what goes wrong."""
 
     script: dict[str, Any]
@@ -130,7 +140,7 @@ def test_ours_may_fail_too(tmp_path: Path) -> None:
     entry, _ = measured(tmp_path / "r.json", {**SECONDS, "ostria compile": "no such kernel"})
     assert entry["modes"]["ostria compile"]["error"] == "no such kernel"
     assert entry["modes"]["torch graph"]["step_us"]["median"] == pytest.approx(2000)
-    assert "ratio" not in entry and "no such kernel" in turns.summary(entry)
+    assert "ratio" not in entry and "no such kernel" in verdicts.summary(entry)
     assert json.loads((tmp_path / "r.json").read_text())["timed"]["models"] == []
 
 
@@ -209,7 +219,7 @@ def test_what_is_compiled_is_kept_only_where_it_is_asked_for(tmp_path: Path) -> 
     session = turns.Session(record, 1.0, cache=tmp_path / "cache")
     session.close()
     assert (tmp_path / "cache").exists() and session._cache == (tmp_path / "cache").resolve()
-    paths = turns.environment("cuda", "/kept", "/kept/log")
+    paths = processes.environment("cuda", "/kept", "/kept/log")
     assert paths["OSTRIA_CACHE_DIR"] == "/kept/ostria" and paths["JAX_PLATFORMS"] == "cuda"
 
 
@@ -228,7 +238,7 @@ def test_a_copy_is_a_yardstick_and_no_peer(tmp_path: Path) -> None:
     entry, _ = measured(tmp_path / "r.json", script, groups=groups, of_copy=0.85)
     assert entry["ratio"]["peer"] == "torch eager" and entry["ratio"]["ratio"] == 4.0
     assert entry["of_copy"]["ratio"] == pytest.approx(0.8) and entry["of_copy"]["target"] == 0.85
-    assert "0.80 of a copy" in turns.summary(entry)
+    assert "0.80 of a copy" in verdicts.summary(entry)
 
 
 def test_a_process_that_dies_says_of_what() -> None:
@@ -259,16 +269,16 @@ def test_a_report_says_who_is_faster_and_what_failed(tmp_path: Path) -> None:
 
 def test_losses_are_compared_at_every_step() -> None:
     same = {"a": [2.0, 1.0, 0.5], "b": [2.0, 1.001, 0.5], "c": [2.0, 1.0]}
-    found = turns.compare(same, 2e-3)
+    found = verdicts.compare(same, 2e-3)
     assert found["agree"] and found["steps"] == 2 and found["off"]["b"] == pytest.approx(1e-3)
-    skipped = turns.compare({**same, "d": [2.0, 1.01]}, 2e-3)
+    skipped = verdicts.compare({**same, "d": [2.0, 1.01]}, 2e-3)
     assert not skipped["agree"] and skipped["off"]["d"] == pytest.approx(0.01, rel=0.1)
-    lost = turns.compare({**same, "d": [2.0, float("nan")]}, 2e-3)
+    lost = verdicts.compare({**same, "d": [2.0, float("nan")]}, 2e-3)
     assert not lost["agree"] and lost["off"]["d"] == "not finite" and lost["off"]["a"] < 1e-3
 
 
 def test_a_ratio_is_of_medians_and_its_spread_of_pairs() -> None:
-    found = turns.ratio([1.0, 1.0, 2.0], [2.0, 3.0, 4.0])
+    found = verdicts.ratio([1.0, 1.0, 2.0], [2.0, 3.0, 4.0])
     assert found["ratio"] == 3.0 and 2.0 <= found["p10"] < found["p90"] <= 3.0
 
 
