@@ -68,15 +68,19 @@ def hand(record: Record, name: str, arguments: argparse.Namespace) -> None:
     record.set(name, result)
 
 
-def measure(record: Record, name: str, arguments: argparse.Namespace) -> None:
-    """All cases of a program, within its budget."""
+def chosen(name: str, arguments: argparse.Namespace) -> list[cases.Case]:
+    """The cases of a program that were asked for; kernels have no batch to choose by."""
     found = cases.PROGRAMS[name]()
     if arguments.batch:
-        found = [c for c in found if c.batch in arguments.batch]
+        found = [c for c in found if c.batch in (0, *arguments.batch)]
     if arguments.case:
         found = [c for c in found if any(text in c.name for text in arguments.case)]
-    if arguments.tiny:
-        found = [cases.tiny(c, arguments.peers) for c in found]
+    return [cases.tiny(c, arguments.peers) for c in found] if arguments.tiny else found
+
+
+def measure(record: Record, name: str, arguments: argparse.Namespace) -> None:
+    """All cases of a program, within its budget."""
+    found = chosen(name, arguments)
     protocol = turns.KERNELS if name in cases.KEPT else turns.Protocol()
     session = turns.Session(
         record,

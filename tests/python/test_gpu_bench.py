@@ -303,6 +303,13 @@ def test_every_case_can_be_made() -> None:
     with pytest.raises(SystemExit):
         bench.parse(["g9"])
     assert bench.parse(["g1", "--budget", "90"]).budget == 90
+    few = bench.parse(["--batch", "64", "--case", "res", "--case", "softmax"])
+    assert [c.batch for c in bench.chosen("g1", few)] == [64]
+    assert [c.name for c in bench.chosen("g6", few)] == ["softmax"]
+    tiny = bench.parse(["--tiny", "--peers", "cpu"])
+    for case in bench.chosen("g4", tiny):  # a CPU captures no graphs
+        assert case.batch == 4
+        assert [modes for _, modes in case.groups] == [("eager",), ("jit",)]
 
 
 def test_a_share_that_is_used_up_leaves_no_time_for_slow_modes(tmp_path: Path) -> None:
