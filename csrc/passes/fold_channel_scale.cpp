@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ir/builder.h"
+#include "ops/common/build.h"
 #include "ops/ops.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -15,7 +16,7 @@ namespace {
 
 class Folder {
  public:
-  explicit Folder(Graph& g) : g_(g), origins_(g) {
+  Folder(Graph& g, bool takes_half) : g_(g), origins_(g), takes_half_(takes_half) {
     for (NodeId n = g.first(); n.valid(); n = g.next(n)) origins_.Add(n);
   }
 
@@ -24,7 +25,7 @@ class Folder {
   // Additions before a factor are multiplied too; batch_norm_inference is taken apart first.
   bool Fold(NodeId conv) {
     const Value y = g_.result(conv), kernel = g_.operand(conv, 1);
-    if (SizeOf(g_.dtype(y)) < 4 || !Lasts(kernel)) return false;
+    if ((SizeOf(g_.dtype(y)) < 4 && !takes_half_) || !Lasts(kernel)) return false;
     std::vector<NodeId> chain;
     bool scaled = false;
     for (Value v = y; ExtendChain(v, &chain);) {
@@ -49,7 +50,8 @@ class Folder {
     }
     Shape per_filter = g_.shape(kernel);
     for (int axis = 1; axis < per_filter.rank(); ++axis) per_filter[axis] = 1;
-    const Value k = b(ops::kMultiply, {kernel, b(ops::kReshape, {factor}, {per_filter})});
+    const Value scale = b(ops::kReshape, {factor}, {per_filter});
+    const Value k = Scaled(b, kernel, scale);
     const auto own = g_.attrs(conv);
     Value made = g_.result(g_.AddNode(g_.op(conv), std::vector{g_.operand(conv, 0), k},
                                       {own.begin(), own.end()}, g_.location(conv), last));
@@ -61,6 +63,16 @@ class Folder {
   }
 
  private:
+  // kernel * scale; of 16 bits in float32, from what the kernel was cast of, and rounded once.
+  Value Scaled(Builder& b, Value kernel, Value scale) const {
+    const DType dtype = g_.dtype(kernel);
+    if (SizeOf(dtype) >= 4) return b(ops::kMultiply, {kernel, scale});
+    const NodeId cast = ProducedBy(g_, kernel, ops::kCast);
+    const Value given = cast.valid() ? g_.operand(cast, 0) : kernel;
+    const Value wide = ops::Cast(b, given, DType::kFloat32);
+    return ops::Cast(b, b(ops::kMultiply, {wide, ops::Cast(b, scale, DType::kFloat32)}), dtype);
+  }
+
   bool Lasts(Value v) const { return origins_[v] != Origin::kRun; }
 
   // Adds the only reader of `v` when it combines it with one lasting number per channel.
@@ -100,17 +112,19 @@ class Folder {
 
   Graph& g_;
   Origins origins_;
+  bool takes_half_;
 };
 
 }  // namespace
 
-bool FoldChannelScale(Graph& graph, const PassContext&) {
+bool FoldChannelScale(Graph& graph, const PassContext& context) {
   std::vector<NodeId> convolutions;
   for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
     if (IsConvolution(graph.op(n))) convolutions.push_back(n);
   }
   if (convolutions.empty()) return false;
-  Folder folder(graph);
+  // On a CPU, 16 bits are computed in float32, where a loop scales by the way.
+  Folder folder(graph, context.device == DeviceKind::kCuda);
   bool changed = false;
   for (NodeId n : convolutions) changed |= folder.Fold(n);
   return changed;

@@ -40,7 +40,7 @@ void SplitForward(Graph& g, NodeId n) {
 // dx, dscale, dbias = batch_norm_grad(g, x, scale, mean, var)
 //   =>  dbias = sum(g);  p = sum(g (x - mean));  dscale = p rstd
 //       dx = scale rstd (g - dbias / n - (x - mean) p rstd^2 / n)
-// as g factor + (x - mean) slope + shift, with numbers per channel.
+// as (g + (x - mean) slope + shift) factor, with numbers per channel: the cast of g waits for sums.
 // Sums and dx cannot be one loop, so each casts and centers what it reads anew.
 void SplitBackward(Graph& g, NodeId n) {
   Builder b(g, Derive(g.location(n), "part of batch_norm_grad"), n);
@@ -59,12 +59,12 @@ void SplitBackward(Graph& g, NodeId n) {
   const double share = 1.0 / static_cast<double>(rows.numel());
   const Value rstd = b(ops::kRsqrt, {ops::Plus(b, as_wide(4), epsilon)});
   const Value dscale = b(ops::kMultiply, {p, rstd}), factor = b(ops::kMultiply, {scale, rstd});
-  const auto part = [&](Value v) { return ops::Times(b, b(ops::kMultiply, {v, factor}), -share); };
-  const Value slope = part(b(ops::kMultiply, {dscale, rstd})), shift = part(dbias);
+  const Value slope = ops::Times(b, b(ops::kMultiply, {dscale, rstd}), -share);
+  const Value shift = ops::Times(b, dbias, -share);
 
-  const Value from_g = b(ops::kMultiply, {as_wide(0), factor});
   const Value from_x = b(ops::kMultiply, {centered(), slope});
-  const Value dx = b(ops::kAdd, {b(ops::kAdd, {from_g, from_x}), shift});
+  const Value inner = b(ops::kAdd, {b(ops::kAdd, {as_wide(0), from_x}), shift});
+  const Value dx = b(ops::kMultiply, {inner, factor});
   Replace(g, n,
           std::vector{ops::Cast(b, dx, dtype), ops::Cast(b, dscale, params),
                       ops::Cast(b, dbias, params)});

@@ -125,6 +125,21 @@ TEST(FoldChannelScale, AnAdditionAloneIsLeftToTheFusion) {
   EXPECT_FALSE(t.Run());
 }
 
+// Of 16 bits the kernel is rounded once; on a CPU a loop has the factor for nothing.
+TEST(FoldChannelScale, HalfKernelsAreScaledInFloat32OnAGpu) {
+  const std::string text = R"(input %x "x": float16[1, 4, 4, 2]
+state %k "k": float32[3, 1, 1, 2]
+state %f "f": float16[3]
+%c: float16[3, 1, 1, 2] = cast@1(%k) {dtype = float16}
+%1: float16[1, 4, 4, 3] = conv2d@1(%x, %c)
+%2: float16[1, 4, 4, 3] = multiply@1(%1, %f)
+output "y" %2
+)";
+  EXPECT_EQ(UnitsAfter({FoldChannelScale}, text), "cast conv2d multiply");
+  EXPECT_EQ(UnitsAfter({FoldChannelScale}, text, {.device = DeviceKind::kCuda}),
+            "reshape cast multiply cast conv2d");
+}
+
 TEST(FuseBiasActivation, AResidualSumGoesIntoTheConvolution) {
   Built t;
   Builder b(t.g, 0);

@@ -59,8 +59,8 @@ output "db" %d2
 )",
                        gpu),
             "(relu_grad cast sum cast subtract multiply sum) "
-            "(full add rsqrt multiply multiply multiply multiply full multiply multiply full "
-            "multiply) (cast multiply cast subtract multiply add add cast)");
+            "(full add rsqrt multiply multiply multiply full multiply full multiply) "
+            "(cast subtract multiply cast add add multiply cast)");
 }
 
 TEST(WidenNorms, CastsAroundWhatACpuHasNoKernelFor) {
