@@ -3,12 +3,12 @@
 // the ops' decompositions repeat first.
 #include <cstring>
 
+#include "backend/along_axis_node.h"
 #include "backend/cpu/columns.h"
 #include "backend/cpu/combine.h"
 #include "backend/cpu/indices.h"
 #include "backend/cpu/kernels.h"
 #include "ops/common/along_axis.h"
-#include "ops/common/infer.h"
 #include "ops/ops.h"
 
 namespace ostria::cpu {
@@ -25,24 +25,9 @@ struct AlongState final : KernelState {
   std::string reduce;  // put_along_axis
 };
 
-int AxisOf(const NodeDesc& d) {
-  return ops::Axis(d.attr<int64_t>(AlongAxisAttr::kAxis), d.inputs[0].rank);
-}
-
-// Whether input `i` has x's sizes but along the axis, where it has as many as there are indices.
 Support Supports(const NodeDesc& d) {
-  const MemDesc& x = d.inputs[0];
-  const int axis = AxisOf(d);
-  for (size_t i = 1; i < d.inputs.size(); ++i) {
-    const MemDesc& m = d.inputs[i];
-    if (m.rank != x.rank) return Support::No("an input broadcasts");
-    for (int k = 0; k < x.rank; ++k) {
-      if (m.sizes[k] != (k == axis ? d.inputs[1].sizes[k] : x.sizes[k])) {
-        return Support::No("an input broadcasts");
-      }
-    }
-  }
-  return NeedsDense(d);
+  const Support alike = NothingBroadcastsAlong(d);
+  return alike.ok ? NeedsDense(d) : alike;
 }
 
 Support SupportsPut(const NodeDesc& d) {
@@ -56,7 +41,7 @@ Support SupportsPut(const NodeDesc& d) {
 
 std::unique_ptr<AlongState> Make(const NodeDesc& d) {
   auto state = std::make_unique<AlongState>();
-  const int axis = AxisOf(d);
+  const int axis = AlongAxisOf(d);
   state->dtype = d.inputs[0].dtype;
   state->columns = Columns::Of(d.inputs[0], axis);
   state->count = d.inputs[1].sizes[axis];

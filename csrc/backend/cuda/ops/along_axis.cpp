@@ -2,11 +2,11 @@
 // take_along_axis and put_along_axis: elements picked by an index of their own. What broadcasts,
 // the ops' decompositions repeat first.
 #include "kernels/data/along_axis.h"
+#include "backend/along_axis_node.h"
 #include "backend/cuda/launch/indices.h"
 #include "backend/cuda/launch/run_launches.h"
 #include "backend/cuda/ops/kernels.h"
 #include "ops/common/along_axis.h"
-#include "ops/common/infer.h"
 #include "ops/ops.h"
 
 namespace ostria::cuda {
@@ -22,13 +22,9 @@ struct Columns {
   int64_t elements() const { return outer * count * inner; }
 };
 
-int AxisOf(const NodeDesc& d) {
-  return ops::Axis(d.attr<int64_t>(AlongAxisAttr::kAxis), d.inputs[0].rank);
-}
-
 Columns ColumnsOf(const NodeDesc& d) {
   const MemDesc& x = d.inputs[0];
-  const int axis = AxisOf(d);
+  const int axis = AlongAxisOf(d);
   Columns c;
   for (int i = 0; i < axis; ++i) c.outer *= x.sizes[i];
   for (int i = axis + 1; i < x.rank; ++i) c.inner *= x.sizes[i];
@@ -37,21 +33,9 @@ Columns ColumnsOf(const NodeDesc& d) {
   return c;
 }
 
-// Whether other inputs have x's sizes but along the axis, where they have as many as there are
-// indices.
 Support Supports(const NodeDesc& d) {
-  const MemDesc& x = d.inputs[0];
-  const int axis = AxisOf(d);
-  for (size_t i = 1; i < d.inputs.size(); ++i) {
-    const MemDesc& m = d.inputs[i];
-    if (m.rank != x.rank) return Support::No("an input broadcasts");
-    for (int k = 0; k < x.rank; ++k) {
-      if (m.sizes[k] != (k == axis ? d.inputs[1].sizes[k] : x.sizes[k])) {
-        return Support::No("an input broadcasts");
-      }
-    }
-  }
-  return NeedsDense(d);
+  const Support alike = NothingBroadcastsAlong(d);
+  return alike.ok ? NeedsDense(d) : alike;
 }
 
 std::unique_ptr<KernelState> PrepareTake(const NodeDesc& d) {
