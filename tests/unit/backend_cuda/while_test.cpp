@@ -61,6 +61,7 @@ TEST_F(CudaWhile, TheHostAsksEachTime) {
 }
 
 TEST_F(CudaWhile, ARecordingAsksOnTheDevice) {
+  Set(0, kThree);
   a->While(cells, *inner, [&] { Shift(*inner, 0); });  // as the first run of a step
   a->BeginCapture();
   a->While(cells, *inner, [&] { Shift(*inner, 0); });
