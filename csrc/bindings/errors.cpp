@@ -32,11 +32,13 @@ PyObject* ClassOf(ErrorCode code) {
 }
 
 // Mistakes of the caller end with the caller's line; the others name a file, a device or values.
-bool NeedsLine(ErrorCode code) {
+bool NeedsLine(const Error& e) {
+  const ErrorCode code = e.code();
+  // A plan that is too large lists its values, each with the line that made it.
+  if (code == ErrorCode::kOutOfMemory) return e.message().find('\n') == std::string::npos;
   return code == ErrorCode::kInvalidArgument || code == ErrorCode::kTypeError ||
          code == ErrorCode::kIndexError || code == ErrorCode::kNotImplemented ||
-         code == ErrorCode::kDeviceUnavailable || code == ErrorCode::kOutOfMemory ||
-         code == ErrorCode::kNonFinite;
+         code == ErrorCode::kDeviceUnavailable || code == ErrorCode::kNonFinite;
 }
 
 PyObject* NewClass(py::module_& m, const char* name, PyObject* base, const char* doc) {
@@ -51,7 +53,7 @@ void SetPythonError() {
   try {
     throw;
   } catch (Error& e) {
-    if (NeedsLine(e.code())) e.At(ShortLocation(CaptureLocation()));
+    if (NeedsLine(e)) e.At(ShortLocation(CaptureLocation()));
     PyErr_SetString(ClassOf(e.code()), e.what());
   } catch (py::error_already_set& e) {
     e.restore();
