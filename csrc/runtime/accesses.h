@@ -23,7 +23,8 @@ struct Access {
   }
 };
 
-/// What step `step`, one of the plan's own, touches, its workspace as a write. Memory that nobody writes is left out.
+/// What step `step`, one of the plan's own, touches, its workspace as a write. Memory that nobody
+/// writes is left out.
 std::vector<Access> AccessesOf(const Plan& plan, const Step& step);
 
 }  // namespace ostria

@@ -91,8 +91,8 @@ std::vector<Tensor> RunLoop(const LoopProgram& program, const std::vector<Tensor
   params[n++] = reinterpret_cast<uintptr_t>(work);
   for (uint64_t word : loop.words) params[n++] = word;
   for (const cuda::LoopLaunch& l : loop.launches) {
-    cuda::LaunchKernel(s, s.cuda().Generated(image->name, image->cubin, l.function), l.shape, params.data(),
-                       n * sizeof params[0]);
+    cuda::LaunchKernel(s, s.cuda().Generated(image->name, image->cubin, l.function), l.shape,
+                       params.data(), n * sizeof params[0]);
   }
   stream->Synchronize();
   std::vector<Tensor> out;

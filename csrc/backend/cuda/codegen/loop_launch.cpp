@@ -49,7 +49,8 @@ std::unique_ptr<KernelState> BindLoop(const std::shared_ptr<const KernelState>& 
   const GeneratedLoop& loop = *bound->plan->loop;
   const auto image = NvrtcCache::Get().Image(loop.text, bound->plan->capability);
   for (const LoopLaunch& l : loop.launches) {
-    bound->functions.push_back(StreamOf(to).cuda().Generated(image->name, image->cubin, l.function));
+    bound->functions.push_back(
+        StreamOf(to).cuda().Generated(image->name, image->cubin, l.function));
   }
   return bound;
 }
