@@ -90,7 +90,15 @@ void BindVariable(py::module_& m) {
           "view", [](const VariablePtr& v) { return PyTensor::Concrete(v->View()); },
           "A live tensor without a copy; later steps show through it.")
       .def(
-          "numpy", [](const VariablePtr& v) { return ArrayFromTensor(v->Snapshot()); },
+          "numpy",
+          [](const VariablePtr& v) {
+            if (v->device().kind == DeviceKind::kNull) {
+              Fail(ErrorCode::kInvalidArgument, "variable '", v->name(),
+                   "' was made on device 'null', which holds no values; make the model on the "
+                   "device that it is to run on");
+            }
+            return ArrayFromTensor(v->Snapshot());
+          },
           "A copy as a NumPy array.")
       .def(
           "move_to",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +89,15 @@ def described(device: Any) -> tuple[str, str]:
     if isinstance(device, os.PathLike) or text.endswith(".json"):
         with open(text, encoding="utf-8") as file:
             text = file.read()
-    elif not text.lstrip().startswith("{"):
+    elif re.fullmatch(r"[a-z]+(:\d+)?", text):
         return text, ""
+    elif not text.lstrip().startswith("{"):
+        raise ValueError(
+            at_line(
+                f"plan_for: {text!r} is neither a device such as 'cpu' or 'cuda:1' nor the "
+                "description of a GPU: a dict, JSON text or the path of a .json file"
+            )
+        )
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:

@@ -96,7 +96,7 @@ def test_explain_tells_it_too() -> None:
         ("{", "no JSON"),
         ("{}", "'deviceVer'"),
         ({"deviceVer": 900, "multiProcessorCount": "many"}, "'multiProcessorCount'"),
-        ("[1]", "names no device"),
+        ("[1]", "is neither a device"),
         (90, "is no device"),
     ],
 )
@@ -138,6 +138,38 @@ def test_a_variable_of_null_says_why_it_cannot_be_used_elsewhere() -> None:
         w = ost.Variable(np.ones(3, np.float32), name="w")
     with pytest.raises(ValueError, match="'w' was made on device 'null', which holds no values"):
         ost.compile(lambda x: x + w)(np.ones(3, np.float32))
+
+
+def test_a_variable_of_null_has_no_values_to_give() -> None:
+    with ost.device("null"):
+        w = ost.Variable(np.ones((2, 2), np.float32), name="w")
+    with pytest.raises(ValueError, match="'w' was made on device 'null', which holds no values"):
+        w.numpy()
+
+
+def test_a_name_that_is_no_device() -> None:
+    with pytest.raises(ValueError, match="plan_for: 'h100' is neither a device such as 'cpu'"):
+        ost.compile(loss).plan_for("h100", ROWS, WEIGHTS)
+
+
+def test_the_stub_that_plans_are_made_with_is_no_driver() -> None:
+    code = """
+        import numpy as np
+        import ostria as ost
+
+        plan = ost.compile(lambda x: ost.exp(x)).plan_for
+        try:
+            plan(PATH, np.ones((2, 2), np.float32))
+            ost.to_device(ost.ones((2,)), "cuda")
+        except ost.DeviceUnavailableError as error:
+            print(error)
+        """
+    code = textwrap.dedent(code).replace("PATH", repr(str(H100)))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if done.stdout:  # there is no GPU
+        assert "install NVIDIA's driver" in done.stdout or "sees no GPU" in done.stdout
+        assert "unknown version" not in done.stdout
 
 
 def test_seeds_survive_a_model_on_null() -> None:

@@ -39,11 +39,6 @@ void Initialise() {
   static const bool done = [] {
     const CUresult result = Driver().cuInit(0);
     if (result == CUDA_ERROR_NO_DEVICE) NoGpu();
-    if (result == CUDA_ERROR_STUB_LIBRARY) {
-      Fail(ErrorCode::kDeviceUnavailable,
-           "cuda: there is no driver, only the toolkit's stub of it, with which plans are made for "
-           "a described GPU; install NVIDIA's driver, or run on a machine with a GPU");
-    }
     if (result != CUDA_SUCCESS) {
       Fail(ErrorCode::kDeviceUnavailable, "cuda: the driver does not start: ", DriverText(result),
            "; see whether `nvidia-smi` works");

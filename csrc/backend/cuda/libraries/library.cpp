@@ -142,6 +142,11 @@ std::string Library::OtherVersion() {
     return {};
   }
   const int parts = PartsOf(name_);
+  // A process that planned for a described GPU may have loaded it (OpenDriverOrStub).
+  if (version_ < 0 && path_.find("/stubs/") != std::string::npos) {
+    return StrCat("cuda: there is no driver, only the toolkit's stub of it (", path_,
+                  "); install NVIDIA's driver, or run on a machine with a GPU");
+  }
   return StrCat("cuda: ", path_, " is ", name_.what, " ",
                 version_ < 0 ? std::string("of an unknown version") : VersionText(version_, parts),
                 ", and this build needs ", NeededText(name_), "; ", Remedy(name_));
