@@ -76,7 +76,8 @@ MatmulDesc DescribeMatmul(const NodeDesc& node) {
   if (node.op == &ops::kMatmulFused) {
     const auto& activation = node.attr<std::string>(ops::MatmulAttr::kActivation);
     d.has_bias = !ops::ParseActivationGrad(activation, &d.gradient_of) && node.inputs.size() == 3;
-    ops::ParseActivation(activation, &d.activation);
+    d.keeps = ops::ParseActivationKept(activation, &d.activation);
+    if (!d.keeps) ops::ParseActivation(activation, &d.activation);
   }
   return d;
 }

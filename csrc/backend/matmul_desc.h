@@ -23,6 +23,10 @@ struct MatmulDesc {
   ops::Activation activation = ops::Activation::kNone;
   /// Of this activation the derivative at the third input is a factor of the result.
   ops::Activation gradient_of = ops::Activation::kNone;
+  bool keeps = false;  // a second result: what the activation was of
+
+  /// Whether all that follows the product is a bias and an activation.
+  bool is_simple() const { return gradient_of == ops::Activation::kNone && !keeps; }
 
   int64_t batches() const {
     int64_t count = 1;

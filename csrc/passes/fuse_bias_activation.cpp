@@ -3,7 +3,8 @@
 // still in registers. Only values that nobody else reads disappear; gradients of relu, tanh and
 // sigmoid read the activation's output, so this works in training too. A convolution also takes the
 // sum with another image of its result's shape, as a residual block has it; a product of bfloat16 a
-// cast to float32. On a GPU a product takes the gradient of gelu's tanh form behind it, too.
+// cast to float32. On a GPU a product takes the gradient of gelu's tanh form behind it, too, and
+// gelu itself where its gradient reads what it was of.
 #include <algorithm>
 #include <string>
 
@@ -139,6 +140,34 @@ bool FuseGradient(Graph& g, const PassContext& context, NodeId n) {
   return true;
 }
 
+// z = matmul_fused(., ., bias) {"none"} -> gelu(z)  =>  y, z = … {activation = "gelu_tanh_kept"}
+// where others read z too.
+bool FuseKept(Graph& g, const PassContext& context, NodeId n) {
+  if (context.device != DeviceKind::kCuda || !g.is(n, ops::kGelu)) return false;
+  if (ops::ActivationOf(g.op(n), g.attrs(n)) != ops::Activation::kGeluTanh) return false;
+  if (!IsUsed(g, g.result(n))) return false;
+  Value z = g.operand(n, 0);
+  for (NodeId v = g.producer(z); v.valid() && IsView(g, v); v = g.producer(z)) z = g.operand(v, 0);
+  const NodeId product = ProducedBy(g, z, ops::kMatmulFused);
+  if (!product.valid()) return false;
+  std::vector<Attr> attrs(g.attrs(product).begin(), g.attrs(product).end());
+  auto& activation = std::get<std::string>(attrs[ops::MatmulAttr::kActivation]);
+  if (activation != ops::Name(ops::Activation::kNone)) return false;
+  activation = "gelu_tanh_kept";
+  if (std::get<bool>(attrs[ops::MatmulAttr::kWiden])) return false;
+  const std::vector<Value> operands = g.operands(product);
+  if (!HasKernel(context, g, ops::kMatmulFused, attrs, operands)) return false;
+  const NodeId made = g.AddNode(ops::kMatmulFused, operands, attrs, g.location(product), product);
+  g.ReplaceAllUses(z, g.result(made, 1));
+  Value y = g.result(made, 0);
+  const Shape& shape = g.shape(g.result(n));
+  if (!(g.shape(y) == shape)) {
+    y = g.result(g.AddNode(ops::kReshape, std::vector<Value>{y}, {shape}, g.location(n), n));
+  }
+  g.ReplaceAllUses(g.result(n), y);
+  return true;
+}
+
 }  // namespace
 
 bool FuseBiasActivation(Graph& graph, const PassContext& context) {
@@ -156,6 +185,9 @@ bool FuseBiasActivation(Graph& graph, const PassContext& context) {
       n = previous.valid() ? graph.next(previous) : graph.first();
     else
       n = graph.next(n);
+  }
+  for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
+    changed |= FuseKept(graph, context, n);
   }
   return changed;
 }

@@ -32,7 +32,7 @@ const GemmTable::Type& OwnGemm(DType dtype) {
 bool IsWideFloat(DType t) { return t == DType::kFloat32 || t == DType::kFloat64; }
 
 Support NeedsFloat(const MatmulDesc& d) {
-  if (d.gradient_of != ops::Activation::kNone) return Support::No("has no gradient at its end");
+  if (!d.is_simple()) return Support::No("ends in a bias and an activation alone");
   if (IsWideFloat(d.dtype)) return Support::Yes();
   return Support::No("is for float32 and float64, not ", d.dtype);
 }
@@ -239,7 +239,7 @@ Support SupportsOnednn(const NodeDesc& node) {
   const MatmulDesc d = DescribeMatmul(node);
   if (Support s = onednn::Takes(d.dtype); !s.ok) return s;
   if (d.k == 0) return Support::No("the inner size is 0");
-  if (d.gradient_of != ops::Activation::kNone) return Support::No("has no gradient at its end");
+  if (!d.is_simple()) return Support::No("ends in a bias and an activation alone");
   return onednn::Try([&] { return MakeOnednn(d, onednn::ThreadsFor(node, d.flops())).pd; });
 }
 

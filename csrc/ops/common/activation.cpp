@@ -44,6 +44,12 @@ Value Apply(Builder& b, Activation activation, Value x) {
   return row.op == &kGelu ? b(kGelu, {x}, {row.approximate}) : b(*row.op, {x});
 }
 
+bool ParseActivationKept(std::string_view text, Activation* out) {
+  if (text != "gelu_tanh_kept") return false;
+  *out = Activation::kGeluTanh;
+  return true;
+}
+
 bool ParseActivationGrad(std::string_view text, Activation* out) {
   if (text != "gelu_tanh_grad") return false;
   *out = Activation::kGeluTanh;

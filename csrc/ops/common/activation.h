@@ -19,6 +19,8 @@ Activation ActivationOf(const OpDef& op, std::span<const Attr> attrs);
 std::string_view Name(Activation activation);
 /// A node for the activation, or `x` itself for kNone.
 Value Apply(Builder& b, Activation activation, Value x);
+/// Reads "gelu_tanh_kept": the activations of a product that a library also gives as it was before.
+bool ParseActivationKept(std::string_view text, Activation* out);
 /// Reads "gelu_tanh_grad": the activations whose gradient a library multiplies a product by.
 bool ParseActivationGrad(std::string_view text, Activation* out);
 /// The same of a gradient's node.

@@ -305,5 +305,38 @@ TEST(FuseBiasActivation, LeavesOtherGradientsOfGelu) {
   EXPECT_EQ(After(FuseBiasActivation, text, gpu), text);
 }
 
+constexpr std::string_view kKept = R"(input %0 "x": bfloat16[8, 16]
+input %1 "w": bfloat16[16, 32]
+input %2 "b": bfloat16[32]
+%3: bfloat16[8, 32] = matmul@1(%0, %1) {transpose_a = false, transpose_b = false}
+%4: bfloat16[8, 32] = add@1(%3, %2)
+%5: bfloat16[2, 4, 32] = reshape@1(%4) {shape = shape[2, 4, 32]}
+%6: bfloat16[2, 4, 32] = gelu@1(%5) {approximate = true}
+output "5" %5
+output "6" %6
+)";
+
+TEST(FuseBiasActivation, AProductOfAGpuKeepsWhatGeluWasOf) {
+  const PassContext gpu{.evaluate = nullptr, .device = DeviceKind::kCuda};
+  EXPECT_EQ(After(FuseBiasActivation, std::string(kKept), gpu),
+            R"(input %0 "x": bfloat16[8, 16]
+input %1 "w": bfloat16[16, 32]
+input %2 "b": bfloat16[32]
+%3: bfloat16[8, 32], %4: bfloat16[8, 32] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "gelu_tanh_kept", widen = false}
+%5: bfloat16[2, 4, 32] = reshape@1(%4) {shape = shape[2, 4, 32]}
+%6: bfloat16[2, 4, 32] = reshape@1(%3) {shape = shape[2, 4, 32]}
+output "5" %5
+output "6" %6
+)");
+}
+
+TEST(FuseBiasActivation, AnExactGeluOrOneOnACpuIsALoop) {
+  const PassContext gpu{.evaluate = nullptr, .device = DeviceKind::kCuda};
+  std::string text(kKept);
+  EXPECT_EQ(After(FuseBiasActivation, text).find("kept"), std::string::npos);
+  text.replace(text.find("approximate = true"), 18, "approximate = false");
+  EXPECT_EQ(After(FuseBiasActivation, text, gpu).find("kept"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace ostria

@@ -101,14 +101,18 @@ Support DescribeLtProduct(const NodeDesc& node, LtProduct* product) {
   if (d.has_bias) product->bias = node.inputs[2].dtype;
   product->activation = d.activation;
   product->gradient_of = d.gradient_of;
+  product->keeps = d.keeps;
   return LegalProduct(p);
 }
 
 Support WithEpilogue(const LtProduct& product, LtProblem* problem) {
-  if (product.is_gradient()) {
+  if (product.is_gradient() || product.keeps) {
     if (product.runs() > 1) return Support::No("several products have no common auxiliary matrix");
     *problem = product.problem;
-    problem->epilogue = CUBLASLT_EPILOGUE_DGELU;
+    problem->epilogue = product.is_gradient() ? CUBLASLT_EPILOGUE_DGELU
+                        : product.has_bias    ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS
+                                              : CUBLASLT_EPILOGUE_GELU_AUX;
+    problem->bias_type = LtType(product.bias);
     problem->aux_ld = problem->d.ld;
     problem->aux_stride = problem->d.stride;
     return LegalEpilogue(*problem);
@@ -120,6 +124,12 @@ Support WithEpilogue(const LtProduct& product, LtProblem* problem) {
   }
   *problem = product.problem;
   problem->epilogue = EpilogueFor(product.has_bias, activation);
+  problem->bias_type = LtType(product.bias);
+  return LegalEpilogue(*problem);
+}
+
+Support WithSumKept(const LtProduct& product, LtProblem* problem) {
+  problem->epilogue = EpilogueFor(product.has_bias, ops::Activation::kNone);
   problem->bias_type = LtType(product.bias);
   return LegalEpilogue(*problem);
 }

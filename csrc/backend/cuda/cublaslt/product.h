@@ -22,6 +22,7 @@ struct LtProduct {
   DType bias = DType::kFloat32;
   ops::Activation activation = ops::Activation::kNone;
   ops::Activation gradient_of = ops::Activation::kNone;  // see MatmulDesc
+  bool keeps = false;                                    // likewise
 
   int64_t runs() const {
     int64_t count = 1;
@@ -41,6 +42,9 @@ Support DescribeLtProduct(const NodeDesc& node, LtProduct* product);
 /// or the reason why they are none: exact gelu, tanh, sigmoid and silu are not, since cuBLASLt's
 /// GELU is the tanh form.
 Support WithEpilogue(const LtProduct& product, LtProblem* problem);
+
+/// `problem`, a product whose activation is a kernel of its own, gives the sum that is kept.
+Support WithSumKept(const LtProduct& product, LtProblem* problem);
 
 /// The same where a pointer lies on no boundary but its element's.
 LtProblem Unaligned(LtProblem problem);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of matrices. A fused product has two ways: bias and activation, or the gradient of one,
-// as cuBLASLt's epilogue, or a kernel of ours after the product. "cublaslt" takes the faster one,
-// by the record of choices (choices.h) or by timing where the device's properties allow it, else
-// the epilogue; "cublaslt_epilogue" and "cublaslt_kernel" pin one.
+// Products of matrices. A fused product has two ways: bias and activation (whose input may be
+// kept), or the gradient of one, as cuBLASLt's epilogue, or a kernel of ours after the product.
+// "cublaslt" takes the faster one, by the record of choices (choices.h) or by timing where the
+// device's properties allow it, else the epilogue; "cublaslt_epilogue" and "cublaslt_kernel" pin
+// one.
 #include <array>
 #include <charconv>
 #include <optional>
@@ -35,13 +36,15 @@ struct ProductState final : KernelState {
   LaunchShape tail;                              // of the kernel
   std::string tail_function;
   BiasActivationParams tail_params;
-  std::shared_ptr<const KernelState> tail_loop;  // instead, where the product is a gradient
+  std::shared_ptr<const KernelState> tail_loop;  // instead: a gradient, or what follows a kept sum
   bool may_time = false;
   // Of the way that is taken where nothing was timed.
   std::vector<std::string> LaunchNames() const override {
     std::vector<std::string> names(static_cast<size_t>(product.runs()),
                                    StrCat("cublaslt ", KeyOf(*(ways[0] ? ways[0] : ways[1]))));
-    if (!ways[0]) names.push_back(tail_function);
+    if (ways[0]) return names;
+    if (tail_loop == nullptr) return names.push_back(tail_function), names;
+    for (std::string& name : tail_loop->LaunchNames()) names.push_back(std::move(name));
     return names;
   }
 };
@@ -64,6 +67,9 @@ std::unique_ptr<ProductState> Describe(const NodeDesc& node, bool epilogue, bool
   if (kernel && !product.is_plain()) {
     if (IsDenseResult(product, node.outputs[0])) {
       state->ways[kKernel] = product.problem;
+      if (product.keeps && !WithSumKept(product, &*state->ways[kKernel]).ok) {
+        state->ways[kKernel].reset();
+      }
     } else {
       possible = Support::No("needs a dense result");
     }
@@ -75,17 +81,20 @@ std::unique_ptr<ProductState> Describe(const NodeDesc& node, bool epilogue, bool
   return state;
 }
 
-// y = y act'(x), where x is the third input.
-std::shared_ptr<const KernelState> PlanGradient(const NodeDesc& node) {
-  const MemDesc inputs[] = {node.outputs[0], node.inputs[2]};
+// y = act(z) of the kept z, or y = y act'(x), where x is the third input.
+std::shared_ptr<const KernelState> PlanTail(const NodeDesc& node, const LtProduct& product) {
+  const std::vector<MemDesc> inputs = product.keeps
+                                          ? std::vector<MemDesc>{node.outputs[1]}
+                                          : std::vector<MemDesc>{node.outputs[0], node.inputs[2]};
   const std::vector<Attr> attrs = {true};  // by tanh
-  const NodeDesc gradient{&ops::kGeluGrad, attrs, inputs, node.outputs, node.device};
-  const Graph body = BodyOf(gradient);
+  const NodeDesc tail{product.keeps ? &ops::kGelu : &ops::kGeluGrad, attrs, inputs,
+                      node.outputs.first(1), node.device};
+  const Graph body = BodyOf(tail);
   std::string why;
   const auto program = BuildLoop(body, &why);
   auto loop = program ? GenerateLoop(*program, *node.device, &why) : std::nullopt;
-  OSTRIA_CHECK(loop.has_value(), "gelu_grad: ", why);
-  return PlanLoop(gradient, OpNames(body), std::make_shared<const GeneratedLoop>(std::move(*loop)));
+  OSTRIA_CHECK(loop.has_value(), tail.op->name, ": ", why);
+  return PlanLoop(tail, OpNames(body), std::make_shared<const GeneratedLoop>(std::move(*loop)));
 }
 
 template <bool epilogue, bool kernel>
@@ -110,8 +119,8 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& node) {
                                               : ", kernel";
   }
   state->may_time = !node.device->deterministic;
-  if (product.is_gradient()) {
-    if (state->ways[kKernel]) state->tail_loop = PlanGradient(node);
+  if (product.is_gradient() || product.keeps) {
+    if (state->ways[kKernel]) state->tail_loop = PlanTail(node, product);
     return state;
   }
   state->tail_function = StrCat("bias_activation_", Name(y.dtype));
@@ -151,12 +160,15 @@ const char* At(const void* base, int64_t elements, cudaDataType type) {
   return static_cast<const char*>(base) + elements * BytesOf(type);
 }
 
-// `ptrs`: a, b, bias or what an activation was of where the node has one, y, workspace.
+// `ptrs`: a, b, bias or what an activation was of where the node has one, y, what is kept,
+// workspace.
 void Run(const BoundProduct& s, const Candidate& c, void* const* ptrs) {
   const LtProduct& product = s.plan->product;
   const LtProblem& p = product.problem;
   const int y = product.has_third() ? 3 : 2;
   void* const bias = product.has_bias ? ptrs[2] : nullptr;
+  void* const aux = product.is_gradient() ? ptrs[2] : product.keeps ? ptrs[y + 1] : nullptr;
+  void* const result = product.keeps && c.way == kKernel ? aux : ptrs[y];
   const int64_t runs = product.runs();
   for (int64_t run = 0; run < runs; ++run) {
     int64_t a = 0, b = 0, d = 0, rest = run;
@@ -171,13 +183,18 @@ void Run(const BoundProduct& s, const Candidate& c, void* const* ptrs) {
     c.matmul->Run(c.algorithm, {.a = At(ptrs[1], b, p.a.type),
                                 .b = At(ptrs[0], a, p.b.type),
                                 .bias = bias,
-                                .aux = product.is_gradient() ? ptrs[2] : nullptr,
-                                .d = const_cast<char*>(At(ptrs[y], d, p.d.type)),
-                                .workspace = ptrs[y + 1]});
+                                .aux = aux,
+                                .d = const_cast<char*>(At(result, d, p.d.type)),
+                                .workspace = ptrs[product.keeps ? y + 2 : y + 1]});
   }
   if (c.way == kEpilogue) return;
   if (product.is_gradient()) {
     void* const operands[] = {ptrs[y], ptrs[2], ptrs[y]};
+    RunLoop(*s.tail_loop, operands);
+    return;
+  }
+  if (product.keeps) {
+    void* const operands[] = {aux, ptrs[y]};
     RunLoop(*s.tail_loop, operands);
     return;
   }
@@ -224,8 +241,9 @@ std::string KeyOfNode(const BoundProduct& s, const Variant& v) {
       StrCat(ChoiceKey(s.stream->cuda(), first.problem()), " runs ", s.plan->product.runs());
   if (v.ways[kKernel] != nullptr) {
     key += v.ways[kEpilogue] != nullptr ? " or " : " then ";
-    key += s.plan->product.is_gradient()
-               ? StrCat(ops::Name(s.plan->product.gradient_of), "_grad")
+    key += s.plan->product.is_gradient() ? StrCat(ops::Name(s.plan->product.gradient_of), "_grad")
+           : s.plan->product.keeps
+               ? StrCat(ops::Name(s.plan->product.activation), " of what is kept")
                : StrCat(s.plan->tail_function, " ", s.plan->tail_params.activation);
   }
   return key;
@@ -245,12 +263,13 @@ Candidate Fastest(const BoundProduct& s, const std::vector<Candidate>& candidate
   std::vector<int64_t> sizes = {bytes(p.b), bytes(p.a)};
   if (product.has_bias) sizes.push_back(p.rows() * SizeOf(product.bias));
   if (product.is_gradient()) sizes.push_back(bytes(p.d));
+  if (product.keeps) sizes.push_back(bytes(p.d));
   sizes.insert(sizes.end(), {bytes(p.d), s.plan->workspace_bytes});
   const RotatingOperands operands(*s.stream, sizes);
   std::vector<std::function<void(int)>> ways;
   for (const Candidate& c : candidates) {
     ways.emplace_back([&, c](int copy) {
-      std::array<void*, 5> ptrs = {};
+      std::array<void*, 6> ptrs = {};
       for (size_t i = 0; i < sizes.size(); ++i) ptrs[i] = operands.at(copy, static_cast<int>(i));
       Run(s, c, ptrs.data());
     });
@@ -314,7 +333,8 @@ std::unique_ptr<KernelState> Bind(const std::shared_ptr<const KernelState>& stat
 void Launch(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const BoundProduct&>(state);
   uintptr_t bits = 0;
-  for (int i = 0; i < (s.plan->product.has_third() ? 4 : 3); ++i) {
+  const LtProduct& product = s.plan->product;
+  for (int i = 0; i < 3 + product.has_third() + product.keeps; ++i) {
     bits |= reinterpret_cast<uintptr_t>(ptrs[i]);
   }
   Run(s, bits % 16 == 0 ? s.aligned.chosen : s.unaligned.chosen, ptrs);

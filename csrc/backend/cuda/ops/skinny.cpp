@@ -39,7 +39,7 @@ Support Describe(const NodeDesc& node, Skinny* skinny) {
     return Support::No("is for float32, float16 and bfloat16, not ", d.dtype);
   }
   if (d.batch_rank != 0) return Support::No("is for one product, not a batch of them");
-  if (d.gradient_of != ops::Activation::kNone) return Support::No("has no gradient at its end");
+  if (!d.is_simple()) return Support::No("ends in a bias and an activation alone");
   const int64_t few = std::min(d.m, d.n);
   if (few > kSkinnyMost) {
     return Support::No("needs at most ", kSkinnyMost, " rows or columns, not ", d.m, " x ", d.n);
