@@ -4,6 +4,7 @@
 #   make test                               all C++ and Python tests
 #   make test-interop                       tests beside PyTorch, JAX and TensorBoard, in .venv-bench
 #   make test-sanitize                      tests under address, undefined and thread sanitizers
+#   make test-sanitize-device               the CUDA backend under them, on a driver without a GPU
 #   make gpu-check, gpu-bench               what runs on a GPU, checked and timed there
 #   make gpu-sanitize                       a few kernels there under compute-sanitizer
 #   make gpu-pack ARGS="--python python3.12"   one file with all of that for a machine without network
@@ -15,7 +16,7 @@ PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 
-.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-interop test-sanitize bench lint lint-quick lint-tidy format docs clean
+.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-interop test-sanitize test-sanitize-device bench lint lint-quick lint-tidy format docs clean
 
 setup:
 	@cmake/setup.sh
@@ -35,6 +36,9 @@ test-interop:
 
 test-sanitize: setup
 	@cmake/sanitize.sh
+
+test-sanitize-device: setup
+	@cmake/sanitize.sh device
 
 # On a machine with a GPU; records go below benchmarks/results/gpu. The second wants PyTorch and JAX too.
 gpu-check: setup

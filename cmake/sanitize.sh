@@ -3,6 +3,9 @@
 # Tests under sanitizers. address+undefined: every C++ test, then Python with the instrumented
 # library. thread: the rooms with threads of their own, with loops inline, because GNU OpenMP's
 # barriers are invisible to the sanitizer and would be reported as races.
+#   sanitize.sh          all of that
+#   sanitize.sh device   the CUDA backend and the runtime on the fake driver, address and undefined,
+#                        then thread, built beside the plain tests (tests/sanitize says of what)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
@@ -16,6 +19,37 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 OMP_WAIT_POLICY=passive
 # Tests ask for more memory than there is: that is an answer to give, not an error to stop at.
 asan=check_initialization_order=1:strict_init_order=1:detect_stack_use_after_return=1
 asan+=:allocator_may_return_null=1
+
+# Every test in a process of its own, as ctest runs it, and two at a time.
+on_fake_driver() {  # on_fake_driver NAME FILTER
+  local program tests
+  echo "== $1: the CUDA backend and the runtime on the fake driver"
+  cmake --build build/current --target "device_$1"
+  for program in backend_cuda runtime; do
+    program=build/current/tests/sanitize/${program}_$1
+    tests=$("$program" --gtest_list_tests --gtest_filter="$2" |
+      awk '/^[A-Za-z].*[.]/ && !/^Running main/ { suite = $1 } /^  / { print suite $1 }')
+    echo "${program##*/}: $(wc -l <<<"$tests") tests"
+    OSTRIA_CUDA_LIBRARIES=$PWD/build/current/fake_cuda_$1 OSTRIA_NUM_THREADS=1 \
+      xargs -P 2 -I {} cmake/quiet.sh "$program" --gtest_brief=1 --gtest_filter={} <<<"$tests"
+  done
+}
+if [ "${1:-}" = device ]; then
+  cache=build/current/CMakeCache.txt
+  if ! grep -q '^OSTRIA_CUDA:INTERNAL=TRUE' "$cache"; then
+    echo "SKIP: the CUDA backend under sanitizers: $(sed -n 's/^OSTRIA_CUDA_OBSTACLE:INTERNAL=//p' "$cache")"
+    exit 0
+  fi
+  # Memory of the fake driver is no memory that the sanitizer allocates, and goes with the process.
+  export ASAN_OPTIONS=$asan:detect_leaks=0
+  on_fake_driver asan '-CudaLoopCompiled.*'
+  export TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/cmake/tsan.supp
+  # What shares state between threads; the ops have one each, and their fibers are slow to watch.
+  threads='CudaControl.*:CudaData.*:CudaDevice.*:CudaExecutable.*:CudaLibrary.*:CudaLoopCache.*'
+  threads+=':CudaMemory.*:CudaStreams.*:DiskCache.*:FakeDriver.*:Vmm/*:Device*:Streams.*'
+  on_fake_driver tsan "$threads"
+  exit 0
+fi
 
 echo "== address and undefined: C++ tests"
 configure build-asan address,undefined
