@@ -369,6 +369,7 @@ class CompiledFunction:
 
         Raises:
             ValueError: the description lacks what a plan needs.
+            OSError: a file that was named cannot be read.
             DeviceUnavailableError: a device was named that is not there, or a library that plans
                 need is missing.
 

@@ -74,6 +74,7 @@ def described(device: Any) -> tuple[str, str]:
 
     Raises:
         TypeError: it is none of these.
+        OSError: the file cannot be read.
         ValueError: the file or text holds no JSON object.
     """
     if isinstance(device, Mapping):
@@ -87,8 +88,15 @@ def described(device: Any) -> tuple[str, str]:
         )
     text = os.fspath(device)
     if isinstance(device, os.PathLike) or text.endswith(".json"):
-        with open(text, encoding="utf-8") as file:
-            text = file.read()
+        try:
+            with open(text, encoding="utf-8") as file:
+                text = file.read()
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                at_line(f"plan_for: the description of a GPU cannot be read: {error.strerror}"),
+                text,
+            ) from None
     elif re.fullmatch(r"[a-z]+(:\d+)?", text):
         return text, ""
     elif not text.lstrip().startswith("{"):

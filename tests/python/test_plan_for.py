@@ -152,6 +152,11 @@ def test_a_name_that_is_no_device() -> None:
         ost.compile(loss).plan_for("h100", ROWS, WEIGHTS)
 
 
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(FileNotFoundError, match=r"plan_for: .* cannot be read: .*'nope.json'"):
+        ost.compile(loss).plan_for("nope.json", ROWS, WEIGHTS)
+
+
 def test_the_stub_that_plans_are_made_with_is_no_driver() -> None:
     code = """
         import numpy as np
