@@ -34,7 +34,7 @@ struct CudnnNode {
   }
 };
 
-/// attention (where a sequence has length 0, its results are undefined), attention_grad.
+/// attention without lengths, attention_grad.
 CudnnNode DescribeAttention(const NodeDesc& node);
 CudnnNode DescribeAttentionGrad(const NodeDesc& node);
 /// The same of q, k and v within one tensor, and of their gradients.

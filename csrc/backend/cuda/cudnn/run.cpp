@@ -2,10 +2,10 @@
 #include "backend/cuda/cudnn/run.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <mutex>
 #include <set>
 
+#include "backend/cuda/cache/cache_folder.h"
 #include "backend/cuda/cache/content_hash.h"
 #include "backend/cuda/cache/timing.h"
 #include "backend/cuda/cudnn/descriptors.h"
@@ -191,11 +191,33 @@ std::string Try(const BoundCudnn& bound, const CudaStream& stream, const Way& wa
 void GiveUp(const BoundCudnn& bound, const CudnnGraph& graph, const CudnnPlan& plan,
             const std::string& why) {
   PassOver(graph, bound.state->device_json, plan, why);
-  std::fputs(
-      StrCat("ostria: an engine of cuDNN's is passed over from now on, since it failed: engine ",
-             plan.engine, ": ", why, "\n")
-          .c_str(),
-      stderr);
+  NoteOnce(StrCat("cuDNN engine ", plan.engine, " ", plan.rank, " ", graph.Text()),
+           StrCat("an engine of cuDNN's is passed over from now on, since it failed: engine ",
+                  plan.engine, ": ", why));
+}
+
+// The plan, ready to run; nothing where it fails on the device, and is given up.
+std::unique_ptr<Way> UnlessItFails(const BoundCudnn& bound, const CudaStream& stream,
+                                   const CudnnGraph& graph, const CudnnPlan& plan) {
+  if (!RanBefore(plan, false)) {  // what failed before this is not the engine's fault
+    const OutsideCapture outside;
+    stream.cuda().MakeCurrent();
+    CheckDriver(Driver().cuStreamSynchronize(stream.handle()), "waiting for the device");
+  }
+  std::unique_ptr<Way> way;
+  std::string why;
+  CUresult device = CUDA_SUCCESS;
+  try {
+    way = MakeWay(bound, stream, graph, plan);
+    why = Try(bound, stream, *way, &device);
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::kOutOfMemory) throw;
+    why = e.message();
+  }
+  if (why.empty()) return way;
+  GiveUp(bound, graph, plan, why);
+  CheckDriver(device, "trying a plan of cuDNN's");
+  return nullptr;
 }
 
 // The plan, or, where that fails on the device, the next one that does not.
@@ -203,19 +225,7 @@ std::unique_ptr<Way> FirstThatRuns(const BoundCudnn& bound, const CudaStream& st
                                    const CudnnGraph& graph, const CudnnPlan& planned) {
   for (;;) {
     const auto plan = BuildPlan(graph, bound.state->device_json, bound.state->options, planned);
-    std::unique_ptr<Way> way;
-    std::string why;
-    CUresult device = CUDA_SUCCESS;
-    try {
-      way = MakeWay(bound, stream, graph, *plan);
-      why = Try(bound, stream, *way, &device);
-    } catch (const Error& e) {
-      if (e.code() == ErrorCode::kOutOfMemory) throw;
-      why = e.message();
-    }
-    if (why.empty()) return way;
-    GiveUp(bound, graph, *plan, why);
-    CheckDriver(device, "trying a plan of cuDNN's");
+    if (auto way = UnlessItFails(bound, stream, graph, *plan)) return way;
   }
 }
 
@@ -227,12 +237,7 @@ void Time(const BoundCudnn& bound, const CudaStream& stream, const CudnnPlan& pl
   if (plans.size() < 2) return;
   std::vector<std::unique_ptr<Way>> tried;
   for (const CudnnPlan& p : plans) {
-    auto way = MakeWay(bound, stream, s.node.graph, p);
-    CUresult device = CUDA_SUCCESS;
-    const std::string why = Try(bound, stream, *way, &device);
-    if (!why.empty()) GiveUp(bound, s.node.graph, p, why);
-    CheckDriver(device, "trying a plan of cuDNN's");
-    if (why.empty()) tried.push_back(std::move(way));
+    if (auto way = UnlessItFails(bound, stream, s.node.graph, p)) tried.push_back(std::move(way));
   }
   if (tried.empty()) return;
   std::vector<int64_t> bytes = OperandBytes(s.node);
