@@ -25,7 +25,7 @@ bool ExpandRecurrent(Graph& graph, const PassContext& context) {
     const NodeId next = graph.next(n);
     const bool recurrent = std::any_of(std::begin(kRecurrent), std::end(kRecurrent),
                                        [&](const OpDef* op) { return graph.is(n, *op); });
-    const std::vector<Value> operands = graph.operands(n);
+    const std::vector<Value> operands = recurrent ? graph.operands(n) : std::vector<Value>{};
     if (recurrent && !HasKernel(context, graph, graph.op(n), graph.attrs(n), operands)) {
       const OpDef& op = graph.op(n);
       Builder b(graph, Derive(graph.location(n), StrCat("part of ", op.name)), n);

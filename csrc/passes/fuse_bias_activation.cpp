@@ -17,11 +17,6 @@
 namespace ostria {
 namespace {
 
-// The only node that reads `v`, or nothing.
-NodeId OnlyUser(const Graph& g, Value v) {
-  return g.num_uses(v) == 1 && !g.is_output(v) ? g.uses(v)[0].user : NodeId{};
-}
-
 // Whether all that read `v` are kernels of their own: a loop would widen what it reads by the way.
 bool ReadByNoLoop(const Graph& g, Value v) {
   if (g.is_output(v)) return false;
@@ -141,24 +136,28 @@ bool FuseGradient(Graph& g, const PassContext& context, NodeId n) {
 }
 
 // z = matmul_fused(., ., bias) {"none"} -> gelu(z)  =>  y, z = … {activation = "gelu_tanh_kept"}
-// where others read z too.
+// where others read z too; else {activation = "gelu_tanh"}, which views had kept apart.
 bool FuseKept(Graph& g, const PassContext& context, NodeId n) {
   if (context.device != DeviceKind::kCuda || !g.is(n, ops::kGelu)) return false;
   if (ops::ActivationOf(g.op(n), g.attrs(n)) != ops::Activation::kGeluTanh) return false;
   if (!IsUsed(g, g.result(n))) return false;
   Value z = g.operand(n, 0);
-  for (NodeId v = g.producer(z); v.valid() && IsView(g, v); v = g.producer(z)) z = g.operand(v, 0);
+  bool others = !OnlyUser(g, z).valid();
+  for (NodeId v = g.producer(z); v.valid() && IsView(g, v); v = g.producer(z)) {
+    z = g.operand(v, 0);
+    others |= !OnlyUser(g, z).valid();
+  }
   const NodeId product = ProducedBy(g, z, ops::kMatmulFused);
   if (!product.valid()) return false;
   std::vector<Attr> attrs(g.attrs(product).begin(), g.attrs(product).end());
   auto& activation = std::get<std::string>(attrs[ops::MatmulAttr::kActivation]);
   if (activation != ops::Name(ops::Activation::kNone)) return false;
-  activation = "gelu_tanh_kept";
+  activation = others ? "gelu_tanh_kept" : std::string(ops::Name(ops::Activation::kGeluTanh));
   if (std::get<bool>(attrs[ops::MatmulAttr::kWiden])) return false;
   const std::vector<Value> operands = g.operands(product);
   if (!HasKernel(context, g, ops::kMatmulFused, attrs, operands)) return false;
   const NodeId made = g.AddNode(ops::kMatmulFused, operands, attrs, g.location(product), product);
-  g.ReplaceAllUses(z, g.result(made, 1));
+  if (others) g.ReplaceAllUses(z, g.result(made, 1));
   Value y = g.result(made, 0);
   const Shape& shape = g.shape(g.result(n));
   if (!(g.shape(y) == shape)) {

@@ -11,8 +11,6 @@
 namespace ostria {
 namespace {
 
-bool IsReadOnce(const Graph& g, Value v) { return g.num_uses(v) == 1 && !g.is_output(v); }
-
 struct Part {
   Value g;
   int64_t start = 0, size = 0;
@@ -50,7 +48,7 @@ void Terms(const Graph& g, Value v, std::vector<NodeId>* out) {
   out->pop_back();
   for (int i = 0; i < 2; ++i) {
     const Value term = g.operand(n, i);
-    if (IsReadOnce(g, term)) {
+    if (OnlyUser(g, term).valid()) {
       Terms(g, term, out);
     } else {
       out->push_back({});
@@ -60,6 +58,10 @@ void Terms(const Graph& g, Value v, std::vector<NodeId>* out) {
 
 // slice_grad(a, 0:2) + slice_grad(b, 2:5)  =>  concat(a, b), where the axis has 5 places
 bool Rewrite(Graph& g, NodeId n) {
+  for (int i = 0; i < 2; ++i) {  // a long sum of other things is not walked for each of its terms
+    const NodeId term = g.producer(g.operand(n, i));
+    if (!term.valid() || !(g.is(term, ops::kAdd) || g.is(term, ops::kSliceGrad))) return false;
+  }
   std::vector<NodeId> terms;
   Terms(g, g.result(n), &terms);
   if (terms.size() < 2) return false;

@@ -129,6 +129,10 @@ std::optional<ValueType> TypeWithOperand(const Graph& graph, NodeId n, int i, Va
   return outputs[0];
 }
 
+NodeId OnlyUser(const Graph& graph, Value v) {
+  return graph.num_uses(v) == 1 && !graph.is_output(v) ? graph.uses(v)[0].user : NodeId{};
+}
+
 bool HasKernel(const PassContext& context, const Graph& graph, const OpDef& op,
                std::span<const Attr> attrs, std::span<const Value> operands) {
   if (!context.has_kernel) return true;

@@ -91,6 +91,9 @@ bool IsView(const Graph& graph, NodeId n);
 /// The type of `n`'s only result if operand `i` were `v`; nothing when infer refuses.
 std::optional<ValueType> TypeWithOperand(const Graph& graph, NodeId n, int i, Value v);
 
+/// The only node that reads `v`, once, which is no output; or nothing.
+NodeId OnlyUser(const Graph& graph, Value v);
+
 /// Whether the device of `context` takes such a node as one.
 bool HasKernel(const PassContext& context, const Graph& graph, const OpDef& op,
                std::span<const Attr> attrs, std::span<const Value> operands);

@@ -24,7 +24,8 @@ struct PassContext {
   /// What the graph will run on.
   DeviceKind device = DeviceKind::kCpu;
   /// Whether that device has an implementation for a node of `op` with operands of these types. A
-  /// pass asks (HasKernel in match.h) before it joins nodes; without it the answer is yes.
+  /// pass asks (HasKernel in match.h) before it joins nodes; without it the answer is
+  /// yes, and passes for recurrent ops do nothing.
   std::function<bool(const OpDef& op, std::span<const Attr> attrs,
                      std::span<const ValueType> inputs)>
       has_kernel;

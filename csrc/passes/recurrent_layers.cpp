@@ -58,8 +58,8 @@ bool IsGradOf(const Graph& g, NodeId m, NodeId n, const Cell& cell) {
 // The gradients that read what `n` keeps; nothing where anybody else does.
 std::optional<std::vector<NodeId>> GradsOf(const Graph& g, NodeId n, const Cell& cell) {
   std::vector<NodeId> grads;
-  for (NodeId m = g.next(n); m.valid(); m = g.next(m)) {
-    if (IsGradOf(g, m, n, cell)) grads.push_back(m);
+  for (const Use& use : g.uses(g.result(n, 1 + cell.states))) {
+    if (IsGradOf(g, use.user, n, cell)) grads.push_back(use.user);
   }
   for (int i = 0; i < cell.kept; ++i) {
     const Value v = g.result(n, 1 + cell.states + i);

@@ -9,18 +9,17 @@
 namespace ostria {
 namespace {
 
-bool IsReadOnce(const Graph& g, Value v) { return g.num_uses(v) == 1 && !g.is_output(v); }
-
 // x -> sum -> cast(float32)  =>  x -> cast(float32) -> sum
 Value Widened(Graph& g, NodeId cast) {
   std::vector<NodeId> views;  // last first
   Value v = g.operand(cast, 0);
   NodeId n = g.producer(v);
-  for (; n.valid() && IsView(g, n) && IsReadOnce(g, v); n = g.producer(v)) {
+  for (; n.valid() && IsView(g, n) && OnlyUser(g, v).valid(); n = g.producer(v)) {
     views.push_back(n);
     v = g.operand(n, 0);
   }
-  if (!n.valid() || !IsReadOnce(g, v) || (!g.is(n, ops::kSum) && !g.is(n, ops::kMean))) return {};
+  if (!n.valid() || !OnlyUser(g, v).valid() || (!g.is(n, ops::kSum) && !g.is(n, ops::kMean)))
+    return {};
   const auto like = [&](NodeId node, Value x) {
     const std::vector<Attr> attrs(g.attrs(node).begin(), g.attrs(node).end());
     return g.result(g.AddNode(g.op(node), std::vector<Value>{x}, attrs, g.location(node), cast));

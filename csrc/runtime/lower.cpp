@@ -128,8 +128,7 @@ std::span<const KernelDef* const> KernelsFor(DeviceKind device, const OpDef& op)
 bool HasKernel(const DeviceProps& device, const OpDef& op, std::span<const Attr> attrs,
                std::span<const ValueType> inputs) {
   std::vector<ValueType> outputs;
-  InferContext infer(op, inputs, attrs, &outputs);
-  op.infer(infer);
+  InferTypes(op, inputs, attrs, &outputs);
   std::vector<MemDesc> in, out;
   bool empty = false;
   const auto describe = [&](const ValueType& t, std::vector<MemDesc>* to) {

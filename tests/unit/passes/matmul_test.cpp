@@ -338,5 +338,14 @@ TEST(FuseBiasActivation, AnExactGeluOrOneOnACpuIsALoop) {
   EXPECT_EQ(After(FuseBiasActivation, text, gpu).find("kept"), std::string::npos);
 }
 
+TEST(FuseBiasActivation, AProductOfAGpuKeepsNothingThatNobodyReads) {
+  const PassContext gpu{.evaluate = nullptr, .device = DeviceKind::kCuda};
+  std::string text(kKept);
+  text.erase(text.find("output \"5\""), std::string("output \"5\" %5\n").size());
+  const std::string after = After(FuseBiasActivation, text, gpu);
+  EXPECT_EQ(after.find("kept"), std::string::npos) << after;
+  EXPECT_NE(after.find("activation = \"gelu_tanh\""), std::string::npos) << after;
+}
+
 }  // namespace
 }  // namespace ostria
