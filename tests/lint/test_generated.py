@@ -38,6 +38,9 @@ def test_the_gpu_status_is_fresh_and_claims_only_what_ran(generate: ModuleType) 
     assert ledger.state("kernels", "fill_4", []) == ledger.NEVER
     assert ledger.state("kernels", "fill_4", [ran]) == f"ran on H at {'c' * 10}, 2026-01-02"
     assert ledger.state("kernels", "fill_8", [ran]) == ledger.NEVER
+    small = {**ran, "kind": "check", "ran": {"models": ["lstm"]}}
+    assert ledger.state("models", "lstm", [small]) == ledger.NEVER
+    assert ledger.state("models", "lstm", [{**small, "kind": "bench"}]) != ledger.NEVER
     print(ledger.age())  # continuous integration shows how old the newest record is
 
 
