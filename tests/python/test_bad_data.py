@@ -189,7 +189,7 @@ assert str(picks.explain()).count(": data_accepted <word>") == 1, picks.explain(
     )
 
 
-def test_a_guarded_step_is_one_launch_longer(run):  # noqa: F811
+def test_a_guarded_step_selects_inside_of_loops_that_run_anyway(run):  # noqa: F811
     run(
         """
 import re

@@ -205,6 +205,11 @@ def test_explain_tells_why_it_was_traced_again() -> None:
     assert "trace 2: argument 'x': float64[3, 3] (was float32[3, 3])" in text
 
 
+def test_a_profile_takes_one_run_or_more() -> None:
+    with pytest.raises(ValueError, match="profile: .*runs.* positive integer"):
+        ost.compile(lambda x: x + x).profile(ost.ones((2,)), runs=0)
+
+
 def test_a_profile_has_a_row_for_each_node_and_leaves_state_alone() -> None:
     w = ost.Variable(np.ones((3, 4), np.float32), name="w")
 

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import pathlib
 import subprocess
 import sys
 
+import fake_gpu
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
 BEGIN = """
 import numpy as np
 import ostria as ost
@@ -22,12 +20,8 @@ x = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    fakes = sorted(ROOT.glob("build/*/fake_cuda/libcuda.so.1"))
-    in_place = (ROOT / "python" / "ostria" / "libostria_cuda.so").exists()
-    if not fakes or not (in_place or importlib.util.find_spec("ostria_cuda")):
-        pytest.skip("no fake driver or no CUDA backend was built")
     cache = tmp_path_factory.mktemp("cache")
-    folder = str(fakes[0].parent)
+    folder = fake_gpu.folder()
     env = {**os.environ, "OSTRIA_CUDA_LIBRARIES": folder, "OSTRIA_CACHE_DIR": str(cache)}
 
     def execute(program: str, **more: str) -> str:

@@ -15,7 +15,6 @@ import ostria as ost
 
 # Every way to ask for a device ends in the same sentence and the user's line.
 ASK = """
-import os, sys
 import numpy as np
 import ostria as ost
 def messages(device):
@@ -161,7 +160,6 @@ np.testing.assert_array_equal(ost.to_device(x, "cuda").numpy(), x)
 def test_too_little_memory_for_results_leaves_the_state(run):  # noqa: F811
     run(
         """
-import ctypes, os
 import numpy as np
 import ostria as ost
 w = ost.Variable(np.zeros(3, np.float32), name="w")
@@ -173,7 +171,6 @@ def step(x):
 
 x = np.ones(1 << 20, np.float32)
 step(x), step(x), step(x)
-cuda = ctypes.CDLL(os.environ["OSTRIA_CUDA_LIBRARIES"] + "/libcuda.so.1")
 held = []
 try:
     for _ in range(40):

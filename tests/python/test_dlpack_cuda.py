@@ -2,7 +2,7 @@
 """DLPack on a GPU, both ways: whose stream waits for whom, who keeps memory and until when.
 
 The other library is written in Python here, on the driver that runs kernels on the host, late and
-in any order that streams allow. `tests/interop/test_dlpack.py` has PyTorch and JAX.
+in any order that streams allow. `tests/interop/test_dlpack_cuda.py` has PyTorch and JAX.
 """
 
 from __future__ import annotations

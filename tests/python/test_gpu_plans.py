@@ -65,6 +65,7 @@ def test_the_plan_is_that_of_the_table(plans: ModuleType, workload: gpu.Workload
 def test_another_gpu_is_planned_for_alike(plans: ModuleType) -> None:
     for name in ("resnet50", "gpt2_124m"):
         row = plans.plan(gpu.find(name), plans.DEVICE.with_name("h200.json"))
+        assert "H200" in row.report.description
         assert not row.complaints()
 
 

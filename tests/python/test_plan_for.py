@@ -58,7 +58,7 @@ def test_a_gpu_is_described_by_a_path_its_text_or_a_dict() -> None:
     assert plan_on_gpu(f, ROWS, WEIGHTS, device=reports[0].description) == reports[0]
 
 
-def test_the_description_reaches_the_kernels() -> None:
+def test_the_description_names_the_device() -> None:
     small = {**json.loads(H100.read_text()), "deviceVer": 800, "multiProcessorCount": 2}
     assert plan_on_gpu(ost.compile(loss), ROWS, WEIGHTS, device=small).device == "cuda:sm_80"
 

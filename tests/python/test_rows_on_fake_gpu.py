@@ -41,6 +41,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Future[Don
     environment = {
         **os.environ,
         "OSTRIA_DEVICE": "cuda",
+        "OSTRIA_TEST_DEVICE": "cuda:0",
         "OSTRIA_CUDA_LIBRARIES": folder(),
         "OSTRIA_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         "FAKE_CUDA_INTERPRET": "1",
