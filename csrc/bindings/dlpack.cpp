@@ -237,6 +237,8 @@ std::optional<std::vector<int64_t>> DenseOrder(const dlpack::Tensor& d) {
 
 ostria::Tensor FromCuda(const dlpack::Tensor& d, DType dtype, const Shape& shape,
                         const py::object& copy, const std::shared_ptr<void>& owner) {
+  const bool must_copy = MustCopy(copy), must_not = MustNotCopy(copy);
+  const py::gil_scoped_release release;  // another thread may hold the device
   LiveDevice& live = *LiveDevice::Of({DeviceKind::kCuda, static_cast<int16_t>(d.device.id)});
   auto* data = static_cast<std::byte*>(d.data) + d.byte_offset;
   if (shape.numel() == 0) return live.ToDevice(ostria::Tensor::Empty(dtype, shape));
@@ -249,7 +251,7 @@ ostria::Tensor FromCuda(const dlpack::Tensor& d, DType dtype, const Shape& shape
   }
   // As our own tensors begin, which libraries rely on.
   const bool share = dense && reinterpret_cast<uintptr_t>(data) % kAlignment == 0;
-  if (MustNotCopy(copy) && !share) {
+  if (must_not && !share) {
     BufferError(
         StrCat("from_dlpack: copy=False, but the tensor is strided or does not begin at a "
                "multiple of ",
@@ -258,7 +260,7 @@ ostria::Tensor FromCuda(const dlpack::Tensor& d, DType dtype, const Shape& shape
   Shape stored;
   for (int i = 0; i < d.ndim; ++i) stored.Append(d.shape[dense ? i : (*axes)[i]]);
   const ostria::Tensor borrowed = live.Borrow(dtype, stored, data, [owner] {});
-  if (dense) return share && !MustCopy(copy) ? borrowed : live.Copy(borrowed);
+  if (dense) return share && !must_copy ? borrowed : live.Copy(borrowed);
   std::vector<int64_t> back(axes->size());
   for (size_t i = 0; i < axes->size(); ++i) back[(*axes)[i]] = static_cast<int64_t>(i);
   std::vector<ostria::Tensor> outputs;
