@@ -406,6 +406,7 @@ class CompiledFunction:
             >>> [row["op"] for row in double.profile(ost.ones((2, 3)))]
             ['add']
         """
+        runs = check_positive_int("profile", "runs", runs)
         entry, arrays = self._entry(args, kwargs)
         return self._costs(entry, arrays, runs)
 

@@ -139,7 +139,9 @@ def is_on_gpu(obj: Any) -> bool:
         (False, False)
     """
     try:
-        return not isinstance(obj, np.ndarray) and obj.__dlpack_device__()[0] == 2
+        if isinstance(obj, (np.ndarray, np.generic, list, tuple)):
+            return False
+        return bool(obj.__dlpack_device__()[0] == 2)
     except (AttributeError, BufferError, NotImplementedError):  # NumPy may know more of it
         return False
 

@@ -85,12 +85,12 @@ def asarray(
         obj = obj.value()
     if isinstance(obj, (list, tuple)) and any(isinstance(x, _native.Tensor) for x in obj):
         obj = stack([asarray(x) for x in obj])
+    if isinstance(obj, (bool, int, float)) and not isinstance(obj, np.generic):
+        return _filled("asarray", (), obj, dtype)
     if not isinstance(obj, _native.Tensor) and is_on_gpu(obj):
         obj = _native.from_dlpack(obj, copy=copy)
     if isinstance(obj, _native.Tensor):
         return obj if dtype is None else cast(obj, dtype)
-    if isinstance(obj, (bool, int, float)) and not isinstance(obj, np.generic):
-        return _filled("asarray", (), obj, dtype)
     if dtype is not None and not isinstance(obj, np.ndarray):
         wanted = _native.dtype(dtype)
         if wanted != _native.bfloat16:

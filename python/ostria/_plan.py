@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -77,6 +76,8 @@ def described(device: Any) -> tuple[str, str]:
         OSError: the file cannot be read.
         ValueError: the file or text holds no JSON object.
     """
+    import json  # not when ostria is imported
+
     if isinstance(device, Mapping):
         return "cuda", json.dumps(dict(device), separators=(",", ":"))
     if not isinstance(device, (str, os.PathLike)):

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from ostria.cli.facts import SETTINGS, collect
 
-# Of what is not there: the first three are asked for by ops, the last by nothing yet.
+# What ops ask for; NCCL, which nothing asks for yet, may be missing.
 _NEEDED = ("cuBLASLt", "cuDNN", "NVRTC")
 
 
