@@ -40,7 +40,8 @@ std::unique_ptr<KernelState> BindScan(const std::shared_ptr<const KernelState>& 
                                       const BindContext& to);
 void LaunchBoundScan(const KernelState& state, void* const* ptrs);
 
-/// while_loop there: its bodies count the steps (see WithCounter), and the stream repeats them.
+/// while_loop there: its bodies count the steps (see Bounded and Counting in control.cpp), and the
+/// stream repeats them.
 std::unique_ptr<KernelState> BindWhile(const std::shared_ptr<const KernelState>& state,
                                        const BindContext& to);
 void LaunchBoundWhile(const KernelState& state, void* const* ptrs);

@@ -91,11 +91,11 @@ LtProblem ProblemOf(DType dtype, bool tf32, const Matrices& x) {
   return p;
 }
 
-// `x`: the position of x among the inputs, which kernel and recurrent_kernel follow.
 std::unique_ptr<StepsState> Describe(const NodeDesc& node) {
   auto s = std::make_unique<StepsState>();
   s->lstm = node.op == &ops::kLstm || node.op == &ops::kLstmGrad;
   s->grad = node.op == &ops::kLstmGrad || node.op == &ops::kGruGrad;
+  // The position of x among the inputs, which kernel and recurrent_kernel follow.
   const int x = !s->grad ? 0 : s->lstm ? 3 : 2;
   const size_t required = s->grad ? (s->lstm ? 11 : 8) : (s->lstm ? 6 : 5);
   s->dtype = node.inputs[0].dtype;
