@@ -206,7 +206,7 @@ def test_explain_tells_why_it_was_traced_again() -> None:
 
 
 def test_a_profile_takes_one_run_or_more() -> None:
-    with pytest.raises(ValueError, match="profile: .*runs.* positive integer"):
+    with pytest.raises(ValueError, match=r"profile: .*runs.* positive integer"):
         ost.compile(lambda x: x + x).profile(ost.ones((2,)), runs=0)
 
 
