@@ -45,6 +45,7 @@ check_packages() {
   need ninja-build "runs the build" has ninja
   need ccache "makes a second build quick" has ccache
   need libgtest-dev "the C++ tests are written with GoogleTest" any_file /usr{,/local}/include/gtest/gtest.h
+  need libgmock-dev "and say what they expect with its matchers" any_file /usr{,/local}/include/gmock/gmock.h
   need git "tells what changed, for the linters" has git
   need python3-dev "headers to build the Python extension" "$python" -c \
     'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")'

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// What replicas of one program say to each other. csrc/dist implements it over threads of a
+// process, shared memory, and sockets; kernels of collective ops find the one of the replica that
+// runs them (Current). Every rank makes the same calls in the same order.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/dtype.h"
+
+namespace ostria {
+
+enum class ReduceOp : uint8_t { kSum, kMin, kMax };
+std::string_view ToString(ReduceOp op);
+
+/// In which order ranks are added. All ranks get the same bits in either.
+enum class ReduceOrder : uint8_t {
+  kAny,   // whichever is fastest; may depend on the number of ranks
+  kTree,  // neighbours first, (0 + 1) + (2 + 3): what 1, 2, 4 and 8 ranks have in common
+};
+
+/// One rank of a group. Calls block, and are made by one thread at a time; Abort by any. They throw
+/// Error(kDistributed) that names the operation and the rank and host at fault, within `timeout`
+/// of the last sign of progress; the group is of no use afterwards. Sizes are elements of `dtype`.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  /// "local", "shm", "gloo".
+  virtual std::string_view transport() const = 0;
+
+  /// In place. `what` names the operation to users: "all_reduce of 12 gradients".
+  virtual void AllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
+                         ReduceOrder order = ReduceOrder::kAny) = 0;
+  /// `data`, `size()` blocks of `count`: rank r's block r becomes the reduction of all block r; the
+  /// others are undefined afterwards.
+  virtual void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype,
+                             ReduceOp op, ReduceOrder order = ReduceOrder::kAny) = 0;
+  /// `data`, `size()` blocks of `bytes`: rank r gives block r, all get all.
+  virtual void AllGather(std::string_view what, void* data, int64_t bytes) = 0;
+  virtual void Broadcast(std::string_view what, void* data, int64_t bytes, int root) = 0;
+  /// Returns when every rank has called it.
+  virtual void Barrier(std::string_view what) = 0;
+
+  /// Calls in progress and later ones, of every rank that can be reached, throw with `why`.
+  virtual void Abort(const std::string& why) = 0;
+  /// How long a call waits for the others.
+  virtual void set_timeout(std::chrono::milliseconds timeout) = 0;
+
+  /// Of the replica that runs on the calling thread; nullptr outside of a distributed run.
+  static Communicator* Current();
+  /// Makes `communicator` that of the calling thread, as long as it lives.
+  class Scope {
+   public:
+    explicit Scope(Communicator* communicator);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Communicator* outer_;
+  };
+};
+
+}  // namespace ostria
