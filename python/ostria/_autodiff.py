@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ostria import _activity, _native, _step, _tree
@@ -29,10 +29,30 @@ def gradients(
     Returns:
         One gradient per element of `wrt`, of its shape and dtype; zeros where nothing depends on
         it.
+
+    Raises:
+        TypeError: `wrt` or `cotangents` is no sequence, or a value is not floating-point.
+        ValueError: outputs and cotangents differ in number or shape, or nothing is traced.
     """
     ys = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-    gs = [None] * len(ys) if cotangents is None else list(cotangents)
-    return list(_native.gradients(ys, gs, list(wrt)))
+    xs = _listed("wrt", wrt, "tensors or Variables")
+    gs = [None] * len(ys) if cotangents is None else _listed("cotangents", cotangents, "tensors")
+    if len(gs) != len(ys):
+        raise ValueError(
+            at_line(
+                f"gradients: cotangents has {len(gs)} element(s) for {len(ys)} output(s); give one "
+                "for each output, None for ones, or differentiate fewer outputs"
+            )
+        )
+    return list(_native.gradients(ys, gs, xs))
+
+
+# The elements of a tensor are rows that nothing depends on.
+def _listed(what: str, value: Any, of: str) -> list[Any]:
+    if isinstance(value, (_Tensor, _native.Variable)) or not isinstance(value, Iterable):
+        got = repr(value) if isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"
+        raise TypeError(at_line(f"gradients: {what} is {got}; give a list of {of}"))
+    return list(value)
 
 
 def value_and_grad(

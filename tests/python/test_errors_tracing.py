@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mistakes import Mistakes, check, ints, x
+from mistakes import Mistakes, check, x
 
 import ostria as ost
 from ostria import nn
@@ -270,62 +270,6 @@ def value_of_an_outer_trace() -> None:
 )
 def dict_without_an_order() -> None:
     ost.compile(lambda d: d)({1: x(), "a": x()})  # <-
-
-
-# --- Gradients ------------------------------------------------------------------------------------
-
-
-@mistake(
-    TypeError,
-    "grad: the function must return a float scalar, but it returned float32[8, 10]; "
-    "reduce it with ost.mean or ost.sum {line}",
-)
-def gradient_of_no_scalar() -> None:
-    ost.grad(lambda x: x)(x())  # <-
-
-
-@mistake(
-    TypeError,
-    "grad: the function must return a float scalar, but it returned int64[]; reduce it "
-    "with ost.mean or ost.sum {line}",
-)
-def gradient_of_an_int() -> None:
-    ost.grad(lambda x: ost.sum(x * 2))(ints())  # <-
-
-
-@mistake(
-    TypeError,
-    "gradient: a value to differentiate with respect to is int32[3], but only floats "
-    "have gradients; cast it, or leave it out {line}",
-)
-def gradient_by_an_int() -> None:
-    ost.grad(lambda x: ost.sum(ost.cast(x, "float32")))(ints())  # <-
-
-
-@mistake(
-    TypeError,
-    "grad: argnums asks for argument 1, but 1 positional argument(s) were given {line}",
-)
-def gradient_by_a_missing_argument() -> None:
-    ost.grad(lambda x: ost.sum(x), argnums=1)(x())  # <-
-
-
-@mistake(
-    ValueError,
-    "gradients: no function is being traced and no tape records; call it inside a "
-    "function given to ost.compile or ost.grad, or inside ost.GradientTape {line}",
-)
-def gradients_outside_a_trace() -> None:
-    ost.gradients(x(), [x()])  # <-
-
-
-@mistake(
-    TypeError,
-    "custom_gradient: <lambda>'s backward function returned 2 gradient(s) for 1 argument(s) {line}",
-)
-def too_many_gradients() -> None:
-    twice = ost.custom_gradient(lambda a: (a * 1.0, lambda g: (g, g)))
-    ost.grad(lambda a: ost.sum(twice(a)))(x())  # <-
 
 
 # --- State, layers, losses ------------------------------------------------------------------------
