@@ -23,7 +23,7 @@ void fake_cuda_fail(const char* spec);
 const char* fake_cuda_log();
 /// The order of work is drawn from this.
 void fake_cuda_seed(uint64_t seed);
-/// Bytes that a device may have, from now on.
+/// Bytes that a device has, from now on, beside those that are taken already.
 void fake_cuda_memory(uint64_t bytes);
 /// Whether devices support virtual memory management, from now on.
 void fake_cuda_vmm(int supported);

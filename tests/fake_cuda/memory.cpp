@@ -54,8 +54,9 @@ void Forbid(void* p, size_t bytes) {
 }
 
 bool Take(State* s, int device, size_t bytes) {
-  if (bytes > s->memory || s->used[device] > s->memory - bytes) return false;
-  s->used[device] += bytes;
+  const auto taken = static_cast<int64_t>(bytes);
+  if (s->used[device] > static_cast<int64_t>(s->memory) - taken) return false;
+  s->used[device] += taken;
   return true;
 }
 
@@ -71,7 +72,7 @@ void Drop(unsigned long long handle) {
   Physical& m = handles[handle];
   if (--m.uses > 0) return;
   close(m.file);
-  TheState().used[m.device] -= m.bytes;
+  TheState().used[m.device] -= static_cast<int64_t>(m.bytes);
   handles.erase(handle);
 }
 
@@ -116,8 +117,9 @@ extern "C" {
 CUresult cuMemGetInfo(size_t* free, size_t* total) {
   FAKE_CALL(kNeedsContext);
   *total = call->memory;
-  const uint64_t used = call->used[fake_cuda::CurrentDevice()];
-  *free = used < call->memory ? call->memory - used : 0;
+  const auto most = static_cast<int64_t>(call->memory);
+  *free = static_cast<size_t>(most -
+                              std::clamp<int64_t>(call->used[fake_cuda::CurrentDevice()], 0, most));
   return CUDA_SUCCESS;
 }
 CUresult cuMemAlloc(CUdeviceptr* p, size_t bytes) {
@@ -152,7 +154,7 @@ CUresult cuMemFree(CUdeviceptr p) {
   const Range range = it->second;
   fake_cuda::RunAll(range.device);  // as the driver, it waits
   Forbid(P(p), range.bytes);
-  if (!range.managed) call->used[range.device] -= range.bytes;
+  if (!range.managed) call->used[range.device] -= static_cast<int64_t>(range.bytes);
   call->live.erase(p);
   call->dead[p] = range;
   return call->sticky;
@@ -273,7 +275,7 @@ CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, size_t bytes,
   }
   if (seen == MAP_FAILED) {
     if (file >= 0) close(file);
-    call->used[device] -= bytes;
+    call->used[device] -= static_cast<int64_t>(bytes);
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
   std::memset(seen, 0xff, bytes);  // what it holds is undefined

@@ -298,6 +298,7 @@ void fake_cuda_seed(uint64_t seed) {
 void fake_cuda_memory(uint64_t bytes) {
   std::lock_guard lock(TheState().mutex);
   TheState().memory = bytes;
+  std::fill_n(TheState().used, fake_cuda::kMaxDevices, 0);
 }
 void fake_cuda_vmm(int supported) {
   std::lock_guard lock(TheState().mutex);

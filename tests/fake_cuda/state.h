@@ -114,7 +114,7 @@ struct State {
   bool vmm = true;
   int pid = 0;  // of the process that called cuInit
   uint64_t memory = uint64_t{8} << 30;
-  uint64_t used[kMaxDevices] = {};
+  int64_t used[kMaxDevices] = {};  // since `memory` was set, less what was freed
   CUctx_st contexts[kMaxDevices];
   CUstream_st null_streams[kMaxDevices];
   CUresult sticky = CUDA_SUCCESS;

@@ -2,6 +2,7 @@
 // What a process with another environment does: the driver is started once per process.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ void PrintError(Run run) {
 }
 
 /// Runs test `name`, which is disabled and calls PrintError, in a process of its own with
-/// `environment` ("A=1 B='2 3'"); what it printed.
+/// `environment` ("A=1 B='2 3'"), where nothing else may fail; what it printed.
 inline std::string ErrorOfChild(const std::string& environment, const std::string& name) {
   std::array<char, 4096> path = {};
   const ssize_t n = readlink("/proc/self/exe", path.data(), path.size() - 1);
@@ -38,7 +39,7 @@ inline std::string ErrorOfChild(const std::string& environment, const std::strin
   for (size_t got = 0; (got = fread(part.data(), 1, part.size(), out)) > 0;) {
     text.append(part.data(), got);
   }
-  pclose(out);
+  EXPECT_EQ(pclose(out), 0) << text;
   const size_t begin = text.find("<<<"), end = text.rfind(">>>");
   return begin == std::string::npos || end == std::string::npos
              ? "no result: " + text

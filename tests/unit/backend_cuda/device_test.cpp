@@ -10,7 +10,6 @@
 #include "backend/backend.h"
 #include "backend/cuda/launch/launch.h"
 #include "backend_cuda/child.h"
-#include "backend_cuda/fake.h"
 #include "kernels/fill/fill.h"
 
 namespace ostria {
@@ -108,7 +107,8 @@ TEST(CudaDevice, AForkedProcessIsToldSo) {
   ExpectParts(text, {"forked from one that uses CUDA", "'spawn'"});
 }
 
-TEST(CudaDevice, AFailureOfTheDeviceNamesWhatWasLaunchedLast) {
+// The first failure of a process is part of every later one, so each test has a process.
+TEST(CudaChild, DISABLED_FailsInAKernel) {
   cuda::CudaStream stream(cuda::CudaDevice::Get(0));
   CUdeviceptr gone = 0;
   cuda::Driver().cuMemAlloc(&gone, 64);
@@ -116,19 +116,18 @@ TEST(CudaDevice, AFailureOfTheDeviceNamesWhatWasLaunchedLast) {
   const kernels::FillParams params{reinterpret_cast<void*>(gone), 4, 0};
   cuda::LaunchKernel(stream, stream.cuda().Kernel("fill/fill", "fill_4"), {}, &params,
                      sizeof params);
-  try {
-    stream.Synchronize();
-    ADD_FAILURE();
-  } catch (const Error& e) {
-    ExpectParts(e.what(), {"CUDA_ERROR_ILLEGAL_ADDRESS", "kernel fill_4 of fill/fill", "restart it",
-                           "CUDA_LAUNCH_BLOCKING=1"});
-  }
+  PrintError([&] { stream.Synchronize(); });
   // Every later call says so too, and destructors do not throw.
   EXPECT_THROW(stream.CopyToDevice(reinterpret_cast<void*>(gone), &params, 4), Error);
-  fake::Reset();
 }
 
-TEST(CudaDevice, AFailureOfAReplayNamesTheStep) {
+TEST(CudaDevice, AFailureOfTheDeviceNamesWhatWasLaunchedLast) {
+  ExpectParts(ErrorOfChild("", "CudaChild.DISABLED_FailsInAKernel"),
+              {"CUDA_ERROR_ILLEGAL_ADDRESS", "kernel fill_4 of fill/fill", "restart it",
+               "CUDA_LAUNCH_BLOCKING=1"});
+}
+
+TEST(CudaChild, DISABLED_FailsInAReplay) {
   cuda::CudaStream stream(cuda::CudaDevice::Get(0));
   CUdeviceptr gone = 0;
   cuda::Driver().cuMemAlloc(&gone, 64);
@@ -139,13 +138,12 @@ TEST(CudaDevice, AFailureOfAReplayNamesTheStep) {
   const auto recording = stream.EndCapture();
   cuda::Driver().cuMemFree(gone);
   recording->Launch(stream);
-  try {
-    stream.Record()->Wait();
-    ADD_FAILURE();
-  } catch (const Error& e) {
-    ExpectParts(e.what(), {"CUDA_ERROR_ILLEGAL_ADDRESS", "a captured step of 2 nodes"});
-  }
-  fake::Reset();
+  PrintError([&] { stream.Record()->Wait(); });
+}
+
+TEST(CudaDevice, AFailureOfAReplayNamesTheStep) {
+  ExpectParts(ErrorOfChild("", "CudaChild.DISABLED_FailsInAReplay"),
+              {"CUDA_ERROR_ILLEGAL_ADDRESS", "a captured step of 2 nodes"});
 }
 
 TEST(CudaDevice, DescribesTheInstallation) {

@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "backend/cuda/cache/cache_folder.h"
+#include "backend/cuda/libraries/library.h"
+#include "backend_cuda/child.h"
 #include "base/str_cat.h"
 
 namespace ostria {
@@ -42,39 +44,33 @@ class Place {
   }
   Place(const Place&) = delete;
   Place& operator=(const Place&) = delete;
-  fs::path OnlyFile(const std::string& kind) const {
-    std::vector<fs::path> files;
-    for (const auto& entry : fs::directory_iterator(path_ / kind)) files.push_back(entry.path());
-    EXPECT_EQ(files.size(), 1u);
-    return files[0];
-  }
 
  private:
   std::string before_;
   fs::path path_;
 };
 
-// What the process says on stderr, in a child so that nothing was said before; its exit status is 0
-// when `body` returned true.
-std::string SaidBy(const std::function<bool()>& body) {
-  int ends[2];
-  EXPECT_EQ(pipe(ends), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    dup2(ends[1], STDERR_FILENO);
-    _exit(body() ? 0 : 1);
+fs::path OnlyFile(const std::string& kind) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(fs::path(cuda::CacheFolder()) / kind)) {
+    files.push_back(entry.path());
   }
-  close(ends[1]);
-  std::string text;
-  char part[512];
-  for (ssize_t got = 0; (got = read(ends[0], part, sizeof part)) > 0;) {
-    text.append(part, static_cast<size_t>(got));
-  }
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << text;
-  return text;
+  EXPECT_EQ(files.size(), 1u);
+  return files.at(0);
+}
+
+// Prints what `body`, whose cache is in TEST_FOLDER, says on stderr between marks, for
+// ErrorOfChild: what was said before is not said again, so each test of it has a process.
+void PrintSaid(const std::function<void()>& body) {
+  setenv("OSTRIA_CACHE_DIR", cuda::Environment("TEST_FOLDER").c_str(), 1);
+  std::printf("<<<");
+  std::fflush(stdout);
+  body();
+  std::printf(">>>\n");
+}
+
+std::string SaidBy(const std::string& folder, const std::string& test) {
+  return ErrorOfChild("TEST_FOLDER='" + folder + "'", "DiskCache.DISABLED_" + test);
 }
 
 int64_t Lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
@@ -90,47 +86,52 @@ TEST(DiskCache, KnowsAKeyByAllOfIt) {
   EXPECT_EQ(ReadCached("test", "a key"), "");
 }
 
-TEST(DiskCache, WhatIsDamagedIsMissingAndSaidOnce) {
-  const Place place;
-  const std::string key = "key\nof two lines", content = "some content";
-  WriteCached("test", key, content);
-  const fs::path path = place.OnlyFile("test");
-  const std::string whole = *cuda::ReadFile(path.string());
-  const std::string said = SaidBy([&] {
-    bool missing = true;
+constexpr const char *kKey = "key\nof two lines", *kContent = "some content";
+
+TEST(DiskCache, DISABLED_ReadsWhatIsDamaged) {
+  PrintSaid([] {
+    const fs::path path = OnlyFile("test");
+    const std::string whole = *cuda::ReadFile(path.string());
     for (size_t at = 0; at < whole.size(); ++at) {
       std::string flipped = whole;
       flipped[at] = static_cast<char>(flipped[at] ^ 1);
       for (const std::string& text : {whole.substr(0, at), flipped, whole + "x"}) {
         std::ofstream(path, std::ios::binary) << text;
-        missing = missing && !ReadCached("test", key);
+        ASSERT_FALSE(ReadCached("test", kKey));
       }
     }
-    return missing;
   });
+}
+
+TEST(DiskCache, WhatIsDamagedIsMissingAndSaidOnce) {
+  const Place place;
+  WriteCached("test", kKey, kContent);
+  const std::string path = OnlyFile("test").string();
+  const std::string said = SaidBy(cuda::CacheFolder(), "ReadsWhatIsDamaged");
   EXPECT_EQ(Lines(said), 1) << said;
-  EXPECT_NE(said.find("ostria: the cache file " + path.string() + " is damaged"), said.npos)
-      << said;
-  WriteCached("test", key, content);
-  EXPECT_EQ(ReadCached("test", key), content);
+  EXPECT_NE(said.find("ostria: the cache file " + path + " is damaged"), said.npos) << said;
+  WriteCached("test", kKey, kContent);
+  EXPECT_EQ(ReadCached("test", kKey), kContent);
+}
+
+void WriteThrice() {
+  PrintSaid([] {
+    for (int i = 0; i < 3; ++i) WriteCached("test", kKey, "longer than the room that is left");
+    EXPECT_FALSE(ReadCached("test", kKey));
+  });
+}
+TEST(DiskCache, DISABLED_Writes) { WriteThrice(); }
+TEST(DiskCache, DISABLED_WritesWithoutRoom) {  // files of no more than 10 bytes
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{10, 10};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  WriteThrice();
 }
 
 TEST(DiskCache, WhereNothingCanBeWrittenNothingFailsAndItIsSaidOnce) {
-  const auto no_room = [] {  // files of no more than 10 bytes
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{10, 10};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  };
   const Place place;
-  for (const bool full : {true, false}) {
-    const std::string said = SaidBy([&] {
-      if (full)
-        no_room();
-      else
-        setenv("OSTRIA_CACHE_DIR", "/proc/no/such/folder", 1);
-      for (int i = 0; i < 3; ++i) WriteCached("test", "a key", "longer than the room that is left");
-      return !ReadCached("test", "a key");
-    });
+  for (const std::string& said : {SaidBy(cuda::CacheFolder(), "WritesWithoutRoom"),
+                                  SaidBy("/proc/no/such/folder", "Writes")}) {
     EXPECT_EQ(Lines(said), 1) << said;
     EXPECT_NE(said.find("cannot be written"), said.npos) << said;
     EXPECT_NE(said.find("set OSTRIA_CACHE_DIR"), said.npos) << said;
