@@ -114,7 +114,7 @@ constexpr Golden kGolden[] = {
     {"cast_f32_bf16", "flat", 8, 4, 64},
     {"dropout_add_bf16", "flat", 4, 2, 64},
     {"adam_f32", "flat", 8, 6, 72},
-    {"softmax_bf16", "rows", 4, 4, 96},
+    {"softmax_bf16", "rows", 4, 4, 72},
     {"softmax_short_f32", "rows", 0, 0, 40},
     {"softmax_grad_f32", "rows", 4, 2, 40},
     {"log_softmax_f32", "rows", 11, 3, 40},

@@ -55,8 +55,15 @@ class RowsWriter {
     // The whole block takes the turn, so that every lane is there for the folds.
     w_.Open("for (Index base = Index{blockIdx.x} * ", rows_per_block(),
             "; base < n; base += ", "Index{gridDim.x} * ", rows_per_block(), ", turn ^= 32)");
-    w_.Line("const Index row = base + threadIdx.x / ", lanes_, ";");
-    w_.Line("const bool live = ", rows_per_block() == 1 ? "true" : "row < n", ";");
+    const std::string own = StrCat("base + threadIdx.x / ", lanes_);
+    if (rows_per_block() == 1) {
+      w_.Line("constexpr bool live = true;");
+      w_.Line("const Index row = ", own, ";");
+    } else {
+      // Threads beyond the last row compute the block's first again, and store nothing of it.
+      w_.Line("const bool live = ", own, " < n;");
+      w_.Line("const Index row = live ? ", own, " : base;");
+    }
     w_.Coordinates(0, first_column_, "row");
     for (int pass = 0; pass <= last_pass_; ++pass) Pass(pass);
     w_.Close();
@@ -299,8 +306,8 @@ class RowsWriter {
       }
       if (i.kind == LoopKind::kLoad) {
         const LoopOperand& o = p_.inputs[i.operand];
-        w_.Line("const ", w_.ValueType(static_cast<int>(n)), " v", n, " = Get(live ? x", i.operand,
-                "[", w_.Offset(o, 0, first_column_), "] : ", StorageType(o.dtype), "());");
+        w_.Line("const ", w_.ValueType(static_cast<int>(n)), " v", n, " = Get(x", i.operand, "[",
+                w_.Offset(o, 0, first_column_), "]);");
       } else {
         w_.Define(static_cast<int>(n), "0");
       }
@@ -325,7 +332,7 @@ class RowsWriter {
     if (inputs.empty()) return;
     for (int k : inputs) w_.DeclareInput(k, per_lane_);
     for (const bool whole : {true, false}) {
-      w_.Open(whole ? "if (aligned && live)" : "else if (live)");
+      w_.Open(whole ? "if (aligned)" : "else");
       if (!stream_) {
         w_.Line("OSTRIA_UNROLL");
         w_.Open("for (int k = 0; k < ", per_lane_, "; ++k)");
