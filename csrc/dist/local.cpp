@@ -8,25 +8,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "dist/group.h"
 #include "dist/reduce.h"
 
 namespace ostria {
 namespace {
 
 using std::chrono::milliseconds;
-
-// What a rank asks for; the others must ask for the same.
-struct Call {
-  std::string_view kind, what;
-  int64_t count = 0;
-  DType dtype = DType::kUInt8;
-  int extra = 0;  // the reduction, or the root
-  friend bool operator==(const Call&, const Call&) = default;
-};
-
-std::string ToString(const Call& c) {
-  return StrCat(c.kind, " '", c.what, "' of ", c.count, " ", Name(c.dtype));
-}
 
 // Where ranks meet. Two meetings make a call: before it all have published, after it all are done.
 class Group {
@@ -50,10 +38,8 @@ class Group {
       const Call& other = calls_[static_cast<size_t>(r)];
       if (other == call) continue;
       const int first = std::min(r, rank), second = std::max(r, rank);
-      AbortLocked(StrCat("ranks disagree: ", Text(first), " calls ",
-                         ToString(calls_[static_cast<size_t>(first)]), ", ", Text(second),
-                         " calls ", ToString(calls_[static_cast<size_t>(second)]),
-                         "; every rank must run the same program"));
+      AbortLocked(Disagreement(Text(first), ToString(calls_[static_cast<size_t>(first)]),
+                               Text(second), ToString(calls_[static_cast<size_t>(second)])));
       break;
     }
     ThrowIfAborted(call.what);

@@ -95,6 +95,23 @@ TEST_P(EveryTransport, RoundsHalfTypesOnce) {
   for (const BFloat16& d : data) EXPECT_EQ(static_cast<float>(d), 260.0F);
 }
 
+// So a step has the same bits whatever carries it.
+TEST_P(EveryTransport, AgreesWithThreadsOfOneProcessBitForBit) {
+  for (const int size : {2, 3, 8}) {
+    const int64_t count = 70'001;
+    auto data = Random(size, count), expected = data;
+    const auto reduce = [&](auto& all) {
+      return [&](Communicator& c) {
+        c.AllReduce("test", all[c.rank()].data(), count, DType::kFloat32, ReduceOp::kSum,
+                    ReduceOrder::kTree);
+      };
+    };
+    ASSERT_THAT(RunRanks(Transports()[0].make(size), reduce(expected)), Each(""));
+    ASSERT_THAT(RunRanks(GetParam().make(size), reduce(data)), Each(""));
+    ASSERT_EQ(data, expected) << size << " ranks";
+  }
+}
+
 TEST_P(EveryTransport, ScattersAndGathersBlocks) {
   const int64_t count = 1001;
   for (const int size : kSizes) {
@@ -167,6 +184,35 @@ TEST_P(EveryTransport, CallsThatDifferAreAnErrorOnAllRanks) {
   for (const std::string& e : errors) {
     EXPECT_THAT(e, AllOf(HasSubstr("disagree"), HasSubstr("rank 2"), HasSubstr("7 float32"),
                          HasSubstr("10 float32")));
+  }
+}
+
+TEST_P(EveryTransport, AnotherReductionOrNameOrRootOrKindIsADisagreementToo) {
+  const std::vector<std::pair<std::string, std::function<void(Communicator&, bool)>>> cases = {
+      {"(max)",
+       [](Communicator& c, bool other) {
+         float x = 1;
+         c.AllReduce("x", &x, 1, DType::kFloat32, other ? ReduceOp::kMax : ReduceOp::kSum);
+       }},
+      {"'y'",
+       [](Communicator& c, bool other) {
+         float x = 1;
+         c.AllReduce(other ? "y" : "x", &x, 1, DType::kFloat32, ReduceOp::kSum);
+       }},
+      {"broadcast",
+       [](Communicator& c, bool other) { c.Broadcast("x", nullptr, 0, other ? 1 : 0); }},
+      {"barrier",
+       [](Communicator& c, bool other) {
+         if (other)
+           c.Barrier("x");
+         else
+           c.AllGather("x", nullptr, 0);
+       }},
+  };
+  for (const auto& [text, call] : cases) {
+    const auto errors =
+        RunRanks(GetParam().make(2), [&](Communicator& c) { call(c, c.rank() == 1); });
+    EXPECT_THAT(errors, Each(AllOf(HasSubstr("disagree"), HasSubstr("rank 1"), HasSubstr(text))));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/str_cat.h"
 #include "dist/local.h"
+#include "dist/shm.h"
 
 namespace ostria {
 namespace {
@@ -15,9 +16,35 @@ std::vector<std::unique_ptr<Communicator>> Local(int size) {
   return MakeLocalGroup(names);
 }
 
+// Every rank joins in a thread of its own.
+std::vector<std::unique_ptr<Communicator>> Join(
+    int size, const std::function<std::unique_ptr<Communicator>(int rank)>& make) {
+  std::vector<std::unique_ptr<Communicator>> ranks(static_cast<size_t>(size));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < size; ++r) {
+    threads.emplace_back([&, r] { ranks[static_cast<size_t>(r)] = make(r); });
+  }
+  for (std::thread& t : threads) t.join();
+  return ranks;
+}
+
+std::vector<std::unique_ptr<Communicator>> Shm(int size, int64_t segment_bytes) {
+  const auto values = MakeInProcessKeyValues();
+  ShmOptions options;
+  options.segment_bytes = segment_bytes;
+  return Join(size, [&](int r) { return MakeShm(r, size, *values, options); });
+}
+std::vector<std::unique_ptr<Communicator>> ShmAsUsual(int size) {
+  return Shm(size, ShmOptions().segment_bytes);
+}
+// So that all but the least goes through many rounds.
+std::vector<std::unique_ptr<Communicator>> ShmTiny(int size) { return Shm(size, 4096); }
+
 }  // namespace
 
-std::vector<Transport> Transports() { return {{"local", Local}}; }
+std::vector<Transport> Transports() {
+  return {{"local", Local}, {"shm", ShmAsUsual}, {"shm_in_small_segments", ShmTiny}};
+}
 
 std::vector<std::string> RunRanks(const std::vector<std::unique_ptr<Communicator>>& ranks,
                                   const std::function<void(Communicator&)>& rank) {

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting for a word in shared memory: first awake, as long as that pays, then asleep in the
+// kernel.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+namespace ostria {
+
+/// Sleeps while `word` is `seen`, at most for `timeout`; may return early.
+void FutexWait(const std::atomic<uint32_t>& word, uint32_t seen, std::chrono::nanoseconds timeout);
+/// Wakes all that sleep on `word`, in any process.
+void FutexWake(const std::atomic<uint32_t>& word);
+
+/// How long to wait awake. Longer where waits end in that time, shorter where they do not, and not
+/// at all for a while where the thread lost its core meanwhile: somebody else needs it.
+class SpinBudget {
+ public:
+  /// `sharers` threads wait for one another like this one.
+  explicit SpinBudget(int sharers);
+
+  /// Whether `done` became true in the time allowed.
+  template <class Done>
+  bool Spin(const Done& done) {
+    if (!Allowed()) return false;
+    const auto begin = Clock::now();
+    auto last = begin;
+    for (;;) {
+      for (int i = 0; i < 32; ++i) {
+        if (done()) return true;
+        Relax();
+      }
+      const auto now = Clock::now();
+      if (now - last > kLostCore) {
+        banned_ = kBan;
+        return false;
+      }
+      if (now - begin > budget_) return false;
+      last = now;
+    }
+  }
+  /// A wait is over that took `waited` in all; `slept`: Spin was not enough.
+  void Note(bool slept, std::chrono::nanoseconds waited);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::microseconds kLeast{2}, kMost{100}, kLostCore{200};
+  static constexpr int kBan = 64;  // waits
+
+  bool Allowed();
+  static void Relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+
+  std::chrono::nanoseconds budget_ = kMost;
+  int banned_ = 0;  // so many waits to come
+  bool crowded_;    // fewer cores than sharers
+};
+
+}  // namespace ostria
