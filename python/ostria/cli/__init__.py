@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `ostria doctor`, also as `python -m ostria doctor`."""
+"""The command line: `ostria doctor` and `ostria explain-hang`, also as `python -m ostria …`."""
 
 from __future__ import annotations
 
@@ -31,8 +31,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         "settings, the cache and the wheels. The exit status is 0 when what is installed works.",
     )
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    hang = commands.add_parser(
+        "explain-hang",
+        help="name the rank and the collective that a distributed run waited for",
+        description="Compares the flight records that ranks wrote when a call failed or when they "
+        "were asked. The exit status is 0 when nobody is at fault, 1 when somebody is, 2 when "
+        "nothing could be read.",
+    )
+    hang.add_argument("folder", metavar="DIR", help="with rank-0.json, rank-1.json, …")
+    hang.add_argument("--json", action="store_true", help="print the findings as JSON")
     arguments = parser.parse_args(argv)
 
+    if arguments.command == "explain-hang":
+        from ostria.cli.explain_hang import explain_hang
+
+        return explain_hang(arguments.folder, as_json=arguments.json, out=sys.stdout)
     from ostria.cli.doctor import doctor as run_doctor
 
     return run_doctor(as_json=arguments.json, out=sys.stdout)
