@@ -71,6 +71,7 @@ _SUBMODULES = (
     "random",
     "diagnose",
     "train",
+    "distribute",
     "mixed_precision",
 )
 

@@ -64,6 +64,11 @@ def test_the_reference_is_fresh_and_has_every_op(generate: ModuleType) -> None:
     assert headings == [op["name"] for op in native.registry()]
 
 
+def test_the_table_of_launchers_is_fresh(generate: ModuleType) -> None:
+    pytest.importorskip("ostria._native", reason="the extension is not built")
+    same(ROOT / "docs/reference/launchers.md", generate.launchers_reference())
+
+
 def test_every_op_has_a_doc_and_a_gradient_decision() -> None:
     native = pytest.importorskip("ostria._native", reason="the extension is not built")
     for op in native.registry():

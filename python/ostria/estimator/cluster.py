@@ -20,6 +20,8 @@ WORKER = "worker"
 PS = "ps"
 EVALUATOR = "evaluator"
 TASK_TYPES = (CHIEF, MASTER, WORKER, PS, EVALUATOR)
+# The addresses of some ten thousand tasks.
+MAX_TF_CONFIG = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -244,15 +246,36 @@ def _global_id(
 def _json_object(text: str) -> dict[str, object]:
     if not text.strip():
         return {}
+    if len(text) > MAX_TF_CONFIG:
+        raise ValueError(
+            at_line(
+                f"TF_CONFIG has {len(text)} characters; at most {MAX_TF_CONFIG} are accepted; "
+                "write a JSON object with cluster and task, or unset TF_CONFIG"
+            )
+        )
     import json  # only with a TF_CONFIG
 
     try:
         config = json.loads(text)
+    except RecursionError:
+        raise ValueError(
+            at_line(
+                f"TF_CONFIG is nested too deeply; given {_shorten(text)}; write a JSON object with "
+                "cluster and task, or unset TF_CONFIG"
+            )
+        ) from None
     except json.JSONDecodeError as error:
         raise ValueError(
             at_line(
                 f"TF_CONFIG is not valid JSON: {error.msg} at line {error.lineno}, column "
                 f"{error.colno}; given {_shorten(text)}; write a JSON object, or unset TF_CONFIG"
+            )
+        ) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ValueError(
+            at_line(
+                f"TF_CONFIG cannot be read: {error}; given {_shorten(text)}; write a JSON object "
+                "with cluster and task, or unset TF_CONFIG"
             )
         ) from None
     if not isinstance(config, dict):
@@ -293,12 +316,25 @@ def _cluster_spec(cluster: object) -> dict[str, tuple[str, ...]]:
             )
         if hosts:
             spec[job] = tuple(hosts)
+    seen: dict[str, str] = {}
+    for job, addresses in spec.items():
+        for i, address in enumerate(addresses):
+            task = f"{job} {i}"
+            if address in seen:
+                raise ValueError(
+                    at_line(
+                        f"TF_CONFIG: {seen[address]} and {task} have the same address {address!r}; "
+                        "every task needs one of its own; give another host or port"
+                    )
+                )
+            seen[address] = task
     return spec
 
 
 def _task_index(index: object) -> int:
     try:
-        value = int(index) if isinstance(index, (int, str)) else None
+        known = isinstance(index, (int, str)) and not isinstance(index, bool)
+        value = int(index) if known else None  # type: ignore[call-overload]
     except ValueError:
         value = None
     if value is None or value < 0:
