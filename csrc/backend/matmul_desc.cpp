@@ -74,10 +74,10 @@ MatmulDesc DescribeMatmul(const NodeDesc& node) {
   if (d.n == 1) d.y_n = 1;
   if (d.m == 1) d.y_m = d.n;
   if (node.op == &ops::kMatmulFused) {
-    const auto& activation = node.attr<std::string>(ops::MatmulAttr::kActivation);
-    d.has_bias = !ops::ParseActivationGrad(activation, &d.gradient_of) && node.inputs.size() == 3;
-    d.keeps = ops::ParseActivationKept(activation, &d.activation);
-    if (!d.keeps) ops::ParseActivation(activation, &d.activation);
+    ops::ParseEpilogue(node.attr<std::string>(ops::MatmulAttr::kEpilogue), &d.epilogue);
+    const ops::EpilogueDef& def = ops::DefOf(d.epilogue);
+    d.has_bias = def.third == ops::EpilogueOperand::kBias && node.inputs.size() == 3;
+    if (def.is_simple()) d.activation = def.activation;
   }
   return d;
 }

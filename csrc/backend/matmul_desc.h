@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "backend/kernel.h"
-#include "ops/common/activation.h"
+#include "ops/common/epilogue.h"
 
 namespace ostria {
 
@@ -20,13 +20,12 @@ struct MatmulDesc {
   int64_t batch[kMaxRank] = {}, a_batch[kMaxRank] = {}, b_batch[kMaxRank] = {},
           y_batch[kMaxRank] = {};
   bool has_bias = false;
+  ops::Epilogue epilogue = ops::Epilogue::kNone;
+  /// Of a simple epilogue.
   ops::Activation activation = ops::Activation::kNone;
-  /// Of this activation the derivative at the third input is a factor of the result.
-  ops::Activation gradient_of = ops::Activation::kNone;
-  bool keeps = false;  // a second result: what the activation was of
 
   /// Whether all that follows the product is a bias and an activation.
-  bool is_simple() const { return gradient_of == ops::Activation::kNone && !keeps; }
+  bool is_simple() const { return ops::DefOf(epilogue).is_simple(); }
 
   int64_t batches() const {
     int64_t count = 1;

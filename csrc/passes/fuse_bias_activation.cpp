@@ -3,8 +3,7 @@
 // still in registers. Only values that nobody else reads disappear; gradients of relu, tanh and
 // sigmoid read the activation's output, so this works in training too. A convolution also takes the
 // sum with another image of its result's shape, as a residual block has it; a product of bfloat16 a
-// cast to float32. On a GPU a product takes the gradient of gelu's tanh form behind it, too, and
-// gelu itself where its gradient reads what it was of.
+// cast to float32. What a product takes on a GPU besides is product_epilogues'.
 #include <algorithm>
 #include <string>
 
@@ -108,72 +107,10 @@ bool Fuse(Graph& g, const PassContext& context, NodeId n, const OpDef& fused) {
   return false;
 }
 
-// matmul -> gelu_grad(., x)  =>  matmul_fused(., ., x) {activation = "gelu_tanh_grad"}
-// Elsewhere than on a GPU gelu_grad is a loop that fuses with what sums its result.
-bool FuseGradient(Graph& g, const PassContext& context, NodeId n) {
-  if (context.device != DeviceKind::kCuda) return false;
-  const ops::Activation of = ops::ActivationGradOf(g.op(n), g.attrs(n));
-  if (of == ops::Activation::kNone || !IsUsed(g, g.result(n))) return false;
-  Value product = g.operand(n, 0), x = g.operand(n, 1);
-  for (NodeId v = g.producer(product); v.valid() && IsView(g, v); v = g.producer(product)) {
-    if (!OnlyUser(g, product).valid()) return false;
-    product = g.operand(v, 0);
-  }
-  const NodeId matmul = ProducedBy(g, product, ops::kMatmul);
-  if (!matmul.valid() || !OnlyUser(g, product).valid()) return false;
-  const auto reshaped = [&](Value v, const Shape& shape) {
-    if (g.shape(v) == shape) return v;
-    return g.result(g.AddNode(ops::kReshape, std::vector<Value>{v}, {shape}, g.location(n), n));
-  };
-  std::vector<Value> operands = g.operands(matmul);
-  operands.push_back(reshaped(x, g.shape(product)));
-  std::vector<Attr> attrs(g.attrs(matmul).begin(), g.attrs(matmul).end());
-  attrs.insert(attrs.end(), {StrCat(ops::Name(of), "_grad"), false});
-  if (!HasKernel(context, g, ops::kMatmulFused, attrs, operands)) return false;
-  const NodeId made = g.AddNode(ops::kMatmulFused, operands, attrs, g.location(matmul), n);
-  g.ReplaceAllUses(g.result(n), reshaped(g.result(made), g.shape(g.result(n))));
-  return true;
-}
-
-// z = matmul_fused(., ., bias) {"none"} -> gelu(z)  =>  y, z = … {activation = "gelu_tanh_kept"}
-// where others read z too; else {activation = "gelu_tanh"}, which views had kept apart.
-bool FuseKept(Graph& g, const PassContext& context, NodeId n) {
-  if (context.device != DeviceKind::kCuda || !g.is(n, ops::kGelu)) return false;
-  if (ops::ActivationOf(g.op(n), g.attrs(n)) != ops::Activation::kGeluTanh) return false;
-  if (!IsUsed(g, g.result(n))) return false;
-  Value z = g.operand(n, 0);
-  bool others = !OnlyUser(g, z).valid();
-  for (NodeId v = g.producer(z); v.valid() && IsView(g, v); v = g.producer(z)) {
-    z = g.operand(v, 0);
-    others |= !OnlyUser(g, z).valid();
-  }
-  const NodeId product = ProducedBy(g, z, ops::kMatmulFused);
-  if (!product.valid()) return false;
-  std::vector<Attr> attrs(g.attrs(product).begin(), g.attrs(product).end());
-  auto& activation = std::get<std::string>(attrs[ops::MatmulAttr::kActivation]);
-  if (activation != ops::Name(ops::Activation::kNone)) return false;
-  activation = others ? "gelu_tanh_kept" : std::string(ops::Name(ops::Activation::kGeluTanh));
-  if (std::get<bool>(attrs[ops::MatmulAttr::kWiden])) return false;
-  const std::vector<Value> operands = g.operands(product);
-  if (!HasKernel(context, g, ops::kMatmulFused, attrs, operands)) return false;
-  const NodeId made = g.AddNode(ops::kMatmulFused, operands, attrs, g.location(product), product);
-  if (others) g.ReplaceAllUses(z, g.result(made, 1));
-  Value y = g.result(made, 0);
-  const Shape& shape = g.shape(g.result(n));
-  if (!(g.shape(y) == shape)) {
-    y = g.result(g.AddNode(ops::kReshape, std::vector<Value>{y}, {shape}, g.location(n), n));
-  }
-  g.ReplaceAllUses(g.result(n), y);
-  return true;
-}
-
 }  // namespace
 
 bool FuseBiasActivation(Graph& graph, const PassContext& context) {
   bool changed = false;
-  for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
-    changed |= FuseGradient(graph, context, n);
-  }
   for (NodeId n = graph.first(); n.valid();) {
     const NodeId previous = graph.previous(n);
     const bool fused = (graph.is(n, ops::kMatmul) && Fuse(graph, context, n, ops::kMatmulFused)) ||
@@ -184,9 +121,6 @@ bool FuseBiasActivation(Graph& graph, const PassContext& context) {
       n = previous.valid() ? graph.next(previous) : graph.first();
     else
       n = graph.next(n);
-  }
-  for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
-    changed |= FuseKept(graph, context, n);
   }
   return changed;
 }

@@ -70,6 +70,7 @@ bool SplitNorms(Graph& graph, const PassContext& context);
 bool FuseSoftmaxCrossEntropy(Graph& graph, const PassContext& context);
 bool FoldChannelScale(Graph& graph, const PassContext& context);
 bool FuseBiasActivation(Graph& graph, const PassContext& context);
+bool ProductEpilogues(Graph& graph, const PassContext& context);
 bool SplitBatch(Graph& graph, const PassContext& context);
 bool FuseLoops(Graph& graph, const PassContext& context);
 bool RecomputeCheap(Graph& graph, const PassContext& context);

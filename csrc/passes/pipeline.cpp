@@ -41,6 +41,8 @@ constexpr Pass kFuse[] = {
     {"pad_channels", PadChannels, PassFor::kStreams},
     {"fold_channel_scale", FoldChannelScale},
     {"fuse_bias_activation", FuseBiasActivation},
+    {"dce", EliminateDeadCode},  // what sums were before they were widened
+    {"product_epilogues", ProductEpilogues, PassFor::kStreams},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},
     {"split_batch", SplitBatch, PassFor::kCaches},

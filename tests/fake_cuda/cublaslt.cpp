@@ -186,7 +186,7 @@ double Finish(const Call& call, int64_t batch, int64_t i, int64_t j, double x) {
   switch (e & ~uint32_t{CUBLASLT_EPILOGUE_BIAS}) {
     case CUBLASLT_EPILOGUE_RELU_AUX:
       mask[at / 8] = static_cast<unsigned char>(x > 0 ? mask[at / 8] | bit : mask[at / 8] & ~bit);
-      return x > 0 ? x : 0;
+      return x > 0 || std::isnan(x) ? x : 0;
     case CUBLASLT_EPILOGUE_RELU: return x > 0 || std::isnan(x) ? x : 0;
     case CUBLASLT_EPILOGUE_GELU_AUX: Write(call.aux, at, p.d.type, x); return GeluTanh(x);
     case CUBLASLT_EPILOGUE_GELU: return GeluTanh(x);

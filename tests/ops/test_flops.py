@@ -105,7 +105,7 @@ COUNTED: tuple[tuple[str, tuple[tuple[str, tuple[int, ...]], ...], dict[str, Any
     ("logsumexp", ((F, N),), {"axis": (1,)}, 4 * 6 + 4 * 2),
     ("matmul", ((F, N), (F, (3, 4))), {}, 2 * 2 * 3 * 4),
     ("matmul", ((F, (5, 3, 2)), (F, (3, 4))), {"transpose_a": True}, 5 * 2 * 2 * 3 * 4),
-    ("matmul_fused", ((F, N), (F, (3, 4)), (F, (4,))), {"activation": "relu"}, 48 + 8 + 8),
+    ("matmul_fused", ((F, N), (F, (3, 4)), (F, (4,))), {"epilogue": "relu"}, 48 + 8 + 8),
     ("conv2d", ((F, (1, 4, 4, 2)), (F, (5, 3, 3, 2))), CONV, 2 * 4 * 5 * 18),
     ("conv2d", ((F, (1, 4, 4, 2)), (F, (4, 3, 3, 1))), {**CONV, "groups": 2}, 2 * 4 * 4 * 9),
     (

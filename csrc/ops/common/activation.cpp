@@ -44,25 +44,10 @@ Value Apply(Builder& b, Activation activation, Value x) {
   return row.op == &kGelu ? b(kGelu, {x}, {row.approximate}) : b(*row.op, {x});
 }
 
-bool ParseActivationKept(std::string_view text, Activation* out) {
-  if (text != "gelu_tanh_kept") return false;
-  *out = Activation::kGeluTanh;
-  return true;
-}
-
-bool ParseActivationGrad(std::string_view text, Activation* out) {
-  if (text != "gelu_tanh_grad") return false;
-  *out = Activation::kGeluTanh;
-  return true;
-}
-
 Activation ActivationGradOf(const OpDef& op, std::span<const Attr> attrs) {
+  if (&op == &kReluGrad) return Activation::kRelu;
   const bool gelu = &op == &kGeluGrad && std::get<bool>(attrs[0]);
   return gelu ? Activation::kGeluTanh : Activation::kNone;
-}
-
-Value ApplyGrad(Builder& b, Activation activation, Value g, Value x) {
-  return b(kGeluGrad, {g, x}, {activation == Activation::kGeluTanh});
 }
 
 Activation RequireActivation(const InferContext& c, int attr) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The activations that matmul_fused and conv_fused can carry out on their result: exactly those
-// that a library can do while the result is still in registers.
+// that a library can do while the result is still in registers. What else a product can end in
+// stands in epilogue.h.
 #pragma once
 
 #include <cstdint>
@@ -19,14 +20,9 @@ Activation ActivationOf(const OpDef& op, std::span<const Attr> attrs);
 std::string_view Name(Activation activation);
 /// A node for the activation, or `x` itself for kNone.
 Value Apply(Builder& b, Activation activation, Value x);
-/// Reads "gelu_tanh_kept": the activations of a product that a library also gives as it was before.
-bool ParseActivationKept(std::string_view text, Activation* out);
-/// Reads "gelu_tanh_grad": the activations whose gradient a library multiplies a product by.
-bool ParseActivationGrad(std::string_view text, Activation* out);
-/// The same of a gradient's node.
+/// Whose gradient a node is that a library can multiply a product by: relu's or gelu_tanh's, else
+/// kNone.
 Activation ActivationGradOf(const OpDef& op, std::span<const Attr> attrs);
-/// `g` times the activation's derivative at `x`.
-Value ApplyGrad(Builder& b, Activation activation, Value g, Value x);
 /// Throws the error of an unknown activation with all names.
 Activation RequireActivation(const InferContext& c, int attr);
 

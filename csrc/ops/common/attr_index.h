@@ -7,7 +7,7 @@
 namespace ostria::ops {
 
 struct MatmulAttr {
-  enum : int { kTransposeA, kTransposeB, kActivation, kWiden /* matmul_fused only */ };
+  enum : int { kTransposeA, kTransposeB, kEpilogue, kWiden /* the last two: matmul_fused only */ };
 };
 
 /// conv1d to conv3d, conv_fused (kActivation), conv_grad_input (kSize: the image's spatial sizes as

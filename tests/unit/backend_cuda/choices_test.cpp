@@ -120,20 +120,26 @@ struct Counts {
 };
 
 // What one node runs, binding included.
-Counts RunProduct(bool deterministic, const Shape& a, const Shape& b, bool fused = false) {
+Counts RunProduct(bool deterministic, const Shape& a, const Shape& b, std::string epilogue = "") {
   const Counts before = {Count("cublasLtMatmul"), Count("slow"), Count("fast")};
   DeviceProps device = Sm90();
   device.deterministic = deterministic;
   std::vector<Tensor> inputs = {RandomTensor(DType::kFloat32, a, -1, 1, 1),
                                 RandomTensor(DType::kFloat32, b, -1, 1, 2)};
   std::vector<Attr> attrs = {false, false};
+  const bool fused = !epilogue.empty();
   if (fused) {
-    inputs.push_back(RandomTensor(DType::kFloat32, {b[1]}, -1, 1, 3));
-    attrs.insert(attrs.end(), {std::string("relu"), false});
+    if (epilogue == "relu") {
+      inputs.push_back(RandomTensor(DType::kFloat32, {b[1]}, -1, 1, 3));
+    } else if (epilogue == "relu_grad_sum") {
+      inputs.push_back(RandomTensor(DType::kUInt8, {a[0], 16}, 0, 256, 3));
+    }
+    attrs.insert(attrs.end(), {epilogue, false});
   }
   const OpDef& op = fused ? ops::kMatmulFused : ops::kMatmul;
-  ExpectClose(EvaluateOnCuda(op, attrs, inputs, {.impl = "cublaslt", .device = device})[0],
-              EvaluateOnCpu(op, attrs, inputs)[0], 2e-5);
+  const auto got = EvaluateOnCuda(op, attrs, inputs, {.impl = "cublaslt", .device = device});
+  const auto want = EvaluateOnCpu(op, attrs, inputs);
+  for (size_t i = 0; i < want.size(); ++i) ExpectClose(got[i], want[i], 2e-5);
   EXPECT_EQ(Count("in place"), 0);  // what the library would offer first if it were asked for
   return {Count("cublasLtMatmul") - before.products, Count("slow") - before.slow,
           Count("fast") - before.fast};
@@ -200,12 +206,23 @@ TEST(CudaProductChoice, IsMadeAgainWhereTheRecordIsBroken) {
 }
 
 TEST(CudaProductChoice, IsBetweenEpilogueAndKernelToo) {
-  const Folder folder;
-  // Two algorithms of two ways, one round to warm up and five that count, one copy at least.
-  EXPECT_GE(RunProduct(false, {16, 32}, {32, 24}, true).products, 2 * 2 * 6 + 1);
-  const std::string record = ReadAll(folder.File("cublaslt.choices"));
-  EXPECT_NE(record.find("or bias_activation_float32 1"), std::string::npos) << record;
-  EXPECT_EQ(RunProduct(true, {16, 32}, {32, 24}, true).products, 1);
+  for (const auto& [epilogue, kernel] :
+       {std::pair<std::string, std::string>{"relu", "or bias_activation_float32 1"},
+        {"relu_grad_sum",
+         "drelu_bgrad_aux bias float32 aux 128+0 runs 1 or "
+         "apply_relu_mask_float32 sum"},
+        {"sum_b", "bgrada bias float32 runs 1 or sum"}}) {
+    const Folder folder;
+    // Where nothing is recorded and nothing may be timed, what the library offers first.
+    EXPECT_EQ(RunProduct(true, {16, 32}, {32, 24}, epilogue).slow, 1) << epilogue;
+    // Two algorithms of two ways, one round to warm up and five that count, one copy at least.
+    EXPECT_GE(RunProduct(false, {16, 32}, {32, 24}, epilogue).products, 2 * 2 * 6 + 1) << epilogue;
+    const std::string record = ReadAll(folder.File("cublaslt.choices"));
+    EXPECT_NE(record.find(kernel), std::string::npos) << record;
+    EXPECT_EQ(RunProduct(true, {16, 32}, {32, 24}, epilogue).products, 1) << epilogue;
+    EXPECT_EQ(RunProduct(false, {16, 32}, {32, 24}, epilogue).products, 1) << epilogue;
+    EXPECT_EQ(ReadAll(folder.File("cublaslt.choices")), record) << epilogue;
+  }
 }
 
 }  // namespace

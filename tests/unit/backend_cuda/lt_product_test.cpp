@@ -143,6 +143,65 @@ TEST(LtProduct, RowMajorBecomesTheTransposesColumnMajor) {
   EXPECT_TRUE(p.problem == want);
 }
 
+// A node's a is cuBLASLt's B, so the sum of the node's b is the gradient of a bias from A.
+TEST(LtProduct, EpiloguesAreThoseOfTheTransposes) {
+  using E = ops::Epilogue;
+  struct Row {
+    E epilogue;
+    bool bias;
+    cublasLtEpilogue_t lt;
+  };
+  for (const Row& row : {Row{E::kNone, false, CUBLASLT_EPILOGUE_DEFAULT},
+                         Row{E::kNone, true, CUBLASLT_EPILOGUE_BIAS},
+                         Row{E::kRelu, true, CUBLASLT_EPILOGUE_RELU_BIAS},
+                         Row{E::kGeluTanh, false, CUBLASLT_EPILOGUE_GELU},
+                         Row{E::kReluMask, false, CUBLASLT_EPILOGUE_RELU_AUX},
+                         Row{E::kReluMask, true, CUBLASLT_EPILOGUE_RELU_AUX_BIAS},
+                         Row{E::kGeluTanhKept, true, CUBLASLT_EPILOGUE_GELU_AUX_BIAS},
+                         Row{E::kReluGrad, false, CUBLASLT_EPILOGUE_DRELU},
+                         Row{E::kGeluTanhGrad, false, CUBLASLT_EPILOGUE_DGELU},
+                         Row{E::kReluGradSum, false, CUBLASLT_EPILOGUE_DRELU_BGRAD},
+                         Row{E::kGeluTanhGradSum, false, CUBLASLT_EPILOGUE_DGELU_BGRAD},
+                         Row{E::kSumA, false, CUBLASLT_EPILOGUE_BGRADB},
+                         Row{E::kSumB, false, CUBLASLT_EPILOGUE_BGRADA}}) {
+    EXPECT_EQ(LtEpilogueOf(row.epilogue, row.bias), row.lt) << ops::DefOf(row.epilogue).name;
+  }
+  for (const E epilogue : {E::kTanh, E::kSigmoid, E::kGelu, E::kSilu}) {
+    EXPECT_FALSE(LtEpilogueOf(epilogue, true)) << ops::DefOf(epilogue).name;
+  }
+}
+
+// m, n x k of 40, 24 x 71: what the library writes is as long as the node's second result.
+TEST(LtProduct, SumsAreAsLongAsTheNodesResult) {
+  for (const auto& [name, length] :
+       {std::pair{"sum_a", 40}, std::pair{"sum_b", 24}, std::pair{"relu_grad_sum", 24},
+        std::pair{"gelu_tanh_grad_sum", 24}}) {
+    Node node = Product(DType::kFloat32, {40, 71}, {71, 24}, {40, 24}, false, false);
+    node.op = &ops::kMatmulFused;
+    node.attrs.insert(node.attrs.end(), {std::string(name), false});
+    LtProduct product;
+    ASSERT_TRUE(DescribeLtProduct(node.desc(), &product).ok);
+    LtProblem p;
+    const Support s = WithEpilogue(product, &p);
+    ASSERT_TRUE(s.ok) << name << ": " << s.reason;
+    EXPECT_EQ(BiasLength(p), length) << name;
+  }
+}
+
+TEST(LtProduct, MasksAreRowsOfWholeWords) {
+  Node node = Product(DType::kBFloat16, {3, 71, 40}, {3, 40, 229}, {3, 71, 229}, false, false);
+  node.op = &ops::kMatmulFused;
+  node.attrs.insert(node.attrs.end(), {std::string("relu_mask"), false});
+  LtProduct product;
+  ASSERT_TRUE(DescribeLtProduct(node.desc(), &product).ok);
+  LtProblem p;
+  ASSERT_TRUE(WithEpilogue(product, &p).ok);
+  EXPECT_EQ(p.aux_ld, 256);
+  EXPECT_EQ(p.aux_stride, 71 * 256);
+  EXPECT_EQ(p.aux_ld, AuxLd(p.epilogue, 229));
+  EXPECT_EQ(p.aux_ld / 8, ops::MaskBytes(229));
+}
+
 TEST(LtProduct, RowsOfABatchThatSharesAWeightAreRowsOfOneProduct) {
   EXPECT_EQ(Describe(Product(DType::kFloat32, {6, 5, 8, 4}, {4, 12}, {6, 5, 8, 12}, false, false)),
             "nn 240x12x4");

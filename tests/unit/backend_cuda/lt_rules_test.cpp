@@ -122,6 +122,55 @@ const Rule kRules[] = {
        p.aux_ld = 128;
      },
      ""},
+    {"relu that keeps its mask, of float32",
+     [](LtProblem& p) {
+       UseType(p, CUDA_R_32F, CUDA_R_32F);
+       p.epilogue = CUBLASLT_EPILOGUE_RELU_AUX_BIAS;
+       p.aux_ld = 128;
+     },
+     ""},
+    {"a mask beside float64",
+     [](LtProblem& p) {
+       UseType(p, CUDA_R_64F, CUDA_R_64F);
+       p.compute = CUBLAS_COMPUTE_64F;
+       p.scale = CUDA_R_64F;
+       p.epilogue = CUBLASLT_EPILOGUE_RELU_AUX;
+       p.aux_ld = 128;
+     },
+     "no auxiliary matrix beside float64"},
+    {"the gradients of gelu and a bias",
+     [](LtProblem& p) {
+       p.epilogue = CUBLASLT_EPILOGUE_DGELU_BGRAD;
+       p.aux_ld = 64;
+     },
+     ""},
+    {"its gradient in another type",
+     [](LtProblem& p) {
+       p.epilogue = CUBLASLT_EPILOGUE_DGELU_BGRAD;
+       p.aux_ld = 64;
+       p.bias_type = CUDA_R_32F;
+     },
+     "the bias must be bfloat16 where the result is bfloat16, and is float32"},
+    {"a gradient behind an outer product",
+     [](LtProblem& p) {
+       p.a.cols = p.b.rows = 1;
+       p.epilogue = CUBLASLT_EPILOGUE_DRELU;
+       p.aux_ld = 128;
+     },
+     "no gradient of an activation behind an outer product"},
+    {"a bias from A beside a wide result",
+     [](LtProblem& p) {
+       UseType(p, CUDA_R_16BF, CUDA_R_32F);
+       p.epilogue = CUBLASLT_EPILOGUE_BGRADA;
+     },
+     ""},
+    {"a bias from B", [](LtProblem& p) { p.epilogue = CUBLASLT_EPILOGUE_BGRADB; }, ""},
+    {"a bias of one element from B",
+     [](LtProblem& p) {
+       p.b.cols = p.d.cols = 1;
+       p.epilogue = CUBLASLT_EPILOGUE_BGRADB;
+     },
+     "no gradient of a bias of one element from an operand"},
     {"masks of a batch",
      [](LtProblem& p) {
        p.epilogue = CUBLASLT_EPILOGUE_RELU_AUX;

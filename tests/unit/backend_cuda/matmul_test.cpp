@@ -171,56 +171,6 @@ TEST(CudaMatmul, EpilogueIsTheCpus) {
   }
 }
 
-// As an epilogue where an auxiliary matrix may lie so, and by a loop behind the product.
-TEST(CudaMatmul, GradientOfGeluIsTheCpus) {
-  for (const DType dtype : kFloats) {
-    for (const auto& [a, b] :
-         {std::pair<Shape, Shape>{{37, 19}, {19, 24}}, std::pair<Shape, Shape>{{1, 1}, {1, 1}},
-          std::pair<Shape, Shape>{{2, 7, 5}, {5, 16}},
-          std::pair<Shape, Shape>{{3, 7, 5}, {3, 5, 8}}}) {
-      Shape y = a;
-      y[y.rank() - 1] = b[b.rank() - 1];
-      const std::vector<Tensor> inputs = {RandomTensor(dtype, a, -1, 1, 1),
-                                          RandomTensor(dtype, b, -1, 1, 2),
-                                          RandomTensor(dtype, y, -3, 3, 3)};
-      const std::vector<Attr> attrs = {false, false, std::string("gelu_tanh_grad"), false};
-      const auto want = EvaluateOnCpu(ops::kMatmulFused, attrs, inputs)[0];
-      for (const std::string_view impl : {"cublaslt", "cublaslt_kernel", "cublaslt_epilogue"}) {
-        const bool legal = y[y.rank() - 1].value() % 8 == 0 && dtype != DType::kFloat64;
-        if (impl == "cublaslt_epilogue" && !legal) continue;
-        SCOPED_TRACE(StrCat(dtype, " ", a, " ", b, " ", impl));
-        ExpectClose(EvaluateOnCuda(ops::kMatmulFused, attrs, inputs, impl)[0], want,
-                    2 * ToleranceOf(dtype));
-      }
-    }
-  }
-}
-
-TEST(CudaMatmul, KeepsWhatGeluWasOf) {
-  for (const DType dtype : kFloats) {
-    for (const bool bias : {false, true}) {
-      for (const auto& [a, b] :
-           {std::pair<Shape, Shape>{{37, 19}, {19, 24}}, std::pair<Shape, Shape>{{1, 1}, {1, 1}},
-            std::pair<Shape, Shape>{{2, 7, 5}, {5, 16}}}) {
-        std::vector<Tensor> inputs = {RandomTensor(dtype, a, -1, 1, 1),
-                                      RandomTensor(dtype, b, -1, 1, 2)};
-        const Dim n = b[b.rank() - 1];
-        if (bias) inputs.push_back(RandomTensor(dtype, {n}, -3, 3, 3));
-        const std::vector<Attr> attrs = {false, false, std::string("gelu_tanh_kept"), false};
-        const auto want = EvaluateOnCpu(ops::kMatmulFused, attrs, inputs);
-        for (const std::string_view impl : {"cublaslt", "cublaslt_kernel", "cublaslt_epilogue"}) {
-          const bool legal = n.value() % 8 == 0 && dtype != DType::kFloat64;
-          if (impl == "cublaslt_epilogue" && !legal) continue;
-          SCOPED_TRACE(StrCat(dtype, " ", a, " ", b, " ", impl));
-          const auto got = EvaluateOnCuda(ops::kMatmulFused, attrs, inputs, impl);
-          ASSERT_EQ(got.size(), 2u);
-          for (int i = 0; i < 2; ++i) ExpectClose(got[i], want[i], 2 * ToleranceOf(dtype));
-        }
-      }
-    }
-  }
-}
-
 TEST(CudaMatmul, WidensSixteenBits) {
   for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
     for (const bool bias : {false, true}) {

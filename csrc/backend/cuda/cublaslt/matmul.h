@@ -56,8 +56,8 @@ struct LtAlgorithm {
   int64_t workspace_bytes = 0;
 };
 
-/// What one run reads and writes; `c` only where the problem adds it, `aux` where its epilogue
-/// reads such a matrix.
+/// What one run reads and writes; `c` only where the problem adds it, `bias` (or its gradient) and
+/// `aux` where its epilogue reads or writes them.
 struct LtOperands {
   const void *a = nullptr, *b = nullptr, *bias = nullptr, *c = nullptr, *aux = nullptr;
   void *d = nullptr, *workspace = nullptr;

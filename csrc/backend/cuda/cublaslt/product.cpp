@@ -33,12 +33,19 @@ int AlignmentAfter(int64_t elements, cudaDataType type) {
   return static_cast<int>(std::gcd<int64_t>(16, elements * BytesOf(type)));
 }
 
-cublasLtEpilogue_t EpilogueFor(bool bias, ops::Activation activation) {
-  switch (activation) {
-    case ops::Activation::kRelu: return bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
-    case ops::Activation::kGeluTanh:
-      return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
-    default: return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+// `problem` with that epilogue and where its auxiliary matrix lies: [.., m, n] as the result does,
+// or a mask's rows, which count bits.
+void SetEpilogue(const LtProduct& product, cublasLtEpilogue_t epilogue, LtProblem* problem) {
+  *problem = product.problem;
+  problem->epilogue = epilogue;
+  problem->bias_type = product.has_bias ? LtType(product.bias) : problem->d.type;
+  if (!HasAux(epilogue)) return;
+  if (HasGelu(epilogue)) {
+    problem->aux_ld = problem->d.ld;
+    problem->aux_stride = problem->d.stride;
+  } else {
+    problem->aux_ld = 8 * ops::MaskBytes(problem->rows());
+    problem->aux_stride = problem->aux_ld * problem->cols();
   }
 }
 
@@ -99,38 +106,56 @@ Support DescribeLtProduct(const NodeDesc& node, LtProduct* product) {
   }
   product->has_bias = d.has_bias;
   if (d.has_bias) product->bias = node.inputs[2].dtype;
-  product->activation = d.activation;
-  product->gradient_of = d.gradient_of;
-  product->keeps = d.keeps;
+  product->epilogue = d.epilogue;
   return LegalProduct(p);
 }
 
+std::optional<cublasLtEpilogue_t> LtEpilogueOf(ops::Epilogue epilogue, bool has_bias) {
+  using E = ops::Epilogue;
+  const auto biased = [&](cublasLtEpilogue_t with, cublasLtEpilogue_t without) {
+    return has_bias ? with : without;
+  };
+  switch (epilogue) {
+    case E::kNone: return biased(CUBLASLT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_DEFAULT);
+    case E::kRelu: return biased(CUBLASLT_EPILOGUE_RELU_BIAS, CUBLASLT_EPILOGUE_RELU);
+    case E::kGeluTanh: return biased(CUBLASLT_EPILOGUE_GELU_BIAS, CUBLASLT_EPILOGUE_GELU);
+    case E::kReluMask: return biased(CUBLASLT_EPILOGUE_RELU_AUX_BIAS, CUBLASLT_EPILOGUE_RELU_AUX);
+    case E::kGeluTanhKept:
+      return biased(CUBLASLT_EPILOGUE_GELU_AUX_BIAS, CUBLASLT_EPILOGUE_GELU_AUX);
+    case E::kReluGrad: return CUBLASLT_EPILOGUE_DRELU;
+    case E::kGeluTanhGrad: return CUBLASLT_EPILOGUE_DGELU;
+    case E::kReluGradSum: return CUBLASLT_EPILOGUE_DRELU_BGRAD;
+    case E::kGeluTanhGradSum: return CUBLASLT_EPILOGUE_DGELU_BGRAD;
+    case E::kSumA: return CUBLASLT_EPILOGUE_BGRADB;
+    case E::kSumB: return CUBLASLT_EPILOGUE_BGRADA;
+    case E::kTanh:
+    case E::kSigmoid:
+    case E::kGelu:
+    case E::kSilu: break;
+  }
+  return std::nullopt;
+}
+
 Support WithEpilogue(const LtProduct& product, LtProblem* problem) {
-  if (product.is_gradient() || product.keeps) {
-    if (product.runs() > 1) return Support::No("several products have no common auxiliary matrix");
-    *problem = product.problem;
-    problem->epilogue = product.is_gradient() ? CUBLASLT_EPILOGUE_DGELU
-                        : product.has_bias    ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS
-                                              : CUBLASLT_EPILOGUE_GELU_AUX;
-    problem->bias_type = LtType(product.bias);
-    problem->aux_ld = problem->d.ld;
-    problem->aux_stride = problem->d.stride;
-    return LegalEpilogue(*problem);
+  const auto epilogue = LtEpilogueOf(product.epilogue, product.has_bias);
+  if (!epilogue) {
+    return Support::No("cuBLASLt has no ", ops::DefOf(product.epilogue).name, " in an epilogue");
   }
-  const ops::Activation activation = product.activation;
-  if (activation != ops::Activation::kNone && activation != ops::Activation::kRelu &&
-      activation != ops::Activation::kGeluTanh) {
-    return Support::No("cuBLASLt has no ", ops::Name(activation), " in an epilogue");
+  if (product.runs() > 1 && (HasAux(*epilogue) || WritesBiasGradient(*epilogue))) {
+    return Support::No("several products have no common auxiliary matrix or sum");
   }
-  *problem = product.problem;
-  problem->epilogue = EpilogueFor(product.has_bias, activation);
-  problem->bias_type = LtType(product.bias);
+  SetEpilogue(product, *epilogue, problem);
   return LegalEpilogue(*problem);
 }
 
-Support WithSumKept(const LtProduct& product, LtProblem* problem) {
-  problem->epilogue = EpilogueFor(product.has_bias, ops::Activation::kNone);
-  problem->bias_type = LtType(product.bias);
+Support BeforeTail(const LtProduct& product, LtProblem* problem) {
+  using E = ops::Epilogue;
+  *problem = product.problem;
+  if (product.epilogue != E::kReluMask && product.epilogue != E::kGeluTanhKept) {
+    return Support::Yes();
+  }
+  const E part = product.epilogue == E::kReluMask ? E::kRelu : E::kNone;
+  SetEpilogue(product, *LtEpilogueOf(part, product.has_bias), problem);
   return LegalEpilogue(*problem);
 }
 

@@ -4,6 +4,8 @@
 // its D are the columns of y, and so its bias is ours. Pure functions, no device.
 #pragma once
 
+#include <optional>
+
 #include "backend/cuda/cublaslt/rules.h"
 #include "backend/matmul_desc.h"
 
@@ -18,33 +20,33 @@ struct LtProduct {
   LtProblem problem;  // without epilogue
   int loop_rank = 0;
   Axis loop[kMaxRank];
+  ops::Epilogue epilogue = ops::Epilogue::kNone;
   bool has_bias = false;
   DType bias = DType::kFloat32;
-  ops::Activation activation = ops::Activation::kNone;
-  ops::Activation gradient_of = ops::Activation::kNone;  // see MatmulDesc
-  bool keeps = false;                                    // likewise
 
   int64_t runs() const {
     int64_t count = 1;
     for (int i = 0; i < loop_rank; ++i) count *= loop[i].count;
     return count;
   }
-  bool is_gradient() const { return gradient_of != ops::Activation::kNone; }
-  bool has_third() const { return has_bias || is_gradient(); }
-  bool is_plain() const { return !has_third() && activation == ops::Activation::kNone; }
+  bool is_plain() const { return !has_bias && epilogue == ops::Epilogue::kNone; }
 };
 
 /// Fills `product`, or says why cuBLASLt cannot do it. float32 is float32 unless the device's
 /// properties allow TF32; 16-bit operands are summed in float32.
 Support DescribeLtProduct(const NodeDesc& node, LtProduct* product);
 
-/// `problem` becomes the product with its bias and activation, or the gradient of one, as epilogue,
-/// or the reason why they are none: exact gelu, tanh, sigmoid and silu are not, since cuBLASLt's
-/// GELU is the tanh form.
+/// The epilogue of cuBLASLt that a product of the node's ends in, or nothing where there is none:
+/// exact gelu, tanh, sigmoid and silu are not, since cuBLASLt's GELU is the tanh form. The sum of
+/// the node's b, cuBLASLt's A, is BGRADA, that of its a BGRADB.
+std::optional<cublasLtEpilogue_t> LtEpilogueOf(ops::Epilogue epilogue, bool has_bias);
+
+/// `problem` becomes the product with all that follows it as epilogue, or the reason why not.
 Support WithEpilogue(const LtProduct& product, LtProblem* problem);
 
-/// `problem`, a product whose activation is a kernel of its own, gives the sum that is kept.
-Support WithSumKept(const LtProduct& product, LtProblem* problem);
+/// `problem` becomes what kernels of ours go on with (tail.h): the product alone; for a mask, relu
+/// of it with its bias; for a preactivation that is kept, that.
+Support BeforeTail(const LtProduct& product, LtProblem* problem);
 
 /// The same where a pointer lies on no boundary but its element's.
 LtProblem Unaligned(LtProblem problem);

@@ -83,9 +83,14 @@ Support LegalMatrix(const char* name, const LtMatrix& m, int64_t rows, int64_t c
 }  // namespace
 
 bool AddsBias(cublasLtEpilogue_t e) { return (e & CUBLASLT_EPILOGUE_BIAS) != 0; }
+bool IsSumOfOperand(cublasLtEpilogue_t e) {
+  return e == CUBLASLT_EPILOGUE_BGRADA || e == CUBLASLT_EPILOGUE_BGRADB;
+}
 bool WritesBiasGradient(cublasLtEpilogue_t e) {
-  return e == CUBLASLT_EPILOGUE_BGRADA || e == CUBLASLT_EPILOGUE_BGRADB ||
-         (e & kBiasGradientBit) != 0;
+  return IsSumOfOperand(e) || (e & kBiasGradientBit) != 0;
+}
+bool IsGradient(cublasLtEpilogue_t e) {
+  return (e & ((CUBLASLT_EPILOGUE_DRELU | CUBLASLT_EPILOGUE_DGELU) & ~kAuxBit)) != 0;
 }
 bool HasGelu(cublasLtEpilogue_t e) {
   return (e & (CUBLASLT_EPILOGUE_GELU | (CUBLASLT_EPILOGUE_DGELU & ~kAuxBit))) != 0;
@@ -133,6 +138,13 @@ Support LegalEpilogue(const LtProblem& p) {
   }
   if (WritesBiasGradient(e) && p.batches > 1) {
     return Support::No("gradients of a bias are for one product, not a batch of ", p.batches);
+  }
+  // NVIDIA's own tests of the next two (nvmath-python, test_epilog.py) expect refusals.
+  if (IsSumOfOperand(e) && BiasLength(p) == 1) {
+    return Support::No("no gradient of a bias of one element from an operand");
+  }
+  if (IsGradient(e) && p.inner() == 1) {
+    return Support::No("no gradient of an activation behind an outer product");
   }
   if (!HasAux(e)) return Support::Yes();
   if (p.d.type == CUDA_R_64F) return Support::No("no auxiliary matrix beside float64");

@@ -43,7 +43,9 @@ struct LtProblem {
 // What an epilogue consists of.
 bool AddsBias(cublasLtEpilogue_t epilogue);
 bool WritesBiasGradient(cublasLtEpilogue_t epilogue);
-bool HasGelu(cublasLtEpilogue_t epilogue);  // by tanh, forward or gradient
+bool IsSumOfOperand(cublasLtEpilogue_t epilogue);  // a gradient of a bias from A or B
+bool IsGradient(cublasLtEpilogue_t epilogue);      // of an activation
+bool HasGelu(cublasLtEpilogue_t epilogue);         // by tanh, forward or gradient
 bool HasAux(cublasLtEpilogue_t epilogue);
 /// Elements of the vector that the epilogue reads or writes at the bias pointer; 0: none.
 int64_t BiasLength(const LtProblem& p);

@@ -1,30 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of matrices. A fused product has two ways: bias and activation (whose input may be
-// kept), or the gradient of one, as cuBLASLt's epilogue, or a kernel of ours after the product.
-// "cublaslt" takes the faster one, by the record of choices (choices.h) or by timing where the
-// device's properties allow it, else the epilogue; "cublaslt_epilogue" and "cublaslt_kernel" pin
-// one.
+// Products of matrices. A fused product has two ways: what follows it as cuBLASLt's epilogue, or
+// kernels of ours after the product (cublaslt/tail.h). "cublaslt" takes the faster one, by the
+// record of choices (choices.h) or by timing where the device's properties allow it, else the
+// epilogue; "cublaslt_epilogue" and "cublaslt_kernel" pin one. What is more than a bias and an
+// activation is taken only where it can be an epilogue: else loops join it with more.
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
 
 #include "backend/cuda/cache/choices.h"
 #include "backend/cuda/cache/timing.h"
-#include "backend/cuda/codegen/loop_launch.h"
 #include "backend/cuda/cublaslt/matmul.h"
 #include "backend/cuda/cublaslt/product.h"
-#include "backend/cuda/launch/launch.h"
+#include "backend/cuda/cublaslt/tail.h"
 #include "backend/cuda/ops/kernels.h"
-#include "backend/loop_node.h"
-#include "base/check.h"
-#include "kernels/linalg/bias_activation.h"
-#include "loop/build.h"
+#include "kernels/linalg/skinny.h"
 #include "ops/ops.h"
 
 namespace ostria::cuda {
 namespace {
 
-using kernels::BiasActivationParams;
+using ops::EpilogueOperand;
+using ops::EpilogueResult;
 
 constexpr int kAlgorithms = 8;  // that are timed, of each way
 
@@ -33,26 +31,46 @@ enum Way { kEpilogue, kKernel };
 struct ProductState final : KernelState {
   LtProduct product;
   std::array<std::optional<LtProblem>, 2> ways;  // by Way
-  LaunchShape tail;                              // of the kernel
-  std::string tail_function;
-  BiasActivationParams tail_params;
-  std::shared_ptr<const KernelState> tail_loop;  // instead: a gradient, or what follows a kept sum
+  Tail tail;                                     // of the kernel
+  int inputs = 0, outputs = 0;
+  int64_t third_bytes = 0, second_bytes = 0;  // of the third input and the second output
   bool may_time = false;
+
+  int y() const { return inputs; }
+  int workspace() const { return inputs + outputs; }
   // Of the way that is taken where nothing was timed.
   std::vector<std::string> LaunchNames() const override {
     std::vector<std::string> names(static_cast<size_t>(product.runs()),
                                    StrCat("cublaslt ", KeyOf(*(ways[0] ? ways[0] : ways[1]))));
     if (ways[0]) return names;
-    if (tail_loop == nullptr) return names.push_back(tail_function), names;
-    for (std::string& name : tail_loop->LaunchNames()) names.push_back(std::move(name));
+    for (std::string& name : tail.LaunchNames()) names.push_back(std::move(name));
     return names;
   }
 };
 
 // --- without a device --------------------------------------------------------------------------
 
-bool IsDenseResult(const LtProduct& product, const MemDesc& y) {
-  return product.is_plain() || y.is_dense();
+// Whether kernels of ours could go on with the product.
+Support SupportsTail(const NodeDesc& node, const LtProduct& product) {
+  const ops::EpilogueDef& e = ops::DefOf(product.epilogue);
+  const MemDesc* const operand = e.second == EpilogueResult::kSumOfA   ? &node.inputs[0]
+                                 : e.second == EpilogueResult::kSumOfB ? &node.inputs[1]
+                                                                       : &node.outputs[0];
+  return operand->is_dense() ? Support::Yes() : Support::No("needs dense operands");
+}
+
+// Whether what is more than a bias and an activation should be one node.
+Support SupportsJoint(const NodeDesc& node, const LtProduct& product, const Support& epilogue) {
+  if (!epilogue.ok) return epilogue;
+  const LtProblem& p = product.problem;
+  if (std::min(p.rows(), p.cols() * p.batches) <= kernels::kSkinnyMost) {
+    return Support::No("products of at most ", kernels::kSkinnyMost,
+                       " rows or columns have kernels of their own");
+  }
+  const auto is_dense = [](const MemDesc& m) { return m.is_dense(); };
+  const bool dense = std::all_of(node.outputs.begin(), node.outputs.end(), is_dense) &&
+                     (node.inputs.size() < 3 || node.inputs[2].is_dense());
+  return dense ? Support::Yes() : Support::No("needs dense operands");
 }
 
 std::unique_ptr<ProductState> Describe(const NodeDesc& node, bool epilogue, bool kernel,
@@ -61,40 +79,23 @@ std::unique_ptr<ProductState> Describe(const NodeDesc& node, bool epilogue, bool
   LtProduct& product = state->product;
   *support = DescribeLtProduct(node, &product);
   if (!support->ok) return nullptr;
-  LtProblem fused;
+  LtProblem fused, part;
   Support possible = WithEpilogue(product, &fused);
+  if (!ops::DefOf(product.epilogue).is_simple()) {
+    *support = SupportsJoint(node, product, possible);
+    if (!support->ok) return nullptr;
+  }
   if (epilogue && possible.ok) state->ways[kEpilogue] = fused;
   if (kernel && !product.is_plain()) {
-    if (IsDenseResult(product, node.outputs[0])) {
-      state->ways[kKernel] = product.problem;
-      if (product.keeps && !WithSumKept(product, &*state->ways[kKernel]).ok) {
-        state->ways[kKernel].reset();
-      }
-    } else {
-      possible = Support::No("needs a dense result");
-    }
+    const Support tail = SupportsTail(node, product);
+    if (tail.ok && BeforeTail(product, &part).ok) state->ways[kKernel] = part;
+    if (!tail.ok) possible = tail;
   }
   if (!state->ways[kEpilogue] && !state->ways[kKernel]) {
     *support = possible.ok ? Support::No("has neither bias nor activation") : possible;
     return nullptr;
   }
   return state;
-}
-
-// y = act(z) of the kept z, or y = y act'(x), where x is the third input.
-std::shared_ptr<const KernelState> PlanTail(const NodeDesc& node, const LtProduct& product) {
-  const std::vector<MemDesc> inputs = product.keeps
-                                          ? std::vector<MemDesc>{node.outputs[1]}
-                                          : std::vector<MemDesc>{node.outputs[0], node.inputs[2]};
-  const std::vector<Attr> attrs = {true};  // by tanh
-  const NodeDesc tail{product.keeps ? &ops::kGelu : &ops::kGeluGrad, attrs, inputs,
-                      node.outputs.first(1), node.device};
-  const Graph body = BodyOf(tail);
-  std::string why;
-  const auto program = BuildLoop(body, &why);
-  auto loop = program ? GenerateLoop(*program, *node.device, &why) : std::nullopt;
-  OSTRIA_CHECK(loop.has_value(), tail.op->name, ": ", why);
-  return PlanLoop(tail, OpNames(body), std::make_shared<const GeneratedLoop>(std::move(*loop)));
 }
 
 template <bool epilogue, bool kernel>
@@ -109,28 +110,26 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& node) {
   Support support;
   std::unique_ptr<ProductState> state = Describe(node, epilogue, kernel, &support);
   const LtProduct& product = state->product;
-  const MemDesc& y = node.outputs[0];
   state->workspace_bytes = WorkspaceOf(product);
   state->detail = DetailOf(product);
   if (!product.is_plain()) {
     const bool both = state->ways[kEpilogue] && state->ways[kKernel];
-    state->detail += both                     ? ", epilogue or kernel"
-                     : state->ways[kEpilogue] ? ", epilogue"
-                                              : ", kernel";
+    const std::string_view name = ops::DefOf(product.epilogue).name;
+    state->detail +=
+        product.epilogue == ops::Epilogue::kNone ? std::string(", bias") : StrCat(", ", name);
+    state->detail += both                     ? " by epilogue or kernel"
+                     : state->ways[kEpilogue] ? " by epilogue"
+                                              : " by kernel";
   }
   state->may_time = !node.device->deterministic;
-  if (product.is_gradient() || product.keeps) {
-    if (state->ways[kKernel]) state->tail_loop = PlanTail(node, product);
-    return state;
+  state->inputs = static_cast<int>(node.inputs.size());
+  state->outputs = static_cast<int>(node.outputs.size());
+  if (state->inputs > 2) state->third_bytes = node.inputs[2].bytes();
+  if (state->outputs > 1) state->second_bytes = node.outputs[1].bytes();
+  if (state->ways[kKernel]) {
+    state->tail = PlanTail(node, product);
+    state->workspace_bytes = std::max(state->workspace_bytes, state->tail.workspace_bytes);
   }
-  state->tail_function = StrCat("bias_activation_", Name(y.dtype));
-  if (product.has_bias && product.bias != y.dtype) {
-    state->tail_function += StrCat("_", Name(product.bias));
-  }
-  state->tail.grid[0] = GridFor(y.numel(), 64 / SizeOf(y.dtype), state->tail.block, *node.device);
-  state->tail_params.cols = y.sizes[y.rank - 1];
-  state->tail_params.rows = y.numel() / state->tail_params.cols;
-  state->tail_params.activation = static_cast<int32_t>(product.activation);
   return state;
 }
 
@@ -151,8 +150,7 @@ struct Variant {
 struct BoundProduct final : KernelState {
   std::shared_ptr<const ProductState> plan;
   CudaStream* stream = nullptr;
-  CUfunction tail = nullptr;
-  std::unique_ptr<KernelState> tail_loop;
+  BoundTail tail;
   Variant aligned, unaligned;
 };
 
@@ -160,15 +158,19 @@ const char* At(const void* base, int64_t elements, cudaDataType type) {
   return static_cast<const char*>(base) + elements * BytesOf(type);
 }
 
-// `ptrs`: a, b, bias or what an activation was of where the node has one, y, what is kept,
-// workspace.
+// `ptrs`: those of the node.
 void Run(const BoundProduct& s, const Candidate& c, void* const* ptrs) {
   const LtProduct& product = s.plan->product;
   const LtProblem& p = product.problem;
-  const int y = product.has_third() ? 3 : 2;
-  void* const bias = product.has_bias ? ptrs[2] : nullptr;
-  void* const aux = product.is_gradient() ? ptrs[2] : product.keeps ? ptrs[y + 1] : nullptr;
-  void* const result = product.keeps && c.way == kKernel ? aux : ptrs[y];
+  const ops::EpilogueDef& e = ops::DefOf(product.epilogue);
+  const int y = s.plan->y();
+  const bool writes_aux =
+      e.second == EpilogueResult::kMask || e.second == EpilogueResult::kPreactivation;
+  void* const second = s.plan->outputs > 1 ? ptrs[y + 1] : nullptr;
+  void* const bias = product.has_bias ? ptrs[2] : second;
+  void* const aux = writes_aux ? second : e.is_gradient() ? ptrs[2] : nullptr;
+  const bool to_second = c.way == kKernel && e.second == EpilogueResult::kPreactivation;
+  void* const result = to_second ? second : ptrs[y];
   const int64_t runs = product.runs();
   for (int64_t run = 0; run < runs; ++run) {
     int64_t a = 0, b = 0, d = 0, rest = run;
@@ -185,23 +187,9 @@ void Run(const BoundProduct& s, const Candidate& c, void* const* ptrs) {
                                 .bias = bias,
                                 .aux = aux,
                                 .d = const_cast<char*>(At(result, d, p.d.type)),
-                                .workspace = ptrs[product.keeps ? y + 2 : y + 1]});
+                                .workspace = ptrs[s.plan->workspace()]});
   }
-  if (c.way == kEpilogue) return;
-  if (product.is_gradient()) {
-    void* const operands[] = {ptrs[y], ptrs[2], ptrs[y]};
-    RunLoop(*s.tail_loop, operands);
-    return;
-  }
-  if (product.keeps) {
-    void* const operands[] = {aux, ptrs[y]};
-    RunLoop(*s.tail_loop, operands);
-    return;
-  }
-  BiasActivationParams params = s.plan->tail_params;
-  params.y = ptrs[y];
-  params.bias = bias;
-  LaunchKernel(*s.stream, s.tail, s.plan->tail, &params, sizeof params);
+  if (c.way == kKernel) RunTail(s.plan->tail, s.tail, ptrs);
 }
 
 // "epilogue" or "kernel", then the words of the algorithm.
@@ -241,10 +229,7 @@ std::string KeyOfNode(const BoundProduct& s, const Variant& v) {
       StrCat(ChoiceKey(s.stream->cuda(), first.problem()), " runs ", s.plan->product.runs());
   if (v.ways[kKernel] != nullptr) {
     key += v.ways[kEpilogue] != nullptr ? " or " : " then ";
-    key += s.plan->product.is_gradient() ? StrCat(ops::Name(s.plan->product.gradient_of), "_grad")
-           : s.plan->product.keeps
-               ? StrCat(ops::Name(s.plan->product.activation), " of what is kept")
-               : StrCat(s.plan->tail_function, " ", s.plan->tail_params.activation);
+    key += s.plan->tail.key;
   }
   return key;
 }
@@ -261,10 +246,10 @@ Candidate Fastest(const BoundProduct& s, const std::vector<Candidate>& candidate
     return last * BytesOf(m.type);
   };
   std::vector<int64_t> sizes = {bytes(p.b), bytes(p.a)};
-  if (product.has_bias) sizes.push_back(p.rows() * SizeOf(product.bias));
-  if (product.is_gradient()) sizes.push_back(bytes(p.d));
-  if (product.keeps) sizes.push_back(bytes(p.d));
-  sizes.insert(sizes.end(), {bytes(p.d), s.plan->workspace_bytes});
+  if (s.plan->inputs > 2) sizes.push_back(s.plan->third_bytes);
+  sizes.push_back(bytes(p.d));
+  if (s.plan->outputs > 1) sizes.push_back(s.plan->second_bytes);
+  sizes.push_back(s.plan->workspace_bytes);
   const RotatingOperands operands(*s.stream, sizes);
   std::vector<std::function<void(int)>> ways;
   for (const Candidate& c : candidates) {
@@ -319,11 +304,7 @@ std::unique_ptr<KernelState> Bind(const std::shared_ptr<const KernelState>& stat
     bound->unaligned.ways[way] =
         std::make_unique<LtMatmul>(*bound->stream, Unaligned(*plan.ways[way]));
   }
-  if (plan.tail_loop != nullptr) {
-    bound->tail_loop = BindLoop(plan.tail_loop, to);
-  } else if (plan.ways[kKernel]) {
-    bound->tail = bound->stream->cuda().Kernel("linalg/bias_activation", plan.tail_function);
-  }
+  if (plan.ways[kKernel]) bound->tail = BindTail(plan.tail, to);
   Choose(*bound, plan.may_time, &bound->aligned);
   // Rare: slices of a scan, whose elements are few. Not worth timing.
   Choose(*bound, false, &bound->unaligned);
@@ -333,8 +314,7 @@ std::unique_ptr<KernelState> Bind(const std::shared_ptr<const KernelState>& stat
 void Launch(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const BoundProduct&>(state);
   uintptr_t bits = 0;
-  const LtProduct& product = s.plan->product;
-  for (int i = 0; i < 3 + product.has_third() + product.keeps; ++i) {
+  for (int i = 0; i < s.plan->workspace(); ++i) {
     bits |= reinterpret_cast<uintptr_t>(ptrs[i]);
   }
   Run(s, bits % 16 == 0 ? s.aligned.chosen : s.unaligned.chosen, ptrs);
