@@ -209,7 +209,7 @@ TEST(CudaProductChoice, IsBetweenEpilogueAndKernelToo) {
   for (const auto& [epilogue, kernel] :
        {std::pair<std::string, std::string>{"relu", "or bias_activation_float32 1"},
         {"relu_grad_sum",
-         "drelu_bgrad_aux bias float32 aux 128+0 runs 1 or "
+         "drelu_aux_bgrad bias float32 aux 128+2048 runs 1 or "
          "apply_relu_mask_float32 sum"},
         {"sum_b", "bgrada bias float32 runs 1 or sum"}}) {
     const Folder folder;
@@ -222,6 +222,17 @@ TEST(CudaProductChoice, IsBetweenEpilogueAndKernelToo) {
     EXPECT_EQ(RunProduct(true, {16, 32}, {32, 24}, epilogue).products, 1) << epilogue;
     EXPECT_EQ(RunProduct(false, {16, 32}, {32, 24}, epilogue).products, 1) << epilogue;
     EXPECT_EQ(ReadAll(folder.File("cublaslt.choices")), record) << epilogue;
+    // A record that names the other way is kept to.
+    const std::string key = record.substr(33, record.find('\t', 33) - 33);
+    const std::string value = record.substr(record.find('\t', 33) + 1);
+    const std::string words = value.substr(value.find(' '), value.find('\n') - value.find(' '));
+    for (const std::string way : {"epilogue", "kernel"}) {
+      const Folder other;
+      Choices(other.File("cublaslt.choices")).Set(key, way + words);
+      const int64_t launches = DriverCalls("cuLaunchKernel");
+      EXPECT_EQ(RunProduct(true, {16, 32}, {32, 24}, epilogue).products, 1) << epilogue;
+      EXPECT_EQ(DriverCalls("cuLaunchKernel") > launches, way == "kernel") << epilogue;
+    }
   }
 }
 

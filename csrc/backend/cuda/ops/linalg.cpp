@@ -50,16 +50,8 @@ struct ProductState final : KernelState {
 
 // --- without a device --------------------------------------------------------------------------
 
-// Whether kernels of ours could go on with the product.
-Support SupportsTail(const NodeDesc& node, const LtProduct& product) {
-  const ops::EpilogueDef& e = ops::DefOf(product.epilogue);
-  const MemDesc* const operand = e.second == EpilogueResult::kSumOfA   ? &node.inputs[0]
-                                 : e.second == EpilogueResult::kSumOfB ? &node.inputs[1]
-                                                                       : &node.outputs[0];
-  return operand->is_dense() ? Support::Yes() : Support::No("needs dense operands");
-}
-
-// Whether what is more than a bias and an activation should be one node.
+// Whether what is more than a bias and an activation should be one node: where both ways are there,
+// since the library may turn out to have no kernel for its own.
 Support SupportsJoint(const NodeDesc& node, const LtProduct& product, const Support& epilogue) {
   if (!epilogue.ok) return epilogue;
   const LtProblem& p = product.problem;
@@ -67,9 +59,11 @@ Support SupportsJoint(const NodeDesc& node, const LtProduct& product, const Supp
     return Support::No("products of at most ", kernels::kSkinnyMost,
                        " rows or columns have kernels of their own");
   }
-  const auto is_dense = [](const MemDesc& m) { return m.is_dense(); };
-  const bool dense = std::all_of(node.outputs.begin(), node.outputs.end(), is_dense) &&
-                     (node.inputs.size() < 3 || node.inputs[2].is_dense());
+  const EpilogueResult second = ops::DefOf(product.epilogue).second;
+  bool dense = second != EpilogueResult::kSumOfA || node.inputs[0].is_dense();
+  dense &= second != EpilogueResult::kSumOfB || node.inputs[1].is_dense();
+  dense &= node.inputs.size() < 3 || node.inputs[2].is_dense();
+  for (const MemDesc& m : node.outputs) dense &= m.is_dense();
   return dense ? Support::Yes() : Support::No("needs dense operands");
 }
 
@@ -87,9 +81,11 @@ std::unique_ptr<ProductState> Describe(const NodeDesc& node, bool epilogue, bool
   }
   if (epilogue && possible.ok) state->ways[kEpilogue] = fused;
   if (kernel && !product.is_plain()) {
-    const Support tail = SupportsTail(node, product);
-    if (tail.ok && BeforeTail(product, &part).ok) state->ways[kKernel] = part;
-    if (!tail.ok) possible = tail;
+    if (!node.outputs[0].is_dense()) {
+      possible = Support::No("needs a dense result");
+    } else if (BeforeTail(product, &part).ok) {
+      state->ways[kKernel] = part;
+    }
   }
   if (!state->ways[kEpilogue] && !state->ways[kKernel]) {
     *support = possible.ok ? Support::No("has neither bias nor activation") : possible;
