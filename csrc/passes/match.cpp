@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/common/slice.h"
 #include "ops/ops.h"
 
 namespace ostria {
@@ -114,6 +115,30 @@ bool IsFold(const Graph& graph, NodeId n) {
 bool IsView(const Graph& graph, NodeId n) {
   return graph.op(n).traits.view && graph.num_operands(n) == 1 && graph.num_results(n) == 1 &&
          graph.dtype(graph.operand(n, 0)) == graph.dtype(graph.result(n));
+}
+
+bool SharesMemory(const Graph& graph, NodeId n) {
+  constexpr int64_t kPart = 16;  // of which one is not in the slice at most
+  if (graph.op(n).traits.view) return true;
+  if (!graph.is(n, ops::kSlice)) return false;
+  const Value x = graph.operand(n, 0);
+  const NodeId p = graph.producer(x);
+  if (!p.valid() || graph.is(p, ops::kConstant)) return false;
+  const Shape &all = graph.shape(x), &some = graph.shape(graph.result(n));
+  if (all.rank() == 0 || some.numel() == 0) return false;
+  enum Attribute { kStart, kStop, kStep };
+  using Ints = std::vector<int64_t>;
+  for (int d = 0; d < all.rank(); ++d) {
+    const auto i = static_cast<size_t>(d);
+    const Ints& step = graph.attr<Ints>(n, kStep);
+    const ops::SliceRange range =
+        ops::ResolveSlice(all[d].value(), graph.attr<Ints>(n, kStart)[i],
+                          graph.attr<Ints>(n, kStop)[i], step.empty() ? 1 : step[i]);
+    if (range.start != 0 || range.step != 1 || (d > 0 && range.size != all[d].value())) {
+      return false;
+    }
+  }
+  return (all.numel() - some.numel()) * kPart <= all.numel();
 }
 
 std::optional<ValueType> TypeWithOperand(const Graph& graph, NodeId n, int i, Value v) {

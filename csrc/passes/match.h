@@ -88,6 +88,10 @@ bool IsFold(const Graph& graph, NodeId n);
 /// One input, one output, the same elements of the same dtype in the same order.
 bool IsView(const Graph& graph, NodeId n);
 
+/// Whether the result is where the operand is: a view, or the first rows of what the graph
+/// computes, if they are nearly all of it, so that few bytes live on unread.
+bool SharesMemory(const Graph& graph, NodeId n);
+
 /// The type of `n`'s only result if operand `i` were `v`; nothing when infer refuses.
 std::optional<ValueType> TypeWithOperand(const Graph& graph, NodeId n, int i, Value v);
 

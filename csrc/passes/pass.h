@@ -12,6 +12,7 @@
 
 #include "core/device.h"
 #include "ir/graph.h"
+#include "ops/common/product_padding.h"
 
 namespace ostria {
 
@@ -29,6 +30,12 @@ struct PassContext {
   std::function<bool(const OpDef& op, std::span<const Attr> attrs,
                      std::span<const ValueType> inputs)>
       has_kernel;
+  /// Elements that sizes of a product of this type should be a multiple of on that device, and
+  /// whether it pays to make them so. Without both no product is padded.
+  std::function<int64_t(DType)> product_multiple;
+  std::function<bool(const ops::ProductPadding&)> padding_pays;
+  /// Set where a product was padded. May be null.
+  bool* padded = nullptr;
   /// Lines for the plan's report: what a pass decided that a user may wonder about. May be null.
   std::vector<std::string>* report = nullptr;
   /// Counts the nodes that searches look at, so that tests see how it grows. May be null.
@@ -65,6 +72,7 @@ bool EliminateDeadCode(Graph& graph, const PassContext& context);
 bool WidenNorms(Graph& graph, const PassContext& context);
 bool FiltersFirst(Graph& graph, const PassContext& context);
 bool PadChannels(Graph& graph, const PassContext& context);
+bool PadProducts(Graph& graph, const PassContext& context);
 bool NormsIntoConvs(Graph& graph, const PassContext& context);
 bool SplitNorms(Graph& graph, const PassContext& context);
 bool FuseSoftmaxCrossEntropy(Graph& graph, const PassContext& context);

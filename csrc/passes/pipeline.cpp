@@ -41,6 +41,7 @@ constexpr Pass kFuse[] = {
     {"pad_channels", PadChannels, PassFor::kStreams},
     {"fold_channel_scale", FoldChannelScale},
     {"fuse_bias_activation", FuseBiasActivation},
+    {"pad_products", PadProducts, PassFor::kStreams},
     {"dce", EliminateDeadCode},  // what sums were before they were widened
     {"product_epilogues", ProductEpilogues, PassFor::kStreams},
     {"cse", MergeCommonSubexpressions},

@@ -161,7 +161,7 @@ class Recomputer {
   }
 
   Value Root(Value v) const {
-    for (NodeId p = g_.producer(v); p.valid() && g_.op(p).traits.view; p = g_.producer(v)) {
+    for (NodeId p = g_.producer(v); p.valid() && SharesMemory(g_, p); p = g_.producer(v)) {
       v = g_.operand(p, 0);
     }
     return v;
@@ -175,7 +175,7 @@ class Recomputer {
     if (g_.num_uses(v) > kMostUses) return last;  // not worth the walk
     for (const Use& use : g_.uses(v)) {
       last = std::max(last, position_[use.user.id]);
-      if (g_.op(use.user).traits.view) last = std::max(last, LastRead(g_.result(use.user)));
+      if (SharesMemory(g_, use.user)) last = std::max(last, LastRead(g_.result(use.user)));
     }
     return last;
   }

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "ops/common/attr_index.h"
+#include "ops/common/classes.h"
 #include "ops/ops.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -54,6 +55,7 @@ NodeId LossOf(const Graph& g, NodeId gradient) {
   for (const Use& use : g.uses(g.operand(gradient, kLogits))) {
     if (g.is(use.user, ops::kSparseSoftmaxCrossEntropy) &&
         g.operand(use.user, kLabels) == g.operand(gradient, kLabels) &&
+        SameAttr(g.attrs(use.user)[ops::kClassesAttr], g.attrs(gradient)[ops::kClassesAttr]) &&
         IsUsed(g, g.result(use.user))) {
       return use.user;
     }
@@ -141,8 +143,8 @@ bool KeepLow(Graph& g, NodeId n) {
   const Value low = halves ? LowOf(g, logits, n) : Value{};
   if (!low.valid() || !ReadAs(g, dlogits, g.dtype(low))) return false;
   const std::vector<Value> operands = {low, g.operand(n, kLabels), g.operand(n, kG)};
-  const NodeId made =
-      g.AddNode(ops::kSparseSoftmaxCrossEntropyGrad, operands, {}, g.location(n), n);
+  const NodeId made = g.AddNode(ops::kSparseSoftmaxCrossEntropyGrad, operands,
+                                {g.attr<int64_t>(n, ops::kClassesAttr)}, g.location(n), n);
   Replace(g, dlogits, g.result(made, 0));
   g.ReplaceAllUses(g.result(n, 1), g.result(made, 1));
   return true;

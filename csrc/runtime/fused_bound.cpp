@@ -95,7 +95,7 @@ class Bound {
  private:
   Value Root(Value v) const { return Value{root_[v.id]}; }
   bool Runs(NodeId n) const {
-    return n.valid() && !kept_[n.id] && !g_.op(n).traits.view && !g_.is(n, ops::kConstant) &&
+    return n.valid() && !kept_[n.id] && !SharesMemory(g_, n) && !g_.is(n, ops::kConstant) &&
            !g_.is(n, ops::kFull);
   }
   bool IsNumber(Value v) const {
@@ -117,7 +117,7 @@ class Bound {
   // --- Stages ---
   void FindStages() {
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
-      if (g_.op(n).traits.view) root_[g_.result(n).id] = root_[g_.operand(n, 0).id];
+      if (SharesMemory(g_, n)) root_[g_.result(n).id] = root_[g_.operand(n, 0).id];
       int stage = 0;
       for (const Value x : g_.operands(n)) {
         const Value v = Root(x);

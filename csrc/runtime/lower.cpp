@@ -191,7 +191,7 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps,
     const NodeId next = g.next(n);
     const OpDef& op = g.op(n);
     origins.Add(n);
-    if (&op == &ops::kConstant || op.traits.view || NothingToCompute(g, n)) {
+    if (&op == &ops::kConstant || SharesMemory(g, n) || NothingToCompute(g, n)) {
       n = next;
       continue;
     }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "backend/product_padding.h"
 #include "base/check.h"
 #include "ir/bytes.h"
 #include "passes/pipeline.h"
@@ -130,11 +131,22 @@ std::shared_ptr<Plan> PlanRecomputed(Graph& graph, const PlanOptions& options,
   return plan;
 }
 
+// What a perfect fuser moves is a figure of the computation: rows that were made wider are our own
+// doing.
+int64_t BoundWithoutPadding(const Graph& graph, PassContext context, const PlanOptions& options) {
+  context.product_multiple = nullptr;
+  context.report = nullptr;
+  Graph narrow = graph.Clone();
+  Optimise(narrow, context);
+  return PlanGraph(narrow, options)->stats.fused_bound_bytes;
+}
+
 }  // namespace
 
 std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& options) {
   Graph optimised = graph.Clone();
   decltype(Plan::report) report;
+  int64_t fused_bound = -1;
   if (options.optimize) {
     PassContext context{.evaluate = Evaluate, .device = options.device.kind, .report = &report};
     // A CPU computes what it does not take as one node as it did the nodes that were joined.
@@ -144,10 +156,18 @@ std::shared_ptr<const Plan> MakePlan(const Graph& graph, const PlanOptions& opti
         return HasKernel(options.device, op, attrs, inputs);
       };
     }
+    bool padded = false;
+    context.padded = &padded;
+    context.product_multiple = [&](DType dtype) { return ProductMultiple(options.device, dtype); };
+    context.padding_pays = [&](const ops::ProductPadding& padding) {
+      return PaddingPays(options.device, padding);
+    };
     Optimise(optimised, context);
+    if (padded) fused_bound = BoundWithoutPadding(graph, context, options);
   }
   std::shared_ptr<Plan> plan = PlanGraph(optimised, options);
   if (options.recompute) plan = PlanRecomputed(optimised, options, std::move(plan));
+  if (fused_bound >= 0) plan->stats.fused_bound_bytes = fused_bound;
   plan->report.insert(plan->report.begin(), report.begin(), report.end());
   if (!Fits(*plan)) FailOverLimit(*plan);
   return plan;

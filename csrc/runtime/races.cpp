@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "ir/bytes.h"
 #include "ops/ops.h"
+#include "passes/match.h"
 #include "runtime/accesses.h"
 #include "runtime/control.h"
 #include "runtime/plan.h"
@@ -97,7 +98,7 @@ class Replay {
   }
   // Views read the bytes of what they view.
   Value Source(Value v) const {
-    while (g_.producer(v).valid() && g_.op(g_.producer(v)).traits.view) {
+    while (g_.producer(v).valid() && SharesMemory(g_, g_.producer(v))) {
       v = g_.operand(g_.producer(v), 0);
     }
     return v;

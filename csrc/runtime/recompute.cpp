@@ -10,6 +10,7 @@
 
 #include "ir/bytes.h"
 #include "ops/ops.h"
+#include "passes/match.h"
 
 namespace ostria {
 namespace {
@@ -44,7 +45,7 @@ Liveness Analyse(const Graph& g) {
     for (const Value v : g.operands(n)) l.last[l.root[v.id]] = at;
     for (int i = 0; i < g.num_results(n); ++i) {
       const Value v = g.result(n, i);
-      if (g.op(n).traits.view) {
+      if (SharesMemory(g, n)) {
         l.root[v.id] = l.root[g.operand(n, 0).id];
         continue;
       }

@@ -10,7 +10,7 @@ namespace ostria {
 namespace {
 
 Value ViewedBy(const Graph& g, Value v) {
-  for (NodeId n = g.producer(v); n.valid() && g.op(n).traits.view; n = g.producer(v)) {
+  for (NodeId n = g.producer(v); n.valid() && SharesMemory(g, n); n = g.producer(v)) {
     v = g.operand(n, 0);
   }
   return v;

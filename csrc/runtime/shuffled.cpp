@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "ir/bytes.h"
+#include "passes/match.h"
 #include "runtime/accesses.h"
 #include "runtime/eager.h"
 
@@ -93,7 +94,7 @@ class Shuffled {
 
   // What a view shows is the bytes of what it views.
   Value Source(Value v) const {
-    for (NodeId n = g_.producer(v); n.valid() && g_.op(n).traits.view; n = g_.producer(v))
+    for (NodeId n = g_.producer(v); n.valid() && SharesMemory(g_, n); n = g_.producer(v))
       v = g_.operand(n, 0);
     return v;
   }

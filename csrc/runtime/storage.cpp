@@ -9,6 +9,7 @@
 #include "ir/bytes.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
+#include "passes/match.h"
 
 namespace ostria {
 namespace {
@@ -61,7 +62,7 @@ void StorageMap::AddValues(const std::vector<Choice>& choices, Plan* plan) {
       plan->constants.resize(static_cast<size_t>(offset + Aligned(t.bytes())));
       std::copy_n(t.data<std::byte>(), t.bytes(), plan->constants.begin() + offset);
       add(g_.result(n), {Region::kConstant, 0, offset});
-    } else if (g_.op(n).traits.view) {
+    } else if (SharesMemory(g_, n)) {
       root_[g_.result(n).id] = Root(g_.operand(n, 0));
     } else {
       for (int i = 0; i < g_.num_results(n); ++i) {
@@ -172,7 +173,8 @@ bool StorageMap::MayOverwriteState(const StateEntry& entry, const std::vector<Ch
   if (old.last < target.first) return true;
   const auto [begin, end] = Describe(writer).operands.equal_range(Root(entry.in));
   return std::all_of(begin, end, [&](const auto& operand) {
-    return AliasOk(choices[writer.id], writer, g_.result_index(entry.out), operand.second);
+    return Bytes(g_, g_.operand(writer, operand.second)) == target.bytes &&
+           AliasOk(choices[writer.id], writer, g_.result_index(entry.out), operand.second);
   });
 }
 
@@ -233,10 +235,10 @@ void StorageMap::AssignOutputs(Plan* plan) {
     const Operand target{Region::kOutput, static_cast<int32_t>(i), 0};
     Storage& s = storages_[Root(v)];
     if (s.bytes == 0) continue;
-    if (s.computed && !Placed(Root(v)))
+    if (s.computed && !Placed(Root(v)) && s.bytes == Bytes(g_, v))
       s.operand = target;
     else
-      copies.push_back({{Region::kNone, Root(v), 0}, target, s.bytes});
+      copies.push_back({{Region::kNone, Root(v), 0}, target, Bytes(g_, v)});
   }
   // Before any state is overwritten: a returned old value must be the old one.
   plan->copies.insert(plan->copies.begin(), copies.begin(), copies.end());
@@ -330,7 +332,7 @@ void StorageMap::ReuseInputs(const std::vector<Choice>& choices) {
         const int32_t in = find(Root(g_.operand(n, i)));
         Storage& s = storages_[in];
         if (in == out || s.last != step || s.bytes != storages_[out].bytes ||
-            !AliasOk(choices[n.id], n, o, i)) {
+            s.bytes != Bytes(g_, g_.operand(n, i)) || !AliasOk(choices[n.id], n, o, i)) {
           continue;
         }
         s.last = storages_[out].last;
@@ -387,7 +389,7 @@ std::vector<Block> StorageMap::WorkspacesApart(int32_t reach) const {
     const NodeId n = nodes[static_cast<size_t>(i)];
     for (int k = 0; n.valid() && k < g_.num_operands(n); ++k) {
       NodeId p = g_.producer(g_.operand(n, k));
-      while (p.valid() && g_.op(p).traits.view) p = g_.producer(g_.operand(p, 0));
+      while (p.valid() && SharesMemory(g_, p)) p = g_.producer(g_.operand(p, 0));
       const int32_t back = p.valid() && step_of_[p.id] >= 0 ? i - step_of_[p.id] : 0;
       if (back < 1 || back > 64) continue;
       uint64_t& all = needs[static_cast<size_t>(i)];

@@ -72,7 +72,7 @@ OSTRIA_DEVICE void CrossEntropy(const SoftmaxCrossEntropyParams& p) {
   using Us = Team<kBlock>;
   const int thread = Us::Thread(), threads = Us::Threads();
   for (int64_t row = Us::FirstRow(); row < p.rows; row += Us::Rows()) {
-    const T* const x = static_cast<const T*>(p.logits) + row * p.cols;
+    const T* const x = static_cast<const T*>(p.logits) + row * p.stride;
     Exponentials<C> mine;
     ForVectors<T>(SplitVectors(p.cols, x), thread, threads,
                   [&]<int kCount>(int64_t i, Count<kCount>) {
@@ -94,7 +94,7 @@ OSTRIA_DEVICE void CrossEntropy(const SoftmaxCrossEntropyParams& p) {
     }
     if (p.dlogits == nullptr) continue;
     Us::Wait();  // the label's logit was read
-    T* const dx = static_cast<T*>(p.dlogits) + row * p.cols;
+    T* const dx = static_cast<T*>(p.dlogits) + row * p.stride;
     const C g = p.wide_rows != 0 ? C(static_cast<const float*>(p.g)[row])
                                  : Load(static_cast<const T*>(p.g) + row);
     const C over_sum = C(1) / sum;
@@ -108,6 +108,7 @@ OSTRIA_DEVICE void CrossEntropy(const SoftmaxCrossEntropyParams& p) {
                     }
                     StoreVector(dx + i, v);
                   });
+    for (int64_t i = p.cols + thread; i < p.stride; i += threads) Store(dx + i, C(0));
   }
 }
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,9 +23,11 @@ from benchmarks.models import gpu, lstm, resnet, transformer  # noqa: E402
 
 NARROW = resnet.Net((7, 2), True, True, [(8, 1), (8, 1), (16, 2)], 10)
 TEXT = transformer.Shape(2, 64, 2, 32, 96, True)
+ODD = transformer.Shape(1, 128, 2, 128, 26001, True)  # products that are large enough to be padded
 SMALL = {
     "resnet": lambda: (gpu._images(NARROW, 32, 4), 2e-2),
     "gpt": lambda: (gpu._text(TEXT, 2), 2e-2),
+    "gpt_odd": lambda: (gpu._text(ODD, 4), 2e-2),
     "lstm": lambda: (
         (
             gpu._step(lstm.model(lstm.Sizes(24, 40, 5)), gpu.PLAIN, "float32"),
@@ -69,6 +73,30 @@ def test_another_gpu_is_planned_for_alike(plans: ModuleType) -> None:
         assert not row.complaints()
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_odd_vocabulary_is_padded_and_costs_no_more(plans: ModuleType, tied: bool) -> None:
+    def row(vocabulary: int) -> Any:
+        shape = replace(transformer.GPT2_124M, vocabulary=vocabulary, tied=tied)
+        name = f"vocabulary {vocabulary}"
+        return plans.plan(gpu.Workload(name, 16, partial(gpu._text, shape), "bfloat16", None))
+
+    odd, even = row(50257), row(50304)
+    text = odd.report.text
+    assert "misaligned" not in text
+    assert "bfloat16[16, 1024, 50304]" in text
+    assert "bfloat16[16, 1024, 50257]" not in text
+    assert "is computed as 16384x768x50304, so that rows are vectors" in text
+    assert odd.report.fused_bound_bytes < even.report.fused_bound_bytes
+    if tied:  # nothing is cut: the first rows of the gradient are read where they lie
+        assert not odd.complaints()
+        assert odd.report.peak_bytes <= even.report.peak_bytes
+        assert odd.report.launches == even.report.launches
+        assert odd.report.moved_bytes <= even.report.moved_bytes
+    else:  # the kernel's gradient, in float32, loses columns
+        cut = 2 * 4 * 768 * 50257
+        assert odd.report.moved_bytes <= even.report.moved_bytes + cut
+
+
 def arguments(inputs: gpu.Batch) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [
@@ -90,6 +118,8 @@ def test_a_plan_for_a_gpu_gives_one_result_in_every_legal_order(
     (step, inputs), tolerance = SMALL[name]()
     given = arguments(inputs)
     graph = step.trace(*given)
+    padded = "so that rows are vectors" in step.plan_for(plans.DEVICE, *given).text
+    assert padded == name.endswith("_odd")
     text = plans.DEVICE.read_text()
     names = ["loss", *(v.name for v in graph.variables)]
     runs = []

@@ -7,6 +7,7 @@
 #include "backend/cpu/simd/cpu_isa.h"
 #include "backend/cpu/simd/rows.h"
 #include "ops/common/attr_index.h"
+#include "ops/common/classes.h"
 #include "ops/common/infer.h"
 #include "ops/ops.h"
 
@@ -16,6 +17,7 @@ namespace {
 struct RowsState : KernelState {
   DType dtype = DType::kFloat32, label_dtype = DType::kInt64;
   int64_t rows = 1, cols = 1;
+  int64_t stride = 1;  // of logits, of which the first `cols` of each row are classes
   double epsilon = 0;
 };
 
@@ -89,6 +91,9 @@ void LaunchSoftmaxGrad(const KernelState& state, void* const* ptrs) {
 std::unique_ptr<KernelState> PrepareCrossEntropy(const NodeDesc& node) {
   auto state = MakeRows(node.inputs[0], 1);
   state->label_dtype = node.inputs[1].dtype;
+  state->stride = state->cols;
+  const int64_t classes = node.attr<int64_t>(ops::kClassesAttr);
+  if (classes >= 0) state->cols = classes;
   return state;
 }
 
@@ -104,9 +109,9 @@ void CheckLabels(const RowsState& s, const void* labels, int64_t bad, std::strin
 void LaunchCrossEntropy(const KernelState& state, void* const* ptrs) {
   const auto& s = static_cast<const RowsState&>(state);
   ForType(s, [&]<class T>(T*) {
-    const int64_t bad =
-        SparseSoftmaxCrossEntropy<T>(static_cast<const T*>(ptrs[0]), ptrs[1], s.label_dtype,
-                                     nullptr, static_cast<T*>(ptrs[2]), nullptr, s.rows, s.cols);
+    const int64_t bad = SparseSoftmaxCrossEntropy<T>(
+        static_cast<const T*>(ptrs[0]), ptrs[1], s.label_dtype, nullptr, static_cast<T*>(ptrs[2]),
+        nullptr, s.rows, s.cols, s.stride);
     CheckLabels(s, ptrs[1], bad, ops::kSparseSoftmaxCrossEntropy.name);
   });
 }
@@ -116,7 +121,7 @@ void LaunchCrossEntropyGrad(const KernelState& state, void* const* ptrs) {
   ForType(s, [&]<class T>(T*) {
     const int64_t bad = SparseSoftmaxCrossEntropy<T>(
         static_cast<const T*>(ptrs[0]), ptrs[1], s.label_dtype, static_cast<const T*>(ptrs[2]),
-        static_cast<T*>(ptrs[4]), static_cast<T*>(ptrs[3]), s.rows, s.cols);
+        static_cast<T*>(ptrs[4]), static_cast<T*>(ptrs[3]), s.rows, s.cols, s.stride);
     CheckLabels(s, ptrs[1], bad, ops::kSparseSoftmaxCrossEntropy.name);
   });
 }

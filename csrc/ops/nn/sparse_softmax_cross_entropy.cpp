@@ -4,6 +4,7 @@
 // them.
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
+#include "ops/common/classes.h"
 #include "ops/common/infer.h"
 #include "ops/common/via_float32.h"
 #include "ops/ops.h"
@@ -15,6 +16,7 @@ using namespace ops;
 namespace {
 
 constexpr InputDef kInputs[] = {{"logits"}, {"labels", Arity::kOne, false}};
+constexpr AttrDef kAttrs[] = {{"classes", AttrType::kInt, "-1"}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
@@ -27,15 +29,20 @@ void Infer(InferContext& c) {
     c.Fail("'labels' must have shape ", rows, " for logits ", c.shape(0), ", but has shape ",
            c.shape(1), "; give class numbers, not one-hot rows");
   }
+  RequireClasses(c);
   c.Out(c.dtype(0), rows);
 }
 
 void Grad(GradContext& c) {
-  c.Set(0, c.b.Multi(kSparseSoftmaxCrossEntropyGrad, {c.input(0), c.input(1), c.cotangent()})[0]);
+  c.Set(0, c.b.Multi(kSparseSoftmaxCrossEntropyGrad, {c.input(0), c.input(1), c.cotangent()},
+                     {c.attr<int64_t>(kClassesAttr)})[0]);
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
   if (HasHalf(b, in)) return ViaFloat32(b, kSparseSoftmaxCrossEntropy, in, attrs);
+  if (HasTail(b, in[0], attrs)) {
+    return {b(kSparseSoftmaxCrossEntropy, {WithoutTail(b, in[0], attrs), in[1]})};
+  }
   const ValueType logits = b.type(in[0]);
   const int64_t classes = logits.shape[logits.shape.rank() - 1].value();
   const Value chosen = b(kOneHot, {in[1]}, {classes, logits.dtype});
@@ -57,8 +64,11 @@ constinit const OpDef ops::kSparseSoftmaxCrossEntropy = {
     .name = "sparse_softmax_cross_entropy",
     .doc =
         "-log(softmax(logits)[label]) for every row of logits [.., classes] and labels [..].\n"
-        "A label outside 0..classes-1 is an IndexError when the step runs.",
+        "A label outside 0..classes-1 is an IndexError when the step runs.\n"
+        "classes: so many elements of a row are classes, and what lies behind them counts for\n"
+        "nothing; -1: all of them.",
     .inputs = kInputs,
+    .attrs = kAttrs,
     .outputs = kOneOutput,
     .traits = {.checks_data = true, .amp = Amp::kFp32},
     .infer = Infer,

@@ -3,6 +3,7 @@
 // row more: a pass makes this the only node where a step wants both.
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
+#include "ops/common/classes.h"
 #include "ops/common/infer.h"
 #include "ops/common/via_float32.h"
 #include "ops/ops.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr OutputDef kOutputs[] = {{"dlogits"}, {"loss"}};
 constexpr InputDef kInputs[] = {{"logits"}, {"labels", Arity::kOne, false}, {"g"}};
+constexpr AttrDef kAttrs[] = {{"classes", AttrType::kInt, "-1"}};
 
 void Infer(InferContext& c) {
   RequireFloat(c, 0);
@@ -28,6 +30,7 @@ void Infer(InferContext& c) {
   if (!(rows == c.shape(1)) || !(rows == c.shape(2))) {
     c.Fail("'labels' ", c.shape(1), " and 'g' ", c.shape(2), " must have shape ", rows);
   }
+  RequireClasses(c);
   c.Out(c.input(0));
   c.Out(c.input(2));
 }
@@ -49,22 +52,31 @@ Value Difference(Builder& b, Value logits, Value labels, Value softmax) {
 void Grad(GradContext& c) {
   Builder& b = c.b;
   if (c.HasCotangent(1)) {
-    c.Set(0, b.Multi(kSparseSoftmaxCrossEntropyGrad, {c.input(0), c.input(1), c.cotangent(1)})[0]);
+    c.Set(0, b.Multi(kSparseSoftmaxCrossEntropyGrad, {c.input(0), c.input(1), c.cotangent(1)},
+                     {c.attr<int64_t>(kClassesAttr)})[0]);
   }
-  const Value u = c.cotangent();
-  const Value p = b(kSoftmax, {c.input(0)}, {int64_t{-1}});
+  const std::vector<Attr> attrs = {c.attr<int64_t>(kClassesAttr)};
+  const Value logits = WithoutTail(b, c.input(0), attrs);
+  const Value u = WithoutTail(b, c.cotangent(), attrs);
+  const Value p = b(kSoftmax, {logits}, {int64_t{-1}});
   if (c.Needs(0)) {
     const Value inner = b(kSoftmaxGrad, {p, u}, {int64_t{-1}});
-    c.Set(0, b(kMultiply, {Column(b, c.input(2)), inner}));
+    const ValueType whole = b.type(c.input(0));  // a copy: nodes are added
+    c.Set(0, WithTail(b, b(kMultiply, {Column(b, c.input(2)), inner}), whole));
   }
   if (c.Needs(2)) {
-    const Value product = b(kMultiply, {u, Difference(b, c.input(0), c.input(1), p)});
+    const Value product = b(kMultiply, {u, Difference(b, logits, c.input(1), p)});
     c.Set(2, b(kSum, {product}, {std::vector<int64_t>{-1}, false}));
   }
 }
 
 std::vector<Value> Decompose(Builder& b, std::span<const Value> in, std::span<const Attr> attrs) {
   if (HasHalf(b, in)) return ViaFloat32(b, kSparseSoftmaxCrossEntropyGrad, in, attrs);
+  if (HasTail(b, in[0], attrs)) {
+    const std::vector<Value> cut =
+        b.Multi(kSparseSoftmaxCrossEntropyGrad, {WithoutTail(b, in[0], attrs), in[1], in[2]});
+    return {WithTail(b, cut[0], b.type(in[0])), cut[1]};
+  }
   const Value p = b(kSoftmax, {in[0]}, {int64_t{-1}});
   return {b(kMultiply, {Column(b, in[2]), Difference(b, in[0], in[1], p)}),
           b(kSparseSoftmaxCrossEntropy, {in[0], in[1]})};
@@ -80,8 +92,11 @@ double Flops(std::span<const ValueType> in, std::span<const ValueType> out, std:
 
 constinit const OpDef ops::kSparseSoftmaxCrossEntropyGrad = {
     .name = "sparse_softmax_cross_entropy_grad",
-    .doc = "The gradient of sparse_softmax_cross_entropy with respect to the logits, and the loss.",
+    .doc =
+        "The gradient of sparse_softmax_cross_entropy with respect to the logits, and the loss.\n"
+        "classes: as for the loss; behind them the gradient is 0.",
     .inputs = kInputs,
+    .attrs = kAttrs,
     .outputs = kOutputs,
     .traits = {.checks_data = true, .internal = true, .amp = Amp::kFp32},
     .infer = Infer,

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Losses beside the CPU's.
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <tuple>
+#include <vector>
 
 #include "backend_cuda/evaluate.h"
 #include "ops/ops.h"
@@ -58,6 +61,49 @@ TEST(CudaLoss, LogitsOf16BitsHaveRowsInFloat32) {
       ExpectClose(grad[0], want[0], Tolerance(dtype));
       ExpectClose(grad[1], want[1], Tolerance(DType::kFloat32));
       ExpectPlacesDoNotMatter(ops::kSparseSoftmaxCrossEntropyGrad, {}, in, Tolerance(dtype));
+    }
+  }
+}
+
+// Rows that are wider than there are classes, as vectors want them and otherwise: what lies behind
+// is NaN here, and 0 in the gradient.
+TEST(CudaLoss, WhatLiesBehindTheClassesCountsForNothing) {
+  const std::vector<Attr> all = {int64_t{-1}};
+  for (const auto& [rows, classes, cols] :
+       {std::tuple{71, 229, 232}, {9, 10, 17}, {1, 1, 2}, {3, 5003, 5056}}) {
+    for (const DType dtype : kFloats) {
+      SCOPED_TRACE(StrCat(dtype, " ", rows, " x ", classes, " of ", cols));
+      const auto in = Rows(dtype, DType::kInt32, rows, classes);
+      std::vector<Tensor> wide = in;
+      wide[0] = Tensor::Empty(dtype, {rows, cols});
+      std::memset(wide[0].raw(), 0xff, wide[0].bytes());
+      const size_t row = static_cast<size_t>(classes) * SizeOf(dtype);
+      for (int64_t r = 0; r < rows; ++r) {
+        std::memcpy(static_cast<char*>(wide[0].raw()) + r * cols * SizeOf(dtype),
+                    static_cast<const char*>(in[0].raw()) + r * classes * SizeOf(dtype), row);
+      }
+      const std::vector<Attr> some = {int64_t{classes}};
+      const auto want = EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropyGrad, all, in);
+      for (const auto& got : {EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropyGrad, some, wide),
+                              EvaluateOnCpu(ops::kSparseSoftmaxCrossEntropyGrad, some, wide)}) {
+        ExpectClose(got[1], want[1], Tolerance(dtype));
+        Tensor cut = Tensor::Empty(dtype, {rows, classes});
+        const std::vector<char> zeros(static_cast<size_t>((cols - classes) * SizeOf(dtype)));
+        for (int64_t r = 0; r < rows; ++r) {
+          const char* from = static_cast<const char*>(got[0].raw()) + r * cols * SizeOf(dtype);
+          std::memcpy(static_cast<char*>(cut.raw()) + r * classes * SizeOf(dtype), from, row);
+          EXPECT_EQ(std::memcmp(from + row, zeros.data(), zeros.size()), 0) << "row " << r;
+        }
+        ExpectClose(cut, want[0], Tolerance(dtype));
+      }
+      ExpectPlacesDoNotMatter(ops::kSparseSoftmaxCrossEntropyGrad, some, wide, Tolerance(dtype));
+      wide.pop_back();
+      ExpectClose(EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropy, some, wide)[0], want[1],
+                  Tolerance(dtype));
+      // The classes behind are none.
+      wide[1].data<int32_t>()[0] = classes;
+      EvaluateOnCuda(ops::kSparseSoftmaxCrossEntropy, some, wide);
+      EXPECT_EQ(TakeDataError().high, classes);
     }
   }
 }

@@ -41,10 +41,10 @@ TEST(FuseSoftmaxCrossEntropy, JoinsALossAndItsGradient) {
   EXPECT_EQ(After(FuseSoftmaxCrossEntropy, R"(input %x "x": float32[8, 10]
 input %l "labels": int32[8]
 input %w "w": float32[8]
-%1: float32[8] = sparse_softmax_cross_entropy@1(%x, %l)
+%1: float32[8] = sparse_softmax_cross_entropy@1(%x, %l) {classes = -1}
 %2: float32[8] = exp@1(%w)
 %3: float32[8] = multiply@1(%2, %w)
-%4: float32[8, 10], %5: float32[8] = sparse_softmax_cross_entropy_grad@1(%x, %l, %3)
+%4: float32[8, 10], %5: float32[8] = sparse_softmax_cross_entropy_grad@1(%x, %l, %3) {classes = -1}
 output "1" %1
 output "4" %4
 )"),
@@ -53,7 +53,7 @@ input %1 "labels": int32[8]
 input %2 "w": float32[8]
 %3: float32[8] = exp@1(%2)
 %4: float32[8] = multiply@1(%3, %2)
-%5: float32[8, 10], %6: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %4)
+%5: float32[8, 10], %6: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %4) {classes = -1}
 output "1" %6
 output "4" %5
 )");
@@ -65,10 +65,10 @@ TEST(FuseSoftmaxCrossEntropy, LeavesAGradientThatReadsTheLoss) {
 input %1 "labels": int32[8]
 input %2 "others": int32[8]
 input %3 "w": float32[8]
-%4: float32[8] = sparse_softmax_cross_entropy@1(%0, %1)
+%4: float32[8] = sparse_softmax_cross_entropy@1(%0, %1) {classes = -1}
 %5: float32[8] = multiply@1(%4, %3)
-%6: float32[8, 10], %7: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %5)
-%8: float32[8, 10], %9: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %2, %3)
+%6: float32[8, 10], %7: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %5) {classes = -1}
+%8: float32[8, 10], %9: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %2, %3) {classes = -1}
 output "4" %4
 output "6" %6
 output "8" %8
@@ -82,7 +82,7 @@ input %1 "labels": int32[8]
 input %2 "w": float32[8]
 %3: float32[2, 4, 10] = cast@1(%0) {dtype = float32}
 %4: float32[8, 10] = reshape@1(%3) {shape = shape[8, 10]}
-%5: float32[8, 10], %6: float32[8] = sparse_softmax_cross_entropy_grad@1(%4, %1, %2)
+%5: float32[8, 10], %6: float32[8] = sparse_softmax_cross_entropy_grad@1(%4, %1, %2) {classes = -1}
 %7: float32[2, 4, 10] = reshape@1(%5) {shape = shape[2, 4, 10]}
 %8: bfloat16[2, 4, 10] = cast@1(%7) {dtype = bfloat16}
 output "dx" %8
@@ -96,7 +96,7 @@ TEST(FuseSoftmaxCrossEntropy, LeavesLogitsOf16BitsAsTheyAreOnGpus) {
 input %1 "labels": int32[8]
 input %2 "w": float32[8]
 %3: bfloat16[8, 10] = reshape@1(%0) {shape = shape[8, 10]}
-%4: bfloat16[8, 10], %5: float32[8] = sparse_softmax_cross_entropy_grad@1(%3, %1, %2)
+%4: bfloat16[8, 10], %5: float32[8] = sparse_softmax_cross_entropy_grad@1(%3, %1, %2) {classes = -1}
 %6: bfloat16[2, 4, 10] = reshape@1(%4) {shape = shape[2, 4, 10]}
 output "dx" %6
 output "loss" %5
@@ -111,7 +111,7 @@ TEST(FuseSoftmaxCrossEntropy, LeavesAGradientThatIsReadInFloat32) {
   text = R"(input %0 "x": float32[8, 10]
 input %1 "labels": int32[8]
 input %2 "w": float32[8]
-%3: float32[8, 10], %4: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %2)
+%3: float32[8, 10], %4: float32[8] = sparse_softmax_cross_entropy_grad@1(%0, %1, %2) {classes = -1}
 %5: bfloat16[8, 10] = cast@1(%3) {dtype = bfloat16}
 output "dx" %5
 )";

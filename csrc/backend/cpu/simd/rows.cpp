@@ -92,19 +92,26 @@ void LogSoftmaxGrad(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols) 
 
 template <class T>
 int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType label_dtype,
-                                  const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols) {
+                                  const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols,
+                                  int64_t stride) {
   OSTRIA_CHECK(label_dtype == DType::kInt32 || label_dtype == DType::kInt64);
   const bool wide = label_dtype == DType::kInt64;
   std::atomic<int64_t> first_bad{rows};
-  ForRows(rows, cols, [&](int64_t b, int64_t e) {
+  const auto run = [&](int64_t b, int64_t e) {
     const void* some = static_cast<const char*>(labels) + b * (wide ? 8 : 4);
-    const int64_t bad = DenseOf<T>().sparse_softmax_xent(
-        logits + b * cols, some, wide, dloss == nullptr ? nullptr : dloss + b,
-        loss == nullptr ? nullptr : loss + b, dlogits == nullptr ? nullptr : dlogits + b * cols,
-        e - b, cols);
+    const int64_t bad =
+        DenseOf<T>().sparse_softmax_xent(logits + b * stride, some, wide, From(dloss, b),
+                                         From(loss, b), From(dlogits, b * stride), e - b, cols);
     if (bad < 0) return;
     int64_t seen = first_bad.load();
     while (b + bad < seen && !first_bad.compare_exchange_weak(seen, b + bad)) {
+    }
+  };
+  ForRows(rows, cols, [&](int64_t b, int64_t e) {
+    if (stride == cols) return run(b, e);
+    for (int64_t r = b; r < e; ++r) {
+      run(r, r + 1);
+      if (dlogits != nullptr) std::fill_n(dlogits + r * stride + cols, stride - cols, T(0));
     }
   });
   return first_bad == rows ? -1 : first_bad.load();
@@ -183,7 +190,7 @@ bool AllFinite(const T* x, int64_t n) {
   template void SoftmaxGrad<T>(const T*, const T*, T*, int64_t, int64_t);                         \
   template void LogSoftmaxGrad<T>(const T*, const T*, T*, int64_t, int64_t);                      \
   template int64_t SparseSoftmaxCrossEntropy<T>(const T*, const void*, DType, const T*, T*, T*,   \
-                                                int64_t, int64_t);                                \
+                                                int64_t, int64_t, int64_t);                       \
   template void LayerNorm<T>(const T*, const T*, const T*, double, T*, T*, T*, int64_t, int64_t); \
   template void LayerNormGrad<T>(const T*, const T*, const T*, const T*, const T*, T*, T*, T*,    \
                                  int64_t, int64_t, T*);                                           \

@@ -25,10 +25,11 @@ void LogSoftmaxGrad(const T* y, const T* dy, T* dx, int64_t rows, int64_t cols);
 /// loss[r] = logsumexp(logits[r]) - logits[r, labels[r]]; dlogits = (softmax - onehot) * dloss[r].
 /// labels: int32 or int64 [rows]. Null loss, dlogits: not wanted; null dloss: 1. A label outside
 /// [0, cols) makes that row's results NaN; returns the first such row, or -1. dlogits may be
-/// logits.
+/// logits. Rows of both begin `stride` elements apart; behind `cols` dlogits gets zeros.
 template <class T>
 int64_t SparseSoftmaxCrossEntropy(const T* logits, const void* labels, DType label_dtype,
-                                  const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols);
+                                  const T* dloss, T* loss, T* dlogits, int64_t rows, int64_t cols,
+                                  int64_t stride);
 
 /// y = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(variance + epsilon). gamma, beta [cols]
 /// and y, mean, rstd [rows] may be null.

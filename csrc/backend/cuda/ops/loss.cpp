@@ -3,6 +3,7 @@
 #include "backend/cuda/launch/launch.h"
 #include "backend/cuda/ops/kernels.h"
 #include "kernels/loss/softmax_cross_entropy.h"
+#include "ops/common/classes.h"
 #include "ops/ops.h"
 
 namespace ostria::cuda {
@@ -15,7 +16,8 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& node) {
   const MemDesc& x = node.inputs[0];
   auto state = std::make_unique<OneLaunch<SoftmaxCrossEntropyParams>>();
   SoftmaxCrossEntropyParams& p = state->params;
-  p.cols = x.sizes[x.rank - 1];
+  p.cols = p.stride = x.sizes[x.rank - 1];
+  if (const auto classes = node.attr<int64_t>(ops::kClassesAttr); classes >= 0) p.cols = classes;
   p.rows = node.inputs[1].numel();
   p.wide_labels = node.inputs[1].dtype == DType::kInt64 ? 1 : 0;
   const bool by_warp = p.cols <= kernels::kCrossEntropyWarpCols;

@@ -213,7 +213,8 @@ TEST(Softmax, Gradients) {
 TEST(CrossEntropy, ForwardAndBackward) {
   for (DType dtype : {kF32, kF64}) {
     for (DType label : {DType::kInt32, DType::kInt64}) {
-      const NodeCase node{&ops::kSparseSoftmaxCrossEntropy, {{dtype, {37, 11}}, {label, {37}}}, {}};
+      const NodeCase node{
+          &ops::kSparseSoftmaxCrossEntropy, {{dtype, {37, 11}}, {label, {37}}}, {int64_t{-1}}};
       Values in = RandomInputs(node, 3);
       for (size_t i = 0; i < in[1].size(); ++i) in[1][i] = static_cast<double>(i * 5 % 11);
       const double tolerance = dtype == kF32 ? 2e-6 : 1e-13;
@@ -225,7 +226,7 @@ TEST(CrossEntropy, ForwardAndBackward) {
       };
       Conform(NnKernels(), node, in, loss, tolerance);
       ExpectDecomposes(node, in, tolerance);
-      NodeCase grad{&ops::kSparseSoftmaxCrossEntropyGrad, node.inputs, {}};
+      NodeCase grad{&ops::kSparseSoftmaxCrossEntropyGrad, node.inputs, {int64_t{-1}}};
       grad.inputs.push_back({dtype, {37}});
       in.push_back(RandomInputs(grad, 9)[2]);
       const Reference dlogits = [&](const NodeCase&, const Values& x) {
@@ -243,14 +244,16 @@ TEST(CrossEntropy, ForwardAndBackward) {
 }
 
 TEST(CrossEntropy, Gradients) {
-  const NodeCase node{&ops::kSparseSoftmaxCrossEntropy, {{kF64, {3, 4}}, {DType::kInt64, {3}}}, {}};
+  const NodeCase node{
+      &ops::kSparseSoftmaxCrossEntropy, {{kF64, {3, 4}}, {DType::kInt64, {3}}}, {int64_t{-1}}};
   Values in = RandomInputs(node, 3);
   in[1] = {0, 3, 1};
   for (int order : {1, 2}) ExpectGradients(node, in, order);
 }
 
 TEST(CrossEntropy, LabelsOutOfRange) {
-  const NodeCase node{&ops::kSparseSoftmaxCrossEntropy, {{kF32, {3, 4}}, {DType::kInt64, {3}}}, {}};
+  const NodeCase node{
+      &ops::kSparseSoftmaxCrossEntropy, {{kF32, {3, 4}}, {DType::kInt64, {3}}}, {int64_t{-1}}};
   for (double bad : {4.0, -1.0}) {
     Values in = RandomInputs(node, 3);
     in[1] = {0, bad, 9};

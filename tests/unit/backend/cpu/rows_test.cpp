@@ -97,12 +97,12 @@ TEST(Rows, SparseCrossEntropy) {
     for (int64_t r = 0; r < rows; ++r) wide[r] = labels[r] = static_cast<int32_t>(r * 7 % cols);
     const auto loss = TwoWays<T>(rows, [&](T* o) {
       EXPECT_EQ(SparseSoftmaxCrossEntropy<T>(x.data(), labels.data(), DType::kInt32, nullptr, o,
-                                             nullptr, rows, cols),
+                                             nullptr, rows, cols, cols),
                 -1);
     });
     const auto grad = TwoWays<T>(rows * cols, [&](T* o) {
       SparseSoftmaxCrossEntropy<T>(x.data(), wide.data(), DType::kInt64, up.data(), nullptr, o,
-                                   rows, cols);
+                                   rows, cols, cols);
     });
     for (int64_t r = 0; r < rows; ++r) {
       const std::vector<double> xd(x.begin() + r * cols, x.begin() + (r + 1) * cols);
@@ -115,7 +115,7 @@ TEST(Rows, SparseCrossEntropy) {
     wide[rows / 2] = cols;
     std::vector<T> bad(rows), both(rows * cols);
     EXPECT_EQ(SparseSoftmaxCrossEntropy<T>(x.data(), wide.data(), DType::kInt64, nullptr,
-                                           bad.data(), both.data(), rows, cols),
+                                           bad.data(), both.data(), rows, cols, cols),
               rows / 2);
     EXPECT_TRUE(std::isnan(bad[rows / 2]) && std::isnan(both[rows / 2 * cols]));
   });
