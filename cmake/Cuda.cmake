@@ -33,8 +33,8 @@ else()
   message(STATUS "No CUDA backend: ${obstacle}")
 endif()
 
-set(OSTRIA_CUDA ${OSTRIA_CUDA} CACHE INTERNAL "Whether the backend is built; setup.sh reads it")
-set(OSTRIA_CUDA_OBSTACLE "${obstacle}" CACHE INTERNAL "Why it is not; sanitize.sh reads it")
+set(OSTRIA_CUDA ${OSTRIA_CUDA} CACHE INTERNAL "Whether the backend is built")
+set(OSTRIA_CUDA_OBSTACLE "${obstacle}" CACHE INTERNAL "Why it is not; without_cuda.sh reads it")
 
 define_property(GLOBAL PROPERTY OSTRIA_KERNELS BRIEF_DOCS "family/name of every file of kernels")
 

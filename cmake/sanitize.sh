@@ -35,11 +35,7 @@ on_fake_driver() {  # on_fake_driver NAME FILTER
   done
 }
 if [ "${1:-}" = device ]; then
-  cache=build/current/CMakeCache.txt
-  if ! grep -q '^OSTRIA_CUDA:INTERNAL=TRUE' "$cache"; then
-    echo "SKIP: the CUDA backend under sanitizers: $(sed -n 's/^OSTRIA_CUDA_OBSTACLE:INTERNAL=//p' "$cache")"
-    exit 0
-  fi
+  if cmake/without_cuda.sh "the CUDA backend under sanitizers"; then exit 0; fi
   # Memory of the fake driver is no memory that the sanitizer allocates, and goes with the process.
   export ASAN_OPTIONS=$asan:detect_leaks=0
   on_fake_driver asan '-CudaLoopCompiled.*'

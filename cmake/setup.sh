@@ -121,12 +121,10 @@ install_into() {
     rm -rf "$wheels"
     .venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
       --wheel-dir "$wheels" .
-    if grep -q '^OSTRIA_CUDA:INTERNAL=TRUE' "build/$tag/CMakeCache.txt"; then
+    if ! cmake/without_cuda.sh "the wheel ostria-cuda" "build/$tag/CMakeCache.txt"; then
       say "building ostria-cuda (CUDA backend)"
       .venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
         --wheel-dir "$wheels" packaging/ostria-cuda
-    else
-      say "without the CUDA backend: there is no CUDA 13 toolkit with nvcc, cuDNN and NCCL; its tests are skipped"
     fi
     echo "$sources" >"$wheels/.stamp"
   fi
