@@ -4,7 +4,9 @@
 #   ostria_isa_sources(NAME ISA FILES...)  FILES of that room are compiled for avx2 or avx512
 #   ostria_op(FAMILY/NAME)                 one op: csrc/ops/FAMILY/NAME.cpp defines `const OpDef kName`
 #   ostria_ops_room()                      ends the list of ops: room `ops` with the generated manifest
-#   ostria_test(FOLDER [ENVIRONMENT A=B ...])  one GoogleTest binary of every *_test.cpp in tests/unit/FOLDER
+#   ostria_test(FOLDER [ENVIRONMENT A=B ... [FIXTURE NAME]])
+#                            one GoogleTest binary of every *_test.cpp in tests/unit/FOLDER; a test
+#                            that requires the fixture runs behind all of its tests
 
 define_property(GLOBAL PROPERTY OSTRIA_ROOMS BRIEF_DOCS "Object libraries that make up libostria")
 define_property(GLOBAL PROPERTY OSTRIA_OPS BRIEF_DOCS "family/name of every op")
@@ -137,11 +139,17 @@ function(ostria_test folder)
   string(REPLACE "/" "_" target ${folder}_test)
   add_executable(${target} ${sources})
   target_link_libraries(${target} PRIVATE ostria_static GTest::gtest GTest::gtest_main)
-  cmake_parse_arguments(test "" "" ENVIRONMENT ${ARGN})
-  set(properties "")
-  if(test_ENVIRONMENT)
-    list(JOIN test_ENVIRONMENT "\\\\;" several)  # a list within the list of properties
-    set(properties PROPERTIES ENVIRONMENT "${several}")
+  cmake_parse_arguments(test "" FIXTURE ENVIRONMENT ${ARGN})
+  gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60)
+  if(test_ENVIRONMENT)  # behind the discovery, which takes no list as a property
+    set(fixture "")
+    if(test_FIXTURE)
+      set(fixture "FIXTURES_SETUP ${test_FIXTURE}")
+    endif()
+    set(script ${CMAKE_CURRENT_BINARY_DIR}/${target}_environment.cmake)
+    file(WRITE ${script} "if(${target}_TESTS)
+  set_tests_properties(\${${target}_TESTS} PROPERTIES ${fixture} ENVIRONMENT \"${test_ENVIRONMENT}\")
+endif()\n")
+    set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${script})
   endif()
-  gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60 ${properties})
 endfunction()

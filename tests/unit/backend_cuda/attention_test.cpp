@@ -96,14 +96,16 @@ TEST(CudaAttention, TakesEveryShape) {
   ExpectBothPasses(
       {.batch = 1, .length_q = 66, .length_kv = 18, .dim = 130, .dim_v = 40, .causal = true},
       DType::kFloat32);
-  ExpectBothPasses({.batch = 1,
-                    .length_q = 3,
-                    .length_kv = 35,
-                    .heads = 1,
-                    .kv_heads = 1,
-                    .dim = 256,
-                    .dim_v = 256},
-                   DType::kFloat16);
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+    ExpectBothPasses({.batch = 1,
+                      .length_q = 3,
+                      .length_kv = 35,
+                      .heads = 1,
+                      .kv_heads = 1,
+                      .dim = 256,
+                      .dim_v = 256},
+                     dtype);
+  }
 }
 
 // Masks of both kinds, lengths of both widths with a sequence that has none: rows without keys.
