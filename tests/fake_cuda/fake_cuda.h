@@ -25,6 +25,8 @@ const char* fake_cuda_log();
 void fake_cuda_seed(uint64_t seed);
 /// Bytes that a device has, from now on, beside those that are taken already.
 void fake_cuda_memory(uint64_t bytes);
+/// How many of those are taken.
+int64_t fake_cuda_used(int device);
 /// Whether devices support virtual memory management, from now on.
 void fake_cuda_vmm(int supported);
 /// Ends the error that every call returns once a device has failed: what a new process would do.

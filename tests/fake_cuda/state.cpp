@@ -300,6 +300,10 @@ void fake_cuda_memory(uint64_t bytes) {
   TheState().memory = bytes;
   std::fill_n(TheState().used, fake_cuda::kMaxDevices, 0);
 }
+int64_t fake_cuda_used(int device) {
+  std::lock_guard lock(TheState().mutex);
+  return TheState().used[device];
+}
 void fake_cuda_vmm(int supported) {
   std::lock_guard lock(TheState().mutex);
   TheState().vmm = supported != 0;

@@ -72,6 +72,33 @@ except ValueError as error:
 """)
 
 
+def test_no_device_is_touched_that_was_not_asked_for(run):
+    run("""
+import ctypes, os
+fake = ctypes.CDLL(os.environ["OSTRIA_CUDA_LIBRARIES"] + "/libcuda.so.1")
+fake.fake_cuda_count.restype = ctypes.c_int64
+fake.fake_cuda_used.restype = ctypes.c_int64
+contexts = lambda: fake.fake_cuda_count(b"cuDevicePrimaryCtxRetain")
+used = lambda: [fake.fake_cuda_used(d) for d in (0, 1)]
+ost.compile(lambda x: ost.transpose(x))(x)
+assert fake.fake_cuda_count(b"cuInit") == 0
+assert len(ost.devices()) == 3
+assert contexts() == 0 and used() == [0, 0]
+w = ost.Variable(x, name="w")
+
+@ost.compile(device="cuda:1")
+def step(y):
+    w.assign(w.value() + y)
+    return ost.sum(w)
+
+for _ in range(4):
+    step(x).item()
+assert ost.to_device(ost.asarray(x), "cuda:1").numpy().sum() == 15
+assert contexts() == 1
+assert used()[0] == 0 < used()[1] < 1 << 27, used()  # grows, never takes all of the 8 GiB
+""")
+
+
 def test_the_default_device_is_that_of_the_environment(run):
     program = """
 assert _native.get_default_device() == DEVICE
