@@ -3,6 +3,7 @@
 option(OSTRIA_BUILD_TESTS "Build the GoogleTest binaries" ON)
 option(OSTRIA_REQUIRE_PYTHON "Stop when the Python extension cannot be built, instead of leaving it out" OFF)
 option(OSTRIA_REQUIRE_CUDA "Stop when the CUDA backend cannot be built, instead of leaving it out" OFF)
+option(OSTRIA_REQUIRE_GLOO "Stop when the transport between hosts cannot be built, instead of leaving it out" OFF)
 option(OSTRIA_INPLACE "Write the libraries into python/ostria, so that PYTHONPATH=python works" ON)
 option(OSTRIA_WERROR "Treat compiler warnings as errors" OFF)
 set(OSTRIA_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")

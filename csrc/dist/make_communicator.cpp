@@ -2,22 +2,127 @@
 #include "dist/make_communicator.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
+#include "dist/gloo_library.h"
+#include "dist/hierarchical.h"
 #include "dist/local.h"
 #include "dist/shm.h"
 
 namespace ostria {
+namespace {
 
-MadeCommunicator MakeCommunicator(int rank, int size, std::span<const std::string> hosts,
-                                  KeyValues& key_values, const CommunicatorOptions& options) {
-  OSTRIA_CHECK(rank >= 0 && rank < size && static_cast<int>(hosts.size()) == size);
-  CommunicatorOptions o = options;
-  for (int r = 0; o.labels.size() < hosts.size(); ++r) {
-    o.labels.push_back(StrCat("rank ", r, " (", hosts[static_cast<size_t>(r)], ")"));
+// Which ranks share a host.
+struct Layout {
+  explicit Layout(std::span<const std::string> hosts) {
+    for (const std::string& host : hosts) {
+      if (names.empty() || names.back() != host) {
+        consecutive &= std::find(names.begin(), names.end(), host) == names.end();
+        names.push_back(host);
+        ranks.push_back(0);
+      }
+      ++ranks.back();
+    }
   }
-  ShmOptions shm{o};
-  return {MakeShm(rank, size, key_values, shm), "shm"};
+  bool one_each() const {
+    return std::all_of(ranks.begin(), ranks.end(), [](int n) { return n == 1; });
+  }
+
+  std::vector<std::string> names;  // in order of ranks; one may come again if not `consecutive`
+  std::vector<int> ranks;          // of each
+  bool consecutive = true;
+};
+
+std::pair<std::string, std::string> Choose(const Layout& layout, int size) {
+  if (size == 1) return {"local", "there is one rank"};
+  if (layout.names.size() == 1)
+    return {"shm", StrCat("all ", size, " ranks are on '", layout.names[0], "'")};
+  if (!layout.consecutive) return {"gloo", "ranks of a host do not follow one another"};
+  if (layout.one_each()) return {"gloo", StrCat("each of ", size, " hosts has one rank")};
+  return {"hierarchical", StrCat(layout.names.size(), " hosts have ", size, " ranks")};
+}
+
+void CheckChoice(const std::string& transport, const Layout& layout, int size) {
+  const auto refuse = [&](const auto&... why) {
+    Fail(ErrorCode::kInvalidArgument, "transport '", transport, "' ", why...);
+  };
+  if (transport == "shm" && layout.names.size() > 1) {
+    refuse("is for ranks of one host, and these are on ", layout.names.size(), ": ",
+           Join(layout.names, ", "), "; give 'auto', 'gloo' or 'hierarchical'");
+  }
+  if (transport == "hierarchical" && !layout.consecutive) {
+    refuse("needs the ranks of a host to follow one another, and they do not: ",
+           Join(layout.names, ", "), "; number them host by host, or give 'gloo'");
+  }
+  if (transport == "local" && size > 1) {
+    refuse("is for threads that make their group at once; give 'auto' or 'shm'");
+  }
+  if (transport != "local" && transport != "shm" && transport != "gloo" &&
+      transport != "hierarchical") {
+    refuse("is not known; give 'auto', 'shm', 'gloo' or 'hierarchical'");
+  }
+}
+
+}  // namespace
+
+MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
+                                  std::shared_ptr<KeyValues> key_values,
+                                  const CommunicatorOptions& options) {
+  const int size = static_cast<int>(hosts.size());
+  OSTRIA_CHECK(rank >= 0 && rank < size);
+  const Layout layout(hosts);
+  auto [transport, why] = Choose(layout, size);
+  if (options.transport != "auto") {
+    CheckChoice(options.transport, layout, size);
+    transport = options.transport;
+    why = "it was asked for";
+  }
+
+  GroupOptions group = options;
+  for (int r = static_cast<int>(group.labels.size()); r < size; ++r) {
+    group.labels.push_back(StrCat("rank ", r, " (", hosts[static_cast<size_t>(r)], ")"));
+  }
+  const std::string& host = hosts[static_cast<size_t>(rank)];
+  GlooOptions gloo{group};
+  gloo.interface = options.interface.empty() ? host : options.interface;
+
+  std::unique_ptr<Communicator> made;
+  if (transport == "local") {
+    made = std::move(MakeLocalGroup({host})[0]);
+    made->set_timeout(options.timeout);
+  } else if (transport == "shm") {
+    made = MakeShm(rank, size, *key_values, {group});
+  } else if (transport == "gloo") {
+    made = MakeGloo(rank, size, key_values, gloo);
+  } else {
+    int index = 0, first = 0;
+    while (first + layout.ranks[static_cast<size_t>(index)] <= rank) {
+      first += layout.ranks[static_cast<size_t>(index++)];
+    }
+    const int n = layout.ranks[static_cast<size_t>(index)];
+    ShmOptions inside{group};
+    inside.key = StrCat(options.key, "/host-", index);
+    inside.labels.assign(group.labels.begin() + first, group.labels.begin() + first + n);
+    auto on_host = n == 1 ? std::move(MakeLocalGroup({host})[0])
+                          : MakeShm(rank - first, n, *key_values, inside);
+    gloo.key = StrCat(options.key, "/leaders");
+    gloo.labels.clear();
+    for (int leader = 0; const int ranks : layout.ranks) {
+      gloo.labels.push_back(group.labels[static_cast<size_t>(leader)]);
+      leader += ranks;
+    }
+    std::unique_ptr<Communicator> leaders;
+    if (rank == first)
+      leaders = MakeGloo(index, static_cast<int>(layout.ranks.size()), key_values, gloo);
+    made = MakeHierarchical(
+        rank, layout.ranks, std::move(on_host), std::move(leaders),
+        [key_values, gloo](const std::string& reason) { AbortGloo(*key_values, gloo, reason); });
+    made->set_timeout(options.timeout);
+  }
+  std::string choice = StrCat(transport, ": ", why);
+  return {std::make_unique<RecordedCommunicator>(std::move(made), host, options.record_folder),
+          std::move(choice)};
 }
 
 }  // namespace ostria

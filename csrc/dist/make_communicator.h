@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses the transport for a group of processes: memory where all are on one host, sockets between
-// hosts, both where hosts have several ranks each.
+// hosts, both where hosts have several ranks each. What a rank does is recorded in any case.
 #pragma once
 
 #include <memory>
 #include <span>
 #include <string>
 
+#include "dist/flight_recorder.h"
 #include "dist/group.h"
 #include "dist/key_values.h"
 
@@ -14,18 +15,20 @@ namespace ostria {
 
 struct CommunicatorOptions : GroupOptions {
   std::string transport = "auto";  // or "shm", "gloo", "hierarchical": that one, or an error
-  std::string interface;  // of the network ("eth0"), or an address of it; empty: hosts[rank]
+  std::string interface;      // of the network ("eth0"), or an address of it; empty: hosts[rank]
+  std::string record_folder;  // of flight records; empty: a failure is not dumped
 };
 
 struct MadeCommunicator {
-  std::unique_ptr<Communicator> communicator;
+  std::unique_ptr<RecordedCommunicator> communicator;
   std::string choice;  // one line: which transport, and why
 };
 
 /// Joins the group; blocks until all ranks have. `hosts` names each rank's host: equal names are
-/// one host. Throws Error(kDistributed) that names who is missing, Error(kInvalidArgument) for a
-/// transport that cannot serve these hosts.
-MadeCommunicator MakeCommunicator(int rank, int size, std::span<const std::string> hosts,
-                                  KeyValues& key_values, const CommunicatorOptions& options);
+/// one host. Threads of one process are ranks like any other. Throws Error(kDistributed) that names
+/// who is missing, Error(kInvalidArgument) for a transport that cannot serve these hosts.
+MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
+                                  std::shared_ptr<KeyValues> key_values,
+                                  const CommunicatorOptions& options);
 
 }  // namespace ostria

@@ -17,9 +17,9 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr char kUsage[] =
-    "usage: dist_rank RANK HOST,HOST,... FOLDER [TRANSPORT [JOIN_MS]]\n"
+    "usage: dist_rank RANK HOST,HOST,... FOLDER [TRANSPORT [JOIN_MS [RECORD_FOLDER]]]\n"
     "  all_reduce NAME COUNT sum|max [REPEATS]   of float32, element i of rank r being r + i % 7\n"
-    "  barrier NAME | timeout MS | abort TEXT | quit\n";
+    "  barrier NAME | timeout MS | abort TEXT | dump TEXT | quit\n";
 
 void Say(const std::string& line) {
   std::fputs((line + "\n").c_str(), stdout);
@@ -64,6 +64,10 @@ void Serve(Communicator& c, const std::string& line, std::vector<float>& data) {
     words >> ms;
     c.set_timeout(milliseconds(ms));
     Say("ok 0 0");
+  } else if (verb == "dump") {
+    std::getline(words, name);
+    const auto paths = DumpFlightRecorders(name);
+    Say(StrCat("ok 0 ", paths.size()));
   } else if (verb == "abort") {
     std::getline(words, name);
     c.Abort(name);
@@ -84,11 +88,11 @@ int Main(int argc, char** argv) {
   CommunicatorOptions options;
   if (argc > 4) options.transport = argv[4];
   if (argc > 5) options.join_timeout = milliseconds(std::atoll(argv[5]));
+  if (argc > 6) options.record_folder = argv[6];
   options.interface = "127.0.0.1";
   const auto values = MakeFolderKeyValues(argv[3]);
   try {
-    const MadeCommunicator made = MakeCommunicator(
-        std::atoi(argv[1]), static_cast<int>(hosts.size()), hosts, *values, options);
+    const MadeCommunicator made = MakeCommunicator(std::atoi(argv[1]), hosts, values, options);
     Say(StrCat("ready ", made.choice));
     std::vector<float> data;
     std::string line;

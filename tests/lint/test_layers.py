@@ -43,6 +43,7 @@ LIBRARIES = [
     (r"cuda|cudnn|cublas|nvrtc|nvtx|nccl|cooperative_groups", r"kernels/|csrc/backend/cuda/"),
     (r"omp\.h$", r"csrc/base/parallel\.cpp$"),
     (r"dnnl|oneapi/", r"csrc/backend/cpu/onednn"),
+    (r"^gloo/", r"csrc/dist/gloo/"),
     (r"pybind11/|Python\.h$", r"csrc/bindings/"),
     (r"(iostream|regex|ranges)$", r"(?!)"),  # slow to compile, and iostream has static constructors
 ]
@@ -129,6 +130,7 @@ def test_every_include_is_allowed(texts: dict[str, str]) -> None:
         ("csrc/core/x.cpp", "#include <omp.h>", "may not be included"),
         ("csrc/backend/cpu/conv.cpp", "#include <oneapi/dnnl/dnnl.hpp>", "may not be included"),
         ("csrc/runtime/x.cpp", "#include <pybind11/numpy.h>", "may not be included"),
+        ("csrc/dist/x.cpp", "#include <gloo/context.h>", "may not be included"),
         ("csrc/io/x.h", "#include <iostream>", "may not be included"),
         ("csrc/ops/nn/x.cpp", "  #pragma omp parallel for", "OpenMP"),
         ("csrc/passes/x.cpp", 'if (node.op->name == "softmax") {}', "compares an op's name"),

@@ -3,7 +3,10 @@
 
 #include <thread>
 
+#include "backend/build_id.h"
 #include "base/str_cat.h"
+#include "dist/gloo_library.h"
+#include "dist/hierarchical.h"
 #include "dist/local.h"
 #include "dist/shm.h"
 
@@ -40,10 +43,51 @@ std::vector<std::unique_ptr<Communicator>> ShmAsUsual(int size) {
 // So that all but the least goes through many rounds.
 std::vector<std::unique_ptr<Communicator>> ShmTiny(int size) { return Shm(size, 4096); }
 
+#if defined(OSTRIA_GLOO)
+std::vector<std::unique_ptr<Communicator>> Gloo(int size) {
+  const char* own = nullptr;
+  const MakeGlooFn make = ostria_gloo_entry(kBuildId, &own);
+  const auto values = MakeInProcessKeyValues();
+  GlooOptions options;
+  options.interface = "127.0.0.1";
+  return Join(size, [&](int r) { return make(r, size, values, options); });
+}
+
+// Two ranks on each host but the last, which may have one.
+std::vector<std::unique_ptr<Communicator>> Hierarchical(int size) {
+  const char* own = nullptr;
+  const MakeGlooFn make = ostria_gloo_entry(kBuildId, &own);
+  const auto values = MakeInProcessKeyValues();
+  return Join(size, [&](int r) -> std::unique_ptr<Communicator> {
+    const int host = r / 2, hosts = (size + 1) / 2, n = std::min(2, size - 2 * host);
+    ShmOptions inside;
+    inside.key = StrCat("host-", host);
+    for (int i = 0; i < n; ++i) inside.labels.push_back(StrCat("rank ", 2 * host + i));
+    GlooOptions between;
+    between.interface = "127.0.0.1";
+    std::vector<int> ranks;
+    for (int h = 0; h < hosts; ++h) {
+      between.labels.push_back(StrCat("rank ", 2 * h));
+      ranks.push_back(std::min(2, size - 2 * h));
+    }
+    std::unique_ptr<Communicator> leaders;
+    auto here = MakeShm(r % 2, n, *values, inside);
+    if (r % 2 == 0) leaders = make(host, hosts, values, between);
+    return MakeHierarchical(r, ranks, std::move(here), std::move(leaders),
+                            [=](const std::string& why) { AbortGloo(*values, between, why); });
+  });
+}
+#endif
+
 }  // namespace
 
 std::vector<Transport> Transports() {
-  return {{"local", Local}, {"shm", ShmAsUsual}, {"shm_in_small_segments", ShmTiny}};
+  return {
+    {"local", Local}, {"shm", ShmAsUsual}, {"shm_in_small_segments", ShmTiny},
+#if defined(OSTRIA_GLOO)
+        {"gloo", Gloo}, {"hierarchical", Hierarchical},
+#endif
+  };
 }
 
 std::vector<std::string> RunRanks(const std::vector<std::unique_ptr<Communicator>>& ranks,

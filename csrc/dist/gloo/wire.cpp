@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dist/gloo/wire.h"
+
+#include <gloo/rendezvous/store.h>
+#include <gloo/transport/tcp/device.h>
+#include <net/if.h>
+
+#include <charconv>
+#include <exception>
+
+#include "base/check.h"
+
+namespace ostria {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kTick{20};    // between two looks at the clock
+constexpr milliseconds kLook{100};   // and at the store
+constexpr milliseconds kAwake{500};  // that the watcher stays awake after a call
+constexpr milliseconds kNever{24 * 3'600'000};
+
+// What Gloo keeps in a store, in ours. It waits for one key per rank, so a missing one has a name.
+class Store final : public gloo::rendezvous::Store {
+ public:
+  Store(KeyValues& key_values, const GlooOptions& options, const std::vector<std::string>& labels)
+      : key_values_(key_values), options_(options), labels_(labels) {}
+
+  void set(const std::string& key, const std::vector<char>& data) override {
+    key_values_.Set(Key(key), {data.data(), data.size()});
+  }
+  std::vector<char> get(const std::string& key) override {
+    const std::string value = Wait(key, options_.join_timeout);
+    return {value.begin(), value.end()};
+  }
+  void wait(const std::vector<std::string>& keys) override { wait(keys, options_.join_timeout); }
+  void wait(const std::vector<std::string>& keys, const milliseconds& timeout) override {
+    for (const std::string& key : keys) Wait(key, timeout);
+  }
+
+ private:
+  std::string Key(const std::string& key) const { return StrCat(options_.key, "/gloo/", key); }
+  std::string Wait(const std::string& key, milliseconds timeout) {
+    auto value = key_values_.Get(Key(key), timeout);
+    if (!value) {
+      size_t rank = labels_.size();
+      std::from_chars(key.data(), key.data() + key.size(), rank);
+      Fail(ErrorCode::kDistributed, "gloo: ", rank < labels_.size() ? labels_[rank] : key,
+           " did not come within ", timeout.count() / 1000.0, " s; see its log");
+    }
+    return *std::move(value);
+  }
+
+  KeyValues& key_values_;
+  const GlooOptions& options_;
+  const std::vector<std::string>& labels_;
+};
+
+}  // namespace
+
+Wire::Wire(int rank, int size, std::shared_ptr<KeyValues> key_values, const GlooOptions& options)
+    : rank_(rank),
+      size_(size),
+      key_values_(std::move(key_values)),
+      abort_key_(GlooAbortKey(options)),
+      labels_(LabelsOf(options, size)),
+      timeout_(options.timeout) {
+  OSTRIA_CHECK(rank >= 0 && rank < size);
+  if (size > 1) Connect(options);
+  watcher_ = std::thread([this] { Watch(); });
+}
+
+Wire::~Wire() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  call_.notify_all();
+  watcher_.join();
+}
+
+void Wire::Connect(const GlooOptions& options) {
+  gloo::transport::tcp::attr attr;
+  const std::string& place = options.interface;
+  (if_nametoindex(place.c_str()) != 0 ? attr.iface : attr.hostname) = place;
+  std::shared_ptr<gloo::transport::Device> device;
+  try {
+    device = gloo::transport::tcp::CreateDevice(attr);
+  } catch (const std::exception& e) {
+    Fail(ErrorCode::kDistributed, "gloo: ", label(rank_), " cannot use '", place,
+         "' to talk to the others: ", e.what(),
+         "; name an interface of this host, such as 'eth0', or an address that it has");
+  }
+  Store store(*key_values_, options, labels_);
+  context_ = std::make_shared<gloo::rendezvous::Context>(rank_, size_);
+  context_->setTimeout(options.join_timeout);
+  try {
+    context_->connectFullMesh(store, device);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    Fail(ErrorCode::kDistributed, "gloo: ", label(rank_),
+         " cannot connect to all others: ", e.what(), "; they must reach '", place,
+         "', and no firewall may stand between");
+  }
+  context_->setTimeout(kNever);
+}
+
+void Wire::set_timeout(milliseconds timeout) {
+  std::lock_guard lock(mutex_);
+  timeout_ = timeout;
+}
+
+void Wire::Begin(std::string_view what) {
+  what_ = what;
+  ThrowIfAborted();
+}
+
+Transfer Wire::Start(int rank, uint64_t slot, void* data, int64_t bytes, bool receives) {
+  Transfer transfer{rank, receives, nullptr};
+  try {
+    transfer.buffer = context_->createUnboundBuffer(data, static_cast<size_t>(bytes));
+    if (receives)
+      transfer.buffer->recv(rank, slot);
+    else
+      transfer.buffer->send(rank, slot);
+  } catch (const std::exception& e) {
+    EndConnection(rank, e.what());
+  }
+  return transfer;
+}
+Transfer Wire::Send(int rank, uint64_t slot, const void* data, int64_t bytes) {
+  return Start(rank, slot, const_cast<void*>(data), bytes, false);
+}
+Transfer Wire::Receive(int rank, uint64_t slot, void* data, int64_t bytes) {
+  return Start(rank, slot, data, bytes, true);
+}
+
+void Wire::Wait(Transfer& transfer) {
+  {
+    std::lock_guard lock(mutex_);
+    waiting_ = &transfer;
+    deadline_ = steady_clock::now() + timeout_;
+    expired_ = false;
+    if (idle_) call_.notify_all();
+  }
+  std::string error;
+  bool done = false, ended = false;
+  while (!done && !ended && error.empty()) {
+    try {
+      done = transfer.receives ? transfer.buffer->waitRecv(nullptr, kNever)
+                               : transfer.buffer->waitSend(nullptr, kNever);
+    } catch (const std::exception& e) {
+      error = StrCat(e.what(), " ");  // never empty
+    }
+    std::lock_guard lock(mutex_);
+    ended = expired_ || !why_.empty();
+  }
+  {
+    std::lock_guard lock(mutex_);
+    waiting_ = nullptr;
+  }
+  if (done) return;
+  ThrowIfAborted();
+  if (!error.empty()) EndConnection(transfer.rank, error.c_str());
+  End(StrCat(label(transfer.rank), " did not come within ", timeout_.count() / 1000.0, " s"));
+}
+
+void Wire::EndConnection(int rank, const char* error) {
+  std::string_view text = error;
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\n')) text.remove_suffix(1);
+  End(StrCat(label(rank), " closed its connection: it died or left the group (", text,
+             "); see its log"));
+}
+
+std::string Wire::ReasonOfOthers() {
+  try {
+    return key_values_->Get(abort_key_, milliseconds(0)).value_or("");
+  } catch (const Error&) {
+    return "";  // the store is gone too; whoever keeps it says why
+  }
+}
+
+void Wire::Abort(const std::string& why) {
+  const std::string earlier = ReasonOfOthers();
+  if (earlier.empty()) {
+    try {
+      key_values_->Set(abort_key_, why);
+    } catch (const Error&) {
+    }
+  }
+  std::lock_guard lock(mutex_);
+  if (why_.empty()) why_ = earlier.empty() ? why : earlier;
+  aborted_ = true;
+  if (waiting_ == nullptr) return;
+  waiting_->receives ? waiting_->buffer->abortWaitRecv() : waiting_->buffer->abortWaitSend();
+}
+
+void Wire::End(const std::string& why) {
+  Abort(why);
+  ThrowIfAborted();
+  throw Error(ErrorCode::kDistributed, what_, why);
+}
+
+void Wire::ThrowIfAborted() {
+  if (!aborted_) return;
+  std::lock_guard lock(mutex_);
+  throw Error(ErrorCode::kDistributed, what_, why_);
+}
+
+void Wire::Watch() {
+  auto look = steady_clock::now() + kLook, sleep = steady_clock::now() + kAwake;
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    if (waiting_ == nullptr && steady_clock::now() > sleep) {
+      idle_ = true;
+      call_.wait(lock, [&] { return stop_ || waiting_ != nullptr; });
+      idle_ = false;
+    } else {
+      call_.wait_for(lock, std::min<steady_clock::duration>(kTick, timeout_ / 4 + milliseconds(1)),
+                     [&] { return stop_; });
+    }
+    const auto now = steady_clock::now();
+    if (waiting_ == nullptr || stop_) continue;
+    sleep = now + kAwake;
+    if (now >= look && why_.empty()) {
+      lock.unlock();
+      const std::string why = ReasonOfOthers();
+      lock.lock();
+      look = steady_clock::now() + kLook;
+      if (!why.empty() && why_.empty()) {
+        why_ = why;
+        aborted_ = true;
+      }
+    }
+    if (waiting_ == nullptr || (now < deadline_ && why_.empty())) continue;
+    // The wait may be another one by now, with a deadline of its own.
+    expired_ = steady_clock::now() >= deadline_;
+    if (!expired_ && why_.empty()) continue;
+    waiting_->receives ? waiting_->buffer->abortWaitRecv() : waiting_->buffer->abortWaitSend();
+  }
+}
+
+}  // namespace ostria
