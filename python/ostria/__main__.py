@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m ostria doctor`, `python -m ostria explain-hang DIR`."""
+"""`python -m ostria COMMAND`: `doctor`, `explain-hang` and `launch`."""
 
 import sys
 

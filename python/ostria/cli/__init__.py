@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `ostria doctor` and `ostria explain-hang`, also as `python -m ostria …`."""
+"""The command line: `ostria doctor`, `explain-hang` and `launch`, also as `python -m ostria …`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,8 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     hang.add_argument("folder", metavar="DIR", help="with rank-0.json, rank-1.json, …")
     hang.add_argument("--json", action="store_true", help="print the findings as JSON")
-    arguments = parser.parse_args(argv)
+    launch = commands.add_parser(
+        "launch",
+        help="start a training script as several processes",
+        description="Runs a script once per rank, and ends all ranks together. The exit status is "
+        "0 when every rank ended with 0, else that of the first to fail; 128 + n for signal n.",
+    )
+    from ostria.cli.launch import add_flags
 
+    add_flags(launch)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "launch":
+        return _launch(arguments)
     if arguments.command == "explain-hang":
         from ostria.cli.explain_hang import explain_hang
 
@@ -49,3 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ostria.cli.doctor import doctor as run_doctor
 
     return run_doctor(as_json=arguments.json, out=sys.stdout)
+
+
+def _launch(arguments: argparse.Namespace) -> int:
+    from ostria.cli.launch import read_options, run_job
+
+    try:
+        return run_job(read_options(arguments, os.environ), os.environ)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from ostria.cli.facts import SETTINGS, collect
+from ostria.cli.facts import LAUNCHED, SETTINGS, collect
 
 # What ops ask for; NCCL, which nothing asks for yet, may be missing.
 _NEEDED = ("cuBLASLt", "cuDNN", "NVRTC")
@@ -158,7 +158,7 @@ def _devices(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _known(name: str) -> bool:
-    return not name.startswith("OSTRIA_") or name in SETTINGS
+    return not name.startswith("OSTRIA_") or name in SETTINGS or name in LAUNCHED
 
 
 def _line(part: dict[str, Any]) -> str:

@@ -28,6 +28,20 @@ SETTINGS = (
     "OSTRIA_TF32",
     "OSTRIA_VERIFY",
 )
+# What `ostria launch` gives its ranks: docs/reference/launchers.md.
+LAUNCHED = (
+    "OSTRIA_GENERATION",
+    "OSTRIA_JOB_ID",
+    "OSTRIA_LOCAL_RANK",
+    "OSTRIA_LOCAL_SIZE",
+    "OSTRIA_NODE_COUNT",
+    "OSTRIA_NODE_RANK",
+    "OSTRIA_RANK",
+    "OSTRIA_RENDEZVOUS",
+    "OSTRIA_RENDEZVOUS_FD",
+    "OSTRIA_SECRET_FILE",
+    "OSTRIA_WORLD_SIZE",
+)
 _OTHERS = ("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "LD_LIBRARY_PATH", "OMP_WAIT_POLICY")
 _WHEELS = (
     "ostria",

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generations of ranks: all run, or none does.
+
+The first rank to fail is the root cause; the others get SIGTERM, and SIGKILL when their time is up.
+A signal to the launcher is passed on, and the ranks have the grace period to save. Every wait ends:
+by the end of a process, by a signal, or by a deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from types import FrameType
+
+from ostria.cli.launch.guard import Guard, die_with_parent
+from ostria.cli.launch.meeting import Meeting, make_meeting
+from ostria.cli.launch.options import LaunchOptions, count_threads
+from ostria.cli.launch.output import LineStream, RankLog, Terminal, own_terminals
+from ostria.cli.launch.process import Ended, RankProcess
+
+# After a failure there is little to save: ranks cannot agree on it without the one that failed.
+_GRACE_AFTER_FAILURE = 5.0
+# How often control groups are looked at.
+_LOOK_EVERY = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
+    """Runs the job on this host to its end, with restarts.
+
+    Returns:
+      The launcher's exit status: 0 when every rank ended with 0; that of the root cause; 128 + n
+      where signal n ended the job.
+
+    Raises:
+      ValueError, OSError: nothing was started: no port, no secret, no folder for logs.
+    """
+    guard = Guard()
+    try:
+        terminals = own_terminals()
+        meeting = make_meeting(
+            options.rendezvous,
+            nnodes=options.nnodes,
+            node_rank=options.node_rank,
+            environ=environ,
+        )
+        if options.log_dir is not None:
+            os.makedirs(options.log_dir, exist_ok=True)
+        with _SignalPipe() as signals:
+            for generation in range(options.max_restarts + 1):
+                run = _Generation(options, environ, meeting, generation, terminals, guard, signals)
+                code, again = run.run(), generation < options.max_restarts
+                if code == 0 or signals.first is not None or not again:
+                    return code
+                terminals[1].say(
+                    f"starting the job again as generation {generation + 1} of at most "
+                    f"{options.max_restarts}"
+                )
+        raise AssertionError
+    finally:
+        guard.close()
+
+
+class _SignalPipe:
+    """Signals as something to select on. The first one decides how the job ends."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = socket.socketpair()
+        self.first: int | None = None
+        self.interrupts = 0
+
+    def __enter__(self) -> _SignalPipe:
+        for end in (self.reader, self._writer):
+            end.setblocking(False)
+        self._old_fd = signal.set_wakeup_fd(self._writer.fileno())
+        self._old = {s: signal.signal(s, self._note) for s in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, old in self._old.items():
+            signal.signal(signum, old)
+        signal.set_wakeup_fd(self._old_fd)
+        self.reader.close()
+        self._writer.close()
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.first = self.first or signum
+        self.interrupts += signum == signal.SIGINT
+
+    def drain(self) -> None:
+        try:
+            while self.reader.recv(64):
+                pass
+        except BlockingIOError:
+            pass
+
+
+class _Generation:
+    """One attempt: as many processes as this host has ranks."""
+
+    def __init__(
+        self,
+        options: LaunchOptions,
+        environ: Mapping[str, str],
+        meeting: Meeting,
+        generation: int,
+        terminals: tuple[Terminal, Terminal],
+        guard: Guard,
+        signals: _SignalPipe,
+    ) -> None:
+        self._options, self._environ, self._meeting = options, environ, meeting
+        self._generation, self._terminals = generation, terminals
+        self._guard, self._signals = guard, signals
+        self._running: dict[int, RankProcess] = {}
+        self._ended: list[Ended] = []
+        self._failed: Ended | None = None
+        self._deadline: float | None = None
+        self._passed_on = False
+        self._host = socket.gethostname()
+        self._looked = time.monotonic()
+
+    def run(self) -> int:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._signals.reader, selectors.EVENT_READ)
+            try:
+                self._start(selector)
+                while self._running:
+                    self._turn(selector)
+            finally:
+                for process in list(self._running.values()):
+                    process.kill()
+                    self._reap(process, selector)
+        return self._report()
+
+    def _start(self, selector: selectors.BaseSelector) -> None:
+        o = self._options
+        first = o.node_rank * o.nproc
+        self._terminals[1].say(
+            f"job {self._meeting.job_id}, generation {self._generation}: ranks {first} to "
+            f"{first + o.nproc - 1} of {o.nnodes * o.nproc} on {self._host}, rendezvous "
+            f"{self._meeting.address}, grace period {o.grace:g} s"
+        )
+        before_exec = die_with_parent()
+        for local in range(o.nproc):
+            rank = first + local
+            fds = [fd for fd in (self._meeting.secret_fd,) if fd is not None]
+            environ = self._environ_of(rank, local)
+            if rank == 0 and self._meeting.listener is not None:
+                fds.append(self._meeting.listener.fileno())
+                environ["OSTRIA_RENDEZVOUS_FD"] = str(fds[-1])
+            process = RankProcess(
+                rank,
+                o.command,
+                environ,
+                pass_fds=fds,
+                before_exec=before_exec,
+                terminals=self._terminals,
+                log=RankLog(rank, self._log_path(rank), self._terminals[1]),
+            )
+            self._guard.started(process.pid)
+            self._running[rank] = process
+            selector.register(process.pidfd, selectors.EVENT_READ, process)
+            for stream in process.streams:
+                selector.register(stream.fd, selectors.EVENT_READ, stream)
+
+    def _environ_of(self, rank: int, local: int) -> dict[str, str]:
+        o, m = self._options, self._meeting
+        environ = dict(self._environ)
+        environ.setdefault("OSTRIA_NUM_THREADS", str(count_threads(o.nproc)))
+        # What a rank wrote before it was killed is worth most.
+        environ.setdefault("PYTHONUNBUFFERED", "1")
+        environ.pop("OSTRIA_RENDEZVOUS_FD", None)
+        return environ | {
+            "OSTRIA_RANK": str(rank),
+            "OSTRIA_WORLD_SIZE": str(o.nnodes * o.nproc),
+            "OSTRIA_LOCAL_RANK": str(local),
+            "OSTRIA_LOCAL_SIZE": str(o.nproc),
+            "OSTRIA_NODE_RANK": str(o.node_rank),
+            "OSTRIA_NODE_COUNT": str(o.nnodes),
+            "OSTRIA_RENDEZVOUS": m.address,
+            "OSTRIA_JOB_ID": m.job_id,
+            "OSTRIA_GENERATION": str(self._generation),
+            "OSTRIA_SECRET_FILE": m.secret_file,
+        }
+
+    def _log_path(self, rank: int) -> str | None:
+        if self._options.log_dir is None:
+            return None
+        again = f".{self._generation}" if self._generation else ""
+        return os.path.join(self._options.log_dir, f"rank-{rank}{again}.log")
+
+    def _turn(self, selector: selectors.BaseSelector) -> None:
+        """Waits for something to happen, and deals with it."""
+        wait = _LOOK_EVERY
+        if self._deadline is not None:
+            wait = min(wait, max(0.0, self._deadline - time.monotonic()))
+        gone: list[RankProcess] = []
+        events = selector.select(wait)
+        for key, _ in events:
+            if isinstance(key.data, RankProcess):
+                gone.append(key.data)
+            elif isinstance(key.data, LineStream):
+                if not key.data.read():
+                    selector.unregister(key.fd)
+            else:
+                self._signals.drain()
+        if time.monotonic() >= self._looked + _LOOK_EVERY:
+            self._looked = time.monotonic()
+            for process in self._running.values():
+                process.look()
+        ended = [self._reap(process, selector) for process in gone]
+        # Of those that ended at once, one that was killed is the cause of one that gave up.
+        for end in sorted(ended, key=lambda e: (e.status >= 0 or e.by_us != 0, e.rank)):
+            if end.status != 0 and self._failed is None:
+                self._failed = end
+                if self._deadline is None:
+                    self._stop(signal.SIGTERM, min(self._options.grace, _GRACE_AFTER_FAILURE))
+        self._pass_on_signals()
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            for process in self._running.values():
+                process.kill()
+            self._deadline = time.monotonic() + _LOOK_EVERY
+
+    def _pass_on_signals(self) -> None:
+        first = self._signals.first
+        if first is None:
+            return
+        if self._signals.interrupts > 1:  # the user insists
+            self._deadline = time.monotonic()
+        if self._passed_on or self._failed is not None:
+            return
+        self._passed_on = True
+        self._terminals[1].say(
+            f"{signal.Signals(first).name}: passed on to {len(self._running)} rank(s), which have "
+            f"{self._options.grace:g} s to save and end"
+        )
+        self._stop(signal.SIGTERM if first == signal.SIGHUP else first, self._options.grace)
+
+    def _stop(self, signum: int, grace: float) -> None:
+        for process in self._running.values():
+            process.send(signum)
+        self._deadline = time.monotonic() + grace
+
+    def _reap(self, process: RankProcess, selector: selectors.BaseSelector) -> Ended:
+        for fd in (process.pidfd, *(stream.fd for stream in process.streams)):
+            try:
+                selector.unregister(fd)
+            except KeyError:
+                pass
+        self._guard.ended(process.pid)
+        end = process.reap()
+        del self._running[process.rank]
+        self._ended.append(end)
+        return end
+
+    def _report(self) -> int:
+        """The exit status; says what happened, the root cause last."""
+        say = self._terminals[1].say
+        self._ended.sort(key=lambda e: e.rank)
+        killed = [e for e in self._ended if e.by_us == signal.SIGKILL and e.status < 0]
+        first = self._signals.first
+        if first is not None and self._passed_on:
+            name = signal.Signals(first).name
+            for end in self._ended:
+                say(f"rank {end.rank} ended with {end} after {name}")
+            if killed:
+                ranks = ", ".join(str(e.rank) for e in killed)
+                say(
+                    f"{name} stopped the job; rank(s) {ranks} on {self._host} did not end within "
+                    f"{self._options.grace:g} s and got SIGKILL, so what they were saving may be "
+                    "incomplete; --grace gives them longer"
+                )
+                return 128 + signal.SIGKILL
+            code = self._failed.exit_code if self._failed is not None else 128 + first
+            say(f"{name} stopped the job; every rank ended by itself; exit status {code}")
+            return code
+        if self._failed is None:
+            return 0
+        self._say_cause(self._failed)
+        return self._failed.exit_code
+
+    def _say_cause(self, cause: Ended) -> None:
+        say = self._terminals[1].say
+        others = [e for e in self._ended if e is not cause]
+        if others:
+            list_ = ", ".join(f"rank {e.rank} ({e})" for e in others)
+            say(f"also ended: {list_}")
+        if cause.tail:
+            lines = "".join(f"\n    {line}" for line in cause.tail)
+            say(f"the last lines of rank {cause.rank}:{lines}")
+        if cause.why:
+            say(cause.why)
+        say(
+            f"root cause: rank {cause.rank} on {self._host} (process {cause.pid}) ended with "
+            f"{cause} after {cause.seconds:.1f} s"
+        )

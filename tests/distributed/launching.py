@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `ostria launch` with small scripts, for tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import ostria
+
+PACKAGE = str(Path(ostria.__file__).parents[1])
+HOST = socket.gethostname()
+LINE = re.compile(r"\[rank (\d+)\] (.*)")
+# What a machine that is busy with other tests may take on top.
+SLACK = 5.0
+MARK = "LAUNCH_TEST_MARK"
+HEAD = "import os, signal, sys, time\nrank = int(os.environ['OSTRIA_RANK'])\n"
+WAIT = "time.sleep(60)\n"
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def until(what: Callable[[], bool], patience: float = SLACK) -> bool:
+    end = time.monotonic() + patience
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Launcher:
+    """Runs jobs below a folder, and knows the processes that belong to them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.mark = folder, uuid.uuid4().hex
+        self.environ = {
+            k: v for k, v in os.environ.items() if not k.startswith(("OSTRIA_", "PET_", "SLURM_"))
+        }
+        self.environ |= {MARK: self.mark, "PYTHONPATH": PACKAGE}
+
+    def script(self, body: str, name: str = "train.py") -> str:
+        path = self.folder / name
+        path.write_text(HEAD + body)
+        return str(path)
+
+    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ostria", "launch", *words],
+            env={**self.environ, **environ},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, **environ: str) -> tuple[int, str, str]:
+        return self.end(self.start(*words, **environ))
+
+    def end(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        assert not re.search(r"^Traceback", err, re.M), err
+        return process.returncode, out, err
+
+    def pids(self) -> list[int]:
+        """Of everything that inherited this job's environment, launcher and guard included."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            try:
+                mine = folder.name.isdigit() and self.mark in (folder / "environ").read_text()
+            except OSError:
+                continue
+            if mine and not gone(int(folder.name)):
+                found.append(int(folder.name))
+        return found
+
+
+def lines_of(text: str) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for line in text.splitlines():
+        match = LINE.fullmatch(line)
+        assert match, f"not the line of a rank: {line!r}"
+        found.setdefault(int(match[1]), []).append(match[2])
+    return found
