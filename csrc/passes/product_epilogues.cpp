@@ -17,7 +17,6 @@ namespace {
 
 using ops::Activation;
 using ops::Epilogue;
-using ops::EpilogueResult;
 using ops::MatmulAttr;
 
 class Joiner {
@@ -51,6 +50,7 @@ class Joiner {
   bool Gradient(NodeId n) {
     const Activation of = ops::ActivationGradOf(g_.op(n), g_.attrs(n));
     if (of == Activation::kNone || !IsUsed(g_, g_.result(n))) return false;
+    if (!(g_.shape(g_.operand(n, 0)) == g_.shape(g_.operand(n, 1)))) return false;  // broadcast
     bool others = false;
     const Value product = Source(g_.operand(n, 0), &others);
     const NodeId matmul = ProducedBy(g_, product, ops::kMatmul);

@@ -104,7 +104,7 @@ output "g" %9
 }
 
 // Where others read the product's result; where relu is a node of its own, since others read what
-// it is of; where the device takes one half and not the other.
+// it is of; where an operand is broadcast; where the device takes one half and not the other.
 TEST(ProductEpilogues, LeaveOtherGradientsOfRelu) {
   const std::string text(kRelu);
   EXPECT_EQ(After(ProductEpilogues, text + "output \"6\" %6\n", kGpu), text + "output \"6\" %6\n");
@@ -116,6 +116,9 @@ TEST(ProductEpilogues, LeaveOtherGradientsOfRelu) {
   const std::string after = After(ProductEpilogues, apart, kGpu);
   EXPECT_EQ(after.find("mask"), std::string::npos) << after;
   EXPECT_NE(after.find("relu_grad@1("), std::string::npos) << after;
+  std::string broadcast(kGeluGrad);
+  broadcast.replace(broadcast.find("[2, 4, 32]"), 10, "[1, 4, 32]");  // of x
+  EXPECT_EQ(After(ProductEpilogues, broadcast, kGpu), broadcast);
   for (const std::string refused : {"relu_mask", "relu_grad"}) {
     PassContext context = kGpu;
     context.has_kernel = [&](const OpDef&, std::span<const Attr> attrs,
