@@ -16,10 +16,10 @@
 
 #include "ir/builder.h"
 #include "ir/bytes.h"
-#include "ops/common/activation.h"
 #include "ops/common/attr_index.h"
 #include "ops/common/build.h"
 #include "ops/common/classes.h"
+#include "ops/common/epilogue.h"
 #include "ops/ops.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -35,7 +35,6 @@ int64_t Last(const Graph& g, Value v) { return g.shape(v)[LastAxis(g, v)].value(
 // A product of matrices, or of a batch of them with one right-hand side.
 struct Product {
   bool transpose_a = false, transpose_b = false;
-  bool is_gradient = false;     // its third operand is like its result, else a bias
   int64_t rows = 1;             // of all matrices on the left: m, and the batch
   int64_t m = 0, n = 0, k = 0;  // as they are
   int64_t wide_m = 0, wide_n = 0, wide_k = 0;
@@ -78,6 +77,11 @@ class ProductPadder {
   std::optional<Product> ProductOf(NodeId n) const {
     const bool fused = g_.is(n, ops::kMatmulFused);
     if (!fused && !g_.is(n, ops::kMatmul)) return std::nullopt;
+    if (fused) {  // other epilogues are made of what this pass leaves
+      ops::Epilogue epilogue = ops::Epilogue::kNone;
+      ops::ParseEpilogue(g_.attr<std::string>(n, ops::MatmulAttr::kEpilogue), &epilogue);
+      if (!ops::DefOf(epilogue).is_simple()) return std::nullopt;
+    }
     const Value a = g_.operand(n, 0), b = g_.operand(n, 1);
     const int64_t multiple = context_.product_multiple(g_.dtype(a));
     Product p{.transpose_a = g_.attr<bool>(n, ops::MatmulAttr::kTransposeA),
@@ -95,12 +99,6 @@ class ProductPadder {
     p.wide_m = p.transpose_a ? PaddedSize(p.m, multiple) : p.m;
     p.wide_n = PaddedSize(p.n, multiple);
     p.wide_k = !p.transpose_a || p.transpose_b ? PaddedSize(p.k, multiple) : p.k;
-    if (fused) {
-      ops::Activation of;
-      p.is_gradient =
-          ops::ParseActivationGrad(g_.attr<std::string>(n, ops::MatmulAttr::kActivation), &of);
-      if (p.is_gradient && p.wide_m != p.m) return std::nullopt;
-    }
     return p;
   }
 

@@ -96,7 +96,7 @@ input %1 "k": float64[32, 257]
 input %2 "b": float64[257]
 input %3 "labels": int32[16]
 input %4 "g": float64[16]
-%5: float64[16, 257] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, activation = "none", widen = false}
+%5: float64[16, 257] = matmul_fused@1(%0, %1, %2) {transpose_a = false, transpose_b = false, epilogue = "none", widen = false}
 %6: float64[16, 257], %7: float64[16] = sparse_softmax_cross_entropy_grad@1(%5, %3, %4) {classes = -1}
 %8: float64[16, 32] = matmul@1(%6, %1) {transpose_a = false, transpose_b = true}
 %9: float64[32, 257] = matmul@1(%0, %6) {transpose_a = true, transpose_b = false}
@@ -113,7 +113,7 @@ input %3 "labels": int32[16]
 input %4 "g": float64[16]
 %5: float64[32, 264] = pad_channels@1(%1) {channels = 264, dtype = float64}
 %6: float64[264] = pad_channels@1(%2) {channels = 264, dtype = float64}
-%7: float64[16, 264] = matmul_fused@1(%0, %5, %6) {transpose_a = false, transpose_b = false, activation = "none", widen = false}
+%7: float64[16, 264] = matmul_fused@1(%0, %5, %6) {transpose_a = false, transpose_b = false, epilogue = "none", widen = false}
 %8: float64[16, 264], %9: float64[16] = sparse_softmax_cross_entropy_grad@1(%7, %3, %4) {classes = 257}
 %10: float64[16, 32] = matmul@1(%8, %5) {transpose_a = false, transpose_b = true}
 %11: float64[32, 264] = matmul@1(%0, %8) {transpose_a = true, transpose_b = false}
