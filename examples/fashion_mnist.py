@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     except TrainingInterrupted as interruption:
         print(f"\n{interruption}", file=sys.stderr)
         return 128 + interruption.signum
-    except OSError as error:
+    except (OSError, ost.DeviceUnavailableError) as error:
         print(error, file=sys.stderr)
         return 1
 

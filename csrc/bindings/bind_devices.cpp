@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "bindings/bindings.h"
+#include "bindings/device_name.h"
 #include "bindings/py_tensor.h"
 #include "runtime/eager.h"
 #include "runtime/live_device.h"
@@ -31,8 +32,8 @@ std::vector<std::string> Devices() {
 }
 
 // Throws where there is no such device.
-DeviceId FindDevice(const std::string& name, const char* what) {
-  const DeviceId device = ParseDevice(name);
+DeviceId FindDevice(DeviceName name, const char* what) {
+  const DeviceId device = name.id;
   if (device.kind == DeviceKind::kNull) {
     Fail(ErrorCode::kInvalidArgument, what,
          ": device 'null' holds no tensors; accepted are 'cpu' "
@@ -42,7 +43,7 @@ DeviceId FindDevice(const std::string& name, const char* what) {
   return device;
 }
 
-PyTensor ToDevice(const PyTensor& tensor, const std::string& name) {
+PyTensor ToDevice(const PyTensor& tensor, DeviceName name) {
   const DeviceId device = FindDevice(name, "to_device()");
   const Tensor& data = RequireData(tensor, "to_device()");
   const py::gil_scoped_release release;
@@ -55,14 +56,16 @@ PyTensor ToDevice(const PyTensor& tensor, const std::string& name) {
 void BindDevices(py::module_& m) {
   m.def("devices", &Devices, "The devices of this machine, the CPU first.");
   m.def(
-      "require_device", [](const std::string& name) { FindDevice(name, "device"); },
-      py::arg("name"), "Raises why there is no such device.");
+      "device_name", [](DeviceName name) { return ToString(name.id); }, py::arg("name"),
+      "The name in full, as in 'cuda:0', of a device that need not be there.");
+  m.def(
+      "require_device", [](DeviceName name) { FindDevice(name, "device"); }, py::arg("name"),
+      "Raises why there is no such device.");
   m.def(
       "set_default_device",
-      [](const std::string& name) {
-        const DeviceId device = ParseDevice(name);
-        const bool is_null = device.kind == DeviceKind::kNull;
-        SetDefaultDevice(is_null ? device : FindDevice(name, "set_default_device()"));
+      [](DeviceName name) {
+        const bool is_null = name.id.kind == DeviceKind::kNull;
+        SetDefaultDevice(is_null ? name.id : FindDevice(name, "set_default_device()"));
       },
       py::arg("name"), "Where this thread's ops run that have no tensor on a device.");
   m.def("get_default_device", [] { return ToString(GetDefaultDevice()); });
@@ -70,7 +73,7 @@ void BindDevices(py::module_& m) {
         "The tensor itself where it is there already, else a copy.");
   m.def(
       "device_memory_stats",
-      [](const std::string& name) {
+      [](DeviceName name) {
         const DeviceId device = FindDevice(name, "device_memory_stats()");
         const MemoryStats s = FindBackend(device.kind).GetMemoryStats(device.ordinal);
         py::dict d;
@@ -84,7 +87,7 @@ void BindDevices(py::module_& m) {
       py::arg("device"), "Bytes of a device that computes by itself; zeros for the host.");
   m.def(
       "synchronize",
-      [](const std::string& name) {
+      [](DeviceName name) {
         LiveDevice* const live = LiveDevice::Of(FindDevice(name, "synchronize()"));
         const py::gil_scoped_release release;
         if (live != nullptr) live->Synchronize();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/py_variable.h"
 
+#include "bindings/device_name.h"
 #include "bindings/py_tensor.h"
 #include "bindings/trace.h"
 #include "runtime/eager.h"
@@ -102,9 +103,9 @@ void BindVariable(py::module_& m) {
           "A copy as a NumPy array.")
       .def(
           "move_to",
-          [](const VariablePtr& v, const std::string& device) {
+          [](const VariablePtr& v, DeviceName device) {
             const py::gil_scoped_release release;
-            v->MoveTo(ParseDevice(device));
+            v->MoveTo(device.id);
           },
           py::arg("device"), "Moves the value to a device; everything else stays.")
       .def(

@@ -96,6 +96,8 @@ class CompiledFunction:
         # How a batch is split depends on its size: each has a trace of its own.
         is_split = self._accumulate > 1 or self._budget is not None
         self._dynamic_batch = dynamic_batch and not is_split
+        if device is not None:
+            _native.device_name(device)  # raises where it names none
         self._device = device
         self._memory_limit = memory_limit or 0
         self._precision = None if precision is None else mixed_precision.policy(precision)

@@ -366,11 +366,34 @@ def default_device_of_another_name() -> None:
 
 @mistake(
     TypeError,
-    "RunConfig: device must be a name such as 'cpu' or 'cuda:0', or None for the default one; "
-    "given 0 (int) {line}",
+    "device: 0 is no name of a device; give one such as 'cpu' or 'cuda:1' {line}",
 )
 def device_by_number() -> None:
     ost.estimator.RunConfig(device=0)  # <-
+
+
+@mistake(
+    ValueError,
+    "device: 'gpu' names no device; accepted are 'cpu', 'cpu:N', 'cuda:N' and 'null' {line}",
+)
+def device_of_another_name_in_a_config() -> None:
+    ost.estimator.RunConfig(device="gpu")  # <-
+
+
+@mistake(
+    TypeError,
+    "device: 7 is no name of a device; give one such as 'cpu' or 'cuda:1' {line}",
+)
+def compile_for_a_number() -> None:
+    ost.compile(lambda x: x, device=7)  # <-
+
+
+@mistake(
+    TypeError,
+    "device: None is no name of a device; give one such as 'cpu' or 'cuda:1' {line}",
+)
+def move_to_no_device() -> None:
+    ost.to_device(x(), None)  # <-
 
 
 @mistake(

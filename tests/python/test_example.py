@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example ends with one line, not a traceback, where a file cannot be used."""
+"""The example ends with one line, not a traceback, where a file or a device cannot be used."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def test_training_on_a_damaged_file(tmp_path: Path) -> None:
     status, text = run("--data-dir", str(tmp_path), "--model-dir", str(tmp_path / "m"))
     assert status == 1 and text.count("\n") == 1
     assert text.startswith(f"fashion_mnist: {tmp_path / name} is damaged: its content has SHA-256")
+
+
+def test_training_on_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    status, text = run("--device", "cuda:99", "--model-dir", str(tmp_path / "m"))
+    assert status == 1 and "Traceback" not in text, text
+    assert "cuda" in text and "[fashion_mnist.py:" in text

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ostria import _native
 from ostria._checks import is_int, is_number
 from ostria._errors import at_line
 from ostria._keywords import check_keywords, checked_init
@@ -291,13 +292,8 @@ class RunConfig:
                     "leave it out"
                 )
             )
-        if self.device is not None and not isinstance(self.device, str):
-            raise TypeError(
-                at_line(
-                    "RunConfig: device must be a name such as 'cpu' or 'cuda:0', or None for the "
-                    f"default one; given {self.device!r} ({type(self.device).__name__})"
-                )
-            )
+        if self.device is not None:
+            _native.device_name(self.device)  # raises where it names none
         if not isinstance(self.checkpoint_save_graph_def, bool):
             raise TypeError(
                 at_line(
