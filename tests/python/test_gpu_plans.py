@@ -24,10 +24,12 @@ from benchmarks.models import gpu, lstm, resnet, transformer  # noqa: E402
 NARROW = resnet.Net((7, 2), True, True, [(8, 1), (8, 1), (16, 2)], 10)
 TEXT = transformer.Shape(2, 64, 2, 32, 96, True)
 ODD = transformer.Shape(1, 128, 2, 128, 26001, True)  # products that are large enough to be padded
+WHOLE_TEXT = replace(transformer.BERT_LARGE, layers=2, width=64, heads=2, time=32, vocabulary=96)
 SMALL = {
     "resnet": lambda: (gpu._images(NARROW, 32, 4), 2e-2),
     "gpt": lambda: (gpu._text(TEXT, 2), 2e-2),
     "gpt_odd": lambda: (gpu._text(ODD, 4), 2e-2),
+    "bert": lambda: (gpu._text(WHOLE_TEXT, 2), 2e-2),
     "lstm": lambda: (
         (
             gpu._step(lstm.model(lstm.Sizes(24, 40, 5)), gpu.PLAIN, "float32"),
