@@ -4,8 +4,9 @@
     python tests/cuda/kernel_facts.py FOLDER [--write]
 
 FOLDER holds a .ptx and a .cubin per file of kernels/. Compares with kernel_facts.txt beside this
-file, or writes it. Whatever the compiler's version: no kernel may spill, and none that is not named
-for doubles may compute in them. Registers and the like are compared where the version is the same.
+file, or writes it. Whatever the compiler's version: no kernel may spill, none that is not named for
+doubles may compute in them, and none may add floats in an order that differs from run to run.
+Registers and the like are compared where the version is the same.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def of_cubin(elf: bytes) -> dict[str, dict[str, int]]:
     return out
 
 
+# What makes sums of floats depend on who comes first.
+ATOMICS = re.compile(r"(@\S+ )?(atom|red)\.(\w+\.)*(f16|bf16|f16x2|bf16x2|f32|f64)\b")
 WIDE = re.compile(r"\.(?:v4\.[a-z]?[a-z]32|v2\.[a-z]64|v8\.[a-z]16|b128)\b")
 
 
@@ -96,6 +99,7 @@ def of_ptx(text: str) -> dict[str, dict[str, int]]:
                 is not None
                 for line in lines
             ),
+            "atomics": sum(ATOMICS.match(line) is not None for line in lines),
         }
     return out
 
@@ -130,6 +134,8 @@ def mistakes(facts: dict[str, dict[str, int]]) -> list[str]:
             found.append(f"{name}: {row['stack']} bytes of stack: registers are spilled or indexed")
         if row["doubles"] and not DOUBLES.search(name):
             found.append(f"{name}: {row['doubles']} instructions on doubles")
+        if row["atomics"]:
+            found.append(f"{name}: {row['atomics']} atomics on floats")
     return found
 
 
