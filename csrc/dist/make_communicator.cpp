@@ -104,17 +104,33 @@ MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
     ShmOptions inside{group};
     inside.key = StrCat(options.key, "/host-", index);
     inside.labels.assign(group.labels.begin() + first, group.labels.begin() + first + n);
-    auto on_host = n == 1 ? std::move(MakeLocalGroup({host})[0])
-                          : MakeShm(rank - first, n, *key_values, inside);
     gloo.key = StrCat(options.key, "/leaders");
     gloo.labels.clear();
     for (int leader = 0; const int ranks : layout.ranks) {
       gloo.labels.push_back(group.labels[static_cast<size_t>(leader)]);
       leader += ranks;
     }
+    // Who waits for other hosts waits longer, so that they can say whom they wait for.
+    gloo.join_timeout += options.join_timeout / 8 + std::chrono::milliseconds(50);
+    std::unique_ptr<Communicator> on_host;
+    try {
+      on_host = n == 1 ? std::move(MakeLocalGroup({host})[0])
+                       : MakeShm(rank - first, n, *key_values, inside);
+    } catch (const Error& e) {
+      AbortGloo(*key_values, gloo, e.message());
+      throw;
+    }
     std::unique_ptr<Communicator> leaders;
-    if (rank == first)
-      leaders = MakeGloo(index, static_cast<int>(layout.ranks.size()), key_values, gloo);
+    on_host->set_timeout(gloo.join_timeout + options.join_timeout / 8);
+    try {
+      if (rank == first) {
+        leaders = MakeGloo(index, static_cast<int>(layout.ranks.size()), key_values, gloo);
+      }
+    } catch (const Error& e) {
+      on_host->Abort(e.message());
+      throw;
+    }
+    on_host->Barrier("hierarchical");  // until the leader has met the others
     made = MakeHierarchical(
         rank, layout.ranks, std::move(on_host), std::move(leaders),
         [key_values, gloo](const std::string& reason) { AbortGloo(*key_values, gloo, reason); });

@@ -11,7 +11,7 @@
 namespace ostria {
 namespace {
 
-constexpr int64_t kChunk = 4 << 20;  // bytes of all slices together; two chunks are on their way
+constexpr int64_t kChunk = 2 << 20;  // bytes of all slices together; two chunks are on their way
 
 // What every rank sends to every other first, always of this size: Gloo ends the process where
 // sizes differ and adds what happens to have the same size. Small data come along.
@@ -58,7 +58,7 @@ class GlooCommunicator final : public Communicator {
       const int64_t length = std::min(piece, count - at);
       Slices slices;
       Scatter(
-          slices, dtype, [&](int) { return length; },
+          slices, scratch_[0], dtype, [&](int) { return length; },
           [&](int r) { return blocks + (r * count + at) * item; });
       Gather(slices, blocks + (rank_ * count + at) * item, length, dtype, op);
       for (Transfer& t : slices.sends) wire_.Wait(t);
@@ -119,10 +119,14 @@ class GlooCommunicator final : public Communicator {
  private:
   static constexpr int64_t kInline = sizeof Hello::data;
 
-  // A chunk's slices on their way: this rank's of everybody, in memory of our own, and everybody's
-  // of this rank.
+  // Kept between calls: fresh pages cost as much as the bytes that fill them.
+  struct Scratch {
+    std::unique_ptr<char[]> memory;
+    int64_t bytes = 0;
+  };
+  // A chunk's slices on their way: this rank's of everybody, in scratch memory, and everybody's of
+  // this rank.
   struct Slices {
-    std::vector<char> memory;
     std::vector<Transfer> receives, sends;
     std::vector<const void*> in;
   };
@@ -178,13 +182,17 @@ class GlooCommunicator final : public Communicator {
 
   // Sends everybody their slice and awaits those of this rank's; slices may be empty.
   template <class LengthOf, class PlaceOf>
-  void Scatter(Slices& s, DType dtype, const LengthOf& length_of, const PlaceOf& place_of) {
+  void Scatter(Slices& s, Scratch& scratch, DType dtype, const LengthOf& length_of,
+               const PlaceOf& place_of) {
     const int64_t item = SizeOf(dtype), bytes = length_of(rank_) * item;
     const uint64_t slot = NextSlot();
-    s.memory.resize(static_cast<size_t>(bytes * size_));
+    if (scratch.bytes < bytes * size_) {
+      scratch.memory = std::make_unique_for_overwrite<char[]>(static_cast<size_t>(bytes * size_));
+      scratch.bytes = bytes * size_;
+    }
     s.in.resize(static_cast<size_t>(size_));
     for (int r = 0; r < size_; ++r) {
-      char* const to = s.memory.data() + r * bytes;
+      char* const to = scratch.memory.get() + r * bytes;
       s.in[static_cast<size_t>(r)] = r == rank_ ? place_of(r) : to;
       if (r != rank_ && bytes > 0) s.receives.push_back(wire_.Receive(r, slot, to, bytes));
     }
@@ -217,7 +225,8 @@ class GlooCommunicator final : public Communicator {
       s.receives.clear();
       s.sends.clear();
       Scatter(
-          s, dtype, [&](int r) { return length(k, r); }, [&](int r) { return place(k, r); });
+          s, scratch_[k % 2], dtype, [&](int r) { return length(k, r); },
+          [&](int r) { return place(k, r); });
     };
     const auto wait = [&](std::vector<Transfer>& transfers) {
       for (Transfer& t : transfers) wire_.Wait(t);
@@ -247,6 +256,7 @@ class GlooCommunicator final : public Communicator {
   const int rank_, size_;
   Hello said_{};
   std::vector<Hello> heard_[2];
+  Scratch scratch_[2];
   uint64_t call_ = 0, phase_ = 0;
   Wire wire_;  // after the memory that it fills
   std::vector<Transfer> listening_;

@@ -5,8 +5,8 @@
 #include <gloo/transport/tcp/device.h>
 #include <net/if.h>
 
-#include <charconv>
 #include <exception>
+#include <utility>
 
 #include "base/check.h"
 
@@ -21,11 +21,11 @@ constexpr milliseconds kLook{100};   // and at the store
 constexpr milliseconds kAwake{500};  // that the watcher stays awake after a call
 constexpr milliseconds kNever{24 * 3'600'000};
 
-// What Gloo keeps in a store, in ours. It waits for one key per rank, so a missing one has a name.
+// What Gloo keeps in a store, in ours.
 class Store final : public gloo::rendezvous::Store {
  public:
-  Store(KeyValues& key_values, const GlooOptions& options, const std::vector<std::string>& labels)
-      : key_values_(key_values), options_(options), labels_(labels) {}
+  Store(KeyValues& key_values, const GlooOptions& options)
+      : key_values_(key_values), options_(options) {}
 
   void set(const std::string& key, const std::vector<char>& data) override {
     key_values_.Set(Key(key), {data.data(), data.size()});
@@ -44,17 +44,14 @@ class Store final : public gloo::rendezvous::Store {
   std::string Wait(const std::string& key, milliseconds timeout) {
     auto value = key_values_.Get(Key(key), timeout);
     if (!value) {
-      size_t rank = labels_.size();
-      std::from_chars(key.data(), key.data() + key.size(), rank);
-      Fail(ErrorCode::kDistributed, "gloo: ", rank < labels_.size() ? labels_[rank] : key,
-           " did not come within ", timeout.count() / 1000.0, " s; see its log");
+      Fail(ErrorCode::kDistributed, "the address of a rank ('", key, "') did not come within ",
+           timeout.count() / 1000.0, " s");
     }
     return *std::move(value);
   }
 
   KeyValues& key_values_;
   const GlooOptions& options_;
-  const std::vector<std::string>& labels_;
 };
 
 }  // namespace
@@ -92,19 +89,35 @@ void Wire::Connect(const GlooOptions& options) {
          "' to talk to the others: ", e.what(),
          "; name an interface of this host, such as 'eth0', or an address that it has");
   }
-  Store store(*key_values_, options, labels_);
+  WaitForAll(options);
+  Store store(*key_values_, options);
   context_ = std::make_shared<gloo::rendezvous::Context>(rank_, size_);
   context_->setTimeout(options.join_timeout);
   try {
     context_->connectFullMesh(store, device);
-  } catch (const Error&) {
-    throw;
   } catch (const std::exception& e) {
-    Fail(ErrorCode::kDistributed, "gloo: ", label(rank_),
-         " cannot connect to all others: ", e.what(), "; they must reach '", place,
-         "', and no firewall may stand between");
+    End(StrCat(label(rank_), " cannot connect to all others: ", e.what(), "; they must reach '",
+               place, "', and no firewall may stand between"));
   }
   context_->setTimeout(kNever);
+}
+
+// Before Gloo connects: it would say of whom it waits for an address, and not of all.
+void Wire::WaitForAll(const GlooOptions& options) {
+  const auto key = [&](int r) { return StrCat(options.key, "/gloo/here/", r); };
+  const auto deadline = steady_clock::now() + options.join_timeout;
+  key_values_->Set(key(rank_), "");
+  for (int r = 0; r < size_; ++r) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
+    if (key_values_->Get(key(r), std::max(left, milliseconds(0)))) continue;
+    std::string missing;
+    for (int m = r; m < size_; ++m) {
+      if (key_values_->Get(key(m), milliseconds(0))) continue;
+      missing += StrCat(missing.empty() ? "" : ", ", label(m));
+    }
+    End(StrCat(missing, " did not come within ", options.join_timeout.count() / 1000.0,
+               " s; see the log of each"));
+  }
 }
 
 void Wire::set_timeout(milliseconds timeout) {
@@ -114,7 +127,16 @@ void Wire::set_timeout(milliseconds timeout) {
 
 void Wire::Begin(std::string_view what) {
   what_ = what;
+  CheckPause();
   ThrowIfAborted();
+}
+
+// A process that was stopped for long may find all bytes there, from ranks that gave it up since.
+void Wire::CheckPause() {
+  const auto now = steady_clock::now();
+  const bool paused = now - std::exchange(awake_, now) > timeout_ / 2;
+  if (!paused || aborted_) return;
+  if (const std::string why = ReasonOfOthers(); !why.empty()) Abort(why);
 }
 
 Transfer Wire::Start(int rank, uint64_t slot, void* data, int64_t bytes, bool receives) {
@@ -161,7 +183,8 @@ void Wire::Wait(Transfer& transfer) {
     std::lock_guard lock(mutex_);
     waiting_ = nullptr;
   }
-  if (done) return;
+  CheckPause();
+  if (done && !aborted_) return;
   ThrowIfAborted();
   if (!error.empty()) EndConnection(transfer.rank, error.c_str());
   End(StrCat(label(transfer.rank), " did not come within ", timeout_.count() / 1000.0, " s"));

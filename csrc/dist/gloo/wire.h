@@ -47,17 +47,20 @@ class Wire {
 
  private:
   void Connect(const GlooOptions& options);
+  void WaitForAll(const GlooOptions& options);
   Transfer Start(int rank, uint64_t slot, void* data, int64_t bytes, bool receives);
   [[noreturn]] void EndConnection(int rank, const char* error);
   void ThrowIfAborted();
   void Watch();
   std::string ReasonOfOthers();  // empty: none
+  void CheckPause();
 
   const int rank_, size_;
   const std::shared_ptr<KeyValues> key_values_;
   const std::string abort_key_;
   const std::vector<std::string> labels_;
-  std::string what_;
+  std::string what_ = "gloo";
+  std::chrono::steady_clock::time_point awake_ = std::chrono::steady_clock::now();
   std::shared_ptr<gloo::rendezvous::Context> context_;
 
   // Gloo's own timeouts close all connections, and then ranks blame each other. So waits are ended
