@@ -3,6 +3,7 @@
 #   make train [MODEL_DIR=...] [DEVICE=cuda] [ARGS=...]   train on Fashion-MNIST; again: resume
 #   make test                               all C++ and Python tests
 #   make test-interop                       tests beside PyTorch, JAX and TensorBoard, in .venv-bench
+#   make test-distributed                   tests of several processes and of what connects them
 #   make test-sanitize                      tests under address, undefined and thread sanitizers
 #   make test-sanitize-device               the CUDA backend under them, on a driver without a GPU
 #   make gpu-check, gpu-bench               what runs on a GPU, checked and timed there
@@ -16,7 +17,7 @@ PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 
-.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-interop test-sanitize test-sanitize-device bench lint lint-quick lint-tidy format docs clean
+.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-distributed test-interop test-sanitize test-sanitize-device bench lint lint-quick lint-tidy format docs clean
 
 setup:
 	@cmake/setup.sh
@@ -30,6 +31,12 @@ test: setup
 	OMP_WAIT_POLICY=passive ctest --test-dir build/current -j 2 --output-on-failure --no-tests=error
 	@cmake/without_cuda.sh "kernels for sm_90, the CUDA backend on the fake driver, plans with cuDNN" || true
 	$(PY) -m pytest -q
+
+test-distributed:
+	@cmake/setup.sh distributed
+	cmake --build build/current --target dist_test dist_rank
+	OMP_WAIT_POLICY=passive build/current/tests/unit/dist_test --gtest_brief=1
+	$(PY) -m pytest -q tests/distributed
 
 test-interop:
 	@cmake/setup.sh interop

@@ -5,14 +5,15 @@
 #   setup.sh tools   system packages and .venv only, for the linters that need no build
 #   setup.sh tidy    as without a word, and clang-tidy
 #   setup.sh bench   as without a word, and .venv-bench with the peers that benchmarks compare with
+#   setup.sh distributed as without a word, and what processes on several hosts talk over
 #   setup.sh interop as bench, and what the tests beside those peers need
 # Stamps (hashes of what went in) lie in .venv and .venv-bench; delete a folder to start afresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-build}
 case $mode in
-  build | tools | tidy | bench | interop) ;;
-  *) echo "setup.sh: tools, tidy, bench or interop, not '$mode'" >&2; exit 2 ;;
+  build | tools | tidy | distributed | bench | interop) ;;
+  *) echo "setup.sh: tools, tidy, distributed, bench or interop, not '$mode'" >&2; exit 2 ;;
 esac
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -39,6 +40,7 @@ need() {  # need PACKAGE REASON PROBE...: PROBE succeeds when there is nothing t
 }
 has() { command -v "$1"; }
 any_file() { local f; for f in "$@"; do [ -e "$f" ] && return 0; done; return 1; }
+gloo=(/usr{,/local}/include/gloo/transport/tcp/device.h)
 check_packages() {
   need g++ "compiles the C++ core; brings OpenMP" has g++
   need cmake "drives the build" has cmake
@@ -52,6 +54,7 @@ check_packages() {
   need python3-venv "makes .venv, where ostria is installed" "$python" -c 'import ensurepip, venv'
   [ "$mode" != bench ] || need libjemalloc2 "the heap that every framework is measured with" any_file \
     /usr/lib/*-linux-gnu/libjemalloc.so.2 /usr/lib{64,}/libjemalloc.so.2
+  [ "$mode" != distributed ] || need libgloo-dev "carries sums between hosts" any_file "${gloo[@]}"
   if [ "$mode" = tools ]; then
     need clang-format "checks the layout of the C++ code" has clang-format
   else
@@ -108,7 +111,7 @@ print(v, v, sysconfig.get_platform().replace("-", "_"), sep="-")')
 export CMAKE_ARGS="-DOSTRIA_BUILD_TESTS=ON -DOSTRIA_WERROR=${OSTRIA_WERROR:-OFF} ${CMAKE_ARGS:-}"
 wheels=build/$tag/dist
 sources=$({
-  echo "$tag $CMAKE_ARGS"
+  echo "$tag $CMAKE_ARGS" "$(any_file "${gloo[@]}" && echo gloo)"
   find csrc kernels cmake python packaging tests/fake_cuda CMakeLists.txt setup.py pyproject.toml README.md LICENSE tests/unit/CMakeLists.txt \
     -type f -not -name '*.so' -not -name '*.so.*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*' \
     -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
