@@ -32,7 +32,7 @@ def gloo_is_built() -> bool:
 
 
 class Rank:
-    """One process. `ask` and `answer` are apart, since calls of several ranks wait for each other."""
+    """One process. `ask` and `answer` are apart: calls of several ranks wait for each other."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(

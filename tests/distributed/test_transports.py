@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ostria.cli.explain_hang import explain_hang
 from ranks import Rank, gloo_is_built
+
+from ostria.cli.explain_hang import explain_hang
 
 # Transport: the host of each rank.
 HOSTS = {"shm": ["a", "a", "a"], "gloo": ["a", "b", "c"], "hierarchical": ["a", "a", "b", "b"]}
