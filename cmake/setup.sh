@@ -48,6 +48,8 @@ check_packages() {
   need ccache "makes a second build quick" has ccache
   need libgtest-dev "the C++ tests are written with GoogleTest" any_file /usr{,/local}/include/gtest/gtest.h
   need libgmock-dev "and say what they expect with its matchers" any_file /usr{,/local}/include/gmock/gmock.h
+  need libsodium-dev "processes of a job prove to each other that they know its secret" any_file \
+    /usr{,/local}/lib{/*-linux-gnu,64,}/libsodium.a
   need git "tells what changed, for the linters" has git
   need python3-dev "headers to build the Python extension" "$python" -c \
     'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")'
