@@ -68,10 +68,10 @@ preload="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)
 LD_PRELOAD=$preload ASAN_OPTIONS=$asan:detect_leaks=0:quarantine_size_mb=64 PYTHONPATH=$package \
   PYTHONMALLOC=malloc "$python" tests/sanitize/smoke.py "$package"
 
-echo "== thread: runtime and data"
+echo "== thread: runtime, data and dist"
 configure build-tsan thread
-cmake --build build-tsan --target runtime_test data_test
-for room in runtime data; do
+cmake --build build-tsan --target runtime_test data_test dist_test
+for room in runtime data dist; do
   OSTRIA_NUM_THREADS=1 TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/cmake/tsan.supp \
     "build-tsan/tests/unit/${room}_test" --gtest_brief=1
 done
