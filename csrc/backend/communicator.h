@@ -46,6 +46,16 @@ class Communicator {
   /// Returns when every rank has called it.
   virtual void Barrier(std::string_view what) = 0;
 
+  /// An AllReduce that may run beside the caller, who leaves `data` alone until Wait(slot) returns.
+  /// Slots are small numbers. Runs at once unless calls are overlapped (dist/overlapped.h).
+  virtual void Start(int slot, std::string_view what, void* data, int64_t count, DType dtype,
+                     ReduceOp op, ReduceOrder order = ReduceOrder::kAny);
+  /// Returns when all that was started under `slot` is done; throws what it threw.
+  virtual void Wait(int slot);
+  /// A step failed with `why`: when this returns nothing that it started touches memory. Where
+  /// something was not done, the group is aborted.
+  virtual void Cancel(const std::string& why);
+
   /// Calls in progress and later ones, of every rank that can be reached, throw with `why`.
   virtual void Abort(const std::string& why) = 0;
   /// How long a call waits for the others.

@@ -92,5 +92,8 @@ bool OuterGradients(Graph& graph, const PassContext& context);
 bool GuardState(Graph& graph, const PassContext& context);
 bool ForgetChecks(Graph& graph, const PassContext& context);
 bool MaterialiseConstants(Graph& graph, const PassContext& context);
+/// Not in the pipeline: of a traced graph, whose sizes may be symbols.
+bool BucketReductions(Graph& graph, const PassContext& context);
+bool OverlapReductions(Graph& graph, const PassContext& context);
 
 }  // namespace ostria

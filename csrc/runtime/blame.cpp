@@ -7,7 +7,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "backend/communicator.h"
 #include "ir/bytes.h"
+#include "ops/common/collective.h"
 #include "ops/ops.h"
 #include "runtime/eager.h"
 
@@ -77,6 +79,11 @@ void RunStepChecked(const Plan& plan, size_t i, void* const* ptrs, const StepAcc
     std::memcpy(found.inputs.back().raw(), value.raw(), static_cast<size_t>(Bytes(type)));
   }
   access.Launch(plan, i, ptrs);
+  Communicator* c = Communicator::Current();
+  if (c != nullptr &&
+      g.is(step.node, ops::kAllReduceStart)) {  // or it would be looked at half done
+    c->Wait(static_cast<int>(g.attr<int64_t>(step.node, ops::AllReduceAttr::kSlot)));
+  }
   for (int k = 0; k < step.num_outputs && inputs_finite; ++k) {
     if (finite(step.num_inputs + k, g.result(step.node, k))) continue;
     const std::string message = NonFiniteMessage(g, step.node, k);

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "backend/backend.h"
+#include "passes/pass.h"
 #include "runtime/largest_values.h"
 
 namespace ostria {
@@ -26,7 +27,9 @@ CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>>
       variables_(std::move(variables)),
       device_(device),
       memory_limit_(memory_limit),
-      recompute_(recompute) {}
+      recompute_(recompute) {
+  BucketReductions(graph_, {});
+}
 
 bool CompiledGraph::Bind(std::span<const ValueType> inputs, Binding* binding,
                          std::string* why) const {

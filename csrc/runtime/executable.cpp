@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <mutex>
 
 #include "backend/backend.h"
+#include "backend/communicator.h"
 #include "base/check.h"
 #include "ops/common/control.h"
 #include "runtime/arena.h"
@@ -18,6 +20,21 @@ namespace {
 
 // What empty operands point at: never read, but not null either.
 alignas(64) std::byte empty_operand[64];
+
+// When a step fails, nothing that it started may touch the region that the next step writes.
+class SettledReductions {
+ public:
+  SettledReductions() = default;
+  SettledReductions(const SettledReductions&) = delete;
+  SettledReductions& operator=(const SettledReductions&) = delete;
+  ~SettledReductions() {
+    Communicator* c = Communicator::Current();
+    if (c != nullptr && std::uncaught_exceptions() > exceptions_) c->Cancel("another op failed");
+  }
+
+ private:
+  int exceptions_ = std::uncaught_exceptions();
+};
 
 bool AllOnHost(std::span<const Tensor> tensors) {
   return std::all_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.on_host(); });
@@ -202,6 +219,7 @@ void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* output
     MarkWritten();
     RunKept(&i);
     const size_t end = steps_.size();
+    const SettledReductions settled;
     for (; i < end; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
     RunCopies(inputs, *outputs);
   } catch (Error& e) {
@@ -241,6 +259,7 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
     MarkWritten();
     kept_at_ = -1;  // every step is looked at
     const int64_t now = StateClock::Now();
+    const SettledReductions settled;
     for (; i < steps_.size(); ++i) RunStepChecked(*plan_, i, steps_[i].ptrs);
     kept_at_ = now;
     RunCopies(inputs, *outputs);
@@ -268,6 +287,7 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
     MarkWritten();
     size_t first = 0;
     RunKept(&first);
+    const SettledReductions settled;
     for (size_t i = first; i < steps_.size(); ++i) {
       const auto begin = std::chrono::steady_clock::now();
       steps_[i].launch(*steps_[i].state, steps_[i].ptrs);

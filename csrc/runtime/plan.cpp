@@ -9,6 +9,7 @@
 #include "backend/product_padding.h"
 #include "base/check.h"
 #include "ir/bytes.h"
+#include "ops/common/collective.h"
 #include "passes/pipeline.h"
 #include "runtime/control.h"
 #include "runtime/eager.h"
@@ -71,6 +72,31 @@ void AddSteps(const Graph& g, const Schedule& schedule, const StorageMap& storag
   }
 }
 
+// Tensors of an all_reduce that follow each other in memory are reduced in one call.
+void JoinCalls(Graph& g, const StorageMap& storage, const DeviceProps& device,
+               std::vector<Choice>* choices) {
+  std::vector<MemDesc> inputs, outputs;
+  for (NodeId n = g.first(); n.valid(); n = g.next(n)) {
+    Choice& choice = (*choices)[n.id];
+    if (choice.kernel == nullptr || !ops::ReducesInPlace(g.op(n))) continue;
+    std::vector<int64_t> calls;
+    Value before;  // the last one with elements
+    for (int i = 0; i < g.num_results(n); ++i) {
+      const Value v = g.result(n, i);
+      const bool is_empty = Bytes(g, v) == 0;
+      if (!calls.empty() && (is_empty || !before.valid() || storage.Follows(before, v))) {
+        ++calls.back();
+      } else {
+        calls.push_back(1);
+      }
+      if (!is_empty) before = v;
+    }
+    g.SetAttr(n, ops::AllReduceAttr::kCalls, std::move(calls));
+    DescribeNode(g, n, &inputs, &outputs);
+    choice.state = choice.kernel->prepare({&g.op(n), g.attrs(n), inputs, outputs, &device});
+  }
+}
+
 // Constant folding runs nodes on the CPU, whatever the plan is for.
 std::vector<Tensor> Evaluate(const OpDef& op, std::span<const Attr> attrs,
                              std::span<const Tensor> inputs) {
@@ -97,6 +123,7 @@ std::shared_ptr<Plan> PlanGraph(const Graph& graph, const PlanOptions& options) 
   const Schedule schedule = MakeSchedule(g, choices);
   StorageMap storage(g, choices, schedule, options, plan.get());
   storage.Place(options.streams, &plan->stats);
+  JoinCalls(g, storage, options.device, &choices);
   AddSteps(g, schedule, storage, choices, plan.get());
   if (options.streams > 1) AssignStreams(plan.get(), options.streams);
   CountBytes(g, plan.get());

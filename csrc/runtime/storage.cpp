@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "ir/bytes.h"
+#include "ops/common/collective.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
 #include "passes/match.h"
@@ -35,7 +36,9 @@ StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices, const
   Keep(choices, schedule, &plan->stats);
   AssignState(choices, plan);
   AssignOutputs(plan);
+  ReduceInPlace(choices);
   MirrorGradients(options.layout);
+  LayOutReduced();
   ReuseInputs(choices);
   MakeBlocks(choices);
 }
@@ -244,6 +247,50 @@ void StorageMap::AssignOutputs(Plan* plan) {
   plan->copies.insert(plan->copies.begin(), copies.begin(), copies.end());
 }
 
+// Follows what a storage was merged into, for values and for copies.
+template <class Find>
+void StorageMap::Redirect(Find find) {
+  for (int32_t& r : root_)
+    if (r >= 0) r = find(r);
+  for (Copy& c : *copies_) {
+    if (c.from.region == Region::kNone) c.from.index = find(c.from.index);
+  }
+}
+
+// What is reduced stays where it is, so that gradients are written, reduced and read by the update
+// in one place: the block that mirrors their weights.
+//   g = matmul x, d     [block + 0]
+//   r = all_reduce g    [block + 0]
+//   w' = update w, r
+void StorageMap::ReduceInPlace(const std::vector<Choice>& choices) {
+  std::vector<int32_t> merged;
+  const auto find = [&](int32_t s) {
+    while (merged[s] != s) s = merged[s];
+    return s;
+  };
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    const int32_t step = step_of_[n.id];
+    if (step < 0 || !ops::ReducesInPlace(g_.op(n))) continue;
+    if (merged.empty()) {
+      for (size_t i = 0; i < storages_.size(); ++i) merged.push_back(static_cast<int32_t>(i));
+    }
+    std::unordered_map<int32_t, int> operands;  // what is reduced twice needs a place for each
+    for (int i = 0; i < g_.num_operands(n); ++i) ++operands[find(Root(g_.operand(n, i)))];
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const int32_t in = find(Root(g_.operand(n, i))), out = Root(g_.result(n, i));
+      Storage& s = storages_[in];
+      if (!s.computed || s.bytes == 0 || s.last != step || operands[in] > 1 || Placed(in) ||
+          Placed(out) || !AliasOk(choices[n.id], n, i, i)) {
+        continue;
+      }
+      s.last = storages_[out].last;
+      merged[out] = in;
+    }
+    described_.clear();
+  }
+  if (!merged.empty()) Redirect(find);
+}
+
 // Gradients of the variables of one chunk lie as the variables do, so that an optimizer sees one
 // range and a bucket is a range (decision B2). The group is one block, alive from its first
 // gradient on.
@@ -308,6 +355,32 @@ void StorageMap::MirrorGradients(const StateLayout& layout) {
   }
 }
 
+// What one all_reduce gives and no update wants elsewhere follows each other, so that it is one
+// call. That must not depend on what else is alive: ranks with other batches make the same calls.
+void StorageMap::LayOutReduced() {
+  for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
+    if (step_of_[n.id] < 0 || !ops::ReducesInPlace(g_.op(n)) || g_.num_results(n) == 1) continue;
+    Block b{0, EndOf(), -1, 0};
+    const auto block = static_cast<int32_t>(blocks_.size());
+    for (int i = 0; i < g_.num_results(n); ++i) {
+      const int32_t root = Root(g_.result(n, i));
+      Storage& s = storages_[root];
+      if (!s.computed || s.bytes == 0 || Placed(root) || s.block >= 0) continue;
+      s.block = block;
+      s.block_offset = b.bytes;
+      b.bytes += Aligned(s.bytes);
+      b.first = std::min(b.first, s.first);
+      b.last = std::max(b.last, s.last);
+    }
+    if (b.bytes > 0) blocks_.push_back(b);
+  }
+}
+
+bool StorageMap::Follows(Value a, Value b) const {
+  const Storage &x = storages_[Root(a)], &y = storages_[Root(b)];
+  return x.block >= 0 && x.block == y.block && y.block_offset == x.block_offset + Aligned(x.bytes);
+}
+
 // A result takes the place of an operand that dies in the same step, where the kernel copes.
 void StorageMap::ReuseInputs(const std::vector<Choice>& choices) {
   std::vector<int32_t> merged(storages_.size());
@@ -344,11 +417,7 @@ void StorageMap::ReuseInputs(const std::vector<Choice>& choices) {
     }
     described_.clear();
   }
-  for (int32_t& r : root_)
-    if (r >= 0) r = find(r);
-  for (Copy& c : *copies_) {
-    if (c.from.region == Region::kNone) c.from.index = find(c.from.index);
-  }
+  Redirect(find);
 }
 
 void StorageMap::MakeBlocks(const std::vector<Choice>& choices) {

@@ -26,6 +26,8 @@ class StorageMap {
   Operand OperandOf(Value v) const;
   Operand WorkspaceOf(NodeId n) const;
   Operand PackedOf(NodeId n) const { return {Region::kKept, 0, packed_[n.id]}; }
+  /// Whether `b` was laid out to follow `a`, but for the padding of `a`.
+  bool Follows(Value a, Value b) const;
 
  private:
   struct Storage {
@@ -55,7 +57,11 @@ class StorageMap {
   void AssignState(const std::vector<Choice>& choices, Plan* plan);
   void AssignOutputs(Plan* plan);
   void ReuseInputs(const std::vector<Choice>& choices);
+  void ReduceInPlace(const std::vector<Choice>& choices);
   void MirrorGradients(const StateLayout& layout);
+  void LayOutReduced();
+  template <class Find>
+  void Redirect(Find find);
   void MakeBlocks(const std::vector<Choice>& choices);
   std::vector<Block> WorkspacesApart(int32_t reach) const;
   bool MayOverwriteState(const StateEntry& entry, const std::vector<Choice>& choices);

@@ -20,13 +20,14 @@ namespace {
 class CpuBackendImpl final : public Backend {
  public:
   CpuBackendImpl() {
-    for (auto list : {cpu::LoopKernels(),      cpu::ReduceKernels(),      cpu::ShapeKernels(),
-                      cpu::DataKernels(),      cpu::AlongAxisKernels(),   cpu::ScanKernels(),
-                      cpu::SortKernels(),      cpu::LinalgKernels(),      cpu::ConvKernels(),
-                      cpu::PoolingKernels(),   cpu::NnKernels(),          cpu::NormKernels(),
-                      cpu::ResampleKernels(),  cpu::RandomKernels(),      cpu::OptimKernels(),
-                      cpu::AttentionKernels(), cpu::RecurrentOpKernels(), cpu::CtcKernels(),
-                      cpu::RowKernels(),       cpu::GatherKernels()}) {
+    for (auto list :
+         {cpu::LoopKernels(),      cpu::ReduceKernels(),      cpu::ShapeKernels(),
+          cpu::DataKernels(),      cpu::AlongAxisKernels(),   cpu::ScanKernels(),
+          cpu::SortKernels(),      cpu::LinalgKernels(),      cpu::ConvKernels(),
+          cpu::PoolingKernels(),   cpu::NnKernels(),          cpu::NormKernels(),
+          cpu::ResampleKernels(),  cpu::RandomKernels(),      cpu::OptimKernels(),
+          cpu::AttentionKernels(), cpu::RecurrentOpKernels(), cpu::CtcKernels(),
+          cpu::RowKernels(),       cpu::GatherKernels(),      cpu::CollectiveKernels()}) {
       kernels_.insert(kernels_.end(), list.begin(), list.end());
     }
   }

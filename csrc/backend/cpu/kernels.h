@@ -30,6 +30,7 @@ std::span<const KernelDef> CtcKernels();
 std::span<const KernelDef> RandomKernels();
 std::span<const KernelDef> OptimKernels();
 std::span<const KernelDef> RowKernels();
+std::span<const KernelDef> CollectiveKernels();
 
 /// supports() of implementations that only need dense operands.
 inline Support NeedsDense(const NodeDesc& d) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ir/grad_context.h"
+#include "ops/common/collective.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
 
@@ -27,6 +28,7 @@ void Infer(InferContext& c) {
   constexpr std::string_view kNames[] = {"the branch for true", "the branch for false"};
   for (int k = 0; k < 2; ++k) {
     if (bodies[k] == nullptr) c.Fail(kNames[k], " is missing");
+    RefuseCollectives(c, *bodies[k], kNames[k]);
     if (static_cast<int>(bodies[k]->inputs().size()) != c.size() - 1) {
       c.Fail(kNames[k], " takes ", bodies[k]->inputs().size(), " value(s), but ", c.size() - 1,
              " are given");

@@ -7,6 +7,7 @@
 //   i attributes   body, captures (how many), carries (how many), length, reverse
 // BuildScan (ops/common/control.h) makes one; common/scan_grad.cpp holds its gradient.
 #include "ir/grad_context.h"
+#include "ops/common/collective.h"
 #include "ops/common/control.h"
 #include "ops/common/scan_grad.h"
 #include "ops/ops.h"
@@ -28,6 +29,7 @@ constexpr OutputDef kOutputs[] = {{"outputs", Arity::kVariadic}};
 void Infer(InferContext& c) {
   const Body& body = c.attr<Body>(ScanAttr::kBody);
   if (body == nullptr) c.Fail("there is no body to repeat");
+  RefuseCollectives(c, *body, "the body");
   const int64_t captures = c.attr<int64_t>(ScanAttr::kCaptures);
   const int64_t carries = c.attr<int64_t>(ScanAttr::kCarries);
   const int64_t length = c.attr<int64_t>(ScanAttr::kLength);

@@ -7,6 +7,7 @@
 
 #include "ir/grad_context.h"
 #include "ops/common/build.h"
+#include "ops/common/collective.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
 
@@ -36,6 +37,7 @@ void Infer(InferContext& c) {
   }
   for (const auto& [graph, name] :
        {std::pair(condition, "the condition"), std::pair(body, "the body")}) {
+    RefuseCollectives(c, *graph, name);
     if (static_cast<int>(graph->inputs().size()) != c.size() + 1) {
       c.Fail(name, " takes ", graph->inputs().size(), " value(s); with ", c.size(),
              " input(s) of the loop it takes ", c.size() + 1, ", the last one the step");

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ir/grad_context.h"
+#include "ops/common/collective.h"
+#include "ops/common/infer.h"
+#include "ops/ops.h"
+
+namespace ostria {
+
+using namespace ops;
+
+namespace {
+
+constexpr InputDef kInputs[] = {{"x"}};
+constexpr AttrDef kAttrs[] = {kReductionAttr, kReplicasAttr};
+
+void Infer(InferContext& c) {
+  RequireReduction(c, ReduceScatterAttr::kReduction);
+  RequireNumber(c, 0);
+  const int64_t replicas = c.attr<int64_t>(ReduceScatterAttr::kReplicas);
+  if (replicas < 1) c.Fail("replicas is ", replicas, "; it must be at least 1");
+  Shape out = c.shape(0);
+  if (out.rank() == 0) c.Fail("a tensor of rank 0 has no axis to cut; expand_dims it first");
+  const Dim rows = FloorDiv(out[0], replicas);
+  if (Equal(rows * replicas, out[0]) != Tri::kYes) {
+    c.Fail("axis 0 of shape ", out, " is not a multiple of the ", replicas,
+           " replicas; pad it with zeros");
+  }
+  out[0] = rows;
+  c.Out(c.dtype(0), out);
+}
+
+void Grad(GradContext& c) {
+  if (c.attr<std::string>(ReduceScatterAttr::kReduction) != "sum") {
+    throw Error(ErrorCode::kNotImplemented, "reduce_scatter",
+                StrCat("reduction '", c.attr<std::string>(ReduceScatterAttr::kReduction),
+                       "' has no gradient, only 'sum' has; wrap its operand in stop_gradient to "
+                       "treat it as a constant"));
+  }
+  c.Set(0, c.b(kAllGather, {c.cotangent()}, {c.attr<int64_t>(ReduceScatterAttr::kReplicas)}));
+}
+
+}  // namespace
+
+constinit const OpDef ops::kReduceScatter = {
+    .name = "reduce_scatter",
+    .doc =
+        "A tensor reduced over all replicas, of which each replica gets its part of axis 0.\n"
+        "All replicas call it equally often, in one order and with equal shapes.\n"
+        "x: numbers; axis 0 is a multiple of the replicas.\n"
+        "reduction: 'sum', 'min' or 'max'; NaN wins over numbers.\n"
+        "replicas: how many there are; another number is an error at run time. Outside of a "
+        "distributed\n"
+        "run there is one.",
+    .inputs = kInputs,
+    .attrs = kAttrs,
+    .outputs = kOneOutput,
+    .traits = kCollective,
+    .infer = Infer,
+    .grad = Grad,
+    .flops = NoFlops,
+};
+
+}  // namespace ostria

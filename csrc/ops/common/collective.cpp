@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/common/collective.h"
+
+#include <algorithm>
+#include <array>
+
+#include "ir/graph.h"
+#include "ops/common/infer.h"
+#include "ops/ops.h"
+
+namespace ostria::ops {
+
+bool ReducesInPlace(const OpDef& op) {
+  return &op == &kAllReduce || &op == &kAllReduceStart || &op == &kAllReduceWait;
+}
+
+bool IsCollective(const OpDef& op) {
+  return ReducesInPlace(op) || &op == &kAllGather || &op == &kReduceScatter || &op == &kBroadcast;
+}
+
+void RequireReduction(InferContext& c, int i) {
+  constexpr std::array<std::string_view, 3> kAccepted = {"sum", "min", "max"};
+  const std::string& given = c.attr<std::string>(i);
+  if (std::find(kAccepted.begin(), kAccepted.end(), given) == kAccepted.end()) {
+    c.Fail("reduction '", given, "' is not known; give 'sum', 'min' or 'max'");
+  }
+}
+
+void InferAllReduce(InferContext& c) {
+  if (c.size() == 0) c.Fail("needs at least one tensor, but none was given");
+  RequireReduction(c, AllReduceAttr::kReduction);
+  const auto& calls = c.attr<std::vector<int64_t>>(AllReduceAttr::kCalls);
+  int64_t tensors = 0;
+  for (const int64_t n : calls) tensors = n < 1 ? -1 : tensors < 0 ? tensors : tensors + n;
+  if (!calls.empty() && tensors != c.size()) {
+    c.Fail("calls must be counts that add up to the ", c.size(), " tensor(s), or be empty");
+  }
+  for (int i = 0; i < c.size(); ++i) {
+    RequireNumber(c, i);
+    RequireSameDType(c, 0, i);
+    c.Out(c.input(i));
+  }
+}
+
+void RefuseCollectives(const InferContext& c, const Graph& body, std::string_view what) {
+  for (NodeId n = body.first(); n.valid(); n = body.next(n)) {
+    const OpDef& op = body.op(n);
+    if (IsCollective(op)) {
+      c.Fail(what, " holds ", op.name, " [", ShortLocation(body.location(n)),
+             "], which every rank must run equally often, but data of one rank decide how often ",
+             what, " runs; move it in front of this op or behind it");
+    }
+    for (const Attr& attr : body.attrs(n)) {
+      const Body* inner = std::get_if<Body>(&attr);
+      if (inner != nullptr && *inner != nullptr) RefuseCollectives(c, **inner, what);
+    }
+  }
+}
+
+}  // namespace ostria::ops

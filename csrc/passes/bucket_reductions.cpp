@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// bucket_reductions: one all_reduce of many gradients becomes several, each of which can begin when
+// the backward pass has finished its part. It runs on the traced graph, before sizes are known, and
+// looks at weights alone: ranks with other batches get the same calls in the same order.
+//
+//   g3 = …; g2 = …; g1 = …                  =>  g3 = …; g2 = …
+//   r1, r2, r3 = all_reduce(g1, g2, g3)         r2, r3 = all_reduce(g2, g3)
+//                                               g1 = …
+//                                               r1 = all_reduce(g1)
+//
+// Backward passes finish weights in about the reverse order of their creation, so buckets are cut
+// from the last tensor on. The first is small, so that it can begin early. Other reductions, such
+// as that of the loss, move up to where their operands are made.
+#include <optional>
+#include <vector>
+
+#include "ops/common/collective.h"
+#include "ops/ops.h"
+#include "passes/pass.h"
+#include "passes/reductions.h"
+
+namespace ostria {
+namespace {
+
+constexpr int64_t kFirstBytes = int64_t{1} << 20, kBytes = int64_t{25} << 20;
+
+// How many tensors go into each bucket, from the last one on; nothing where a size is a symbol.
+std::optional<std::vector<int>> Cut(const Graph& g, NodeId n) {
+  std::vector<int> counts;
+  int64_t bytes = 0, limit = kFirstBytes;
+  for (int i = g.num_operands(n); i-- > 0;) {
+    const ValueType& type = g.type(g.operand(n, i));
+    if (!type.shape.is_static()) return std::nullopt;
+    const int64_t more = type.shape.numel() * SizeOf(type.dtype);
+    if (counts.empty() || (bytes > 0 && bytes + more > limit)) {
+      if (!counts.empty()) limit = kBytes;
+      counts.push_back(0);
+      bytes = 0;
+    }
+    ++counts.back();
+    bytes += more;
+  }
+  return counts;
+}
+
+class Bucketer {
+ public:
+  explicit Bucketer(Graph& g) : g_(g), position_(PositionsOf(g)) {}
+
+  bool Split(NodeId n) {
+    const std::optional<std::vector<int>> counts = Cut(g_, n);
+    if (!counts || counts->size() < 2) return false;
+    NodeId after;  // nothing of the next bucket comes before it
+    int end = g_.num_operands(n);
+    for (const int count : *counts) {
+      std::vector<Value> operands;
+      std::vector<ValueType> types;
+      for (int i = end - count; i < end; ++i) {
+        operands.push_back(g_.operand(n, i));
+        types.push_back(g_.type(operands.back()));
+        const NodeId writer = g_.producer(operands.back());
+        if (writer.valid() && (!after.valid() || PositionOf(writer) > PositionOf(after))) {
+          after = writer;
+        }
+      }
+      const NodeId before = after.valid() ? g_.next(after) : g_.first();
+      const std::vector<Attr> attrs(g_.attrs(n).begin(), g_.attrs(n).end());
+      const int at = after.valid() ? PositionOf(after) : -1;
+      after = g_.AddTypedNode(ops::kAllReduce, operands, attrs, types, g_.location(n), before);
+      position_.resize(static_cast<size_t>(g_.node_capacity()));
+      position_[after.id] = at;  // behind all that has this position
+      for (int i = 0; i < count; ++i) {
+        g_.ReplaceAllUses(g_.result(n, end - count + i), g_.result(after, i));
+      }
+      end -= count;
+    }
+    g_.Erase(n);
+    return true;
+  }
+
+ private:
+  int PositionOf(NodeId n) const { return position_[n.id]; }
+
+  Graph& g_;
+  std::vector<int> position_;
+};
+
+}  // namespace
+
+bool BucketReductions(Graph& graph, const PassContext&) {
+  std::vector<NodeId> reductions;
+  for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
+    if (graph.is(n, ops::kAllReduce)) reductions.push_back(n);
+  }
+  bool changed = false;
+  for (const NodeId n : reductions) changed |= MoveReductionUp(graph, n);
+  if (reductions.empty()) return false;
+  Bucketer bucketer(graph);
+  for (const NodeId n : reductions) changed |= bucketer.Split(n);
+  return changed;
+}
+
+}  // namespace ostria
