@@ -97,6 +97,7 @@ class MicroBatch:
 
     def __init__(self, begin: int, end: int, rows: int, draws: dict[Any, tuple[int, ...]]) -> None:
         self._begin, self._size, self._rows = begin, end - begin, rows
+        self.part = (end - begin) / rows  # of the batch
         self._draws = draws  # shapes in the whole batch, noted where that is traced
 
     def first_row(self, draw: Any, shape: tuple[int, ...]) -> int:

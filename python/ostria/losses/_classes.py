@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ostria import _keywords, _native, _targets
+from ostria import _functions as F
+from ostria import _keywords, _native, _replicas, _targets
 from ostria._errors import at_line
 from ostria.losses import _functions
 
@@ -22,6 +23,9 @@ def reduce(
     name: str = "loss",
 ) -> Any:
     """Losses of a batch as one number (or as they are).
+
+    Inside a replica of a strategy it is the replica's share: what is divided by is counted over all
+    replicas, so that shares add up to the loss of the global batch.
 
     Args:
         losses: floats, [N, …].
@@ -44,13 +48,26 @@ def reduce(
         losses = losses * weight
     if reduction in (None, "none"):
         return losses
+    _replicas.note_share()
     if reduction == "sum":
         return _ops.sum(losses)
     if reduction == "mean_with_sample_weight" and weight is not None:
         total = _ops.sum(weight + _ops.full(shape=losses.shape, dtype=losses.dtype, value=0.0))
+        total = _replicas.total(total)
         empty = total == 0.0
         return _ops.where(empty, 0.0, _ops.sum(losses) / _ops.where(empty, 1.0, total))
+    if _replicas.count() > 1:
+        return _share_of_mean(losses)
     return _ops.mean(losses)  # of no elements: 0
+
+
+def _share_of_mean(losses: Any) -> Any:
+    everywhere = _replicas.global_count(_replicas.size(losses.shape))
+    if losses.dtype.itemsize > 2:
+        return _replicas.divided(_ops.sum(losses), everywhere)
+    # 16 bits hold neither large sums nor large counts.
+    wide = F.cast(losses, _native.float32)
+    return F.cast(_replicas.divided(_ops.sum(wide), everywhere), losses.dtype)
 
 
 def check_reduction(name: str, reduction: str | None) -> None:
@@ -199,4 +216,4 @@ class SparseCategoricalCrossentropy(Plain):
                 kept = kept * _targets.weights_like(self.name, sample_weight, losses)
             return reduce(losses, kept, self.reduction, name=self.name)
         total = reduce(losses, sample_weight, "sum", name=self.name)
-        return total / _ops.maximum(_ops.sum(kept), 1.0)
+        return total / _ops.maximum(_replicas.total(_ops.sum(kept)), 1.0)

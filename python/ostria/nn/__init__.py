@@ -6,6 +6,7 @@ from typing import Any as _Any
 from ostria import _keywords
 from ostria._errors import at_line as _at_line
 from ostria.nn import activations, constraints, initializers, regularizers
+from ostria.nn._shares import compute_average_loss, scale_regularization_loss
 from ostria.nn.activation_layers import (
     ELU,
     LeakyReLU,
@@ -178,10 +179,12 @@ __all__ = [
     "ZeroPadding2D",
     "ZeroPadding3D",
     "activations",
+    "compute_average_loss",
     "constraints",
     "initializers",
     "regularizers",
     "rotary_embedding",
+    "scale_regularization_loss",
     "sinusoidal_positions",
 ]
 

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from ostria import _functions as F
-from ostria import _native
+from ostria import _native, _replicas
 from ostria._checks import check_fraction, check_not_negative, is_int
 from ostria._errors import at_line
 from ostria._keywords import checked_init
@@ -82,7 +82,12 @@ class _Normalization(Module):
 
 @checked_init
 class BatchNormalization(_Normalization):
-    """Normalises over all axes but the last (Ioffe, Szegedy 2015); else by moving averages."""
+    """Normalises over all axes but the last (Ioffe, Szegedy 2015); else by moving averages.
+
+    Replicas of a strategy normalise by the statistics of their own rows, and the moving averages by
+    the mean of those; with `synchronized`, both by the statistics of the rows of all of them, each
+    row counted once.
+    """
 
     def __init__(
         self,
@@ -99,6 +104,7 @@ class BatchNormalization(_Normalization):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
+        synchronized: bool = False,
         *,
         dtype: Any = "float32",
         name: str | None = None,
@@ -107,6 +113,7 @@ class BatchNormalization(_Normalization):
         gamma = rules(gamma_initializer, gamma_regularizer, gamma_constraint)
         super().__init__(axis, epsilon, center, scale, beta, gamma, dtype, name)
         self.momentum = check_fraction("BatchNormalization", "momentum", momentum)
+        self.synchronized = bool(synchronized)
         self._rules["moving_mean"] = rules(moving_mean_initializer)
         self._rules["moving_variance"] = rules(moving_variance_initializer)
 
@@ -123,10 +130,49 @@ class BatchNormalization(_Normalization):
                 factor = self.gamma * factor
             shift = self.moving_mean * factor
             return x * factor - shift if self.beta is None else x * factor + (self.beta - shift)
+        if self.synchronized and _replicas.count() > 1:
+            return self._synchronized(x)
         y, mean, variance = _ops.batch_norm(x, *self._scale_and_shift(x), epsilon=self.epsilon)[:3]
+        if _replicas.count() > 1:
+            self._move_by_mean(mean, variance, x)
+            return y
         self._move(self.moving_mean, mean, x)
         self._move(self.moving_variance, variance, x)
         return y
+
+    def _synchronized(self, x: Any) -> Any:
+        """The same by the rows of all replicas: each gives its count, mean and variance, of which
+        those of all follow without sums of large squares (Chan, Golub, LeVeque 1979)."""
+        gamma, beta = self._scale_and_shift(x)
+        wide = x if x.dtype.itemsize > 2 else F.cast(x, _native.float32)
+        axes = tuple(range(x.ndim - 1))
+        mean = _ops.mean(wide, axes, False)
+        variance = _ops.mean(_ops.square(wide - mean), axes, False)
+        rows = F.cast(F.asarray(0) + _replicas.size(x.shape[:-1]), wide.dtype)
+        parts = F.stack([_ops.broadcast_to(rows, mean.shape), mean, variance])
+        parts = _ops.all_gather(F.expand_dims(parts, axis=0), replicas=_replicas.count())
+        rows, means, variances = (parts[:, i] for i in range(3))
+        everywhere = _ops.maximum(_ops.sum(rows, (0,), False), 1.0)
+        mean = _ops.sum(rows * means, (0,), False) / everywhere
+        apart = variances + _ops.square(means - mean)
+        variance = _ops.sum(rows * apart, (0,), False) / everywhere
+        self._move_if(self.moving_mean, mean, _ops.sum(rows) > 0.0)
+        self._move_if(self.moving_variance, variance, _ops.sum(rows) > 0.0)
+        factor = _ops.rsqrt(variance + self.epsilon) * gamma
+        y = (wide - mean) * factor + beta
+        return y if y.dtype == x.dtype else F.cast(y, x.dtype)
+
+    def _move_by_mean(self, mean: Any, variance: Any, x: Any) -> None:
+        """Moves the averages by the mean of the statistics of those replicas that have rows."""
+        mean, variance = _ops.stop_gradient(mean), _ops.stop_gradient(variance)
+        has_rows = F.cast(F.asarray(0) < _replicas.size(x.shape), mean.dtype)
+        mean, variance, having = _replicas.sums([mean * has_rows, variance * has_rows, has_rows])
+        self._move_if(self.moving_mean, _replicas.divided(mean, having), having > 0.0)
+        self._move_if(self.moving_variance, _replicas.divided(variance, having), having > 0.0)
+
+    def _move_if(self, average: Any, value: Any, has_rows: Any) -> None:
+        moved = average * self.momentum + _ops.stop_gradient(value) * (1.0 - self.momentum)
+        average.assign(_ops.where(has_rows, moved, average))
 
     def _move(self, average: Any, value: Any, x: Any) -> None:
         """Moves a moving average on, unless there are no rows, which have no statistics."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _accumulate, _autodiff, _checks, _native, _step
+from ostria import _accumulate, _autodiff, _checks, _native, _replicas, _step
 from ostria import _functions as F
 from ostria._errors import at_line
 from ostria.optim import _options
@@ -286,6 +286,8 @@ class Optimizer:
     def apply(self, grads: Sequence[Any], variables: Sequence[Any], loss: Any = None) -> Any:
         """One step: clip, decide whether to commit, update every variable.
 
+        Inside a replica of a strategy, gradients and loss are shares: they are added over all
+        replicas first, so that everything below sees those of the global batch.
         The step is refused when an element of `grads`, or `loss`, is not finite. In a trace the
         decision covers every state write of the function, also those of layers, metrics and other
         optimizers: what one `apply` refuses, none of them does.
@@ -336,6 +338,10 @@ class Optimizer:
         groups: dict[Any, list[int]] = {}
         for i, v in enumerate(variables):
             groups.setdefault(v.dtype, []).append(i)
+        if _replicas.count() > 1:
+            loss = None if loss is None else _replicas.total(loss)
+            for members in groups.values():
+                _sum_over_replicas(grads, variables, members)
 
         commit = None
         for members in groups.values():  # before clipping, which would hide infinities
@@ -472,6 +478,13 @@ class Optimizer:
         self.skipped._assign_always(skipped + (updates - done))
         is_first = _ops.logical_and(_ops.logical_not(commit), first < 0)
         self.first_bad_step._assign_always(_ops.where(is_first, step, first))
+
+
+def _sum_over_replicas(grads: list[Any], variables: list[Any], members: list[int]) -> None:
+    # In the order in which the weights lie, so that a part of the gradients is one range.
+    places = sorted(members, key=lambda i: variables[i].id)
+    for i, g in zip(places, _replicas.sums([grads[i] for i in places]), strict=True):
+        grads[i] = g
 
 
 def _and(a: Any, b: Any) -> Any:

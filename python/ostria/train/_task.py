@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _native
+from ostria import _functions as F
+from ostria import _native, _replicas
 from ostria._errors import at_line
+from ostria.losses import reduce
 from ostria.train._input import leaves, split_batch
 
 
@@ -70,7 +72,8 @@ class ModelTask(Task):
     Args:
       model: an ``nn.Module`` (or function) from features to predictions.
       loss: ``loss(labels, predictions)`` or, where batches carry weights, ``loss(labels,
-        predictions, weights)``; a scalar, or one number per example, which is averaged.
+        predictions, weights)``; a scalar, or one number per example, which is averaged. Inside a
+        replica of a strategy, a scalar of a function of your own is taken for a mean over its rows.
       optimizer: an ``optim`` optimizer; needed to train only.
       metrics: metrics by name, or a list of metrics, which have names. They are used in
         evaluations; training has copies of its own.
@@ -126,16 +129,17 @@ class ModelTask(Task):
                 _update(self.train_metrics, labels, predictions, weights)
             return loss
 
-        return self.optimizer.minimize_batch(
+        share = self.optimizer.minimize_batch(
             loss_of, lambda: some(self.model.trainable_variables), batch
         )
+        return _replicas.total(share)
 
     def evaluate(self, batch: tuple[Any, ...]) -> Any:
         features, labels, weights = split_batch(batch)
         predictions = self._call(features, training=False)
         with _MayNeedLabels("evaluate", features, labels):
             _update(self.eval_metrics, labels, predictions, weights)
-            return self._loss(labels, predictions, weights)
+            return _replicas.total(self._loss(labels, predictions, weights))
 
     def predict(self, features: Any) -> Any:
         return self._call(features, training=False)
@@ -156,12 +160,28 @@ class ModelTask(Task):
                 )
             )
         args = (labels, predictions) if weights is None else (labels, predictions, weights)
+        replicas = _replicas.count()
+        if replicas > 1:
+            loss = self._share(args, predictions)
+        else:
+            loss = self.loss(*args)
+            if loss.ndim:
+                loss = _native.ops.mean(loss)
+        for penalty in getattr(self.model, "losses", ()):
+            loss = loss + (penalty if replicas == 1 else penalty / float(replicas))
+        return loss
+
+    def _share(self, args: tuple[Any, ...], predictions: Any) -> Any:
+        shares = _replicas.Shares()
         loss = self.loss(*args)
         if loss.ndim:
-            loss = _native.ops.mean(loss)
-        for penalty in getattr(self.model, "losses", ()):
-            loss = loss + penalty
-        return loss
+            return reduce(loss, name="loss")
+        if shares.any():
+            return loss
+        # A mean over the rows of this replica.
+        rows = next((x.shape[0] for _, x in leaves((args[0], predictions)) if len(x.shape)), 1)
+        mine = F.cast(F.asarray(0) + rows, loss.dtype)
+        return _replicas.divided(loss * mine, _replicas.global_count(rows))
 
 
 class StepTask(Task):
