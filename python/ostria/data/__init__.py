@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Input pipelines: ``Dataset`` with tf.data's names and order semantics, and data set readers."""
 
+from ostria.data._options import AutoShardPolicy, DistributeOptions, Options
 from ostria.data._spec import TensorSpec
 from ostria.data.dataset import (
     AUTOTUNE,
@@ -17,8 +18,11 @@ __all__ = [
     "FASHION_MNIST_CLASSES",
     "INFINITE_CARDINALITY",
     "UNKNOWN_CARDINALITY",
+    "AutoShardPolicy",
     "Dataset",
     "DatasetIterator",
+    "DistributeOptions",
+    "Options",
     "TensorSpec",
     "fashion_mnist",
 ]

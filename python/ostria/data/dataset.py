@@ -16,8 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ostria._checks import is_int
-from ostria._errors import add_line, at_line
+from ostria._errors import at_line
 from ostria._keywords import checked_keywords
+from ostria.data._iterator import DatasetIterator
+from ostria.data._making import Making, list_files, read_in_turn, with_random
+from ostria.data._options import Options
 from ostria.data._spec import TensorSpec
 from ostria.data._structure import LEAF, Structure, to_leaf
 
@@ -111,7 +114,12 @@ class Dataset:
     """
 
     def __init__(
-        self, handle: Any, nesting: _Nesting, sample: Callable[[int], _Leaves] | None = None
+        self,
+        handle: Any,
+        nesting: _Nesting,
+        sample: Callable[[int], _Leaves] | None = None,
+        making: Making | None = None,
+        options: Options | None = None,
     ) -> None:
         if type(handle).__name__ != "Dataset" or isinstance(handle, Dataset):
             raise TypeError(
@@ -123,6 +131,8 @@ class Dataset:
             )
         self._handle = handle
         self._nesting = nesting
+        self._making = making or Making("source")
+        self._options = options
         # One element as flat arrays. Sizes that may vary depend on the argument, 0 or 1, so that
         # comparing two samples finds them.
         self._sample = sample or (lambda extra: [])
@@ -236,6 +246,7 @@ class Dataset:
                 _native().from_source(lambda: _GeneratorSource(make, nesting, None), None),
                 nesting,
                 first,
+                Making("from_generator"),
             )
 
         structure = Structure.of(output_signature)
@@ -263,7 +274,45 @@ class Dataset:
                 np.zeros([1 + extra if n is None else n for n in s.shape or ()], s.dtype)
                 for s in specs
             ],
+            Making("from_generator"),
         )
+
+    @staticmethod
+    @checked_keywords("Dataset.from_files")
+    def from_files(
+        files: Any, reader: Callable[[str], Iterable[Any]], *, output_signature: Any = None
+    ) -> Dataset:
+        """Elements are what ``reader(path)`` yields, file after file.
+
+        Workers of a distributed job may share the files among them (AutoShardPolicy.FILE).
+
+        Args:
+          files: a pattern such as ``"data/*.npz"``, whose files are read in the order of their
+            names, or a list of paths.
+          reader: gets a path and returns an iterable; it must yield the same every time.
+          output_signature: as for ``from_generator``.
+
+        Raises:
+          ValueError: there is no file, or one is listed twice.
+          TypeError: ``reader`` is not callable, or ``files`` is neither pattern nor list.
+        """
+        paths = list_files(files)
+        if not callable(reader):
+            raise TypeError(
+                at_line(
+                    f"from_files: reader is a {type(reader).__name__}; it must be a function of a "
+                    "path"
+                )
+            )
+        made = Dataset.from_generator(
+            read_in_turn(paths, reader), output_signature=output_signature
+        )
+
+        def again(paths: tuple[str, ...] = paths) -> Dataset:
+            return Dataset.from_files(paths, reader, output_signature=output_signature)
+
+        made._making = Making("from_files", again, files=paths)
+        return made
 
     @staticmethod
     def range(*args: int) -> Dataset:
@@ -290,6 +339,7 @@ class Dataset:
             _native().zip([d._handle for d in datasets]),
             nesting,
             lambda extra: [leaf for d in datasets for leaf in d._sample(extra)],
+            Making("zip", lambda *d: Dataset.zip(d), tuple(datasets)),
         )
 
     # Transforms
@@ -316,7 +366,10 @@ class Dataset:
                 int(buffer_size),
                 None if seed is None else int(seed),
                 bool(reshuffle_each_iteration),
-            )
+            ),
+            "shuffle",
+            lambda d: d.shuffle(buffer_size, seed, reshuffle_each_iteration),
+            seeded=seed is not None,
         )
 
     @checked_keywords("Dataset.repeat")
@@ -324,7 +377,8 @@ class Dataset:
         """``count`` epochs; None or -1 for no end."""
         if count is not None:
             _at_least("repeat", "count", count, -1, "0 or more, or None (or -1) for no end")
-        return self._like(_native().repeat(self._handle, -1 if count is None else int(count)))
+        handle = _native().repeat(self._handle, -1 if count is None else int(count))
+        return self._like(handle, "repeat", lambda d: d.repeat(count))
 
     @checked_keywords("Dataset.batch")
     def batch(self, batch_size: int, drop_remainder: bool = False) -> Dataset:
@@ -340,7 +394,8 @@ class Dataset:
             return [np.broadcast_to(a, (n, *np.shape(a))) for a in self._sample(extra)]
 
         handle = _native().batch(self._handle, int(batch_size), bool(drop_remainder))
-        return Dataset(handle, self._nesting, sample)
+        making = Making("batch", lambda d: d.batch(batch_size, drop_remainder), (self,))
+        return Dataset(handle, self._nesting, sample, making)
 
     @checked_keywords("Dataset.map")
     def map(
@@ -348,6 +403,7 @@ class Dataset:
         map_func: Callable[..., Any],
         num_parallel_calls: int | None = None,
         deterministic: bool | None = None,
+        seed: int | None = None,
     ) -> Dataset:
         """Applies a function to each element.
 
@@ -357,6 +413,10 @@ class Dataset:
             depend on its arguments alone: a restored position skips calls.
           num_parallel_calls: threads that call it at once; ``AUTOTUNE`` for one per core.
           deterministic: accepted for tf.data's sake; the order is always kept.
+          seed: with one, map_func gets a further argument, a NumPy Generator whose numbers depend
+            on the seed and on the element's index in this dataset alone: not on threads, on where a
+            run was resumed, or on the number of workers that share the data. After ``repeat`` every
+            epoch draws others.
         """
         if not callable(map_func):
             raise TypeError(
@@ -369,6 +429,8 @@ class Dataset:
         else:
             _at_least("map", "num_parallel_calls", num_parallel_calls, 1)
             threads = int(num_parallel_calls)
+        if seed is not None:
+            return self._map_with_random(map_func, num_parallel_calls, seed)
         nesting = _Nesting()
 
         def call(leaves: _Leaves) -> _Leaves:
@@ -377,7 +439,20 @@ class Dataset:
             return nesting.flatten(result, "map", "the result of map_func")
 
         handle = _native().map(self._handle, call, threads)
-        return Dataset(handle, nesting, lambda extra: call(self._sample(extra)))
+        making = Making("map", lambda d: d.map(map_func, num_parallel_calls), (self,))
+        return Dataset(handle, nesting, lambda extra: call(self._sample(extra)), making)
+
+    def _map_with_random(
+        self, map_func: Callable[..., Any], num_parallel_calls: int | None, seed: int, salt: int = 0
+    ) -> Dataset:
+        numbered = self.enumerate()
+        made = numbered.map(with_random(map_func, seed, salt), num_parallel_calls)
+
+        def again(d: Dataset, salt: int = salt) -> Dataset:
+            return d._map_with_random(map_func, num_parallel_calls, seed, salt)
+
+        made._making = Making("random map", again, (self,))
+        return made
 
     @checked_keywords("Dataset.prefetch")
     def prefetch(self, buffer_size: int) -> Dataset:
@@ -385,19 +460,22 @@ class Dataset:
         if is_int(buffer_size) and buffer_size == AUTOTUNE:
             buffer_size = 2
         _at_least("prefetch", "buffer_size", buffer_size, 1, "at least 1, or AUTOTUNE")
-        return self._like(_native().prefetch(self._handle, int(buffer_size)))
+        handle = _native().prefetch(self._handle, int(buffer_size))
+        return self._like(handle, "prefetch", lambda d: d.prefetch(buffer_size))
 
     @checked_keywords("Dataset.take")
     def take(self, count: int) -> Dataset:
         """The first ``count`` elements; -1 for all."""
         _at_least("take", "count", count, -1, "0 or more, or -1 for all")
-        return self._like(_native().take(self._handle, int(count)))
+        handle = _native().take(self._handle, int(count))
+        return self._like(handle, "take", lambda d: d.take(count))
 
     @checked_keywords("Dataset.skip")
     def skip(self, count: int) -> Dataset:
         """All but the first ``count`` elements; -1 for none."""
         _at_least("skip", "count", count, -1, "0 or more, or -1 to skip all")
-        return self._like(_native().skip(self._handle, int(count)))
+        handle = _native().skip(self._handle, int(count))
+        return self._like(handle, "skip", lambda d: d.skip(count))
 
     @checked_keywords("Dataset.enumerate")
     def enumerate(self, start: int = 0) -> Dataset:
@@ -408,7 +486,24 @@ class Dataset:
             _native().enumerate(self._handle, int(start)),
             _Combined(lambda: Structure("tuple", [LEAF, self._nesting.get()])),
             lambda extra: [np.int64(start), *self._sample(extra)],
+            Making("enumerate", lambda d: d.enumerate(start), (self,)),
         )
+
+    def with_options(self, options: Options) -> Dataset:
+        """The same elements, with options for this dataset and what is made from it."""
+        if not isinstance(options, Options):
+            raise TypeError(
+                at_line(f"with_options: a {type(options).__name__} was given; give data.Options()")
+            )
+        making = Making("options", lambda d: d.with_options(options), (self,))
+        return Dataset(self._handle, self._nesting, self._sample, making, options)
+
+    def options(self) -> Options:
+        """Those given last to this dataset or to what it is made from; else the defaults."""
+        if self._options is not None:
+            return self._options
+        given = [d.options() for d in self._making.inputs]
+        return given[0] if given else Options()
 
     # Reading
 
@@ -457,8 +552,11 @@ class Dataset:
             "of -1 elements", "without end"
         ).replace("of -2 elements", "of unknown length")
 
-    def _like(self, handle: Any) -> Dataset:
-        return Dataset(handle, self._nesting, self._sample)
+    def _like(
+        self, handle: Any, kind: str, again: Callable[..., Dataset], **details: Any
+    ) -> Dataset:
+        making = Making(kind, again, (self,), details=details)
+        return Dataset(handle, self._nesting, self._sample, making)
 
 
 class _Combined(_Nesting):
@@ -470,59 +568,6 @@ class _Combined(_Nesting):
 
     def get(self) -> Structure:
         return self._combine()
-
-
-class DatasetIterator:
-    """One pass over a dataset. Any thread may use it; calls wait for each other."""
-
-    def __init__(self, dataset: Dataset, as_numpy: bool = False) -> None:
-        self._dataset = dataset
-        self._iterator = _native().Iterator(dataset._handle)
-        self._as_numpy = as_numpy
-
-    def __iter__(self) -> DatasetIterator:
-        return self
-
-    def __next__(self) -> Any:
-        try:
-            leaves = self._iterator.next()
-        except (TypeError, ValueError) as error:
-            add_line(error)
-            raise
-        if leaves is None:
-            raise StopIteration
-        return self._dataset._nesting.get().pack(leaves)
-
-    def save(self) -> str:
-        """The position after the elements read so far, as text."""
-        return str(self._iterator.save())
-
-    def restore(self, state: str) -> None:
-        """Goes to a saved position; what follows equals what followed there.
-
-        Raises:
-          ValueError: another pipeline saved it (the message names the difference), or the text is
-            damaged.
-        """
-        if not isinstance(state, str):
-            raise TypeError(
-                at_line(f"restore: a {type(state).__name__} was given; save() returns a str")
-            )
-        try:
-            self._iterator.restore(state)
-        except ValueError as error:
-            add_line(error)
-            raise
-
-    @property
-    def wait_seconds(self) -> float:
-        """Time that callers have spent waiting for elements."""
-        return float(self._iterator.wait_nanoseconds()) * 1e-9
-
-    @property
-    def elements(self) -> int:
-        """Elements that this object has handed out."""
-        return int(self._iterator.elements())
 
 
 def _at_least(op: str, name: str, value: Any, least: int, accepted: str = "") -> None:

@@ -1,0 +1,526 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches for replicas: a global batch cut into parts, shared by workers, in step to the end.
+
+A step takes one batch for each local replica; one that gets no row gets a batch of 0 rows. All
+workers ask together, before every step, whether any of them has a row left, so all end at the same
+step. Rows pass as views: cutting copies nothing. Positions are exact: what was handed out is
+consumed, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ostria import _native
+from ostria._errors import at_line
+from ostria.data import AutoShardPolicy, Dataset, DatasetIterator, TensorSpec
+from ostria.data._structure import Structure
+from ostria.distribute._shard import ShardPlan, check_agreement, has_unseeded_shuffle, make_plan
+
+_KIND = "ostria.distributed_input.1"
+_END, _DATA, _FAILED = 0, 1, 2
+# Text travels through maxima of integers, this many bytes at a time.
+_CHUNK = 7
+
+
+@dataclass(frozen=True)
+class InputContext:
+    """What a function of ``distribute_datasets_from_function`` is told.
+
+    Attributes:
+      num_input_pipelines: number of workers; each makes one dataset.
+      input_pipeline_id: which of them this is, from 0.
+      num_replicas_in_sync: replicas of all workers.
+    """
+
+    num_input_pipelines: int = 1
+    input_pipeline_id: int = 0
+    num_replicas_in_sync: int = 1
+
+    def get_per_replica_batch_size(self, global_batch_size: int) -> int:
+        """The batch size of one replica.
+
+        Raises:
+          ValueError: replicas cannot share the global batch evenly.
+
+        >>> InputContext(2, 0, 4).get_per_replica_batch_size(64)
+        16
+        """
+        if global_batch_size % self.num_replicas_in_sync:
+            raise ValueError(
+                at_line(
+                    f"get_per_replica_batch_size: {self.num_replicas_in_sync} replicas cannot "
+                    f"share a global batch of {global_batch_size} evenly; give a multiple of "
+                    f"{self.num_replicas_in_sync}"
+                )
+            )
+        return global_batch_size // self.num_replicas_in_sync
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that read together, and this one among them.
+
+    Attributes:
+      replicas: local replicas, the same on every worker.
+      count, index: number of workers, and which this is.
+      agree: the maximum of an int64 over all workers; every worker calls it the same number of
+        times. For one worker that is the number itself.
+    """
+
+    replicas: int
+    count: int = 1
+    index: int = 0
+    agree: Callable[[int], int] = int
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1 or not 0 <= self.index < self.count:
+            raise ValueError(
+                at_line(
+                    f"distribute: worker {self.index} of {self.count} with {self.replicas} "
+                    "replica(s); accepted are an index from 0 below the number of workers, and a "
+                    "replica at least"
+                )
+            )
+
+    @property
+    def in_sync(self) -> int:
+        return self.count * self.replicas
+
+    def gather(self, text: str) -> list[str]:
+        """``text`` of every worker, in order."""
+        return [self.broadcast(text, root) for root in range(self.count)]
+
+    def broadcast(self, text: str, root: int = 0) -> str:
+        """``text`` of one worker, on all."""
+        if self.count == 1:
+            return text
+        mine = text.encode() if self.index == root else b""
+        size = self.agree(len(mine))
+        parts = []
+        for at in range(0, size, _CHUNK):
+            part = self.agree(int.from_bytes(mine[at : at + _CHUNK], "little"))
+            parts.append(part.to_bytes(_CHUNK, "little"))
+        return b"".join(parts)[:size].decode()
+
+
+def distribute_dataset(
+    dataset: Dataset,
+    workers: Workers,
+    *,
+    pack: Callable[[Sequence[Any]], Any] = tuple,
+    report: Callable[[str], None] | None = None,
+) -> DistributedDataset:
+    """Shares a dataset of global batches among the replicas of all workers.
+
+    A global batch of n rows on r replicas gives each ceil(n / r), the last ones less or none. Which
+    rows a worker reads is its AutoShardPolicy (``Dataset.with_options``). Shuffles without a seed
+    take that of worker 0.
+
+    Args:
+      dataset: batched with the global batch size.
+      workers: who reads; every worker calls this with the same dataset.
+      pack: makes what a step gets from the batches of the local replicas.
+      report: gets the plan as text before the first batch; None prints it on worker 0 where several
+        replicas share the data.
+
+    Raises:
+      ValueError: the dataset is not batched, its policy cannot be had, or workers' datasets differ.
+    """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(
+            at_line(f"distribute: a {type(dataset).__name__} was given; it must be a data.Dataset")
+        )
+    plan = make_plan(
+        dataset, replicas=workers.replicas, workers=workers.count, worker=workers.index
+    )
+    return DistributedDataset(plan, workers, pack, report)
+
+
+def distribute_datasets_from_function(
+    function: Callable[[InputContext], Dataset],
+    workers: Workers,
+    *,
+    pack: Callable[[Sequence[Any]], Any] = tuple,
+    report: Callable[[str], None] | None = None,
+) -> DistributedDataset:
+    """A dataset for each worker, from ``function``, in batches for one replica.
+
+    Each step takes as many of its batches as there are local replicas. Which rows they hold is the
+    function's own choice, by ``InputContext``.
+
+    Raises:
+      TypeError: the function does not return a dataset.
+    """
+    context = InputContext(workers.count, workers.index, workers.in_sync)
+    dataset = function(context)
+    if not isinstance(dataset, Dataset):
+        raise TypeError(
+            at_line(
+                f"distribute_datasets_from_function: the function returned a "
+                f"{type(dataset).__name__}; it must return a data.Dataset"
+            )
+        )
+    text = (
+        f"input: {workers.count} worker(s) with {workers.replicas} replica(s) each; each reads a "
+        "dataset of its own, made by a function"
+    )
+    return DistributedDataset(ShardPlan(None, dataset, text, 0), workers, pack, report)
+
+
+class DistributedDataset:
+    """What a strategy's loop iterates over. ``plan`` says as text who reads what.
+
+    >>> from ostria.data import Dataset
+    >>> shared = distribute_dataset(Dataset.range(6).batch(4), Workers(2))
+    >>> [[part.tolist() for part in step] for step in shared.iterator(quiet=True)]
+    [[[0, 1], [2, 3]], [[4], [5]]]
+    """
+
+    def __init__(
+        self,
+        plan: ShardPlan,
+        workers: Workers,
+        pack: Callable[[Sequence[Any]], Any],
+        report: Callable[[str], None] | None,
+    ) -> None:
+        self._plan, self._workers, self._pack, self._report = plan, workers, pack, report
+        # What is cut is read ahead by a thread.
+        self._read = plan.dataset.prefetch(max(2, workers.replicas))
+        self._reported = False
+
+    @property
+    def plan(self) -> str:
+        return self._plan.text
+
+    @property
+    def element_spec(self) -> Any:
+        """TensorSpecs of the batch of one replica, whose number of rows varies."""
+        specs = self._plan.dataset.element_spec
+        structure = Structure.of(specs)
+        leaves = [
+            TensorSpec((None, *(s.shape or (None,))[1:]), s.dtype) for s in structure.flatten(specs)
+        ]
+        return structure.pack(leaves)
+
+    def cardinality(self) -> int:
+        """Steps, as ``Dataset.cardinality``; unknown (-2) where workers may have different data."""
+        by_batch = self._plan.policy is AutoShardPolicy.DATA or self._workers.count == 1
+        return self._plan.dataset.cardinality() if self._plan.policy and by_batch else -2
+
+    def __iter__(self) -> DistributedIterator:
+        return self.iterator()
+
+    def iterator(self, *, quiet: bool = False) -> DistributedIterator:
+        """A new pass; all workers make it together."""
+        if not self._reported and not quiet:
+            self._say_plan()
+        return DistributedIterator(self._plan, self._read, self._workers, self._pack)
+
+    def _say_plan(self) -> None:
+        self._reported = True
+        if self._report is not None:
+            self._report(self.plan)
+        elif self._workers.index == 0 and self._workers.in_sync > 1:
+            print(self.plan, file=sys.stderr)
+
+
+class DistributedIterator:
+    """One pass, in step with the iterators of the other workers."""
+
+    def __init__(
+        self,
+        plan: ShardPlan,
+        read: Dataset,
+        workers: Workers,
+        pack: Callable[[Sequence[Any]], Any],
+    ) -> None:
+        self._plan, self._workers, self._pack = plan, workers, pack
+        if plan.policy is not None:
+            check_agreement(plan, workers.agree)
+        self._iterator = read.iterator()
+        if plan.policy is not None and workers.count > 1 and has_unseeded_shuffle(plan.dataset):
+            self._iterator.restore(workers.broadcast(self._iterator.save()))
+        if plan.policy is AutoShardPolicy.DATA or (plan.policy and workers.count == 1):
+            self._parts: _GlobalBatches | _Stream = _GlobalBatches(self._iterator, workers)
+        else:
+            parts = 1 if plan.policy is None else workers.in_sync
+            self._parts = _Stream(self._iterator, parts, workers.replicas)
+        # Structure, sizes behind the first axis, and dtypes of a batch.
+        self._like: tuple[Structure, list[tuple[tuple[int, ...], Any]]] | None = None
+        self._ended = False
+
+    def __iter__(self) -> DistributedIterator:
+        return self
+
+    def __next__(self) -> Any:
+        """What ``pack`` makes of the batches of the local replicas.
+
+        Raises:
+          StopIteration: no worker has a row left.
+          DistributedError: another worker's input failed; its own message names the mistake.
+        """
+        if self._ended:
+            raise StopIteration
+        try:
+            parts = self._parts.take()
+        except Exception:
+            self._ended = True
+            self._workers.agree(_FAILED)
+            raise
+        state = self._workers.agree(_DATA if parts else _END)
+        if state != _DATA:
+            self._ended = True
+            if state == _END:
+                raise StopIteration
+            raise _native.DistributedError(
+                at_line(
+                    f"the input of another worker than worker {self._workers.index} failed, so "
+                    "this one stops at the same step; see that worker's error"
+                )
+            )
+        return self._pack([self._filled(part) for part in self._padded(parts)])
+
+    def save(self) -> str:
+        """The position of this step, as text, which every worker can restore.
+
+        Where workers read different data (FILE, or datasets from a function), all of them must call
+        it at the same step, because it holds all their positions.
+        """
+        if self._plan.policy is AutoShardPolicy.DATA or self._workers.count == 1:
+            return json.dumps({"kind": _KIND, "policy": "data", "position": self._parts.save()})
+        name = self._policy_name()
+        own = self._parts.save()
+        texts = [own] if name == "off" else self._workers.gather(own)
+        shape = {"workers": self._workers.count, "replicas": self._workers.replicas}
+        return json.dumps({"kind": _KIND, "policy": name, **shape, "positions": texts})
+
+    def restore(self, position: str) -> None:
+        """Goes to a saved position; what follows equals what followed there.
+
+        A position of shared global batches (DATA) can be restored by any number of workers and
+        replicas; others need the same number.
+
+        Raises:
+          ValueError: it was saved by another input, another policy, or another number of workers.
+        """
+        saved = _parse(position)
+        name = self._policy_name()
+        mine = "data" if name == "data" or self._workers.count == 1 else name
+        if saved["policy"] != mine:
+            raise ValueError(
+                at_line(
+                    f"restore: the position was saved with the auto-shard policy "
+                    f"{saved['policy'].upper()}, and here it is {mine.upper()}; use the policy and "
+                    "number of workers of the saved run, or start the input from its beginning"
+                )
+            )
+        if mine == "data":
+            text = saved["position"]
+        else:
+            shape = (saved["workers"], saved["replicas"])
+            if shape != (self._workers.count, self._workers.replicas):
+                raise ValueError(
+                    at_line(
+                        f"restore: the position is that of {shape[0]} worker(s) with {shape[1]} "
+                        f"replica(s) each, and here are {self._workers.count} with "
+                        f"{self._workers.replicas}; where workers read different data it needs the "
+                        "same number; the policy DATA does not"
+                    )
+                )
+            text = saved["positions"][0 if mine == "off" else self._workers.index]
+        self._parts.restore(text)
+        self._ended = False
+
+    @property
+    def wait_seconds(self) -> float:
+        """Time that this worker has spent waiting for its data."""
+        return self._iterator.wait_seconds
+
+    @property
+    def elements(self) -> int:
+        """Batches that were read by this worker."""
+        return self._iterator.elements
+
+    def _policy_name(self) -> str:
+        return "function" if self._plan.policy is None else self._plan.policy.value
+
+    def _padded(self, parts: list[_Part]) -> list[_Part | None]:
+        return [*parts, *[None] * (self._workers.replicas - len(parts))]
+
+    def _filled(self, part: _Part | None) -> Any:
+        """The part, or where there is none a batch of 0 rows like the others."""
+        if part is not None:
+            structure, leaves = part
+            self._like = structure, [(leaf.shape[1:], leaf.dtype) for leaf in leaves]
+            return structure.pack(leaves)
+        if self._like is None:
+            specs = self._plan.dataset.element_spec
+            structure = Structure.of(specs)
+            rows = [(s.shape or (0,), s.dtype) for s in structure.flatten(specs)]
+            sizes = [(tuple(1 if n is None else n for n in shape[1:]), d) for shape, d in rows]
+            self._like = structure, sizes
+        structure, like = self._like
+        return structure.pack([np.empty((0, *sizes), dtype) for sizes, dtype in like])
+
+
+_Part = tuple[Structure, list[np.ndarray[Any, Any]]]
+
+
+def split_rows(rows: int, parts: int) -> list[tuple[int, int]]:
+    """First row and end of each of ``parts`` parts: ceil(rows / parts) rows each, while they last.
+
+    >>> split_rows(8, 3)
+    [(0, 3), (3, 6), (6, 8)]
+    >>> split_rows(4, 5)
+    [(0, 1), (1, 2), (2, 3), (3, 4), (4, 4)]
+    """
+    each = -(-rows // parts)
+    return [(min(i * each, rows), min((i + 1) * each, rows)) for i in range(parts)]
+
+
+def _cut(batch: Any, parts: int) -> list[_Part]:
+    """The parts of a batch, as views; those without rows too."""
+    structure = Structure.of(batch)
+    leaves = structure.flatten(batch)
+    rows = None
+    for leaf, name in zip(leaves, structure.names(), strict=True):
+        if leaf.ndim == 0 or (rows is not None and len(leaf) != rows):
+            what = "a scalar" if leaf.ndim == 0 else f"{len(leaf)} rows"
+            raise ValueError(
+                at_line(
+                    f"distribute: {name} of a batch is {what}"
+                    + (f", and {structure.names()[0]} has {rows} rows" if rows is not None else "")
+                    + "; every array of a global batch needs the same number of rows, since "
+                    "replicas get some of them each"
+                )
+            )
+        rows = len(leaf)
+    cuts = split_rows(rows or 0, parts)
+    return [(structure, [leaf[a:b] for leaf in leaves]) for a, b in cuts]
+
+
+def _has_rows(part: _Part) -> bool:
+    return bool(part[1]) and len(part[1][0]) > 0
+
+
+class _GlobalBatches:
+    """A global batch each step, of which every worker keeps its own parts."""
+
+    def __init__(self, iterator: DatasetIterator, workers: Workers) -> None:
+        self._iterator, self._workers = iterator, workers
+
+    def take(self) -> list[_Part]:
+        first = self._workers.index * self._workers.replicas
+        for batch in self._iterator:
+            parts = _cut(batch, self._workers.in_sync)
+            if _has_rows(parts[0]):  # a batch without a row is no step
+                return parts[first : first + self._workers.replicas]
+        return []
+
+    def save(self) -> str:
+        return self._iterator.save()
+
+    def restore(self, text: str) -> None:
+        self._iterator.restore(text)
+
+
+class _Stream:
+    """This worker's own batches, cut into parts; a step takes the next ones that have rows.
+
+    A step may end inside a batch: the position is then that before the batch, and how many of its
+    parts were taken.
+    """
+
+    def __init__(self, iterator: DatasetIterator, parts: int, per_step: int) -> None:
+        self._iterator, self._count, self._per_step = iterator, parts, per_step
+        self._waiting: deque[_Part] = deque()
+        self._before = ""
+        self._taken = 0
+
+    def take(self) -> list[_Part]:
+        taken: list[_Part] = []
+        while len(taken) < self._per_step:
+            if not self._waiting and not self._pull():
+                break
+            taken.append(self._waiting.popleft())
+            self._taken += 1
+        return taken
+
+    def _pull(self) -> bool:
+        if self._count > 1:
+            self._before = self._iterator.save()
+        for batch in self._iterator:
+            self._waiting.extend(p for p in _cut(batch, self._count) if _has_rows(p))
+            if self._waiting:
+                self._taken = 0
+                return True
+            if self._count > 1:
+                self._before = self._iterator.save()
+        return False
+
+    def save(self) -> str:
+        if self._waiting:
+            return f"{self._taken} {self._before}"
+        return f"0 {self._iterator.save()}"
+
+    def restore(self, text: str) -> None:
+        taken, _, position = text.partition(" ")
+        count = int(taken) if taken.isascii() and taken.isdigit() and len(taken) < 10 else -1
+        if not 0 <= count <= self._count:
+            raise ValueError(
+                at_line(
+                    "restore: the position is damaged: it does not begin with the number of parts "
+                    "taken; use another checkpoint"
+                )
+            )
+        self._iterator.restore(position)
+        self._waiting.clear()
+        if count:
+            if not self._pull() or len(self._waiting) < count:
+                raise ValueError(
+                    at_line(
+                        f"restore: the position is after part {count} of a batch that has fewer "
+                        "now; a resumed input must yield what it yielded before"
+                    )
+                )
+            for _ in range(count):
+                self._waiting.popleft()
+        self._taken = count
+
+
+def _parse(position: str) -> dict[str, Any]:
+    """A saved position as a dictionary whose entries have the right types."""
+    try:
+        saved = json.loads(position)
+    except (ValueError, TypeError, RecursionError):
+        saved = None
+    if not isinstance(saved, dict) or saved.get("kind") != _KIND or not _is_complete(saved):
+        raise ValueError(
+            at_line(
+                "restore: this is not the saved position of a distributed input, or it is damaged; "
+                "use another checkpoint, or start the input from its beginning"
+            )
+        )
+    return saved
+
+
+def _is_complete(saved: dict[str, Any]) -> bool:
+    if saved.get("policy") == "data":
+        return isinstance(saved.get("position"), str)
+    texts, workers, replicas = (saved.get(k) for k in ("positions", "workers", "replicas"))
+    return (
+        saved.get("policy") in ("file", "off", "function")
+        and type(workers) is int
+        and type(replicas) is int
+        and isinstance(texts, list)
+        and all(isinstance(text, str) for text in texts)
+        and len(texts) == (1 if saved["policy"] == "off" else workers)
+    )
