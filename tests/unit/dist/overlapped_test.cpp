@@ -5,28 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <future>
 #include <mutex>
-#include <new>
 #include <vector>
 
 #include "base/error.h"
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-namespace {
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-// Of the whole test binary.
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-#endif
+#include "dist/allocations.h"
 
 namespace ostria {
 namespace {
@@ -169,9 +153,9 @@ TEST(Overlapped, AllocatesNothingAfterTheFirstStep) {
     for (int slot = 0; slot < 3; ++slot) p.c->Wait(slot);
   };
   step();
-  const int64_t before = allocations;
+  const int64_t before = num_allocations;
   for (int i = 0; i < 3; ++i) step();
-  EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(num_allocations - before, 0);
 }
 #endif
 

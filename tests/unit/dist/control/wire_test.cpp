@@ -8,7 +8,7 @@
 
 #include <random>
 
-#include "dist/control/allocations.h"
+#include "dist/allocations.h"
 #include "dist/control/rig.h"
 
 namespace ostria::control {
