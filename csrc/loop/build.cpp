@@ -10,6 +10,7 @@
 #include "ops/common/random.h"
 #include "ops/common/reduce.h"
 #include "ops/common/scalar.h"
+#include "ops/common/slice.h"
 #include "ops/ops.h"
 
 namespace ostria {
@@ -54,7 +55,7 @@ bool IsPrimitive(const Graph& g, NodeId n) {
   return op.scalar || IsAxisMove(g, n) || FoldOf(g, n) != nullptr || &op == &ops::kCast ||
          &op == &ops::kBroadcastTo || &op == &ops::kFull || &op == &ops::kIota ||
          &op == &ops::kOneHot || &op == &ops::kDimProduct || &op == &ops::kConstant ||
-         &op == &ops::kDropout;
+         &op == &ops::kDropout || &op == &ops::kSlice;
 }
 
 void TakeApart(Graph& g) {
@@ -123,10 +124,21 @@ class LoopBuilder {
     });
   }
 
+  // An input with larger rows than the loop has: all that is read of it is one leading slice, whose
+  // elements lie where the input's strides say.
+  bool IsWider(Value v) const {
+    if (g_.producer(v).valid() || g_.num_uses(v) == 0 || g_.is_output(v)) return false;
+    const std::vector<Use> uses = g_.uses(v);
+    return std::all_of(uses.begin(), uses.end(), [&](const Use& use) {
+      return ops::IsLeadingSlice(g_, use.user) &&
+             g_.type(g_.result(use.user)) == g_.type(g_.result(uses[0].user));
+    });
+  }
+
   template <class Fn>
   void ForEachValue(Fn&& fn) const {
     for (Value v : g_.inputs()) {
-      if ((g_.num_uses(v) > 0 || g_.is_output(v)) && !IsKey(v)) fn(v);
+      if ((g_.num_uses(v) > 0 || g_.is_output(v)) && !IsKey(v) && !IsWider(v)) fn(v);
     }
     for (NodeId n = g_.first(); n.valid(); n = g_.next(n)) {
       for (int i = 0; i < g_.num_results(n); ++i) fn(g_.result(n, i));
@@ -256,6 +268,8 @@ class LoopBuilder {
       }
     } else if (FoldOf(g_, n) != nullptr) {
       news |= Fold(n);
+    } else if (&op == &ops::kSlice) {
+      if (!IsWider(g_.operand(n, 0))) Refuse("a slice of what the loop reads whole, or makes");
     } else if (&op == &ops::kOneHot) {
       const Map& out = maps_[g_.result(n).id];
       const Value in = g_.operand(n, 0);
@@ -368,16 +382,18 @@ class LoopBuilder {
     return EmitCast(Emit({.kind = LoopKind::kIndex, .dtype = integer, .operand = axis}), dtype);
   }
 
-  LoopOperand Operand(Value v) const {
+  // Where `v` lies, as the first elements of `whole`.
+  LoopOperand Operand(Value v, Value whole) const {
     LoopOperand o{.dtype = g_.dtype(v), .strides = std::vector<int64_t>(p_.sizes.size())};
-    const std::vector<int64_t> sizes = SizesOf(g_, v);
+    const std::vector<int64_t> sizes = SizesOf(g_, v), all = SizesOf(g_, whole);
     int64_t stride = 1;
     for (int d = static_cast<int>(sizes.size()) - 1; d >= 0; --d) {
       if (sizes[d] > 1) o.strides[maps_[v.id].axes[d]] = stride;
-      stride *= sizes[d];
+      stride *= all[d];
     }
     return o;
   }
+  LoopOperand Operand(Value v) const { return Operand(v, v); }
 
   int32_t EmitFunctor(NodeId n) {
     const ops::ScalarCall call = ops::ScalarCallOf(g_.op(n), g_.attrs(n));
@@ -477,14 +493,15 @@ class LoopBuilder {
       const int32_t chosen = EmitScalar(kernels::ScalarOp::kEqual, g_.dtype(in), at_[in.id], index);
       return EmitCast(chosen, dtype);
     }
-    return at_[g_.operand(n, 0).id];  // broadcast_to and views
+    return at_[g_.operand(n, 0).id];  // broadcast_to, views, and slices of inputs
   }
 
   void EmitAll() {
     at_.assign(static_cast<size_t>(g_.value_capacity()), -1);
     for (size_t k = 0; k < g_.inputs().size(); ++k) {
       const Value v = g_.inputs()[k];
-      p_.inputs.push_back(maps_[v.id].known
+      p_.inputs.push_back(IsWider(v) ? Operand(g_.result(g_.uses(v)[0].user), v)
+                          : maps_[v.id].known
                               ? Operand(v)
                               : LoopOperand{.dtype = g_.dtype(v),
                                             .strides = std::vector<int64_t>(p_.sizes.size())});

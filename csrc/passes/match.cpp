@@ -117,28 +117,25 @@ bool IsView(const Graph& graph, NodeId n) {
          graph.dtype(graph.operand(n, 0)) == graph.dtype(graph.result(n));
 }
 
-bool SharesMemory(const Graph& graph, NodeId n) {
+bool IsNearlyAll(const Graph& graph, NodeId n) {
   constexpr int64_t kPart = 16;  // of which one is not in the slice at most
+  if (!ops::IsLeadingSlice(graph, n)) return false;
+  const int64_t all = graph.shape(graph.operand(n, 0)).numel();
+  const int64_t some = graph.shape(graph.result(n)).numel();
+  return some > 0 && (all - some) * kPart <= all;
+}
+
+bool SharesMemory(const Graph& graph, NodeId n) {
   if (graph.op(n).traits.view) return true;
   if (!graph.is(n, ops::kSlice)) return false;
   const Value x = graph.operand(n, 0);
   const NodeId p = graph.producer(x);
-  if (!p.valid() || graph.is(p, ops::kConstant)) return false;
-  const Shape &all = graph.shape(x), &some = graph.shape(graph.result(n));
-  if (all.rank() == 0 || some.numel() == 0) return false;
-  enum Attribute { kStart, kStop, kStep };
-  using Ints = std::vector<int64_t>;
-  for (int d = 0; d < all.rank(); ++d) {
-    const auto i = static_cast<size_t>(d);
-    const Ints& step = graph.attr<Ints>(n, kStep);
-    const ops::SliceRange range =
-        ops::ResolveSlice(all[d].value(), graph.attr<Ints>(n, kStart)[i],
-                          graph.attr<Ints>(n, kStop)[i], step.empty() ? 1 : step[i]);
-    if (range.start != 0 || range.step != 1 || (d > 0 && range.size != all[d].value())) {
-      return false;
-    }
+  if (!p.valid() || graph.is(p, ops::kConstant) || !IsNearlyAll(graph, n)) return false;
+  const Shape &all = graph.shape(x), &rows = graph.shape(graph.result(n));
+  for (int d = 1; d < all.rank(); ++d) {
+    if (!(all[d] == rows[d])) return false;
   }
-  return (all.numel() - some.numel()) * kPart <= all.numel();
+  return true;
 }
 
 std::optional<ValueType> TypeWithOperand(const Graph& graph, NodeId n, int i, Value v) {

@@ -88,6 +88,9 @@ bool IsFold(const Graph& graph, NodeId n);
 /// One input, one output, the same elements of the same dtype in the same order.
 bool IsView(const Graph& graph, NodeId n);
 
+/// A slice of the first elements along every axis that leaves little out.
+bool IsNearlyAll(const Graph& graph, NodeId n);
+
 /// Whether the result is where the operand is: a view, or the first rows of what the graph
 /// computes, if they are nearly all of it, so that few bytes live on unread.
 bool SharesMemory(const Graph& graph, NodeId n);

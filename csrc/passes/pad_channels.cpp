@@ -52,6 +52,7 @@ class ChannelPadder {
   // Whether the device takes it with more channels, and pads by itself.
   bool Takes(NodeId n, int64_t channels) const {
     if (!context_.has_kernel) return true;
+    if (g_.dtype(g_.operand(n, 0)) == DType::kFloat32) return false;  // its channels are no vectors
     std::vector<ValueType> types = {g_.type(g_.operand(n, 0)), g_.type(g_.operand(n, 1))};
     const Attr attrs[] = {channels, types[0].dtype};
     if (!context_.has_kernel(ops::kPadChannels, attrs, {types.data(), 1})) return false;

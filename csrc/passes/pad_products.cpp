@@ -4,7 +4,8 @@
 // asks for it and it pays, operands get zeros up to the next sizes in the pass that casts them, the
 // product gives wide rows, and what reads those reads them as they are: casts, views, sums over
 // rows, the loss by class numbers, which is told how many classes there are, and other products. Of
-// the rest each gets a slice; the first rows of a gradient are one that takes no copy.
+// the rest each gets a slice, which loops read where it lies (slices_into_loops), as what reads the
+// first rows of a gradient does; others take a copy.
 //
 //   l = matmul(h, cast(w) [50257, d]');  dl = cross_entropy_grad(l, labels, g)
 //   dh = matmul(dl, cast(w));  dw = matmul(dl', h)
@@ -114,10 +115,13 @@ class ProductPadder {
     return (wide != nullptr && (wide->zeros || !zeros)) || made_.contains({v.id, axis, size});
   }
 
-  // The float32 that was cast to what a product reads: padding takes the place of the cast.
+  // The float32 that was cast to what a product reads: padding takes the place of the cast, unless
+  // that belongs to the loop that makes it, which so writes half as much.
   Value CastFrom(Value v) const {
     const NodeId cast = ProducedBy(g_, v, ops::kCast);
-    const bool narrows = cast.valid() && SizeOf(g_.dtype(v)) == 2 &&
+    if (!cast.valid()) return {};
+    const NodeId made = g_.producer(g_.operand(cast, 0));
+    const bool narrows = SizeOf(g_.dtype(v)) == 2 && !(made.valid() && IsLoop(made)) &&
                          g_.dtype(g_.operand(cast, 0)) == DType::kFloat32;
     return narrows ? g_.operand(cast, 0) : Value{};
   }
@@ -136,6 +140,11 @@ class ProductPadder {
     if (CastFrom(v).valid() && OnlyProductsRead(v)) return;
     ++cost->launches;
     cost->copied_bytes += 2 * Bytes(g_, v);
+  }
+
+  bool IsLoop(NodeId n) const {
+    const Traits& traits = g_.op(n).traits;
+    return traits.elementwise || traits.loop || IsFold(g_, n);
   }
 
   // What slices of a wide `v` copy for those that cannot read it as it is.
@@ -157,6 +166,8 @@ class ProductPadder {
         const bool loss = g_.is(n, ops::kSparseSoftmaxCrossEntropyGrad);
         const bool done = g_.is(n, ops::kSparseSoftmaxCrossEntropy) || IsFold(g_, n);
         if (!done) AddCuts(g_.result(n), zeros || loss, cost);
+      } else if (IsLoop(n)) {
+        continue;  // slices_into_loops
       } else {
         return cut();
       }
@@ -253,16 +264,31 @@ class ProductPadder {
   }
 
   // --- Readers of wide rows ---
+  // Whether what reads `v` gains by its rows being wide. Loops do not: they would end where a cast
+  // is wide and they are not.
+  bool WantsWide(Value v) const {
+    bool folds = false, others = g_.is_output(v);
+    for (const Use& use : g_.uses(v)) {
+      const NodeId n = use.user;
+      if (IsProduct(n) || IsLoss(n)) return true;
+      const bool passes = g_.is(n, ops::kCast) || IsView(g_, n);
+      if (passes && WantsWide(g_.result(n))) return true;
+      (IsFold(g_, n) && Reads(n, use.operand) ? folds : others) = true;
+    }
+    return folds && !others;
+  }
+  bool IsLoss(NodeId n) const {
+    return g_.is(n, ops::kSparseSoftmaxCrossEntropy) ||
+           g_.is(n, ops::kSparseSoftmaxCrossEntropyGrad);
+  }
+
   // Whether the node can read operand `i` with more elements in each row.
   bool Reads(NodeId n, int i) const {
     if (i != 0) return false;
     const Value x = g_.operand(n, 0);
-    if (g_.is(n, ops::kSparseSoftmaxCrossEntropy) ||
-        g_.is(n, ops::kSparseSoftmaxCrossEntropyGrad)) {
-      return true;
-    }
+    if (IsLoss(n)) return true;
     const Value y = g_.result(n);
-    if (g_.is(n, ops::kCast)) return IsFloat(g_.dtype(y));
+    if (g_.is(n, ops::kCast)) return IsFloat(g_.dtype(y)) && WantsWide(y);
     if (IsView(g_, n)) return g_.shape(y).rank() > 0 && Last(g_, y) == Last(g_, x);
     if (!IsFold(g_, n)) return false;
     const std::vector<int> axes = ReducedAxes(g_, n);
@@ -275,10 +301,7 @@ class ProductPadder {
     const Wide wide = found->second;
     Builder b(g_, g_.location(n), n);
     const std::vector<Attr> attrs(g_.attrs(n).begin(), g_.attrs(n).end());
-    if (g_.is(n, ops::kSparseSoftmaxCrossEntropy) ||
-        g_.is(n, ops::kSparseSoftmaxCrossEntropyGrad)) {
-      return ReadLogits(n, wide.v);
-    }
+    if (IsLoss(n)) return ReadLogits(n, wide.v);
     const Value y = g_.result(n);
     if (IsView(g_, n)) {
       Shape shape = g_.shape(y);

@@ -81,6 +81,7 @@ bool FuseBiasActivation(Graph& graph, const PassContext& context);
 bool ProductEpilogues(Graph& graph, const PassContext& context);
 bool SplitBatch(Graph& graph, const PassContext& context);
 bool FuseLoops(Graph& graph, const PassContext& context);
+bool SlicesIntoLoops(Graph& graph, const PassContext& context);
 bool RecomputeCheap(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);
 bool JoinGathers(Graph& graph, const PassContext& context);

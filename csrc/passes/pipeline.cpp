@@ -54,6 +54,7 @@ constexpr Pass kFuse[] = {
     {"guard_state", GuardState, PassFor::kStreams},
     {"fuse_loops", FuseLoops},
     {"recompute_cheap", RecomputeCheap},
+    {"slices_into_loops", SlicesIntoLoops, PassFor::kStreams},
     {"materialise_constants", MaterialiseConstants},
     {"cse", MergeCommonSubexpressions},
     {"dce", EliminateDeadCode},

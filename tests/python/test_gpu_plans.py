@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ostria as ost
+from ostria import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -97,6 +98,45 @@ def test_an_odd_vocabulary_is_padded_and_costs_no_more(plans: ModuleType, tied: 
     else:  # the kernel's gradient, in float32, loses columns
         cut = 2 * 4 * 768 * 50257
         assert odd.report.moved_bytes <= even.report.moved_bytes + cut
+
+
+def head(model: str) -> Any:
+    """What a program of a classifier with an odd number of classes returns."""
+    classes, width = 4001, 2048
+    layer = nn.Dense(classes)
+    layer(np.zeros((1, width), np.float32))
+
+    def run(x: Any, y: Any) -> Any:
+        logits = layer(x)
+        if model == "logits":
+            return logits
+        if model == "softmax":
+            return ost.softmax(logits)
+        labels = y if model == "sparse" else ost.one_hot(y, classes)
+        kind = "Sparse" if model == "sparse" else ""
+        loss = getattr(ost.losses, f"{kind}CategoricalCrossentropy")(from_logits=True)
+        value = loss(labels, logits)
+        return [value, *ost.gradients(value, layer.trainable_variables)]
+
+    return ost.compile(run, precision="mixed_bfloat16")
+
+
+@pytest.mark.parametrize("model", ["logits", "softmax", "sparse", "dense"])
+def test_who_reads_wide_rows_gets_the_sizes_of_the_program(plans: ModuleType, model: str) -> None:
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=(1024, 2048)).astype(np.float32), rng.integers(0, 4001, 1024)]
+    step = head(model)
+    text = step.plan_for(plans.DEVICE, *given).text
+    assert "bfloat16[1024, 4032]" in text  # the product
+    copies = [line for line in text.splitlines() if "slice <" in line and "[1024, 4001]" in line]
+    assert not copies
+    graph = step.trace(*given)
+    outputs, _ = graph.run_shuffled({}, "cuda", plans.DEVICE.read_text(), given, 0)
+    here = step(*given)
+    for a, b in zip(arrays(outputs), here if isinstance(here, list) else [here], strict=True):
+        want = b.numpy()
+        assert a.shape == want.shape
+        np.testing.assert_allclose(a, want, rtol=0, atol=2e-2 * max(1e-3, np.abs(want).max()))
 
 
 def arguments(inputs: gpu.Batch) -> list[np.ndarray]:

@@ -41,6 +41,10 @@ const Made& Make(const NodeDesc& d) {
 }
 
 Support Supports(const NodeDesc& d) {
+  const Graph& body = *std::get<Body>(d.attrs[0]);
+  for (NodeId n = body.first(); n.valid(); n = body.next(n)) {
+    if (body.is(n, ops::kSlice)) return Support::No("reads rows that lie dense");
+  }
   const Made& made = Make(d);
   return made.tiles != nullptr ? Support::Yes() : Support::No(made.why);
 }

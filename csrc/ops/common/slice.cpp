@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/common/slice.h"
 
+#include "ops/ops.h"
+
 namespace ostria::ops {
 namespace {
 
@@ -61,6 +63,22 @@ Shape SlicedShape(const InferContext& c, const Shape& shape, std::span<const int
                    : SymbolicSize(c, shape, i, start[i], stop[i], by));
   }
   return out;
+}
+
+bool IsLeadingSlice(const Graph& g, NodeId n) {
+  if (!g.is(n, kSlice)) return false;
+  enum Attribute { kStart, kStop, kStep };
+  using Ints = std::vector<int64_t>;
+  const Shape& shape = g.shape(g.operand(n, 0));
+  const Ints &start = g.attr<Ints>(n, kStart), &stop = g.attr<Ints>(n, kStop),
+             &step = g.attr<Ints>(n, kStep);
+  for (int d = 0; d < shape.rank(); ++d) {
+    const auto i = static_cast<size_t>(d);
+    const SliceRange range =
+        ResolveSlice(shape[d].value(), start[i], stop[i], step.empty() ? 1 : step[i]);
+    if (range.start != 0 || range.step != 1) return false;
+  }
+  return true;
 }
 
 }  // namespace ostria::ops

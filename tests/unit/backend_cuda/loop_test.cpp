@@ -134,6 +134,29 @@ TEST(CudaLoop, RowsOfAnyLengthFoldBothWays) {
       false);
 }
 
+// Inputs whose rows are wider than the loop's, as products leave them that were padded: what lies
+// behind counts for nothing. A loop of every form.
+TEST(CudaLoop, WiderRowsAreReadWhereTheyLie) {
+  const auto make = [](const Width& w, const OpDef& op, std::vector<Attr> attrs) {
+    using Ints = std::vector<int64_t>;
+    Graph g;
+    Builder b(g, 0);
+    const int64_t wide = w.columns + 8 - w.columns % 8;
+    const Value x = g.AddInput("x", {DType::kFloat32, Shape::FromSizes({{w.rows, wide}})}, 0);
+    const Value y = g.AddInput("y", {DType::kFloat32, Shape::FromSizes({{w.rows, w.columns}})}, 0);
+    const Value cut = b(ops::kSlice, {x}, {Ints{0, 0}, Ints{w.rows, w.columns}, Ints{}});
+    g.AddOutput("z", b(op, {b(ops::kMultiply, {cut, y})}, std::move(attrs)));
+    return g;
+  };
+  CheckWidths([&](const Width& w) { return make(w, ops::kLogSoftmax, {int64_t{-1}}); }, false);
+  CheckWidths([&](const Width& w) { return make(w, ops::kTanh, {}); }, false);
+  CheckWidths(
+      [&](const Width& w) {
+        return make(w, ops::kSum, {std::vector<int64_t>{0}, false});
+      },
+      false);
+}
+
 // Blocks that take row after row, and gather over them.
 TEST(CudaLoop, BlocksThatTakeManyRowsKeepThemApart) {
   const LoopProgram p = ParseLoop(

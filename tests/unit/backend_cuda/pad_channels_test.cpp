@@ -12,7 +12,8 @@ struct Case {
 const Case kCases[] = {{DType::kFloat32, DType::kFloat16},
                        {DType::kFloat32, DType::kBFloat16},
                        {DType::kFloat16, DType::kFloat16},
-                       {DType::kBFloat16, DType::kBFloat16}};
+                       {DType::kBFloat16, DType::kBFloat16},
+                       {DType::kFloat32, DType::kFloat32}};
 
 TEST(CudaPadChannels, IsTheCpus) {
   for (const auto& [from, to] : kCases) {
@@ -22,7 +23,10 @@ TEST(CudaPadChannels, IsTheCpus) {
                                           {{3, 12}, 16},
                                           {{1, 1}, 8},
                                           {{40, 7}, 7},
-                                          {{600, 3}, 8}}) {
+                                          {{600, 3}, 8},
+                                          {{1, 71 * 29}, 72 * 29},
+                                          {{3, 2056}, 2064},
+                                          {{3, 1029}, 1032}}) {
       SCOPED_TRACE(StrCat(from, " ", shape, " to ", to, " ", channels));
       const Tensor x = RandomTensor(from, shape, -2, 2, 1);
       const std::vector<Attr> attrs = {channels, to};

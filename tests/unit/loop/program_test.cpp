@@ -64,6 +64,24 @@ TEST(LoopProgram, ASoftmaxGraphBecomesThatProgram) {
   EXPECT_EQ(Print(*p), kSoftmax);
 }
 
+// Rows that are wider than the loop's: the same program, at the strides of the input.
+TEST(LoopProgram, ALeadingSliceIsReadWhereItLies) {
+  using Ints = std::vector<int64_t>;
+  const auto build = [](const Shape& shape, const Ints& start, const Ints& stop, bool whole) {
+    Graph g;
+    Builder b(g, 0);
+    const Value x = g.AddInput("x", {DType::kFloat32, shape}, 0);
+    g.AddOutput("y", b(ops::kSoftmax, {b(ops::kSlice, {x}, {start, stop, Ints{}})}));
+    if (whole) g.AddOutput("z", b(ops::kExp, {x}));
+    return BuildLoop(g);
+  };
+  const auto p = build({3, 4}, {0, 0}, {2, 3}, false);
+  ASSERT_TRUE(p);
+  EXPECT_EQ(Print(*p), Replaced("input float32 [3, 1]", "input float32 [4, 1]"));
+  EXPECT_FALSE(build({3, 4}, {0, 1}, {2, 4}, false));  // not the first columns
+  EXPECT_FALSE(build({2, 4}, {0, 0}, {2, 3}, true));   // the others are read too
+}
+
 constexpr std::string_view kDropout = R"(loop [2, 3] columns 1
 input float32 [3, 1]
 input int64 [0, 0]

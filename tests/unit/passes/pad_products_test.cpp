@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Golden texts of pad_products, for a device whose vectors have 8 elements and where it always
-// pays unless a test says otherwise.
+// Golden texts of pad_products and of slices_into_loops behind it, for a device whose vectors have
+// 8 elements and where it always pays unless a test says otherwise.
 #include "golden.h"
 
 namespace ostria {
@@ -83,7 +83,9 @@ TEST(PadProducts, CountsWhatIsCopied) {
   };
   constexpr int64_t kLogits = 2 * 16 * 257 * 2;
   EXPECT_EQ(with("", "%5"), 2 * kLogits);
-  EXPECT_EQ(with("%12: bfloat16[2, 16, 257] = exp@1(%6)\n", "%12"), 2 * kLogits);
+  EXPECT_EQ(with("%12: bfloat16[8224] = reshape@1(%6) {shape = shape[8224]}\n", "%12"),
+            2 * kLogits);
+  EXPECT_EQ(with("%12: bfloat16[2, 16, 257] = exp@1(%5)\n", "%12"), 0);  // a loop
   EXPECT_EQ(with("%12: bfloat16[257] = max@1(%8) {axis = ints[0], keepdims = false}\n", "%12"), 0);
   // The cast stays for another reader, so the padding is a pass of its own.
   EXPECT_EQ(with("", "%4"), 2 * 257 * 32 * 2);
@@ -168,6 +170,60 @@ input %2 "c": float64[65, 32]
 %10: float64[16, 32] = matmul@1(%6, %9) {transpose_a = false, transpose_b = false}
 output "y" %10
 )");
+}
+
+// Loops read the wide rows by themselves: one that is a group, and one that was none.
+TEST(SlicesIntoLoops, ReadsRowsWhereTheyLie) {
+  EXPECT_EQ(After(SlicesIntoLoops, R"(input %0 "a": float32[16, 32]
+input %1 "b": float32[32, 264]
+%2: float32[16, 264] = matmul@1(%0, %1) {transpose_a = false, transpose_b = false}
+%3: float32[16, 257] = slice@1(%2) {start = ints[0, 0], stop = ints[16, 257], step = ints[]}
+%4: float32[16, 257] = exp@1(%3)
+%5: float32[16, 257] = fused@1(%4, %3) {body = {
+  input %0 "x0": float32[16, 257]
+  input %1 "x1": float32[16, 257]
+  %2: float32[16, 257] = multiply@1(%0, %1)
+  %3: float32[16, 257] = negative@1(%2)
+  output "y0" %3
+}}
+output "y" %5
+)"),
+            R"(input %0 "a": float32[16, 32]
+input %1 "b": float32[32, 264]
+%2: float32[16, 264] = matmul@1(%0, %1) {transpose_a = false, transpose_b = false}
+%3: float32[16, 257] = fused@1(%2) {body = {
+  input %0 "x0": float32[16, 264]
+  %1: float32[16, 257] = slice@1(%0) {start = ints[0, 0], stop = ints[16, 257], step = ints[]}
+  %2: float32[16, 257] = exp@1(%1)
+  output "y0" %2
+}}
+%4: float32[16, 257] = fused@1(%3, %2) {body = {
+  input %0 "x0": float32[16, 257]
+  input %1 "x1": float32[16, 264]
+  %2: float32[16, 257] = slice@1(%1) {start = ints[0, 0], stop = ints[16, 257], step = ints[]}
+  %3: float32[16, 257] = multiply@1(%0, %2)
+  %4: float32[16, 257] = negative@1(%3)
+  output "y0" %4
+}}
+output "y" %4
+)");
+}
+
+// Few of many columns are copied, once, and what is no loop reads the copy; first rows take none.
+TEST(SlicesIntoLoops, LeavesOtherSlices) {
+  const std::string text = R"(input %0 "x": float32[16, 264]
+%1: float32[16, 200] = slice@1(%0) {start = ints[0, 0], stop = ints[16, 200], step = ints[]}
+%2: float32[16, 200] = exp@1(%1)
+%3: float32[16, 264] = exp@1(%0)
+%4: float32[16, 257] = slice@1(%3) {start = ints[0, 0], stop = ints[16, 257], step = ints[]}
+%5: float32[257, 16] = transpose@1(%4) {axes = ints[1, 0]}
+%6: float32[15, 264] = slice@1(%3) {start = ints[0, 0], stop = ints[15, 264], step = ints[]}
+%7: float32[15, 264] = exp@1(%6)
+output "a" %2
+output "b" %5
+output "c" %7
+)";
+  EXPECT_EQ(After(SlicesIntoLoops, text), text);
 }
 
 TEST(PadProducts, LeavesWhatIsAlignedOrDoesNotPay) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images with few channels get more of them while they are cast.
+// Images with few channels, and weights of sizes that no vector divides, get more while they are
+// cast.
 #include "kernels/shape/pad_channels.h"
 #include "backend/cuda/launch/launch.h"
 #include "backend/cuda/ops/kernels.h"
@@ -12,7 +13,7 @@ using kernels::PadChannelsParams;
 
 Support Supports(const NodeDesc& d) {
   const DType from = d.inputs[0].dtype, to = d.outputs[0].dtype;
-  if (SizeOf(to) != 2 || (from != to && from != DType::kFloat32)) {
+  if (SizeOf(to) > 4 || (from != to && from != DType::kFloat32)) {
     return Support::No("casts float32, and what has 16 bits stays as it is");
   }
   return NeedsDense(d);
@@ -27,7 +28,8 @@ std::unique_ptr<KernelState> Prepare(const NodeDesc& d) {
   state->params.to = y.sizes[y.rank - 1];
   state->params.rows = y.numel() / state->params.to;
   state->shape.block = kernels::kPadThreads;
-  const int64_t elements = state->params.to % 8 == 0 ? 8 : 1;  // of a thread
+  const int64_t vector = 16 / SizeOf(y.dtype);
+  const int64_t elements = state->params.to % vector == 0 ? vector : 1;  // of a thread
   state->shape.grid[0] = GridFor(y.numel(), elements, state->shape.block, *d.device);
   state->point = [](PadChannelsParams* p, void* const* ptrs) {
     p->src = ptrs[0];
