@@ -4,8 +4,14 @@
 #include <gloo/rendezvous/store.h>
 #include <gloo/transport/tcp/device.h>
 #include <net/if.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <exception>
+#include <stdexcept>
 #include <utility>
 
 #include "base/check.h"
@@ -54,6 +60,30 @@ class Store final : public gloo::rendezvous::Store {
   const GlooOptions& options_;
 };
 
+// The first address of a name that this host can listen on. Gloo would follow a wild pointer where
+// a name is not known.
+std::string OwnAddress(const std::string& name) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  if (const int error = getaddrinfo(name.c_str(), nullptr, &hints, &found); error != 0) {
+    throw std::runtime_error(gai_strerror(error));
+  }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> all(found, &freeaddrinfo);
+  std::string why = "it has no address";
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    const int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool ours = fd >= 0 && bind(fd, at->ai_addr, at->ai_addrlen) == 0;
+    if (!ours) why = std::strerror(errno);
+    if (fd >= 0) close(fd);
+    char text[NI_MAXHOST];
+    if (ours && getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof text, nullptr, 0,
+                            NI_NUMERICHOST) == 0) {
+      return text;
+    }
+  }
+  throw std::runtime_error(why);
+}
+
 }  // namespace
 
 Wire::Wire(int rank, int size, std::shared_ptr<KeyValues> key_values, const GlooOptions& options)
@@ -80,9 +110,12 @@ Wire::~Wire() {
 void Wire::Connect(const GlooOptions& options) {
   gloo::transport::tcp::attr attr;
   const std::string& place = options.interface;
-  (if_nametoindex(place.c_str()) != 0 ? attr.iface : attr.hostname) = place;
   std::shared_ptr<gloo::transport::Device> device;
   try {
+    if (if_nametoindex(place.c_str()) != 0)
+      attr.iface = place;
+    else
+      attr.hostname = OwnAddress(place);
     device = gloo::transport::tcp::CreateDevice(attr);
   } catch (const std::exception& e) {
     Fail(ErrorCode::kDistributed, "gloo: ", label(rank_), " cannot use '", place,

@@ -61,9 +61,11 @@ TEST(Gloo, NamesWhoDoesNotComeToTheStart) {
 
 TEST(Gloo, AnInterfaceThatIsNotThereIsNamedWithWhatToGive) {
   GlooOptions options;
-  options.interface = "no-such-interface.invalid";
-  EXPECT_THAT(ErrorOfJoining(0, 2, options),
-              AllOf(HasSubstr("no-such-interface.invalid"), HasSubstr("eth0")));
+  for (const char* place : {"no-such-interface.invalid", "", "192.0.2.1" /* of no host */}) {
+    options.interface = place;
+    EXPECT_THAT(ErrorOfJoining(0, 2, options),
+                AllOf(HasSubstr(StrCat("'", place, "'")), HasSubstr("eth0")));
+  }
 }
 #endif
 
