@@ -5,7 +5,7 @@
 #   setup.sh tools   system packages and .venv only, for the linters that need no build
 #   setup.sh tidy    as without a word, and clang-tidy
 #   setup.sh bench   as without a word, and .venv-bench with the peers that benchmarks compare with
-#   setup.sh distributed as without a word, and what processes on several hosts talk over
+#   setup.sh distributed as without a word, and Gloo, Slurm, Open MPI, network namespaces
 #   setup.sh interop as bench, and what the tests beside those peers need
 # Stamps (hashes of what went in) lie in .venv and .venv-bench; delete a folder to start afresh.
 set -euo pipefail
@@ -56,7 +56,13 @@ check_packages() {
   need python3-venv "makes .venv, where ostria is installed" "$python" -c 'import ensurepip, venv'
   [ "$mode" != bench ] || need libjemalloc2 "the heap that every framework is measured with" any_file \
     /usr/lib/*-linux-gnu/libjemalloc.so.2 /usr/lib{64,}/libjemalloc.so.2
-  [ "$mode" != distributed ] || need libgloo-dev "carries sums between hosts" any_file "${gloo[@]}"
+  if [ "$mode" = distributed ]; then
+    need libgloo-dev "carries sums between hosts" any_file "${gloo[@]}"
+    need slurm-wlm "tests start ranks by srun on two nodes of one machine" has /usr/sbin/slurmctld
+    need munge "by which Slurm's daemons know each other" has /usr/sbin/munged
+    need openmpi-bin "tests start ranks by mpirun" has mpirun
+    need iproute2 "tests make hosts of network namespaces" has /sbin/ip
+  fi
   if [ "$mode" = tools ]; then
     need clang-format "checks the layout of the C++ code" has clang-format
   else

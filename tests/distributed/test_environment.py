@@ -72,7 +72,7 @@ def tf_config(task: str, index: int, cluster: object = CLUSTER) -> dict[str, str
 
 
 ENVIRONMENTS = {
-    "explicit": (EXPLICIT, (3, 4, 1, 2, 1, 2, "h0:29400", 5)),
+    "explicit": (EXPLICIT, (3, 4, 1, 2, 1, 2, "h0:29400", 4)),
     "torchrun": (TORCHRUN, (3, 8, 3, 4, 0, None, "[fd00::1]:29500", 2)),
     "TF_CONFIG": (tf_config("worker", 1), (2, 3, 1, 2, 1, 2, "a:1", 0)),
     "Slurm": (SLURM, (5, 6, 1, 2, 2, 3, "n1:18457", 0)),
@@ -151,6 +151,9 @@ def test_the_innermost_launcher_wins_with_one_warning_that_holds_both() -> None:
     assert len(caught) == 1
     text = str(caught[0].message)
     assert "torchrun say rank 3 of 8" in text and "Slurm says rank 5 of 6" in text
+    # What `ostria launch` says of its ranks is not held against Slurm's.
+    with pytest.warns(RuntimeWarning, match="explicit say rank 3 of 4.*Slurm says rank 5 of 6"):
+        read_environment({**SLURM, **EXPLICIT})
     # One that cannot be read does not take the job down, and is not passed over in silence.
     with pytest.warns(RuntimeWarning, match="Slurm cannot be read.*SLURM_PROCID is 'x'"):
         read_environment({**SLURM, "SLURM_PROCID": "x", **TORCHRUN})

@@ -119,7 +119,7 @@ def test_a_signal_is_passed_on_and_ranks_may_save(
     status, _, err = job.end(process)
     assert status == expected, err
     assert [(job.folder / f"saved{r}").read_text() for r in (0, 1)] == [received] * 2
-    assert "generation 1" not in err
+    assert "generation 2" not in err
 
 
 def test_ranks_that_do_not_save_in_time_are_killed_and_it_is_said(job: Launcher) -> None:
@@ -180,15 +180,15 @@ def test_a_failed_job_is_started_again_as_a_whole(job: Launcher) -> None:
     body = (
         "generation = os.environ['OSTRIA_GENERATION']\n"
         "print('generation', generation, flush=True)\n"
-        "if generation != '2' and rank == 1: sys.exit(7)\n"
-        "if generation != '2': time.sleep(60)\n"
+        "if generation != '3' and rank == 1: sys.exit(7)\n"
+        "if generation != '3': time.sleep(60)\n"
     )
     script = job.script(body)
     code, out, err = job.run("--nproc", "2", "--max-restarts", "2", "--log-dir", "logs", script)
     assert code == 0, err
-    assert lines_of(out)[1] == ["generation 0", "generation 1", "generation 2"]
+    assert lines_of(out)[1] == ["generation 1", "generation 2", "generation 3"]
     assert err.count("root cause: rank 1") == 2
-    assert (job.folder / "logs/rank-1.2.log").read_text() == "generation 2\n"
+    assert (job.folder / "logs/rank-1.3.log").read_text() == "generation 3\n"
     code, _, err = job.run("--nproc", "2", "--max-restarts", "1", script)
     assert code == 7 and "root cause" in err.splitlines()[-1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -68,5 +69,5 @@ def _launch(arguments: argparse.Namespace) -> int:
     try:
         return run_job(read_options(arguments, os.environ), os.environ)
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(re.sub(r"^\[Errno \d+\] ", "", str(error)), file=sys.stderr)
         return 2

@@ -85,6 +85,8 @@ def read_environment(environ: Mapping[str, str] | None = None) -> WorkerEnvironm
     environ = os.environ if environ is None else environ
     winner: WorkerEnvironment | None = None
     others = []
+    # What was added for the launcher that counts says nothing about others.
+    foreign = {k: v for k, v in environ.items() if not k.startswith("OSTRIA_")}
     for row in TABLE:
         values = Values(environ, row.name)
         if not row.matches(values):
@@ -93,7 +95,7 @@ def read_environment(environ: Mapping[str, str] | None = None) -> WorkerEnvironm
             winner = _read(row, values)
             continue
         try:
-            other = _read(row, values)
+            other = _read(row, Values(foreign, row.name))
         except IncompleteError:
             continue
         except ValueError as error:

@@ -73,8 +73,10 @@ def _explicit(values: Values) -> Fields:
         local_size="OSTRIA_LOCAL_SIZE?",
         node_rank="OSTRIA_NODE_RANK?",
         node_count="OSTRIA_NODE_COUNT?",
-        restart_count="OSTRIA_GENERATION?",
     )
+    generation = values.optional("OSTRIA_GENERATION", 1)
+    if generation is not None:
+        fields["restart_count"] = Field(generation - 1, "OSTRIA_GENERATION")
     if values.has("OSTRIA_RENDEZVOUS"):
         address = values.address("OSTRIA_RENDEZVOUS")
         fields["rendezvous"] = Field(address, "OSTRIA_RENDEZVOUS")

@@ -12,10 +12,12 @@ import os
 import selectors
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
 from types import FrameType
 
+from ostria._errors import at_line
 from ostria.cli.launch.guard import Guard, die_with_parent
 from ostria.cli.launch.meeting import Meeting, make_meeting
 from ostria.cli.launch.options import LaunchOptions, count_threads
@@ -49,20 +51,32 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
             environ=environ,
         )
         if options.log_dir is not None:
-            os.makedirs(options.log_dir, exist_ok=True)
+            _make_folder(options.log_dir)
         with _SignalPipe() as signals:
-            for generation in range(options.max_restarts + 1):
+            last = options.max_restarts + 1
+            for generation in range(1, last + 1):
                 run = _Generation(options, environ, meeting, generation, terminals, guard, signals)
-                code, again = run.run(), generation < options.max_restarts
+                code, again = run.run(), generation < last
                 if code == 0 or signals.first is not None or not again:
                     return code
                 terminals[1].say(
-                    f"starting the job again as generation {generation + 1} of at most "
-                    f"{options.max_restarts}"
+                    f"starting the job again as generation {generation + 1} of at most {last}"
                 )
         raise AssertionError
     finally:
         guard.close()
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        what = f"ostria launch: --log-dir is '{path}', which cannot be used"
+        raise OSError(
+            error.errno, at_line(f"{what} ({error.strerror}); give a folder that can be written")
+        ) from None
 
 
 class _SignalPipe:
@@ -184,13 +198,13 @@ class _Generation:
             "OSTRIA_RENDEZVOUS": m.address,
             "OSTRIA_JOB_ID": m.job_id,
             "OSTRIA_GENERATION": str(self._generation),
-            "OSTRIA_SECRET_FILE": m.secret_file,
+            "OSTRIA_JOB_SECRET_FILE": m.secret_file,
         }
 
     def _log_path(self, rank: int) -> str | None:
         if self._options.log_dir is None:
             return None
-        again = f".{self._generation}" if self._generation else ""
+        again = f".{self._generation}" if self._generation > 1 else ""
         return os.path.join(self._options.log_dir, f"rank-{rank}{again}.log")
 
     def _turn(self, selector: selectors.BaseSelector) -> None:
