@@ -3,9 +3,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <iterator>
+#include <optional>
 
 #include "backend/backend.h"
+#include "base/check.h"
+#include "ops/common/control.h"
 #include "passes/pass.h"
 #include "runtime/largest_values.h"
 
@@ -19,6 +23,12 @@ std::string ToString(const Binding& binding) {
   return Join(binding, ", ", [](const auto& b) { return StrCat(b.first, " = ", b.second); });
 }
 
+// Several threads may come first.
+std::mutex& MovingMutex() {
+  static std::mutex moving;
+  return moving;
+}
+
 }  // namespace
 
 CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
@@ -29,6 +39,16 @@ CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>>
       memory_limit_(memory_limit),
       recompute_(recompute) {
   BucketReductions(graph_, {});
+}
+
+CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
+                             std::shared_ptr<ReplicaGroup> replicas, int64_t memory_limit,
+                             bool recompute)
+    : CompiledGraph(std::move(graph), std::move(variables), replicas->devices()[0], memory_limit,
+                    recompute) {
+  replicas_ = std::move(replicas);
+  // Asked of the traced graph: plans of other sizes may have dropped what looks at data.
+  commits_together_ = WritesState() && ops::ChecksData(graph_);
 }
 
 bool CompiledGraph::Bind(std::span<const ValueType> inputs, Binding* binding,
@@ -73,12 +93,11 @@ bool CompiledGraph::Accepts(std::span<const ValueType> inputs) const {
 }
 
 // With mutex_ held.
-std::shared_ptr<Executable> CompiledGraph::FindKept(const Binding& binding, int calls) {
+Specialisation* CompiledGraph::FindKept(const Binding& binding) {
   for (auto it = cache_.begin(); it != cache_.end(); ++it) {
     if (it->binding != binding) continue;
     cache_.splice(cache_.begin(), cache_, it);
-    it->calls += calls;
-    return it->executable;
+    return &cache_.front();
   }
   return nullptr;
 }
@@ -90,40 +109,63 @@ std::shared_ptr<const Plan> CompiledGraph::PlanFor(const Binding& binding,
   if (options.device.kind == DeviceKind::kCuda) options.streams = kStreams;
   options.device.memory_limit = memory_limit_;
   options.recompute = recompute_;
+  options.commits_together = commits_together_;
   for (const auto& v : variables_) {
     options.layout.places.push_back({v->id(), v->chunk_id(), v->offset()});
   }
   return MakePlan(Specialise(graph_, binding), options);
 }
 
-std::shared_ptr<Executable> CompiledGraph::Make(const Binding& binding) const {
-  const DeviceProps device = FindBackend(device_.kind).Props(device_.ordinal);
-  const auto plan = PlanFor(binding, device);
+std::shared_ptr<const Plan> CompiledGraph::MakePlanFor(const Binding& binding) const {
+  std::optional<ThreadShare> share;  // kernels are prepared for so many threads
+  if (replicas_ != nullptr) share.emplace(replicas_->threads_each());
+  return PlanFor(binding, FindBackend(device_.kind).Props(device_.ordinal));
+}
+
+std::shared_ptr<Executable> CompiledGraph::Bound(std::shared_ptr<const Plan> plan,
+                                                 int replica) const {
+  const bool is_one = replicas_ != nullptr;
+  const DeviceId device = is_one ? replicas_->devices()[static_cast<size_t>(replica)] : device_;
   try {
-    return std::make_shared<Executable>(plan, variables_, device_);
+    return std::make_shared<Executable>(plan, variables_, device, Launching::kRecorded,
+                                        Replica{replica, is_one, commits_together_});
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kOutOfMemory) throw;
     Fail(ErrorCode::kOutOfMemory, e.message(), "; ", PlanSizes(*plan), ". ", LargestValues(*plan));
   }
 }
 
-std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int calls) {
+std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int calls, int replica) {
+  const auto r = static_cast<size_t>(replica);
+  Specialisation s{.binding = binding, .calls = calls};
   bool first = false;
   {
     std::lock_guard lock(mutex_);
-    if (auto kept = FindKept(binding, calls)) return kept;
+    if (Specialisation* kept = FindKept(binding)) {
+      if (kept->executables[r] != nullptr) {
+        kept->calls += calls;
+        return kept->executables[r];
+      }
+      s.plan = kept->plan;
+    }
     first = cache_.empty();
   }
   const auto begin = std::chrono::steady_clock::now();
-  MoveVariables();
   if (first && TrainsVariables()) SealStateChunks();
-  Specialisation s{.binding = binding, .calls = calls, .executable = Make(binding)};
+  if (s.plan == nullptr) s.plan = MakePlanFor(binding);
+  std::shared_ptr<Executable> made = Bound(s.plan, replica);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   s.seconds = took.count();
-  std::shared_ptr<Executable> made = s.executable;
   std::list<Specialisation> dropped;  // goes after the lock: a constant may be an array of Python's
   std::lock_guard lock(mutex_);
-  if (auto kept = FindKept(binding, calls)) return kept;  // another thread made it meanwhile
+  if (Specialisation* kept = FindKept(binding)) {  // of another replica, or made meanwhile
+    kept->calls += calls;
+    kept->seconds += s.seconds;
+    if (kept->executables[r] == nullptr) kept->executables[r] = made;
+    return kept->executables[r];
+  }
+  s.executables.resize(replicas_ == nullptr ? 1 : replicas_->devices().size());
+  s.executables[r] = made;
   s.why = cache_.empty()
               ? "first call"
               : StrCat(ToString(binding), " (was ", ToString(cache_.front().binding), ")");
@@ -131,6 +173,11 @@ std::shared_ptr<Executable> CompiledGraph::Find(const Binding& binding, int call
   cache_.push_front(std::move(s));
   if (cache_.size() > kKeep) dropped.splice(dropped.begin(), cache_, std::prev(cache_.end()));
   return made;
+}
+
+bool CompiledGraph::WritesState() const {
+  return std::any_of(graph_.state().begin(), graph_.state().end(),
+                     [](const StateEntry& entry) { return !(entry.in == entry.out); });
 }
 
 // A plan that writes trainable variables lays gradients out like their chunk: it must not grow.
@@ -145,18 +192,39 @@ bool CompiledGraph::TrainsVariables() const {
 
 // Moving is one word: the device that the function was compiled for. Nothing is computed on null.
 void CompiledGraph::MoveVariables() {
-  if (device_.kind == DeviceKind::kNull || moves_ == Variable::moves()) return;
-  static std::mutex moving;  // several threads may come first
-  std::lock_guard lock(moving);
-  for (const auto& v : variables_) v->MoveTo(device_);
+  if (replicas_ != nullptr) return MirrorVariables();
+  if (device_.kind == DeviceKind::kNull) return;
+  const int64_t spreads = Variable::spreads();
+  if (moves_ == Variable::moves() && copies_ == spreads) return;
+  std::lock_guard lock(MovingMutex());
+  for (const auto& v : variables_) {
+    v->MoveTo(device_);
+    v->Gather();
+  }
   moves_ = Variable::moves();
+  copies_ = spreads;
 }
 
-std::shared_ptr<Executable> CompiledGraph::For(const Binding& binding) { return Find(binding, 0); }
+void CompiledGraph::MirrorVariables() {
+  const int64_t behind = Variable::fell_behind();
+  if (moves_ == Variable::moves() && copies_ == behind) return;
+  std::lock_guard lock(MovingMutex());
+  for (const auto& v : variables_) {
+    v->Mirror(replicas_->devices());
+    v->CatchUp();
+  }
+  moves_ = Variable::moves();
+  copies_ = behind;
+}
+
+std::shared_ptr<Executable> CompiledGraph::For(const Binding& binding) {
+  MoveVariables();
+  return Find(binding, 0, 0);
+}
 
 std::shared_ptr<const Executable> CompiledGraph::Latest() const {
   std::lock_guard lock(mutex_);
-  return cache_.empty() ? nullptr : cache_.front().executable;
+  return cache_.empty() ? nullptr : cache_.front().executables[0];
 }
 
 std::vector<Specialisation> CompiledGraph::specialisations() const {
@@ -170,35 +238,106 @@ int64_t CompiledGraph::num_specialised() const {
 }
 
 // The usual case: the same sizes as last time.
-std::shared_ptr<Executable> CompiledGraph::Repeat(std::span<const Tensor> inputs) {
+std::shared_ptr<Executable> CompiledGraph::Repeat(std::span<const Tensor> inputs, int replica) {
   std::lock_guard lock(mutex_);
   if (cache_.empty()) return nullptr;
   Specialisation& last = cache_.front();
-  const std::vector<ValueType>& types = last.executable->plan().inputs;
+  const std::shared_ptr<Executable>& executable = last.executables[static_cast<size_t>(replica)];
+  if (executable == nullptr) return nullptr;
+  const std::vector<ValueType>& types = last.plan->inputs;
   bool same = types.size() == inputs.size();
   for (size_t i = 0; same && i < types.size(); ++i) {
     same = types[i].dtype == inputs[i].dtype() && types[i].shape == inputs[i].shape();
   }
   if (!same) return nullptr;
   ++last.calls;
-  return last.executable;
+  return executable;
+}
+
+std::shared_ptr<Executable> CompiledGraph::ForInputs(std::span<const Tensor> inputs, int replica) {
+  if (auto executable = Repeat(inputs, replica)) return executable;
+  std::vector<ValueType> types;
+  for (const Tensor& t : inputs) types.push_back({t.dtype(), t.shape()});
+  Binding binding;
+  std::string why;
+  if (!Bind(types, &binding, &why)) {
+    const std::string who = replicas_ == nullptr ? "" : StrCat(" on replica ", replica);
+    Fail(ErrorCode::kInvalidArgument, "compiled function", who, ": ", why);
+  }
+  return Find(binding, 1, replica);
 }
 
 void CompiledGraph::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs, bool debug) {
+  OSTRIA_CHECK(replicas_ == nullptr, "a graph of replicas is run by RunReplicas");
   MoveVariables();
-  std::shared_ptr<Executable> executable = Repeat(inputs);
-  if (executable == nullptr) {
-    std::vector<ValueType> types;
-    for (const Tensor& t : inputs) types.push_back({t.dtype(), t.shape()});
-    Binding binding;
-    std::string why;
-    if (!Bind(types, &binding, &why)) Fail(ErrorCode::kInvalidArgument, "compiled function: ", why);
-    executable = Find(binding, 1);
-  }
+  const std::shared_ptr<Executable> executable = ForInputs(inputs, 0);
   if (debug)
     executable->RunDebug(inputs, outputs);
   else
     executable->Run(inputs, outputs);
+}
+
+std::vector<std::shared_ptr<Executable>> CompiledGraph::ForReplicas(
+    std::span<const std::vector<Tensor>> inputs) {
+  OSTRIA_CHECK(replicas_ != nullptr && inputs.size() == replicas_->devices().size());
+  MirrorVariables();
+  std::vector<std::shared_ptr<Executable>> executables;
+  for (int r = 0; r < replicas_->size(); ++r) {
+    executables.push_back(ForInputs(inputs[static_cast<size_t>(r)], r));
+  }
+  return executables;
+}
+
+void CompiledGraph::RunReplicas(std::span<const std::vector<Tensor>> inputs,
+                                std::vector<std::vector<Tensor>>* outputs, bool debug) {
+  const std::vector<std::shared_ptr<Executable>> executables = ForReplicas(inputs);
+  outputs->resize(executables.size());
+  RunAll([&](int replica) {
+    const auto r = static_cast<size_t>(replica);
+    if (debug)
+      executables[r]->RunDebug(inputs[r], &(*outputs)[r]);
+    else
+      executables[r]->Run(inputs[r], &(*outputs)[r]);
+  });
+  if (debug) CheckCopies();
+}
+
+// What makes copies differ is a value that replicas did not agree on.
+void CompiledGraph::CheckCopies() const {
+  for (const auto& v : variables_) {
+    if (v->copies() == Copies::kSummed) continue;
+    const Tensor first = v->SnapshotCopy(0);
+    for (int c = 1; c < v->num_copies(); ++c) {
+      if (std::memcmp(first.raw(), v->SnapshotCopy(c).raw(), static_cast<size_t>(first.bytes())) ==
+          0) {
+        continue;
+      }
+      Fail(ErrorCode::kDistributed, "variable '", v->name(), "' differs between ",
+           ToString(v->device(0)), " and ", ToString(v->device(c)),
+           " after the step; assign what all replicas agree on, such as an all_reduce of it, or "
+           "make it with aggregation='sum' where each adds its part");
+    }
+  }
+}
+
+void CompiledGraph::RunAll(FunctionRef<void(int)> fn) {
+  try {
+    replicas_->Run(fn);
+  } catch (...) {  // copy 0 is what users see
+    for (const auto& v : variables_) v->MarkBehind();
+    throw;
+  }
+}
+
+std::pair<std::shared_ptr<Executable>, std::vector<double>> CompiledGraph::ProfileReplicas(
+    std::span<const std::vector<Tensor>> inputs, int runs) {
+  const std::vector<std::shared_ptr<Executable>> executables = ForReplicas(inputs);
+  std::vector<std::vector<double>> ns(executables.size());
+  RunAll([&](int replica) {
+    const auto r = static_cast<size_t>(replica);
+    ns[r] = executables[r]->Profile(inputs[r], runs);
+  });
+  return {executables[0], std::move(ns[0])};
 }
 
 }  // namespace ostria

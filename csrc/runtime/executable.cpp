@@ -50,10 +50,11 @@ std::vector<Tensor> OnHost(std::span<const Tensor> tensors) {
 
 Executable::Executable(std::shared_ptr<const Plan> plan,
                        std::vector<std::shared_ptr<Variable>> variables, DeviceId device,
-                       Launching launching)
+                       Launching launching, Replica replica)
     : plan_(std::move(plan)),
       variables_(std::move(variables)),
       device_(device),
+      replica_(replica),
       live_(LiveDevice::Of(device)) {
   try {
     Bind(launching);
@@ -99,6 +100,16 @@ void Executable::Bind(Launching launching) {
     steps_.push_back({s.pack ? s.kernel->pack : s.kernel->launch, s.state.get(),
                       ptrs_.data() + s.first_operand});
   }
+  const auto writes_state = [&](const Step& s) {
+    const auto* outputs = plan_->operands.data() + s.first_operand + s.num_inputs;
+    return std::any_of(outputs, outputs + s.num_outputs,
+                       [](const Operand& o) { return o.region == Region::kState; });
+  };
+  const auto& steps = plan_->steps;
+  commit_step_ = replica_.commits_together
+                     ? static_cast<size_t>(std::find_if(steps.begin(), steps.end(), writes_state) -
+                                           steps.begin())
+                     : steps.size();
 }
 
 Executable::~Executable() { FreeKept(); }
@@ -127,7 +138,9 @@ void Executable::CheckVariables() const {
 void Executable::BindAddresses() {
   const int64_t moves = Variable::moves();
   for (const auto& v : variables_) {
-    if (v->device() == device_ || device_.kind == DeviceKind::kNull) continue;
+    if (device_.kind == DeviceKind::kNull) continue;
+    const bool has_copy = replica_.copy < v->num_copies();
+    if (has_copy && v->device(replica_.copy) == device_) continue;
     Fail(ErrorCode::kInvalidArgument, "variable '", v->name(), "' is on ", ToString(v->device()),
          ", but the plan is bound to ", ToString(device_), "; move it back with MoveTo");
   }
@@ -140,7 +153,9 @@ void* Executable::Address(const Operand& o) const {
   switch (o.region) {
     case Region::kActivation: return arena_->base() + o.offset;
     case Region::kState:
-      return static_cast<std::byte*>(variables_[static_cast<size_t>(o.index)]->data()) + o.offset;
+      return static_cast<std::byte*>(
+                 variables_[static_cast<size_t>(o.index)]->data(replica_.copy)) +
+             o.offset;
     case Region::kConstant: return const_cast<std::byte*>(plan_->constants.data()) + o.offset;
     case Region::kKept: return kept_ + o.offset;
     case Region::kUnread: return nullptr;
@@ -186,7 +201,12 @@ void Executable::FailAt(size_t step, const Error& error) const {
 void Executable::MarkWritten() {
   if (written_.empty()) return;
   const int64_t now = StateClock::Tick();
-  for (Variable* v : written_) v->MarkWritten(now);
+  for (Variable* v : written_) {
+    if (replica_.is_one)
+      v->MarkCopyWritten(now);
+    else
+      v->MarkWritten(now);
+  }
 }
 
 bool Executable::KeptIsFresh(int64_t now) const {
@@ -206,6 +226,19 @@ void Executable::RunKept(size_t* step) {
   kept_at_ = now;
 }
 
+void Executable::MeetToCommit() const {
+  if (!replica_.commits_together) return;
+  if (Communicator* all = Communicator::Current()) all->Barrier("commit of state");
+}
+
+void Executable::RunSteps(size_t* step) {
+  size_t& i = *step;
+  for (; i < commit_step_; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+  MeetToCommit();
+  const size_t end = steps_.size();
+  for (; i < end; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+}
+
 void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) {
   if (live_ != nullptr) return RunOnDevice(inputs, outputs, nullptr);
   if (!AllOnHost(inputs)) return Run(OnHost(inputs), outputs);
@@ -218,9 +251,8 @@ void Executable::Run(std::span<const Tensor> inputs, std::vector<Tensor>* output
     BindCall(inputs, *outputs);
     MarkWritten();
     RunKept(&i);
-    const size_t end = steps_.size();
     const SettledReductions settled;
-    for (; i < end; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+    RunSteps(&i);
     RunCopies(inputs, *outputs);
   } catch (Error& e) {
     FailAt(i, e);
@@ -239,7 +271,7 @@ void Executable::CheckSources(std::span<const Tensor> inputs) const {
             plan_->graph.input_name(static_cast<int>(i)));
   }
   for (size_t i = 0; i < variables_.size(); ++i) {
-    require(plan_->state[i].type, variables_[i]->View().OnHost().raw(), "variable",
+    require(plan_->state[i].type, variables_[i]->SnapshotCopy(replica_.copy).raw(), "variable",
             plan_->state[i].name);
   }
 }
@@ -260,6 +292,8 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
     kept_at_ = -1;  // every step is looked at
     const int64_t now = StateClock::Now();
     const SettledReductions settled;
+    for (; i < commit_step_; ++i) RunStepChecked(*plan_, i, steps_[i].ptrs);
+    MeetToCommit();
     for (; i < steps_.size(); ++i) RunStepChecked(*plan_, i, steps_[i].ptrs);
     kept_at_ = now;
     RunCopies(inputs, *outputs);
@@ -275,8 +309,7 @@ void Executable::RunDebug(std::span<const Tensor> inputs, std::vector<Tensor>* o
 std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs) {
   if (live_ != nullptr) return ProfileOnDevice(inputs, runs);
   if (!AllOnHost(inputs)) return Profile(OnHost(inputs), runs);
-  std::vector<Tensor> saved;
-  for (const auto& v : variables_) saved.push_back(v->Snapshot());
+  const std::vector<Tensor> saved = SaveState();
   std::vector<std::vector<double>> samples(steps_.size());
   std::vector<Tensor> outputs;
   for (int r = 0; r < std::max(runs, 1); ++r) {
@@ -289,20 +322,33 @@ std::vector<double> Executable::Profile(std::span<const Tensor> inputs, int runs
     RunKept(&first);
     const SettledReductions settled;
     for (size_t i = first; i < steps_.size(); ++i) {
+      if (i == commit_step_) MeetToCommit();
       const auto begin = std::chrono::steady_clock::now();
       steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
       const std::chrono::duration<double, std::nano> took =
           std::chrono::steady_clock::now() - begin;
       samples[i].push_back(took.count());
     }
+    if (commit_step_ == steps_.size()) MeetToCommit();
     RunCopies(inputs, outputs);
   }
   RestoreState(saved);
   return Medians(std::move(samples));
 }
 
+std::vector<Tensor> Executable::SaveState() const {
+  std::vector<Tensor> saved;
+  for (const auto& v : variables_) saved.push_back(v->SnapshotCopy(replica_.copy));
+  return saved;
+}
+
 void Executable::RestoreState(std::span<const Tensor> saved) {
-  for (size_t i = 0; i < variables_.size(); ++i) variables_[i]->Assign(saved[i]);
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    if (replica_.is_one)
+      variables_[i]->AssignCopy(replica_.copy, saved[i]);
+    else
+      variables_[i]->Assign(saved[i]);
+  }
 }
 
 std::vector<double> Executable::Medians(std::vector<std::vector<double>> samples) {

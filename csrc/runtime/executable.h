@@ -19,12 +19,22 @@ namespace ostria {
 
 class ActivationArena;
 
+/// Which of several replicas an executable is.
+struct Replica {
+  int copy = 0;         // of its variables that it reads and writes
+  bool is_one = false;  // of several: others write the other copies
+  /// All replicas have looked at their data before one of them writes state
+  /// (PlanOptions::commits_together): they meet there.
+  bool commits_together = false;
+};
+
 class Executable {
  public:
   /// `variables` in the order of plan->state, on `device`. Throws Error when one does not fit its
   /// slot. `launching`: of a device that computes by itself.
   Executable(std::shared_ptr<const Plan> plan, std::vector<std::shared_ptr<Variable>> variables,
-             DeviceId device = {}, Launching launching = Launching::kRecorded);
+             DeviceId device = {}, Launching launching = Launching::kRecorded,
+             Replica replica = {});
   ~Executable();
 
   const Plan& plan() const { return *plan_; }
@@ -63,10 +73,14 @@ class Executable {
   void MakeOutputs(std::span<const Tensor> inputs, std::vector<Tensor>* outputs) const;
   void BindCall(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
   void CheckSources(std::span<const Tensor> inputs) const;
+  /// Runs steps from `step` on, and meets the other replicas before the first write of state.
+  void RunSteps(size_t* step);
+  void MeetToCommit() const;
   void RunCopies(std::span<const Tensor> inputs, const std::vector<Tensor>& outputs);
   /// Not while holding the arena's mutex: finding the line may wait for the interpreter's lock,
   /// whose holder may wait for the arena.
   [[noreturn]] void FailAt(size_t step, const Error& error) const;
+  std::vector<Tensor> SaveState() const;
   void RestoreState(std::span<const Tensor> saved);
   static std::vector<double> Medians(std::vector<std::vector<double>> samples);
 
@@ -79,6 +93,8 @@ class Executable {
   std::shared_ptr<const Plan> plan_;
   std::vector<std::shared_ptr<Variable>> variables_;
   DeviceId device_;
+  Replica replica_;
+  size_t commit_step_ = 0;      // the first that writes state, where replicas meet before it
   LiveDevice* live_ = nullptr;  // nullptr: kernels run in the calling thread
   bool checks_data_ = false;    // of the device: a run may find bad data
   std::shared_ptr<ActivationArena> arena_;

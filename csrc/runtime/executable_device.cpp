@@ -82,8 +82,7 @@ void Executable::RunDebugOnDevice(std::span<const Tensor> inputs, std::vector<Te
 }
 
 std::vector<double> Executable::ProfileOnDevice(std::span<const Tensor> inputs, int runs) {
-  std::vector<Tensor> saved;
-  for (const auto& v : variables_) saved.push_back(v->Snapshot());
+  const std::vector<Tensor> saved = SaveState();
   std::vector<std::vector<double>> samples(plan_->steps.size());
   std::vector<Tensor> outputs;
   for (int r = 0; r < std::max(runs, 1); ++r) {

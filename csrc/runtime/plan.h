@@ -87,7 +87,8 @@ struct PlanOptions {
   bool recompute = false;  // over device.memory_limit: compute values again rather than keep them
   bool optimize = true;    // run the passes; off for debugging and comparisons
   bool keeps = true;       // what derives from state alone is computed now and then; off for bodies
-  int streams = 1;         // at most so many steps run side by side, on devices with streams
+  bool commits_together = false;  // no step writes state before or while data may be refused
+  int streams = 1;                // at most so many steps run side by side, on devices with streams
 };
 
 struct Plan {

@@ -9,6 +9,9 @@
 #include <tuple>
 
 #include "backend/backend.h"
+#include "base/check.h"
+#include "ops/ops.h"
+#include "runtime/eager.h"
 #include "runtime/live_device.h"
 
 namespace ostria {
@@ -53,6 +56,7 @@ struct Registry {
   std::mutex mutex;
   std::map<std::tuple<DeviceId, DType, StateClass>, std::weak_ptr<StateChunk>> open;
   std::map<std::pair<int64_t, std::string>, std::weak_ptr<StateChunk>> mirrors;  // (chunk, kind)
+  std::map<std::pair<int64_t, DeviceId>, std::weak_ptr<StateChunk>> copies;  // of a chunk, there
   int64_t next_variable = 1;
 };
 
@@ -84,28 +88,43 @@ std::pair<std::shared_ptr<StateChunk>, int64_t> Place(DeviceId device, DType dty
   return {std::move(chunk), offset};
 }
 
-// The chunk that holds slots of `kind` of the variables in `of`, with the mutex held.
-std::shared_ptr<StateChunk> MirrorOf(const StateChunk& of, const std::string& kind, int64_t end) {
-  std::weak_ptr<StateChunk>& mirror = GetRegistry().mirrors[{of.id, kind}];
-  std::shared_ptr<StateChunk> chunk = mirror.lock();
+// A chunk laid out as `of`, made where `known` has none.
+std::shared_ptr<StateChunk> Alike(const StateChunk& of, DeviceId device, int64_t end,
+                                  std::weak_ptr<StateChunk>* known) {
+  std::shared_ptr<StateChunk> chunk = known->lock();
   if (chunk == nullptr) {
-    chunk = std::make_shared<StateChunk>(of.device, of.dtype, of.capacity);
-    mirror = chunk;
+    chunk = std::make_shared<StateChunk>(device, of.dtype, of.capacity);
+    *known = chunk;
   }
   chunk->Use(end);
   return chunk;
 }
 
+// The chunk that holds slots of `kind` of the variables in `of`, with the mutex held.
+std::shared_ptr<StateChunk> MirrorOf(const StateChunk& of, const std::string& kind, int64_t end) {
+  return Alike(of, of.device, end, &GetRegistry().mirrors[{of.id, kind}]);
+}
+
+// The chunk that holds copies of the variables in `of` on another device, with the mutex held.
+std::shared_ptr<StateChunk> CopyOf(const StateChunk& of, DeviceId device, int64_t end) {
+  return Alike(of, device, end, &GetRegistry().copies[{of.id, device}]);
+}
+
 }  // namespace
 
 std::shared_ptr<Variable> Variable::Create(std::string name, const Tensor& initial, StateClass cls,
-                                           DeviceId device) {
+                                           DeviceId device, Copies copies) {
   if (name.empty()) Fail(ErrorCode::kInvalidArgument, "variable: the name is empty; give it one");
+  if (copies == Copies::kSummed && initial.dtype() == DType::kBool) {
+    Fail(ErrorCode::kInvalidArgument, "variable '", name,
+         "': bools cannot be added up over replicas; make it a number");
+  }
   std::shared_ptr<Variable> v(new Variable);
   v->name_ = std::move(name);
   v->dtype_ = initial.dtype();
   v->shape_ = initial.shape();
   v->class_ = cls;
+  v->copies_ = copies;
   v->trainable = cls == StateClass::kTrainable;
   {
     Registry& r = GetRegistry();
@@ -146,16 +165,20 @@ std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& 
   return v;
 }
 
+void Variable::RequireHere(DeviceId to) const {
+  if (chunk_->device.kind != DeviceKind::kNull) return;
+  Fail(ErrorCode::kInvalidArgument, "variable '", name_,
+       "' was made on device 'null', which holds no values, and cannot move to ", ToString(to),
+       "; make the model again on the device that it is to run on");
+}
+
 void Variable::MoveTo(DeviceId device) {
   if (chunk_->device == device) return;
   const std::shared_ptr<Variable> of = slot_of_.lock();
-  if (chunk_->device.kind == DeviceKind::kNull) {
-    Fail(ErrorCode::kInvalidArgument, "variable '", name_,
-         "' was made on device 'null', which holds no values, and cannot move to ",
-         ToString(device), "; make the model again on the device that it is to run on");
-  }
+  RequireHere(device);
   if (of != nullptr) of->MoveTo(device);
-  const Tensor value = View().OnHost();  // before anything changes: it may throw
+  const Tensor value = Snapshot();  // before anything changes: it may throw
+  others_.clear();
   {
     std::lock_guard lock(GetRegistry().mutex);
     if (of != nullptr) {
@@ -169,21 +192,61 @@ void Variable::MoveTo(DeviceId device) {
   moves_.fetch_add(1, std::memory_order_acq_rel);
 }
 
+void Variable::Mirror(std::span<const DeviceId> devices) {
+  OSTRIA_CHECK(!devices.empty());
+  const auto is_there = [&] {
+    if (devices.size() != static_cast<size_t>(num_copies())) return false;
+    for (size_t c = 0; c < devices.size(); ++c) {
+      if (device(static_cast<int>(c)) != devices[c]) return false;
+    }
+    return true;
+  };
+  if (const std::shared_ptr<Variable> of = slot_of_.lock()) of->Mirror(devices);
+  if (is_there()) return;
+  RequireHere(devices[0]);
+  const Tensor value = Snapshot();
+  others_.clear();
+  MoveTo(devices[0]);
+  {
+    std::lock_guard lock(GetRegistry().mutex);
+    for (DeviceId device : devices.subspan(1)) {
+      others_.push_back(CopyOf(*chunk_, device, offset_ + Aligned(bytes())));
+    }
+  }
+  Assign(value);
+  moves_.fetch_add(1, std::memory_order_acq_rel);
+}
+
 Variable::~Variable() = default;
 
-DeviceId Variable::device() const { return chunk_->device; }
+const StateChunk& Variable::chunk(int copy) const {
+  return copy == 0 ? *chunk_ : *others_[static_cast<size_t>(copy) - 1];
+}
+DeviceId Variable::device(int copy) const { return chunk(copy).device; }
 int64_t Variable::chunk_id() const { return chunk_->id; }
-void* Variable::data() const { return chunk_->base + offset_; }
+void* Variable::data(int copy) const { return chunk(copy).base + offset_; }
 
-Tensor Variable::Snapshot() const {
+Tensor Variable::SnapshotCopy(int copy) const {
   Tensor t = Tensor::Empty(dtype_, shape_);
-  const DeviceId d = chunk_->device;
+  const DeviceId d = device(copy);
   if (LiveDevice* live = LiveDevice::Of(d)) {
-    live->CopyToHost(t.raw(), data(), bytes(), nullptr);
+    live->CopyToHost(t.raw(), data(copy), bytes(), nullptr);
   } else {
-    FindBackend(d.kind).CopyToHost(d.ordinal, t.raw(), data(), static_cast<size_t>(bytes()));
+    FindBackend(d.kind).CopyToHost(d.ordinal, t.raw(), data(copy), static_cast<size_t>(bytes()));
   }
   return t;
+}
+
+Tensor Variable::Snapshot() const {
+  Tensor sum = SnapshotCopy(0);
+  if (!is_spread_) return sum;
+  std::vector<Tensor> out;
+  for (int c = 1; c < num_copies(); ++c) {
+    const Tensor terms[] = {sum, SnapshotCopy(c)};
+    RunEagerOn(DeviceId{}, ops::kAdd, terms, {}, &out);
+    sum = out[0];
+  }
+  return sum;
 }
 
 Tensor Variable::Copy() const {
@@ -197,6 +260,7 @@ Tensor Variable::Copy() const {
 
 Tensor Variable::View() const {
   const DeviceId d = chunk_->device;
+  if (is_spread_) return Snapshot();
   if (LiveDevice* live = LiveDevice::Of(d)) {
     return live->Wrap(dtype_, shape_, data(), chunk_, nullptr);
   }
@@ -205,21 +269,57 @@ Tensor Variable::View() const {
                 Buffer::Borrow(data(), static_cast<size_t>(bytes()), [pin = chunk_] {}));
 }
 
+void Variable::Write(int copy, const Tensor& value) {
+  const DeviceId d = device(copy);
+  if (LiveDevice* live = LiveDevice::Of(d)) {
+    if (!value.on_host()) live->SettleChecks();  // what was computed from bad data is no state
+    live->CopyToDevice(data(copy), value);
+    return;
+  }
+  const Tensor host = value.OnHost();
+  FindBackend(d.kind).CopyToDevice(d.ordinal, data(copy), host.raw(), static_cast<size_t>(bytes()));
+}
+
 void Variable::Assign(const Tensor& value) {
   if (value.dtype() != dtype_ || !(value.shape() == shape_)) {
     Fail(ErrorCode::kInvalidArgument, "variable '", name_, "': cannot assign a value of ",
          ValueType{value.dtype(), value.shape()}, "; it holds ", ValueType{dtype_, shape_},
          "; use cast or reshape first");
   }
-  const DeviceId d = chunk_->device;
-  if (LiveDevice* live = LiveDevice::Of(d)) {
-    if (!value.on_host()) live->SettleChecks();  // what was computed from bad data is no state
-    live->CopyToDevice(data(), value);
-  } else {
-    const Tensor host = value.OnHost();
-    FindBackend(d.kind).CopyToDevice(d.ordinal, data(), host.raw(), static_cast<size_t>(bytes()));
+  Write(0, value);
+  if (!others_.empty()) {
+    const Tensor rest = copies_ == Copies::kSummed ? Tensor::Zeros(dtype_, shape_) : value;
+    for (int c = 1; c < num_copies(); ++c) Write(c, rest);
   }
-  MarkWritten(StateClock::Tick());
+  is_behind_ = is_spread_ = false;
+  written_at_.store(StateClock::Tick(), std::memory_order_relaxed);
+}
+
+void Variable::AssignCopy(int copy, const Tensor& value) {
+  OSTRIA_CHECK(value.dtype() == dtype_ && value.shape() == shape_);
+  Write(copy, value);
+  MarkCopyWritten(StateClock::Tick());
+}
+
+void Variable::MarkCopyWritten(int64_t now) {
+  written_at_.store(now, std::memory_order_relaxed);
+  if (copies_ != Copies::kSummed || others_.empty()) return;
+  is_spread_ = true;
+  spreads_.fetch_add(1, std::memory_order_acq_rel);
+}
+
+void Variable::MarkBehind() {
+  if (copies_ == Copies::kSummed || others_.empty()) return;
+  is_behind_ = true;
+  fell_behind_.fetch_add(1, std::memory_order_acq_rel);
+}
+
+void Variable::CatchUp() {
+  if (is_behind_) Assign(SnapshotCopy(0));
+}
+
+void Variable::Gather() {
+  if (is_spread_) Assign(Snapshot());
 }
 
 void SealStateChunks() {
@@ -227,6 +327,7 @@ void SealStateChunks() {
   std::lock_guard lock(r.mutex);
   r.open.clear();
   std::erase_if(r.mirrors, [](const auto& entry) { return entry.second.expired(); });
+  std::erase_if(r.copies, [](const auto& entry) { return entry.second.expired(); });
 }
 
 }  // namespace ostria

@@ -2,14 +2,16 @@
 // Where variables live (decision B2): chunks per (device, dtype, class), in creation order,
 // 256-byte aligned, padding always zero, never moved. Optimizer slots mirror the chunk of their
 // variables: equal offsets for weight, gradient and slots. A chunk goes when its last Variable
-// goes.
+// goes. A Variable that replicas share has a copy on each one's device, at equal offsets too.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/device.h"
 #include "core/tensor.h"
@@ -17,6 +19,12 @@
 namespace ostria {
 
 enum class StateClass : uint8_t { kTrainable, kOther };
+
+/// What the copies of a variable that replicas share mean.
+enum class Copies : uint8_t {
+  kEqual,   // one value: every replica writes the same
+  kSummed,  // the value is their sum: a replica adds its own part, as to the count of a metric
+};
 
 class StateChunk;
 
@@ -31,13 +39,15 @@ class StateClock {
   static inline std::atomic<int64_t> now_{0};
 };
 
-/// One named piece of state. Written only by executables and Assign. Not thread-safe.
+/// One named piece of state. Written only by executables and Assign. Not thread-safe. One that no
+/// replicas share has one copy, number 0, which is meant where no other is named.
 class Variable {
  public:
   /// In the open chunk of (device, dtype, class). `initial` gives dtype and shape. Throws Error
-  /// when the name is empty. Names need not be unique here; modules and checkpoints check that.
+  /// when the name is empty, or a bool is to be summed. Names need not be unique here; modules and
+  /// checkpoints check that.
   static std::shared_ptr<Variable> Create(std::string name, const Tensor& initial, StateClass cls,
-                                          DeviceId device = {});
+                                          DeviceId device = {}, Copies copies = Copies::kEqual);
   /// A slot `kind` ("adam_m") of `of`, at the same offset of a chunk that mirrors of's; filled with
   /// `fill`. Its dtype is of's.
   static std::shared_ptr<Variable> CreateSlot(const std::shared_ptr<Variable>& of,
@@ -52,45 +62,79 @@ class Variable {
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
   StateClass state_class() const { return class_; }
-  DeviceId device() const;
+  Copies copies() const { return copies_; }
+  int num_copies() const { return 1 + static_cast<int>(others_.size()); }
+  DeviceId device(int copy = 0) const;
   bool trainable = true;
 
   int64_t chunk_id() const;                   // unique in the process
   int64_t offset() const { return offset_; }  // bytes from the chunk's base
   int64_t bytes() const { return shape_.numel() * SizeOf(dtype_); }
-  void* data() const;
+  void* data(int copy = 0) const;
 
-  /// A copy of the current value, on the host.
+  /// A copy of the current value, on the host: that of replica 0, or the sum of all.
   Tensor Snapshot() const;
   /// The same where the variable lies.
   Tensor Copy() const;
   /// A live view of the current value where it lies; later steps show through. It pins the chunk.
+  /// (A snapshot while the value is a sum of copies.)
   Tensor View() const;
-  /// Copies into place; throws Error naming the variable when dtype or shape differ.
+  /// Copies into place, for all replicas; throws Error naming the variable when dtype or shape
+  /// differ. A sum lies in copy 0 then, and the others are 0.
   void Assign(const Tensor& value);
+  /// One copy as it is.
+  Tensor SnapshotCopy(int copy) const;
+  void AssignCopy(int copy, const Tensor& value);
 
-  /// Moves the value to another device; nothing else about the variable changes, and views of it
-  /// stay behind. A slot follows the variable that it is of. Not while a step that uses it runs.
+  /// Moves the value to another device, and there is one copy then; nothing else about the variable
+  /// changes, and views of it stay behind. A slot follows the variable that it is of. Not while a
+  /// step that uses it runs.
   void MoveTo(DeviceId device);
-  /// How often any variable was moved: whoever holds an address compares.
+  /// The value has a copy on each of these devices (at least one, all different), as the MoveTo of
+  /// them all.
+  void Mirror(std::span<const DeviceId> devices);
+  /// How often any variable was moved or mirrored: whoever holds an address compares.
   static int64_t moves() { return moves_.load(std::memory_order_acquire); }
 
-  /// The StateClock of the last write. Whoever writes through data() says so with MarkWritten.
+  /// The StateClock of the last write. Whoever writes through data(0) alone says so with
+  /// MarkWritten, and replicas that write through their copies with MarkCopyWritten.
   int64_t written_at() const { return written_at_.load(std::memory_order_relaxed); }
-  void MarkWritten(int64_t now) { written_at_.store(now, std::memory_order_relaxed); }
+  void MarkWritten(int64_t now) {
+    written_at_.store(now, std::memory_order_relaxed);
+    if (!others_.empty()) MarkBehind();
+  }
+  void MarkCopyWritten(int64_t now);
+
+  /// The other copies may differ from copy 0, which counts. Not of sums.
+  void MarkBehind();
+  /// Copy 0 is copied where the others are behind. Before replicas run.
+  void CatchUp();
+  /// How often the copies of any variable fell behind.
+  static int64_t fell_behind() { return fell_behind_.load(std::memory_order_acquire); }
+  /// The whole sum goes into copy 0. Before one replica alone reads it.
+  void Gather();
+  /// How often replicas added to any sum.
+  static int64_t spreads() { return spreads_.load(std::memory_order_acquire); }
 
  private:
   Variable() = default;
+  const StateChunk& chunk(int copy) const;
+  void Write(int copy, const Tensor& value);
+  void RequireHere(DeviceId to) const;
+
   int64_t id_ = 0, offset_ = 0;
   std::atomic<int64_t> written_at_{0};
+  std::atomic<bool> is_behind_{false}, is_spread_{false};
+  Copies copies_ = Copies::kEqual;
   std::string name_;
   DType dtype_ = DType::kFloat32;
   Shape shape_;
   StateClass class_ = StateClass::kOther;
   std::shared_ptr<StateChunk> chunk_;
-  std::string slot_kind_;  // "" for all but slots
+  std::vector<std::shared_ptr<StateChunk>> others_;  // of copies 1, 2, …
+  std::string slot_kind_;                            // "" for all but slots
   std::weak_ptr<Variable> slot_of_;
-  static inline std::atomic<int64_t> moves_{0};
+  static inline std::atomic<int64_t> moves_{0}, fell_behind_{0}, spreads_{0};
 };
 
 /// Closes every open chunk: later variables start new ones. The first training plan calls it.

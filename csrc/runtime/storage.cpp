@@ -26,6 +26,7 @@ StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices, const
                        const PlanOptions& options, Plan* plan)
     : g_(g),
       device_(options.device),
+      commits_together_(options.commits_together),
       root_(static_cast<size_t>(g.value_capacity()), -1),
       step_of_(static_cast<size_t>(g.node_capacity()), -1),
       workspace_(static_cast<size_t>(g.node_capacity()), -1),
@@ -168,7 +169,7 @@ bool StorageMap::MayOverwriteState(const StateEntry& entry, const std::vector<Ch
   if (!writer.valid() || step_of_[writer.id] < 0) return false;
   const Storage& target = storages_[Root(entry.out)];
   if (!target.computed || Placed(Root(entry.out)) || target.first != step_of_[writer.id] ||
-      target.first < last_check_) {
+      target.first < last_check_ + (commits_together_ ? 1 : 0)) {
     return false;
   }
   const Storage& old = storages_[Root(entry.in)];

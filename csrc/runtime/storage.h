@@ -70,6 +70,7 @@ class StorageMap {
 
   const Graph& g_;
   const DeviceProps& device_;
+  const bool commits_together_;
   std::vector<int32_t> root_;     // value -> storage
   std::vector<int32_t> step_of_;  // node -> step index, -1 where nothing runs
   std::vector<Storage> storages_;

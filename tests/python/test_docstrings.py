@@ -15,7 +15,7 @@ import ostria as ost
 MODULES = sorted(
     m.name
     for m in pkgutil.walk_packages(ost.__path__, "ostria.")
-    if m.name not in ("ostria._native", "ostria.libostria", "ostria.libostria_cuda")
+    if not m.name.startswith(("ostria._native", "ostria.libostria"))
     and not m.name.endswith("__main__")
 )
 

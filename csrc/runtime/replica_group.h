@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The replicas of one process: a device and a thread for each, kept from step to step, and what
+// they talk through. It knows no graph. Runs of all groups of a process take turns: their replicas
+// share activation regions, and two groups that wait for each other's would wait for ever.
+#pragma once
+
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "backend/communicator.h"
+#include "base/error.h"
+#include "base/parallel.h"
+#include "core/device.h"
+
+namespace ostria {
+
+class ReplicaGroup {
+ public:
+  /// Makes a communicator for each replica of this process; they may have ranks elsewhere too.
+  using Connect = std::function<std::vector<std::unique_ptr<Communicator>>()>;
+  /// Throws Error(kInvalidArgument) when there is no device, one is named twice, or they are of
+  /// different kinds, and Error(kDeviceUnavailable) when one is not there. `connect` is called by
+  /// the first run, and by the first one after an error.
+  ReplicaGroup(std::vector<DeviceId> devices, Connect connect);
+  ~ReplicaGroup();
+  ReplicaGroup(const ReplicaGroup&) = delete;
+  ReplicaGroup& operator=(const ReplicaGroup&) = delete;
+
+  std::span<const DeviceId> devices() const { return devices_; }
+  int size() const { return static_cast<int>(devices_.size()); }
+  /// Each replica's share of the threads of the thread that made the group.
+  int threads_each() const { return threads_each_; }
+
+  /// Calls fn(i) for every replica of this process, each in its thread, where
+  /// Communicator::Current() is its own; returns when all are done. When one throws, the others are
+  /// aborted, and the error that came first is thrown, with rank and device.
+  void Run(FunctionRef<void(int)> fn);
+
+ private:
+  void Serve(int replica);
+  void NoteError(int replica, std::exception_ptr error);
+
+  const std::vector<DeviceId> devices_;
+  const Connect connect_;
+  const pid_t process_;
+  int threads_each_ = 1;
+  std::vector<std::unique_ptr<Communicator>> communicators_;  // of the run; empty after an error
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable work_, done_;
+  const FunctionRef<void(int)>* fn_ = nullptr;
+  int64_t turn_ = 0;
+  int running_ = 0;
+  bool stop_ = false;
+  std::exception_ptr error_;          // the first one
+  std::vector<std::thread> threads_;  // last: they use all else
+};
+
+/// Gives the calling thread a share of threads as long as it lives.
+class ThreadShare {
+ public:
+  explicit ThreadShare(int n) : before_(NumThreads()) { SetNumThreads(n); }
+  ~ThreadShare() { SetNumThreads(before_); }
+  ThreadShare(const ThreadShare&) = delete;
+  ThreadShare& operator=(const ThreadShare&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace ostria
