@@ -3,6 +3,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
+#include <tuple>
+
 #include "backend/backend.h"
 #include "bindings/bindings.h"
 #include "bindings/py_tensor.h"
@@ -24,13 +27,20 @@ struct Compiled {
            bool recompute = false)
       : compiled(std::move(graph), std::move(variables), device, memory_limit, recompute),
         captures(std::move(captured)) {}
+  Compiled(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
+           std::vector<Tensor> captured, std::shared_ptr<ReplicaGroup> replicas,
+           int64_t memory_limit, bool recompute)
+      : compiled(std::move(graph), std::move(variables), std::move(replicas), memory_limit,
+                 recompute),
+        captures(std::move(captured)) {}
   CompiledGraph compiled;
   std::vector<Tensor> captures;
   int64_t calls = 0;
 };
 
 std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const std::string& device,
-                                 int64_t memory_limit, bool recompute) {
+                                 int64_t memory_limit, bool recompute,
+                                 std::optional<std::shared_ptr<ReplicaGroup>> replicas) {
   trace.EndPrecision();
   int index = 0;
   for (py::handle y : outputs) {
@@ -48,6 +58,10 @@ std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const st
   for (const PyTensor& t : trace.captures())
     captured.push_back(RequireData(t, "a closed-over value"));
   if (VerifyEnabled()) Verify(trace.graph(), "trace");
+  if (replicas.has_value()) {
+    return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
+                                      std::move(*replicas), memory_limit, recompute);
+  }
   return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
                                     ParseDevice(device), memory_limit, recompute);
 }
@@ -86,6 +100,36 @@ py::list Run(Compiled& c, const py::handle& arguments, bool debug) {
     c.compiled.Run(inputs, &outputs, debug);
   }
   return ToList(std::move(outputs));
+}
+
+// `arguments`: those of each replica, in a list.
+std::vector<std::vector<Tensor>> ReplicaInputs(const Compiled& c, const py::list& arguments) {
+  std::vector<std::vector<Tensor>> inputs;
+  for (py::handle of_replica : arguments) inputs.push_back(Inputs(c, of_replica));
+  return inputs;
+}
+
+py::list RunReplicas(Compiled& c, const py::list& arguments, bool debug) {
+  std::vector<std::vector<Tensor>> outputs;
+  {
+    const std::vector<std::vector<Tensor>> inputs = ReplicaInputs(c, arguments);
+    ++c.calls;
+    py::gil_scoped_release release;
+    c.compiled.RunReplicas(inputs, &outputs, debug);
+  }
+  py::list results;
+  for (std::vector<Tensor>& of_replica : outputs) results.append(ToList(std::move(of_replica)));
+  return results;
+}
+
+py::list CostRows(const Plan& plan, const std::vector<double>& ns) {
+  py::list rows;
+  for (auto i = static_cast<size_t>(plan.num_kept); i < ns.size(); ++i) {
+    const Step& s = plan.steps[i];
+    rows.append(py::make_tuple(plan.graph.op(s.node).name, s.kernel->impl, s.state->detail,
+                               ShortLocation(plan.graph.location(s.node)), ns[i]));
+  }
+  return rows;
 }
 
 py::object RunSame(Compiled& c, const py::tuple& arguments) {
@@ -154,6 +198,27 @@ void BindCompiled(py::module_& m) {
   py::class_<Compiled, std::shared_ptr<Compiled>>(m, "Compiled")
       .def("run", [](Compiled& c, const py::object& args) { return Run(c, args, false); })
       .def("run_debug", [](Compiled& c, const py::object& args) { return Run(c, args, true); })
+      .def(
+          "run_replicas",
+          [](Compiled& c, const py::list& arguments, bool debug) {
+            return RunReplicas(c, arguments, debug);
+          },
+          py::arg("arguments"), py::arg("debug"),
+          "The results of each replica, run on its own list of arguments, with the GIL released.")
+      .def(
+          "profile_replicas",
+          [](Compiled& c, const py::list& arguments, int runs) {
+            const std::vector<std::vector<Tensor>> inputs = ReplicaInputs(c, arguments);
+            std::shared_ptr<Executable> first;
+            std::vector<double> ns;
+            {
+              py::gil_scoped_release release;
+              std::tie(first, ns) = c.compiled.ProfileReplicas(inputs, runs);
+            }
+            return CostRows(first->plan(), ns);
+          },
+          py::arg("arguments"), py::arg("runs"),
+          "As profile, of replica 0 while all run; an exchange costs what it waits, too.")
       .def(
           "run_same",
           [](Compiled& c, const py::tuple& arguments) -> py::object {
@@ -230,14 +295,7 @@ void BindCompiled(py::module_& m) {
           [](Compiled& c, const py::dict& sizes, const py::object& arguments, int runs) {
             const std::shared_ptr<Executable> e = c.compiled.For(ToBinding(sizes));
             const std::vector<double> ns = e->Profile(Inputs(c, arguments), runs);
-            py::list rows;
-            for (auto i = static_cast<size_t>(e->plan().num_kept); i < ns.size(); ++i) {
-              const Step& s = e->plan().steps[i];
-              rows.append(py::make_tuple(e->plan().graph.op(s.node).name, s.kernel->impl,
-                                         s.state->detail,
-                                         ShortLocation(e->plan().graph.location(s.node)), ns[i]));
-            }
-            return rows;
+            return CostRows(e->plan(), ns);
           },
           "(op, implementation, detail, user line, median nanoseconds) per step that every call "
           "runs; state is restored.")
@@ -247,8 +305,7 @@ void BindCompiled(py::module_& m) {
              for (const Specialisation& s : c.compiled.specialisations()) {
                py::dict sizes;
                for (const auto& [name, size] : s.binding) sizes[py::str(name)] = size;
-               rows.append(py::make_tuple(sizes, s.why, s.seconds, s.calls,
-                                          s.executable->plan().steps.size()));
+               rows.append(py::make_tuple(sizes, s.why, s.seconds, s.calls, s.plan->steps.size()));
              }
              return rows;
            })
@@ -256,7 +313,8 @@ void BindCompiled(py::module_& m) {
                              [](const Compiled& c) { return c.compiled.num_specialised(); })
       .def_readonly("calls", &Compiled::calls);
   m.def("finish_trace", &Finish, py::arg("trace"), py::arg("outputs"), py::arg("device") = "cpu",
-        py::arg("memory_limit") = 0, py::arg("recompute") = false);
+        py::arg("memory_limit") = 0, py::arg("recompute") = false,
+        py::arg("replicas") = py::none());
   m.def(
       "compile_text",
       [](const std::string& text) {

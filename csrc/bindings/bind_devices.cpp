@@ -62,6 +62,9 @@ void BindDevices(py::module_& m) {
       "require_device", [](DeviceName name) { FindDevice(name, "device"); }, py::arg("name"),
       "Raises why there is no such device.");
   m.def(
+      "canonical_device", [](const std::string& name) { return ToString(ParseDevice(name)); },
+      py::arg("name"), "The one name of a device: 'cpu' for 'cpu:0', 'cuda:0' for 'cuda'.");
+  m.def(
       "set_default_device",
       [](DeviceName name) {
         const bool is_null = name.id.kind == DeviceKind::kNull;

@@ -14,6 +14,7 @@ void BindOps(pybind11::module_& m);
 void BindTrace(pybind11::module_& m);
 void BindControl(pybind11::module_& m);
 void BindCompiled(pybind11::module_& m);
+void BindReplicas(pybind11::module_& m);
 void BindDevices(pybind11::module_& m);
 void BindDiagnosis(pybind11::module_& m);
 void BindIo(pybind11::module_& m);

@@ -19,6 +19,7 @@ PYBIND11_MODULE(_native, m) {
   ostria::BindOps(m);
   ostria::BindTrace(m);
   ostria::BindControl(m);
+  ostria::BindReplicas(m);
   ostria::BindCompiled(m);
   ostria::BindDevices(m);
   ostria::BindDiagnosis(m);

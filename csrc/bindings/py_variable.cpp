@@ -48,7 +48,8 @@ void BindVariable(py::module_& m) {
       "A named tensor that survives steps: the only thing that compiled functions can change.");
   RegisterVariableType(reinterpret_cast<PyTypeObject*>(variable.ptr()));
   variable
-      .def(py::init([](const py::object& initial, std::string name, bool trainable) {
+      .def(py::init([](const py::object& initial, std::string name, bool trainable,
+                       const std::string& aggregation) {
              if (name.empty()) {
                Fail(ErrorCode::kTypeError,
                     "Variable: 'name' is missing; checkpoints find a variable by its name; give "
@@ -60,12 +61,17 @@ void BindVariable(py::module_& m) {
                }
                return TensorFromArray(initial, false);
              }();
-             VariablePtr v = Variable::Create(
+             if (aggregation != "none" && aggregation != "sum") {
+               Fail(ErrorCode::kInvalidArgument, "Variable: aggregation '", aggregation,
+                    "' is not accepted; give 'none' (all replicas hold one value) or 'sum' (the "
+                    "value is the sum of what each replica holds)");
+             }
+             return Variable::Create(
                  std::move(name), t, trainable ? StateClass::kTrainable : StateClass::kOther,
-                 GetDefaultDevice());
-             return v;
+                 GetDefaultDevice(), aggregation == "sum" ? Copies::kSummed : Copies::kEqual);
            }),
-           py::arg("initial"), py::kw_only(), py::arg("name") = "", py::arg("trainable") = true)
+           py::arg("initial"), py::kw_only(), py::arg("name") = "", py::arg("trainable") = true,
+           py::arg("aggregation") = "none")
       .def_property(
           "name", [](const VariablePtr& v) { return v->name(); },
           [](const VariablePtr& v, std::string name) { v->set_name(std::move(name)); })
@@ -82,6 +88,18 @@ void BindVariable(py::module_& m) {
       .def_property_readonly("ndim", [](const VariablePtr& v) { return v->shape().rank(); })
       .def_property_readonly("size", [](const VariablePtr& v) { return v->shape().numel(); })
       .def_property_readonly("device", [](const VariablePtr& v) { return ToString(v->device()); })
+      .def_property_readonly(
+          "devices",
+          [](const VariablePtr& v) {
+            py::list names;
+            for (int c = 0; c < v->num_copies(); ++c) names.append(ToString(v->device(c)));
+            return names;
+          },
+          "The devices that hold a copy: one for each replica of this process.")
+      .def_property_readonly(
+          "aggregation",
+          [](const VariablePtr& v) { return v->copies() == Copies::kSummed ? "sum" : "none"; },
+          "'sum' where replicas' copies are added up when read, else 'none'.")
       .def_readwrite("trainable", &Variable::trainable)
       .def_property_readonly(
           "chunk", [](const VariablePtr& v) { return py::make_tuple(v->chunk_id(), v->offset()); },
@@ -90,6 +108,16 @@ void BindVariable(py::module_& m) {
       .def(
           "view", [](const VariablePtr& v) { return PyTensor::Concrete(v->View()); },
           "A live tensor without a copy; later steps show through it.")
+      .def(
+          "copy_of",
+          [](const VariablePtr& v, int replica) {
+            if (replica < 0 || replica >= v->num_copies()) {
+              Fail(ErrorCode::kIndexError, "variable '", v->name(), "': replica ", replica,
+                   " has no copy; there are ", v->num_copies());
+            }
+            return ArrayFromTensor(v->SnapshotCopy(replica));
+          },
+          py::arg("replica"), "What one replica of this process holds, as a NumPy array.")
       .def(
           "numpy",
           [](const VariablePtr& v) {

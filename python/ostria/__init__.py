@@ -2,7 +2,8 @@
 """Ostria: a deep learning framework on a C++ graph executor.
 
 Array API names at top level; `ost.compile`, `ost.grad`, `ost.nn`, `ost.optim`, `ost.losses`,
-`ost.metrics`, `ost.data`, `ost.estimator` and `ost.io` are imported when first used.
+`ost.metrics`, `ost.data`, `ost.estimator`, `ost.distribute` and `ost.io` are imported when first
+used.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ _SUBMODULES = (
     "io",
     "random",
     "diagnose",
+    "distribute",
     "train",
     "distribute",
     "mixed_precision",

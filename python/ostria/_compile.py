@@ -74,6 +74,8 @@ class _Entry:
 class CompiledFunction:
     """A function made by `ost.compile`; call it like the original."""
 
+    _entry_type = _Entry
+
     def __init__(
         self,
         fn: Callable[..., Any],
@@ -141,6 +143,20 @@ class CompiledFunction:
 
     def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Entry, list[Any]]:
         leaves, structure = _tree.flatten((args, kwargs))
+        arrays, keys = self._keys(leaves, structure)
+        frozen: list[str] = []
+        for variant in itertools.count():  # one for each setting of `trainable`
+            key = (structure, tuple(keys), self._policy(), self._place(), variant)
+            if key not in self._entries:
+                self._entries[key] = self._fitting(structure, leaves, keys, frozen)
+            entry = self._entries[key]
+            frozen = entry.outdated()
+            if not frozen:
+                break
+        return entry, arrays
+
+    def _keys(self, leaves: list[Any], structure: Any) -> tuple[list[Any], list[Any]]:
+        """The arrays among the leaves, and what tells each leaf's kind from others'."""
         arrays, keys = [], []
         batch = None
         for leaf in leaves:
@@ -155,16 +171,7 @@ class CompiledFunction:
                 keys.append((str(leaf.dtype), shape))
             else:
                 keys.append(("static", self._static_key(leaf)))
-        frozen: list[str] = []
-        for variant in itertools.count():  # one for each setting of `trainable`
-            key = (structure, tuple(keys), self._policy(), self._place(), variant)
-            if key not in self._entries:
-                self._entries[key] = self._fitting(structure, leaves, keys, frozen)
-            entry = self._entries[key]
-            frozen = entry.outdated()
-            if not frozen:
-                break
-        return entry, arrays
+        return arrays, keys
 
     def _static_key(self, leaf: Any) -> Any:
         if isinstance(leaf, np.generic):
@@ -257,6 +264,7 @@ class CompiledFunction:
                     inputs.append(leaf)
                 else:
                     inputs.append(trace.add_input(f"x{i}", _native.dtype(key[0]), key[1]))
+            self._begin(trace, keys, inputs)
             args, kwargs = _tree.unflatten(structure, inputs)
             with _trainable.Reads() as reads:
                 result = self._fn(*args, **kwargs)
@@ -266,7 +274,7 @@ class CompiledFunction:
             static = [(i, y) for i, y in enumerate(outputs) if not _is_array(y)]
             tensors = [y for y in outputs if _is_array(y)]
             limit = self._budget or self._memory_limit
-            compiled = _native.finish_trace(trace, tensors, self._place(), limit, recompute)
+            compiled = self._finish(trace, tensors, limit, recompute)
             if self._accumulate > 1 and "rows" not in trace.scratch:
                 raise ValueError(
                     at_line(
@@ -280,9 +288,15 @@ class CompiledFunction:
         finally:
             trace.pop()
         seconds = time.perf_counter() - begin
-        entry = _Entry(compiled, out_structure, static, given, why, seconds, reads)
+        entry = self._entry_type(compiled, out_structure, static, given, why, seconds, reads)
         entry.policy, entry.report, entry.rows = policy, report, rows
         return entry
+
+    def _begin(self, trace: Any, keys: list[Any], inputs: list[Any]) -> None:
+        """The trace has its inputs; the function comes next."""
+
+    def _finish(self, trace: Any, tensors: list[Any], limit: int, recompute: bool) -> Any:
+        return _native.finish_trace(trace, tensors, self._place(), limit, recompute)
 
     def _why(self, structure: Any, keys: list[Any], given: list[str], frozen: list[str]) -> str:
         if not self._entries:
@@ -414,7 +428,7 @@ class CompiledFunction:
 
     def _costs(self, entry: _Entry, arrays: list[Any], runs: int) -> list[dict[str, Any]]:
         rows = entry.compiled.profile(self._sizes(arrays), arrays, runs)
-        return [dict(zip(("op", "impl", "detail", "line", "ns"), row, strict=True)) for row in rows]
+        return cost_rows(rows)
 
     def explain(self, runs: int = 20) -> str:
         """What was traced and why, the graph, the plan, the median cost of each node in `runs`.
@@ -453,6 +467,11 @@ class CompiledFunction:
             lines.append("  plan:")
             lines += ["    " + text for text in c.plan_text(sizes).splitlines()]
         return "\n".join(lines)
+
+
+def cost_rows(rows: list[Any]) -> list[dict[str, Any]]:
+    """Rows of `profile` with names."""
+    return [dict(zip(("op", "impl", "detail", "line", "ns"), row, strict=True)) for row in rows]
 
 
 def _sizes_text(shape: tuple[Any, ...]) -> str:

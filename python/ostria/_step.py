@@ -125,6 +125,30 @@ class MicroBatch:
         return first
 
 
+class ReplicaRows:
+    """Where a replica's rows begin in the batch of all replicas, so that draws count them there."""
+
+    def __init__(self, replica_id: Any, first_row: Any, batch: Any) -> None:
+        self._replica_id, self._first_row = replica_id, first_row  # traced scalars
+        self._batch = batch  # a SymInt; None where replicas are given no rows of their own
+
+    def place(self, shape: Any) -> tuple[Any, Any]:
+        """(first row, what to mix into the key) of a draw of this shape; None: nothing.
+
+        A draw without rows is the same on all replicas. One whose rows do not lie along its first
+        axis has other numbers on each replica, but not those of one device with all rows.
+        """
+        sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+        if self._batch is None or all(isinstance(size, int) for size in sizes):
+            return 0, None
+        if not isinstance(sizes[0], int) and all(isinstance(size, int) for size in sizes[1:]):
+            times = sizes[0] // self._batch
+            times = times if isinstance(times, int) else times._value()
+            if times is not None and times * self._batch == sizes[0]:
+                return self._first_row if times == 1 else self._first_row * times, None
+        return 0, self._replica_id
+
+
 def draw_counts(notes: dict[Any, Any]) -> dict[Any, dict[str, int]]:
     """How many draws there were so far, by generator and path."""
     return {

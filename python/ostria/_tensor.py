@@ -231,11 +231,18 @@ def _set_trainable(variable: Any, flag: bool) -> None:
 
 
 def _variable_init(native_init: Any) -> Any:
-    def declared(self: Any, initial: Any, *, name: str = "", trainable: bool = True) -> None: ...
+    def declared(
+        self: Any,
+        initial: Any,
+        *,
+        name: str = "",
+        trainable: bool = True,
+        aggregation: str = "none",
+    ) -> None: ...
 
     @functools.wraps(declared)
     def init(self: Any, *initial: Any, **options: Any) -> None:
-        check_keywords("Variable", options, ("initial", "name", "trainable"))
+        check_keywords("Variable", options, ("initial", "name", "trainable", "aggregation"))
         count = len(initial) + ("initial" in options)
         if count != 1:
             raise TypeError(
@@ -244,7 +251,7 @@ def _variable_init(native_init: Any) -> Any:
                     "ost.Variable(value, name=..., trainable=...)"
                 )
             )
-        for name, kind in (("name", str), ("trainable", bool)):
+        for name, kind in (("name", str), ("trainable", bool), ("aggregation", str)):
             if not isinstance(options.get(name, kind()), kind):
                 raise TypeError(
                     at_line(

@@ -60,7 +60,14 @@ class Generator:
         """(key, first row, stream) of the next draw, of this shape, in the whole batch."""
         key, stream = self._draw()
         if offset is None:
-            part, first = _step.notes().get("micro_batch"), 0
+            notes = _step.notes()
+            if (replica := notes.get("replica_rows")) is not None:
+                first, other = replica.place(shape)
+                if other is not None:
+                    key = _mix(key, other)
+                offset = first if isinstance(first, _native.Tensor) else np.array(first, np.int64)
+                return key, offset, stream
+            part, first = notes.get("micro_batch"), 0
             if part is not None:
                 sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
                 first = part.first_row((self._state.id, stream), sizes)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ostria._errors import at_line
 from ostria.distribute._launchers import TABLE, Field, Fields, Launcher
-from ostria.distribute._values import IncompleteError, Values
+from ostria.distribute._env_values import IncompleteError, Values
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ostria._errors import at_line
-from ostria.distribute._values import (
+from ostria.distribute._env_values import (
     MAX_WORLD_SIZE,
     Values,
     expand_counts,

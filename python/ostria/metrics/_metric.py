@@ -34,7 +34,10 @@ class Metric:
     def add_state(self, name: str, shape: tuple[int, ...] = ()) -> Any:
         """Makes a float64 Variable of zeros, which `merge_state` adds up; also while tracing."""
         variable = _native.Variable(
-            np.zeros(shape), name=f"metrics/{self.name}/{name}", trainable=False
+            np.zeros(shape),
+            name=f"metrics/{self.name}/{name}",
+            trainable=False,
+            aggregation="sum",
         )
         self._state[name] = variable
         return variable

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostria._errors import at_line
-from ostria.distribute._values import join_address
+from ostria.distribute._env_values import join_address
 
 _TRIES = 3
 _PAUSE = 0.1

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A function compiled for all replicas of a strategy: traced once, run by each on its own inputs.
+
+The graph's last arguments are not the user's: which replica it is, and at which row of the whole
+batch its rows begin. So replicas share the graph, and draw the numbers that one device would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ostria import _compile, _device, _native, _step
+from ostria import _functions as F
+from ostria._errors import add_remark, at_line
+from ostria.distribute import _context
+from ostria.distribute._values import PerReplica
+
+if TYPE_CHECKING:
+    from ostria.distribute._strategy import Strategy
+
+_Tensor = _native.Tensor
+
+
+class _Inputs(list[Any]):
+    """The arrays of each replica, and the sizes of the first one's symbols."""
+
+    sizes: dict[str, int]
+
+
+class _ReplicaEntry(_compile._Entry):
+    is_alone = False
+
+    def run(self, inputs: list[Any], debug: bool) -> Any:
+        self.last_inputs = inputs
+        if self.is_alone:
+            run = self.compiled.run_debug if debug else self.compiled.run
+            outputs = run(inputs[0])
+        else:
+            results = self.compiled.run_replicas(inputs, debug)
+            many = len(results) > 1
+            outputs = [
+                PerReplica(values) if many else values[0] for values in zip(*results, strict=True)
+            ]
+        return outputs[0] if self.is_single else self.unpack(outputs)
+
+
+class ReplicaFunction(_compile.CompiledFunction):
+    """What `strategy.compile` returns: call it with the arguments of `strategy.run`.
+
+    `explain`, `profile`, `memory_plan` and `plan_for` are those of a compiled function; what is
+    timed is replica 0 while all run.
+    """
+
+    _entry_type = _ReplicaEntry
+
+    def __init__(self, fn: Callable[..., Any], strategy: Strategy) -> None:
+        super().__init__(
+            fn,
+            dynamic_batch=True,
+            device=strategy.devices[0],
+            memory_limit=None,
+            eager=False,
+            name=None,
+        )
+        self._strategy = strategy
+        self._symbols: list[str] = []  # of the trace that begins
+        self._ids = [
+            F.asarray(strategy._first_replica + i, dtype="int32")
+            for i in range(len(strategy.devices))
+        ]
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._strategy._require_here("strategy.run")
+        entry, inputs = self._entry(args, kwargs)
+        return entry.run(inputs, _compile._debugging)
+
+    # --- Arguments --------------------------------------------------------------------------------
+
+    def _keys(self, leaves: list[Any], structure: Any) -> tuple[list[Any], list[Any]]:
+        count = len(self._strategy.devices)
+        inputs = _Inputs([] for _ in range(count))
+        keys: list[Any] = []
+        symbols: dict[tuple[int, ...], str] = {}  # by the sizes that replicas have
+        for i, leaf in enumerate(leaves):
+            if isinstance(leaf, PerReplica):
+                values = self._values(leaf, i, structure)
+                keys.append(self._key_of_parts(values, i, structure, symbols))
+            elif isinstance(leaf, (_Tensor, np.ndarray)):
+                values = [leaf] * count
+                keys.append((str(leaf.dtype), tuple(leaf.shape)))
+            else:
+                keys.append(("static", self._static_key(leaf)))
+                continue
+            for own, value in zip(inputs, values, strict=True):
+                own.append(value)
+        self._symbols = list(symbols.values())
+        rows = next(iter(symbols), (0,) * count)
+        firsts = self._strategy._first_rows(rows)
+        inputs.sizes = {name: sizes[0] for sizes, name in symbols.items()}
+        for own, replica_id, first in zip(inputs, self._ids, firsts, strict=True):
+            own += [replica_id, np.array(first, np.int64)]
+        return inputs, keys
+
+    def _values(self, leaf: PerReplica, i: int, structure: Any) -> list[Any]:
+        count = len(self._strategy.devices)
+        if len(leaf.values) != count:
+            self._fail(
+                i,
+                structure,
+                f"has values of {len(leaf.values)} replicas, but the strategy has {count} in this "
+                "process",
+            )
+        values = []
+        for r, value in enumerate(leaf.values):
+            if isinstance(value, (bool, int, float, np.generic)):
+                value = F.asarray(value)
+            if isinstance(value, _native.Variable):
+                value = value.value()
+            if not isinstance(value, (_Tensor, np.ndarray)):
+                self._fail(
+                    i,
+                    structure,
+                    f"is a {type(value).__name__} on replica {r}; what differs between replicas "
+                    "must be a tensor, an array or a number",
+                )
+            values.append(value)
+        return values
+
+    def _key_of_parts(
+        self,
+        values: list[Any],
+        i: int,
+        structure: Any,
+        symbols: dict[tuple[int, ...], str],
+    ) -> tuple[str, tuple[Any, ...]]:
+        dtype, shape = str(values[0].dtype), tuple(values[0].shape)
+        for r, value in enumerate(values):
+            if str(value.dtype) != dtype or tuple(value.shape)[1:] != shape[1:]:
+                self._fail(
+                    i,
+                    structure,
+                    f"is {dtype}{list(shape)} on replica 0 and {value.dtype}{list(value.shape)} on "
+                    f"replica {r}; only the first size may differ between replicas",
+                )
+            if len(value.shape) != len(shape):
+                self._fail(
+                    i, structure, f"has shape {list(shape)} and {list(value.shape)} on replica {r}"
+                )
+        if not shape:
+            return dtype, shape
+        rows = tuple(int(value.shape[0]) for value in values)
+        if rows not in symbols:
+            if symbols and len(set(rows)) == 1:
+                return dtype, shape
+            symbols[rows] = "batch" if not symbols else f"batch_{len(symbols)}"
+        return dtype, (symbols[rows], *shape[1:])
+
+    def _fail(self, i: int, structure: Any, what: str) -> None:
+        raise ValueError(at_line(f"strategy.run: argument {self._places(structure)[i]} {what}"))
+
+    def _sizes(self, arrays: list[Any]) -> dict[str, int]:
+        assert isinstance(arrays, _Inputs)
+        return arrays.sizes
+
+    # --- Tracing ----------------------------------------------------------------------------------
+
+    def _trace(self, *args: Any, **options: Any) -> _compile._Entry:
+        try:
+            with _device.device(self._strategy.devices[0]):  # of Variables that are made inside
+                entry = super()._trace(*args, **options)
+        except TypeError as error:
+            if "needs the value of a traced tensor" in str(error):
+                add_remark(
+                    error,
+                    "; replicas run one graph, so what depends on replica_id_in_sync_group is "
+                    "chosen by ost.where or ost.cond",
+                )
+            raise
+        assert isinstance(entry, _ReplicaEntry)
+        entry.is_alone = self._strategy._group is None
+        return entry
+
+    def _begin(self, trace: Any, keys: list[Any], inputs: list[Any]) -> None:
+        replica_id = trace.add_input("replica_id", _native.int32, ())
+        first_row = trace.add_input("first_row", _native.int64, ())
+        strategy, notes = self._strategy, trace.scratch
+        notes["replicas"] = strategy.num_replicas_in_sync
+        notes["replica_context"] = _context.ReplicaContext(strategy, replica_id)
+        if strategy.num_replicas_in_sync > 1:
+            notes["replica_rows"] = _step.ReplicaRows(replica_id, first_row, _batch(keys, inputs))
+
+    def _finish(self, trace: Any, tensors: list[Any], limit: int, recompute: bool) -> Any:
+        return _native.finish_trace(
+            trace, tensors, self._place(), limit, recompute, replicas=self._strategy._group
+        )
+
+    def _costs(self, entry: Any, arrays: list[Any], runs: int) -> list[dict[str, Any]]:
+        if entry.is_alone:
+            return _compile.cost_rows(entry.compiled.profile(self._sizes(arrays), arrays[0], runs))
+        return _compile.cost_rows(entry.compiled.profile_replicas(list(arrays), runs))
+
+
+def _batch(keys: list[Any], inputs: list[Any]) -> Any:
+    """The symbol of the rows that replicas share out; None where there is none."""
+    for key, tensor in zip(keys, inputs, strict=True):
+        if key[0] != "static" and key[1] and key[1][0] == "batch":
+            return tensor.shape[0]
+    return None
