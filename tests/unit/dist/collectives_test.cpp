@@ -194,7 +194,7 @@ std::function<std::vector<Tensor>(int)> RowsOf(std::vector<int> sizes) {
   };
 }
 
-std::vector<std::vector<float>> Trained(const Replica& r) {
+std::vector<std::vector<float>> Trained(const StepReplica& r) {
   std::vector<std::vector<float>> out;
   for (const auto& v : r.variables) out.push_back(ToVector(v->Snapshot()));
   return out;
@@ -256,7 +256,7 @@ TEST(ReducedGradients, TrainAsOneReplicaDoesWithTheWholeBatch) {
         ASSERT_THAT(RunStep(many, group.ranks, RowsOf(sizes)), Each(""));
       }
       ExpectNear(Trained(many[0]), Trained(one[0]));
-      for (const Replica& r : many) EXPECT_EQ(Trained(r), Trained(many[0])) << "ranks differ";
+      for (const StepReplica& r : many) EXPECT_EQ(Trained(r), Trained(many[0])) << "ranks differ";
       // Also where nothing mirrors the weights, and whatever the batch of a rank is.
       for (const Witness* r : group.witnesses) EXPECT_EQ(r->calls.size(), 3u) << clips;
     }
@@ -377,7 +377,7 @@ TEST(Buckets, DebugModeLooksAtFinishedReductions) {
   WitnessedGroup group(2, /*overlapped=*/true);
   const auto errors = RunRanks(group.ranks, [&](Communicator& c) {
     const Communicator::Scope scope(&c);
-    Replica& r = replicas[static_cast<size_t>(c.rank())];
+    StepReplica& r = replicas[static_cast<size_t>(c.rank())];
     r.executable->RunDebug(Input(c.rank()), &r.outputs);
   });
   EXPECT_THAT(errors, Each(""));

@@ -19,16 +19,16 @@ std::vector<float> ToVector(const Tensor& t) {
   return {t.data<float>(), t.data<float>() + t.numel()};
 }
 
-std::vector<Replica> MakeReplicas(int ranks, const std::vector<Tensor>& initial,
-                                  const BuildFn& build,
-                                  const std::function<Binding(int rank)>& bind, bool buckets) {
+std::vector<StepReplica> MakeReplicas(int ranks, const std::vector<Tensor>& initial,
+                                      const BuildFn& build,
+                                      const std::function<Binding(int rank)>& bind, bool buckets) {
   SealStateChunks();
-  std::vector<Replica> replicas(static_cast<size_t>(ranks));
+  std::vector<StepReplica> replicas(static_cast<size_t>(ranks));
   Graph g;
   PlanOptions options;
   options.device = FindBackend(DeviceKind::kCpu).Props(0);
   for (int r = 0; r < ranks; ++r) {
-    Replica& replica = replicas[static_cast<size_t>(r)];
+    StepReplica& replica = replicas[static_cast<size_t>(r)];
     for (size_t i = 0; i < initial.size(); ++i) {
       replica.variables.push_back(Variable::Create(StrCat("w", i), initial[i],
                                                    StateClass::kTrainable,
@@ -43,7 +43,7 @@ std::vector<Replica> MakeReplicas(int ranks, const std::vector<Tensor>& initial,
   build(g, state);
   if (buckets) BucketReductions(g, {});
   for (int r = 0; r < ranks; ++r) {
-    Replica& replica = replicas[static_cast<size_t>(r)];
+    StepReplica& replica = replicas[static_cast<size_t>(r)];
     replica.plan = MakePlan(Specialise(g, bind ? bind(r) : Binding{}), options);
     CheckRaces(*replica.plan);
     replica.executable = std::make_unique<Executable>(
@@ -52,12 +52,12 @@ std::vector<Replica> MakeReplicas(int ranks, const std::vector<Tensor>& initial,
   return replicas;
 }
 
-std::vector<std::string> RunStep(std::vector<Replica>& replicas,
+std::vector<std::string> RunStep(std::vector<StepReplica>& replicas,
                                  const std::vector<std::unique_ptr<Communicator>>& ranks,
                                  const std::function<std::vector<Tensor>(int rank)>& inputs) {
   return RunRanks(ranks, [&](Communicator& c) {
     const Communicator::Scope scope(&c);
-    Replica& replica = replicas[static_cast<size_t>(c.rank())];
+    StepReplica& replica = replicas[static_cast<size_t>(c.rank())];
     replica.executable->Run(inputs(c.rank()), &replica.outputs);
   });
 }

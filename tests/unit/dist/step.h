@@ -14,7 +14,7 @@
 namespace ostria {
 
 /// One replica's copies of a step's variables, on its own virtual device.
-struct Replica {
+struct StepReplica {
   std::vector<std::shared_ptr<Variable>> variables;
   std::shared_ptr<const Plan> plan;
   std::unique_ptr<Executable> executable;
@@ -28,10 +28,10 @@ std::vector<float> ToVector(const Tensor& t);
 using BuildFn = std::function<void(Graph& g, std::span<const Value> state)>;
 
 /// `ranks` replicas with variables of these first values. `bind`: symbols of each replica.
-std::vector<Replica> MakeReplicas(int ranks, const std::vector<Tensor>& initial,
-                                  const BuildFn& build,
-                                  const std::function<Binding(int rank)>& bind = {},
-                                  bool buckets = true);
+std::vector<StepReplica> MakeReplicas(int ranks, const std::vector<Tensor>& initial,
+                                      const BuildFn& build,
+                                      const std::function<Binding(int rank)>& bind = {},
+                                      bool buckets = true);
 
 /// What a communicator was asked for; it does the work of `inner`, or nothing without one.
 class Witness final : public Communicator {
@@ -76,7 +76,7 @@ class Witness final : public Communicator {
 };
 
 /// Runs a step of every replica, each in its thread with its communicator; returns what each threw.
-std::vector<std::string> RunStep(std::vector<Replica>& replicas,
+std::vector<std::string> RunStep(std::vector<StepReplica>& replicas,
                                  const std::vector<std::unique_ptr<Communicator>>& ranks,
                                  const std::function<std::vector<Tensor>(int rank)>& inputs);
 
