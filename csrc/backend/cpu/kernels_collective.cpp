@@ -43,10 +43,9 @@ struct AllReduceState final : KernelState {
   }
 };
 
-std::string What(const AllReduceState& s, size_t tensors) {
-  std::string what = "all_reduce";
-  if (s.slot >= 0) what = StrCat(what, " ", s.slot);
-  return tensors == 1 ? what : StrCat(what, " of ", tensors, " tensors");
+// The same whether a rank overlaps it or not, which depends on its batch.
+std::string What(int64_t tensors) {
+  return tensors == 1 ? "all_reduce" : StrCat("all_reduce of ", tensors, " tensors");
 }
 
 std::unique_ptr<KernelState> PrepareAllReduce(const NodeDesc& d) {
@@ -71,7 +70,7 @@ std::unique_ptr<KernelState> PrepareAllReduce(const NodeDesc& d) {
     }
     if (bytes == 0) continue;
     call.count = static_cast<int64_t>(bytes / static_cast<size_t>(SizeOf(s->dtype)));
-    call.what = What(*s, static_cast<size_t>(tensors));
+    call.what = What(tensors);
     s->calls.push_back(std::move(call));
   }
   s->detail = StrCat(s->calls.size(), s->calls.size() == 1 ? " call" : " calls");

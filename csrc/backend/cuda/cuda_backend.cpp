@@ -52,6 +52,7 @@ constexpr std::span<const KernelDef> (*kLists[])() = {
     cuda::RecurrentKernels,
     cuda::ControlKernels,
     cuda::RecurrentStepKernels,
+    cuda::CollectiveKernels,
 };
 // clang-format on
 

@@ -298,7 +298,7 @@ TEST(ReducedGradients, AGradientOfTwoWeightsIsReducedOnceForEach) {
 BuildFn Chain() {
   return [](Graph& g, std::span<const Value> state) {
     Builder b(g, 0);
-    Value y = g.AddInput("x", {DType::kFloat32, {4, 550}}, 0);
+    Value y = g.AddInput("x", {DType::kFloat32, {Dim::Symbol("batch"), 550}}, 0);
     for (const Value w : state) y = b(ops::kTanh, {b(ops::kMatmul, {y, w})});
     const Value loss = b(ops::kSum, {y});
     std::vector<Value> grads = Gradients(g, {&loss, 1}, {}, {state.data(), state.size()});
@@ -322,17 +322,34 @@ std::vector<Tensor> Square(float scale) {
   return {w, w, w};
 }
 
-std::vector<Tensor> Input(int rank) {
-  Tensor x = Tensor::Zeros(DType::kFloat32, {4, 550});
+std::vector<Tensor> InputRows(int rank, int rows) {
+  Tensor x = Tensor::Zeros(DType::kFloat32, {rows, 550});
   for (int64_t i = 0; i < x.numel(); ++i) {
     x.data<float>()[i] = static_cast<float>((i * 31 + rank * 17) % 23) * 0.05F - 0.5F;
   }
   return {x};
 }
 
+std::vector<Tensor> Input(int rank) { return InputRows(rank, 4); }
+
+TEST(Buckets, ARankWithoutRowsMakesTheSameCalls) {
+  auto replicas = MakeReplicas(3, Square(0.001F), Chain(), Batches({4, 0, 1}));
+  WitnessedGroup group(3, /*overlapped=*/true);
+  for (int step = 0; step < 2; ++step) {
+    ASSERT_THAT(RunStep(replicas, group.ranks,
+                        [](int rank) {
+                          return InputRows(rank, rank == 0 ? 4 : rank == 1 ? 0 : 1);
+                        }),
+                Each(""));
+  }
+  EXPECT_EQ(Trained(replicas[1]), Trained(replicas[0]));
+  EXPECT_EQ(Trained(replicas[2]), Trained(replicas[0]));
+  EXPECT_NE(Trained(replicas[0])[0], ToVector(Square(0.001F)[0]));
+}
+
 TEST(Buckets, BeginWhileTheBackwardPassRunsAndGiveTheSameBits) {
-  auto plain = MakeReplicas(2, Square(0.001F), Chain(), {}, /*buckets=*/false);
-  auto cut = MakeReplicas(2, Square(0.001F), Chain());
+  auto plain = MakeReplicas(2, Square(0.001F), Chain(), Batches({4, 4}), /*buckets=*/false);
+  auto cut = MakeReplicas(2, Square(0.001F), Chain(), Batches({4, 4}));
   const Plan& plan = *cut[0].plan;
   std::string order;
   for (const Step& s : plan.steps) {
@@ -359,7 +376,7 @@ TEST(Buckets, BeginWhileTheBackwardPassRunsAndGiveTheSameBits) {
 }
 
 TEST(Buckets, AStepThatFailsLeavesNothingRunning) {
-  auto replicas = MakeReplicas(2, Square(0.001F), Chain());
+  auto replicas = MakeReplicas(2, Square(0.001F), Chain(), Batches({4, 4}));
   WitnessedGroup group(2, /*overlapped=*/true);
   group.ranks[0]->set_timeout(std::chrono::milliseconds(2000));
   // One rank never comes: the other ends with its name, and its arena is free again.
@@ -373,7 +390,7 @@ TEST(Buckets, AStepThatFailsLeavesNothingRunning) {
 }
 
 TEST(Buckets, DebugModeLooksAtFinishedReductions) {
-  auto replicas = MakeReplicas(2, Square(0.001F), Chain());
+  auto replicas = MakeReplicas(2, Square(0.001F), Chain(), Batches({4, 4}));
   WitnessedGroup group(2, /*overlapped=*/true);
   const auto errors = RunRanks(group.ranks, [&](Communicator& c) {
     const Communicator::Scope scope(&c);

@@ -148,6 +148,44 @@ output "t" %t
             "all_reduce all_reduce all_reduce add");
 }
 
+// What a rank adds to others' must be whole: other ranks name other rows.
+TEST(Collectives, EndRowsAndOuterProductsOfGradients) {
+  std::vector<std::string> report;
+  PassContext context;
+  context.report = &report;
+  Graph table = Parse(R"(ostria-graph 1
+input %ids "ids": int64[8]
+input %dy "dy": float32[8, 4]
+input %lr "lr": float32[]
+input %yes "yes": bool[]
+state %w "w": float32[1000, 4]
+%zeros: float32[1000, 4] = full@1() {shape = [1000, 4], value = 0}
+%one: float32[] = full@1() {shape = [], value = 1}
+%y: float32[8, 4] = gather@1(%w, %ids)
+%g: float32[1000, 4] = scatter_add@1(%zeros, %ids, %dy)
+%r: float32[1000, 4] = all_reduce@1(%g)
+%new: float32[1000, 4] = sgd_update@1(%w, %r, %lr, %one, %yes)
+update %w = %new
+output "y" %y
+)");
+  EXPECT_FALSE(RowUpdates(table, context));
+  ASSERT_EQ(report.size(), 1u);
+  EXPECT_NE(report[0].find("its gradient comes from all_reduce"), std::string::npos) << report[0];
+  Graph dense = Parse(R"(ostria-graph 1
+input %x "x": float32[1, 64]
+input %dy "dy": float32[1, 32]
+input %lr "lr": float32[]
+input %yes "yes": bool[]
+state %w "w": float32[64, 32]
+%one: float32[] = full@1() {shape = [], value = 1}
+%g: float32[64, 32] = matmul@1(%x, %dy) {transpose_a = true, transpose_b = false}
+%r: float32[64, 32] = all_reduce@1(%g)
+%new: float32[64, 32] = sgd_update@1(%w, %r, %lr, %one, %yes)
+update %w = %new
+)");
+  EXPECT_FALSE(OuterGradients(dense, context));
+}
+
 TEST(Collectives, AreRefusedInBodiesThatDataRepeat) {
   const std::string text = R"(ostria-graph 1
 input %p "p": bool[]

@@ -40,6 +40,7 @@ std::span<const KernelDef> ReduceKernels();
 std::span<const KernelDef> RecurrentKernels();
 std::span<const KernelDef> ControlKernels();
 std::span<const KernelDef> RecurrentStepKernels();
+std::span<const KernelDef> CollectiveKernels();
 
 /// What names of kernels end in: f16, bf16, f32, f64.
 std::string_view Suffix(DType dtype);
