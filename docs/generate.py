@@ -153,7 +153,11 @@ def python_signature(function: Callable[..., Any]) -> tuple[str, str]:
 def stub_class(cls: type) -> Iterator[str]:
     base = cls.__bases__[0].__name__
     yield f"class {cls.__name__}{'' if base == 'pybind11_object' else f'({base})'}:"
-    body = list(class_body(cls)) if base == "pybind11_object" else []
+    if base == "pybind11_object":
+        body = list(class_body(cls))
+    else:  # an exception's attributes
+        plain = {k: v for k, v in vars(cls).items() if not k.startswith("_")}
+        body = [f"    {k}: {type(v).__name__}" for k, v in plain.items()]
     yield from body or ["    ..."]
     yield ""
 

@@ -6,13 +6,15 @@
 #include "bindings/bindings.h"
 #include "bindings/call_op.h"
 #include "bindings/trace.h"
+#include "dist/control/peer_failure.h"
 
 namespace py = pybind11;
 
 namespace ostria {
 namespace {
 
-PyObject *out_of_memory, *device_unavailable, *distributed, *data_corruption, *non_finite;
+PyObject *out_of_memory, *device_unavailable, *distributed, *peer_failed, *data_corruption,
+    *non_finite;
 
 PyObject* ClassOf(ErrorCode code) {
   switch (code) {
@@ -47,11 +49,27 @@ PyObject* NewClass(py::module_& m, const char* name, PyObject* base, const char*
   return cls;
 }
 
+void SetPeerFailed(const PeerFailedError& e) {
+  const PeerFailure& f = e.failure();
+  try {
+    py::object error = py::reinterpret_borrow<py::object>(peer_failed)(e.what());
+    error.attr("rank") = f.rank;
+    error.attr("host") = f.host;
+    error.attr("reason") = f.reason;
+    error.attr("operation") = f.operation;
+    PyErr_SetObject(peer_failed, error.ptr());
+  } catch (py::error_already_set& other) {
+    other.restore();
+  }
+}
+
 }  // namespace
 
 void SetPythonError() {
   try {
     throw;
+  } catch (const PeerFailedError& e) {
+    SetPeerFailed(e);
   } catch (Error& e) {
     if (NeedsLine(e)) e.At(ShortLocation(CaptureLocation()));
     PyErr_SetString(ClassOf(e.code()), e.what());
@@ -71,6 +89,14 @@ void BindErrors(py::module_& m) {
                                 "A device was asked for that this machine does not have.");
   distributed = NewClass(m, "DistributedError", PyExc_RuntimeError,
                          "Another process of the job failed or disagrees.");
+  peer_failed =
+      NewClass(m, "PeerFailedError", distributed,
+               "Another process of the job failed, so what waits for it cannot end.\n\n"
+               "Attributes: `rank` (-1: none, such as a launcher), `host`, `reason` (what "
+               "happened to it)\nand `operation` (the last one that it told of; '' if none).");
+  const py::object cls = py::reinterpret_borrow<py::object>(peer_failed);
+  cls.attr("rank") = -1;
+  for (const char* name : {"host", "reason", "operation"}) cls.attr(name) = "";
   data_corruption = NewClass(m, "DataCorruptionError", PyExc_ValueError,
                              "A file is damaged; the message names it and the byte offset.");
   non_finite = NewClass(m, "NonFiniteError", PyExc_FloatingPointError,

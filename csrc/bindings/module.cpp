@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 #include "backend/load_library.h"
 #include "base/parallel.h"
+#include "bindings/bind_dist.h"
 #include "bindings/bindings.h"
 #include "bindings/trace.h"
 #include "core/host_memory.h"
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_native, m) {
   ostria::BindDiagnosis(m);
   ostria::BindIo(m);
   ostria::BindData(m);
+  ostria::BindDist(m);
   m.def("set_package_folder", &ostria::SetPackageFolder);
   m.def("set_wheel_folders", &ostria::SetWheelFolders);
   m.def("num_threads", &ostria::NumThreads);

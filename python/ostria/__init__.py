@@ -37,6 +37,7 @@ from ostria._native import (
     DType,
     NonFiniteError,
     OutOfMemoryError,
+    PeerFailedError,
     SymInt,
     Tensor,
     Variable,

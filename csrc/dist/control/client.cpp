@@ -88,7 +88,7 @@ void Client::Handshake(const Secret& secret) {
   };
   Hello hello{options_.job, options_.role, options_.rank, options_.world, {}};
   while (true) {
-    fd_ = ConnectTo(options_.host, options_.port, deadline);
+    fd_ = ConnectTo(options_.host, options_.port, deadline, options_.poll);
     input_.clear();
     try {
       const Time until = std::min(deadline, Time::clock::now() + 2 * options_.timers.authenticate);
@@ -121,6 +121,7 @@ void Client::Handshake(const Secret& secret) {
       input_.erase(0, frame.size());
       return;
     } catch (const TryAgain& again) {
+      if (options_.poll) options_.poll();
       if (Time::clock::now() + milliseconds(50) >= deadline) {
         Fail(ErrorCode::kDistributed, Where(), " ", again.why, "; tried for ",
              ToString(options_.timers.join));
@@ -162,7 +163,9 @@ Frame Client::ReadFrame(std::string* buffer, Time deadline) {
 
 Heartbeat Client::Beat() {
   const std::lock_guard lock(progress_mutex_);
-  return {progress_};
+  Heartbeat beat{source_ ? source_() : progress_};
+  beat.progress.steps = progress_.steps;
+  return beat;
 }
 
 void Client::Run() {

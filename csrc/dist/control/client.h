@@ -28,6 +28,7 @@ struct ClientOptions {
   int rank = 0, world = 1;  // rank -1 for a launcher
   std::string host_name;    // of this process; "": the machine's
   Timers timers;
+  std::function<void()> poll;  // called every 100 ms by calls that wait; what it throws ends them
 };
 
 class Client {
@@ -54,6 +55,8 @@ class Client {
   std::optional<std::string> TryGet(const std::string& key);
   /// Waits until there is one.
   std::string Get(const std::string& key, ms timeout);
+  /// The same, but nullopt where there is none after `timeout`.
+  std::optional<std::string> WaitFor(const std::string& key, ms timeout);
   /// Sets `key` where it is `expected` (nullopt: absent). Returns what is there afterwards.
   std::optional<std::string> CompareSet(const std::string& key,
                                         const std::optional<std::string>& expected,
@@ -73,6 +76,9 @@ class Client {
   void Enter(uint64_t number, std::string_view name);
   void Exit();
   void EndStep();
+  /// Asked before each heartbeat, on the channel's own thread, instead of Enter and Exit; empty: no
+  /// more, and the old one does not run any longer.
+  void SetProgressSource(std::function<Progress()> source);
 
   /// Tells everybody that this rank fails, before it does. `consequence`: because of another one.
   void PostFailure(const std::string& reason, const std::string& operation, bool consequence);
@@ -133,6 +139,7 @@ class Client {
 
   std::mutex progress_mutex_;
   Progress progress_;
+  std::function<Progress()> source_;
 
   std::mutex handlers_mutex_;  // held while one runs
   std::map<int, Handler> handlers_;

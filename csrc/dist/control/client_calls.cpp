@@ -40,6 +40,13 @@ void Client::Await(std::unique_lock<std::mutex>& lock, const std::string& op, Wa
                    ms timeout, const std::function<bool()>& done) {
   const auto over = [&] { return done() || !open_ || (waits == Waits::kYes && failure_); };
   const Time deadline = Time::clock::now() + timeout + options_.timers.dead + ms(1000);
+  while (options_.poll &&
+         !changed_.wait_until(lock, std::min(deadline, Time::clock::now() + ms(100)), over)) {
+    if (Time::clock::now() >= deadline) break;
+    lock.unlock();
+    options_.poll();
+    lock.lock();
+  }
   if (!changed_.wait_until(lock, deadline, over)) {
     throw Error(
         ErrorCode::kDistributed, op,
@@ -85,6 +92,8 @@ Reply Client::Call(Request request, const std::string& op, Waits waits, ms timeo
     case ReplyStatus::kSendLines: break;
     case ReplyStatus::kRefused: throw Error(ErrorCode::kInvalidArgument, op, reply.value);
     case ReplyStatus::kTimeout:
+      if (request.kind == RequestKind::kGet) break;
+      [[fallthrough]];
     case ReplyStatus::kDisagree: throw Error(ErrorCode::kDistributed, op, reply.value);
     case ReplyStatus::kPeerFailed:
       throw PeerFailedError(op, failure_.value_or(PeerFailure{-1, "", 0, "a rank failed", ""}));
@@ -123,9 +132,17 @@ std::optional<std::string> Client::TryGet(const std::string& key) {
 }
 
 std::string Client::Get(const std::string& key, ms timeout) {
+  if (auto value = WaitFor(key, timeout)) return std::move(*value);
+  throw Error(ErrorCode::kDistributed, Quoted("store get", key),
+              StrCat("nobody set it within ", ToString(timeout)));
+}
+
+std::optional<std::string> Client::WaitFor(const std::string& key, ms timeout) {
   Request request = ForKey(RequestKind::kGet, key);
   request.number = 1;
-  return Call(std::move(request), Quoted("store get", key), Waits::kYes, timeout).value;
+  Reply reply = Call(std::move(request), Quoted("store get", key), Waits::kYes, timeout);
+  if (reply.status == ReplyStatus::kTimeout) return std::nullopt;
+  return std::move(reply.value);
 }
 
 std::optional<std::string> Client::CompareSet(const std::string& key,
@@ -182,6 +199,11 @@ void Client::Exit() {
 void Client::EndStep() {
   const std::lock_guard lock(progress_mutex_);
   ++progress_.steps;
+}
+
+void Client::SetProgressSource(std::function<Progress()> source) {
+  const std::lock_guard lock(progress_mutex_);
+  source_ = std::move(source);
 }
 
 void Client::PostFailure(const std::string& reason, const std::string& operation,

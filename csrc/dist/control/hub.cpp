@@ -28,9 +28,9 @@ Hub::Hub(HubOptions options, const Secret& secret, Outbox* outbox, Time now)
     Fail(ErrorCode::kInvalidArgument, "a job of ", options_.world, " ranks; it has 1 to ",
          kMaxRanks);
   }
-  if (options_.job.empty() || options_.job.size() > kMaxName || options_.generation == 0) {
-    Fail(ErrorCode::kInvalidArgument, "job '", Clip(options_.job, 64), "', generation ",
-         options_.generation, "; a job's id has 1 to ", kMaxName, " bytes, generations start at 1");
+  if (options_.job.empty() || options_.job.size() > kMaxName) {
+    Fail(ErrorCode::kInvalidArgument, "job '", Clip(options_.job, 64), "'; a job's id has 1 to ",
+         kMaxName, " bytes");
   }
   options_.host = Clip(options_.host, kMaxName);
 }

@@ -64,7 +64,7 @@ void Hub::Answer(ConnectionId id, const Connection& c, Request request, Time now
     case RequestKind::kLeave:
       if (is_rank) {
         members_.seat(rank).state = RankState::kLeft;
-        FailMeetings(rank);
+        if (!record_.Has(rank)) FailMeetings(rank);  // else its failure ends them
       }
       break;
     case RequestKind::kSet:

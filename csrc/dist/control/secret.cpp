@@ -91,22 +91,22 @@ Secret Secret::FromFd(int fd, std::string_view where) {
 }
 
 Secret Secret::From(const Lookup& lookup) {
-  const char* digits = lookup("OSTRIA_JOB_SECRET");
-  const char* fd = lookup("OSTRIA_JOB_SECRET_FD");
-  const char* file = lookup("OSTRIA_JOB_SECRET_FILE");
+  const char* digits = lookup("OSTRIA_SECRET");
+  const char* fd = lookup("OSTRIA_SECRET_FD");
+  const char* file = lookup("OSTRIA_SECRET_FILE");
   const int given = (digits != nullptr) + (fd != nullptr) + (file != nullptr);
   if (given != 1) {
     Fail(ErrorCode::kInvalidArgument, "the job secret is given ", given,
-         " times; set exactly one of OSTRIA_JOB_SECRET (64 hexadecimal digits), "
-         "OSTRIA_JOB_SECRET_FD (an open file descriptor) and OSTRIA_JOB_SECRET_FILE (mode 0600)");
+         " times; set exactly one of OSTRIA_SECRET (64 hexadecimal digits), "
+         "OSTRIA_SECRET_FD (an open file descriptor) and OSTRIA_SECRET_FILE (mode 0600)");
   }
-  if (digits != nullptr) return FromHex(digits, "OSTRIA_JOB_SECRET");
+  if (digits != nullptr) return FromHex(digits, "OSTRIA_SECRET");
   if (file != nullptr) return FromFile(file);
   int number = -1;
   const char* end = fd + std::strlen(fd);
   const auto [at, error] = std::from_chars(fd, end, number);
   if (error != std::errc() || at != end || number < 0) {
-    Fail(ErrorCode::kInvalidArgument, "OSTRIA_JOB_SECRET_FD: '", std::string_view(fd).substr(0, 20),
+    Fail(ErrorCode::kInvalidArgument, "OSTRIA_SECRET_FD: '", std::string_view(fd).substr(0, 20),
          "' is no file descriptor; give its number");
   }
   return FromFd(number, StrCat("file descriptor ", number));

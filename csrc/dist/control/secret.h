@@ -29,7 +29,7 @@ class Secret {
   static Secret FromFile(const std::string& path);
   /// Reads to the end of it and leaves it open.
   static Secret FromFd(int fd, std::string_view where);
-  /// Exactly one of OSTRIA_JOB_SECRET (digits), OSTRIA_JOB_SECRET_FD, OSTRIA_JOB_SECRET_FILE.
+  /// Exactly one of OSTRIA_SECRET (digits), OSTRIA_SECRET_FD, OSTRIA_SECRET_FILE.
   static Secret From(const Lookup& lookup);
 
   Secret(const Secret&) = default;

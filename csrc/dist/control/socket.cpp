@@ -204,7 +204,7 @@ Listener Listener::Adopt(int fd) {
 
 void Listener::KeepOnExec() const { fcntl(fd_.get(), F_SETFD, 0); }
 
-Fd ConnectTo(const std::string& host, int port, Time deadline) {
+Fd ConnectTo(const std::string& host, int port, Time deadline, const std::function<void()>& poll) {
   CheckPort(port, false);
   milliseconds pause{20};
   while (true) {
@@ -217,7 +217,7 @@ Fd ConnectTo(const std::string& host, int port, Time deadline) {
       // A host that is not up yet answers nothing: a new try reaches it sooner than this one.
       const int64_t limit = std::clamp<int64_t>(left.count(), 0, 3000);
       socklen_t size = sizeof(error);
-      if (poll(&wait, 1, static_cast<int>(limit)) <= 0)
+      if (::poll(&wait, 1, static_cast<int>(limit)) <= 0)
         error = ETIMEDOUT;
       else
         getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
@@ -233,6 +233,7 @@ Fd ConnectTo(const std::string& host, int port, Time deadline) {
            "; is rank 0 or the launcher running there, and may this host "
            "connect to it?");
     }
+    if (poll) poll();
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, milliseconds(500));
   }

@@ -3,6 +3,7 @@
 // that is taken is an error that names who has it, and every wait has a deadline.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "dist/control/fd.h"
@@ -34,8 +35,10 @@ class Listener {
   int port_ = 0;
 };
 
-/// Tries until `deadline`, as the other side may not yet be up. Throws Error(kDistributed).
-Fd ConnectTo(const std::string& host, int port, Time deadline);
+/// Tries until `deadline`, as the other side may not yet be up. Throws Error(kDistributed), or what
+/// `poll` throws, which is called between tries.
+Fd ConnectTo(const std::string& host, int port, Time deadline,
+             const std::function<void()>& poll = {});
 
 /// Which process has the TCP port, as far as this user may see: "process 77 (python3 train.py)".
 std::string PortHolder(int port);

@@ -51,10 +51,10 @@ class SecretFile : public ::testing::Test {
 };
 
 TEST_F(SecretFile, ComesByFileVariableOrDescriptor) {
-  EXPECT_EQ(Secret::From(Environment({{"OSTRIA_JOB_SECRET_FILE", path}})).Hex(), secret.Hex());
-  EXPECT_EQ(Secret::From(Environment({{"OSTRIA_JOB_SECRET", secret.Hex()}})).Hex(), secret.Hex());
+  EXPECT_EQ(Secret::From(Environment({{"OSTRIA_SECRET_FILE", path}})).Hex(), secret.Hex());
+  EXPECT_EQ(Secret::From(Environment({{"OSTRIA_SECRET", secret.Hex()}})).Hex(), secret.Hex());
   const Fd fd(open(path.c_str(), O_RDONLY));
-  EXPECT_EQ(Secret::From(Environment({{"OSTRIA_JOB_SECRET_FD", StrCat(fd.get())}})).Hex(),
+  EXPECT_EQ(Secret::From(Environment({{"OSTRIA_SECRET_FD", StrCat(fd.get())}})).Hex(),
             secret.Hex());
 }
 
@@ -85,17 +85,16 @@ TEST(ControlSecret, NothingButSixtyFourDigits) {
 TEST(ControlSecret, IsGivenExactlyOnce) {
   const std::string digits = Secret::Generate().Hex();
   EXPECT_THAT(Message([] { Secret::From(Environment({})); }), HasSubstr("given 0 times"));
-  EXPECT_THAT(
-      Message([&] {
-        Secret::From(Environment({{"OSTRIA_JOB_SECRET", digits}, {"OSTRIA_JOB_SECRET_FILE", "x"}}));
-      }),
-      HasSubstr("given 2 times"));
+  EXPECT_THAT(Message([&] {
+                Secret::From(Environment({{"OSTRIA_SECRET", digits}, {"OSTRIA_SECRET_FILE", "x"}}));
+              }),
+              HasSubstr("given 2 times"));
   EXPECT_THAT(Message([] {
-                Secret::From(Environment({{"OSTRIA_JOB_SECRET_FD", "3x"}}));
+                Secret::From(Environment({{"OSTRIA_SECRET_FD", "3x"}}));
               }),
               HasSubstr("no file descriptor"));
   EXPECT_THAT(Message([] {
-                Secret::From(Environment({{"OSTRIA_JOB_SECRET_FD", "987654"}}));
+                Secret::From(Environment({{"OSTRIA_SECRET_FD", "987654"}}));
               }),
               HasSubstr("Bad file descriptor"));
 }

@@ -16,6 +16,8 @@
 
 #include "dist/control/client.h"
 #include "dist/control/rig.h"
+#include "dist/control/watch.h"
+#include "dist/local.h"
 
 namespace ostria::control {
 namespace {
@@ -340,8 +342,65 @@ TEST_F(ControlServer, SpeaksIPv6) {
   EXPECT_THAT(errors, ::testing::Each(""));
 }
 
-// --- Listeners
-// ------------------------------------------------------------------------------------
+// The data path
+
+TEST_F(ControlServer, AFailureAbortsTheCommunicatorAndItsProgressIsTold) {
+  Start(3);
+  auto clients = ConnectAll(3);
+  auto group = MakeLocalGroup({"rank 0", "rank 1", "rank 2"});
+  std::vector<std::unique_ptr<RecordedCommunicator>> ranks;
+  for (int r = 0; r < 3; ++r) {
+    ranks.push_back(std::make_unique<RecordedCommunicator>(std::move(group[r]), "host", ""));
+  }
+  std::vector<std::string> errors(2);
+  std::vector<std::thread> threads;
+  for (int r : {0, 1}) {
+    threads.emplace_back([&, r] {
+      std::shared_ptr<Client> client = std::move(clients[r]);
+      const Watch watch(client, ranks[r].get());
+      errors[r] = Message([&] { ranks[r]->Barrier("epoch 3"); });
+      EXPECT_THAT(client->Failures().at(0).reason, HasSubstr("without a leave"));
+    });
+  }
+  std::this_thread::sleep_for(milliseconds(150));  // three heartbeats
+  const Time begin = Time::clock::now();
+  clients[2].reset();
+  for (std::thread& t : threads) t.join();
+  EXPECT_LT(Time::clock::now() - begin, milliseconds(2000));
+  EXPECT_THAT(errors, ::testing::Each(HasSubstr("rank 2 (host-2, pid ")));
+  const Progress progress = ProgressOf(ranks[0]->recorder());
+  EXPECT_EQ(progress.number, 1U);
+  EXPECT_THAT(progress.name, HasSubstr("epoch 3"));
+  EXPECT_FALSE(progress.inside);
+}
+
+TEST_F(ControlServer, WhoLeavesBeforeACollectiveIsToldByItsProgress) {
+  Start(2);
+  auto clients = ConnectAll(2);
+  auto group = MakeLocalGroup({"rank 0", "rank 1"});
+  RecordedCommunicator mine(std::move(group[0]), "host", "");
+  std::shared_ptr<Client> client = std::move(clients[0]);
+  const Watch watch(client, &mine);
+  std::thread other([&] { clients[1]->Leave(); });
+  EXPECT_THAT(
+      Message([&] { mine.Barrier("epoch 3"); }),
+      AllOf(HasSubstr("rank 1 (host-1) left the job without operation #1"), HasSubstr("epoch 3")));
+  other.join();
+}
+
+TEST_F(ControlServer, TransportsMeetThroughTheStore) {
+  Start(2);
+  auto clients = ConnectAll(2);
+  const auto a = MakeStoreKeyValues(std::move(clients[0]), "group/");
+  const auto b = MakeStoreKeyValues(std::move(clients[1]), "group/");
+  EXPECT_EQ(b->Get("address", milliseconds(0)), std::nullopt);
+  EXPECT_EQ(b->Get("address", milliseconds(50)), std::nullopt);
+  std::thread setter([&] { a->Set("address", "10.0.0.1"); });
+  EXPECT_EQ(b->Get("address", milliseconds(5000)), "10.0.0.1");
+  setter.join();
+}
+
+// Listeners
 
 bool Accepts(const std::string& host, int port) {
   try {
@@ -396,8 +455,7 @@ TEST(ControlListener, TakesOverWhatAParentOpened) {
   }
 }
 
-// --- Scale
-// ----------------------------------------------------------------------------------------
+// Scale
 
 TEST_F(ControlServer, AThousandRanksJoinAndBeat) {
 #ifdef __SANITIZE_THREAD__

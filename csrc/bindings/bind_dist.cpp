@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control channel for Python (`_native.dist`); ostria.distribute._control is its only user. The
+// interpreter's lock is let go in every call that waits, and the channel's own thread never takes
+// it: a heartbeat goes out whatever Python does. Ctrl-C ends a wait within 100 ms.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "bindings/bind_dist.h"
+#include "dist/control/client.h"
+#include "dist/control/server.h"
+
+namespace py = pybind11;
+
+namespace ostria {
+namespace {
+
+using control::Client;
+using control::Listener;
+using control::Secret;
+using control::Server;
+using control::Timers;
+using Free = py::call_guard<py::gil_scoped_release>;
+
+Timers::ms Milliseconds(double seconds, const char* what) {
+  if (!(seconds >= 0 && seconds <= 2'592'000)) {
+    Fail(ErrorCode::kInvalidArgument, what, " of ", seconds, " s; from 0 to 2592000 (30 days)");
+  }
+  return Timers::ms(std::llround(seconds * 1000));
+}
+
+double Seconds(Timers::ms time) { return static_cast<double>(time.count()) / 1000.0; }
+
+struct TimerName {
+  const char* name;
+  Timers::ms Timers::*timer;
+};
+constexpr TimerName kTimers[] = {
+    {"heartbeat", &Timers::heartbeat},
+    {"suspect", &Timers::suspect},
+    {"dead", &Timers::dead},
+    {"no_progress", &Timers::no_progress},
+    {"first_step", &Timers::first_step},
+    {"join", &Timers::join},
+    {"report", &Timers::report},
+    {"authenticate", &Timers::authenticate},
+};
+
+// Seconds by name; the environment says the others.
+Timers MakeTimers(const std::map<std::string, double>& seconds) {
+  Timers timers = control::TimersFromEnvironment();
+  for (const auto& [name, value] : seconds) {
+    const auto* row = std::find_if(std::begin(kTimers), std::end(kTimers),
+                                   [&](const TimerName& t) { return t.name == name; });
+    if (row == std::end(kTimers)) {
+      Fail(ErrorCode::kInvalidArgument, "there is no timer '", name,
+           "'; there are heartbeat, "
+           "suspect, dead, no_progress, first_step, join, report and authenticate");
+    }
+    timers.*row->timer = Milliseconds(value, row->name);
+  }
+  control::Check(timers);
+  return timers;
+}
+
+void RunSignalHandlers() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+py::tuple AsTuple(const PeerFailure& f) {
+  return py::make_tuple(f.rank, f.host, f.pid, f.reason, f.operation);
+}
+
+py::list AsList(const std::vector<PeerFailure>& failures) {
+  py::list list;
+  for (const PeerFailure& f : failures) list.append(AsTuple(f));
+  return list;
+}
+
+std::unique_ptr<Server> NewServer(const std::string& host, int port, const std::string& job,
+                                  uint32_t generation, int world, const Secret& secret,
+                                  const Timers& timers, int rank, int listen_fd) {
+  const py::gil_scoped_release free;
+  Listener listener = listen_fd >= 0 ? Listener::Adopt(listen_fd) : Listener::Open(host, port);
+  return std::make_unique<Server>(
+      std::move(listener),
+      control::HubOptions{job, generation, world, timers, rank, control::HostName(), getpid()},
+      secret);
+}
+
+std::shared_ptr<Client> NewClient(const std::string& host, int port, const std::string& job,
+                                  uint32_t generation, int rank, int world, const Secret& secret,
+                                  const Timers& timers, const std::string& host_name) {
+  const py::gil_scoped_release free;
+  const auto role = rank < 0 ? control::Role::kLauncher : control::Role::kRank;
+  return std::make_shared<Client>(
+      control::ClientOptions{host, port, job, generation, role, rank, world, host_name, timers,
+                             RunSignalHandlers},
+      secret);
+}
+
+void BindServer(py::module_& m) {
+  py::class_<Server>(m, "ControlServer",
+                     "Serves the store of a job from a thread of its own, at one address.")
+      .def(py::init(&NewServer), py::arg("host"), py::arg("port"), py::arg("job"),
+           py::arg("generation"), py::arg("world"), py::arg("secret"), py::arg("timers"),
+           py::arg("rank") = -1, py::arg("listen_fd") = -1)
+      .def_property_readonly("host", &Server::host)
+      .def_property_readonly("port", &Server::port)
+      .def("advance", &Server::Advance, py::arg("generation"), py::arg("world"), Free())
+      .def("report", &Server::Report, py::arg("rank"), py::arg("reason"), Free())
+      .def("failures",
+           [](Server& s) {
+             std::vector<PeerFailure> failures;
+             {
+               const py::gil_scoped_release free;
+               failures = s.Failures();
+             }
+             return AsList(failures);
+           })
+      .def("refusals", &Server::Refusals, Free())
+      .def(
+          "wait_until_left",
+          [](Server& s, double timeout) {
+            return s.WaitUntilLeft(Milliseconds(timeout, "a wait"));
+          },
+          py::arg("timeout"), Free());
+}
+
+void BindClient(py::module_& m) {
+  py::class_<Client, std::shared_ptr<Client>>(m, "ControlClient",
+                                              "A process' end of the control channel.")
+      .def(py::init(&NewClient), py::arg("host"), py::arg("port"), py::arg("job"),
+           py::arg("generation"), py::arg("rank"), py::arg("world"), py::arg("secret"),
+           py::arg("timers"), py::arg("host_name") = "")
+      .def(
+          "join",
+          [](Client& c, std::vector<std::string> addresses) {
+            std::vector<control::Member> members;
+            {
+              const py::gil_scoped_release free;
+              members = c.Join(std::move(addresses));
+            }
+            py::list list;
+            for (const control::Member& m : members) {
+              list.append(py::make_tuple(m.rank, m.host, m.pid, py::cast(m.addresses)));
+            }
+            return list;
+          },
+          py::arg("addresses"))
+      .def(
+          "set",
+          [](Client& c, const std::string& key, const py::bytes& value) {
+            const std::string bytes = value;
+            const py::gil_scoped_release free;
+            c.Set(key, bytes);
+          },
+          py::arg("key"), py::arg("value"))
+      .def(
+          "get",
+          [](Client& c, const std::string& key, double timeout) {
+            std::string value;
+            {
+              const py::gil_scoped_release free;
+              value = c.Get(key, Milliseconds(timeout, "a wait"));
+            }
+            return py::bytes(value);
+          },
+          py::arg("key"), py::arg("timeout"))
+      .def(
+          "try_get",
+          [](Client& c, const std::string& key) -> std::optional<py::bytes> {
+            std::optional<std::string> value;
+            {
+              const py::gil_scoped_release free;
+              value = c.TryGet(key);
+            }
+            if (!value) return std::nullopt;
+            return py::bytes(*value);
+          },
+          py::arg("key"))
+      .def(
+          "compare_set",
+          [](Client& c, const std::string& key, const std::optional<py::bytes>& expected,
+             const py::bytes& value) {
+            const std::optional<std::string> before =
+                expected ? std::optional<std::string>(*expected) : std::nullopt;
+            const std::string bytes = value;
+            bool done = false;
+            const py::gil_scoped_release free;
+            c.CompareSet(key, before, bytes, &done);
+            return done;
+          },
+          py::arg("key"), py::arg("expected"), py::arg("value"))
+      .def("add", &Client::Add, py::arg("key"), py::arg("number"), Free())
+      .def("delete", &Client::Delete, py::arg("key"), Free())
+      .def("keys", &Client::List, py::arg("prefix"), Free())
+      .def(
+          "barrier",
+          [](Client& c, const std::string& name, double timeout) {
+            c.Barrier(name, Milliseconds(timeout, "a wait"));
+          },
+          py::arg("name"), py::arg("timeout"), Free())
+      .def(
+          "agree",
+          [](Client& c, const std::string& name, const py::bytes& fingerprint,
+             const std::vector<std::string>& lines, double timeout) {
+            const std::string bytes = fingerprint;
+            const py::gil_scoped_release free;
+            c.Agree(name, bytes, lines, Milliseconds(timeout, "a wait"));
+          },
+          py::arg("name"), py::arg("fingerprint"), py::arg("lines"), py::arg("timeout"))
+      .def("enter", &Client::Enter, py::arg("number"), py::arg("name"))
+      .def("exit", &Client::Exit)
+      .def("end_step", &Client::EndStep)
+      .def("post_failure", &Client::PostFailure, py::arg("reason"), py::arg("operation"),
+           py::arg("consequence"), Free())
+      .def("report", &Client::Report, py::arg("rank"), py::arg("reason"), Free())
+      .def("failures",
+           [](Client& c) {
+             std::vector<PeerFailure> failures;
+             {
+               const py::gil_scoped_release free;
+               failures = c.Failures();
+             }
+             return AsList(failures);
+           })
+      .def("failure",
+           [](const Client& c) -> std::optional<py::tuple> {
+             const auto failure = c.failure();
+             if (!failure) return std::nullopt;
+             return AsTuple(*failure);
+           })
+      .def(
+          "wait_for_failure",
+          [](const Client& c, double timeout) {
+            return c.WaitForFailure(Milliseconds(timeout, "a wait"));
+          },
+          py::arg("timeout"), Free())
+      .def(
+          "raise_failure",
+          [](const Client& c, const std::string& operation) {
+            if (const auto failure = c.failure()) throw PeerFailedError(operation, *failure);
+          },
+          py::arg("operation"))
+      .def("leave", &Client::Leave, Free());
+}
+
+}  // namespace
+
+void BindDist(py::module_& m) {
+  py::module_ dist = m.def_submodule("dist", "Processes of one job.");
+  py::class_<Secret>(dist, "JobSecret", "256 bits that only the processes of a job know.")
+      .def("hex", &Secret::Hex)
+      .def("__repr__", [](const Secret&) { return "<JobSecret>"; });
+  dist.def("generate_secret", &Secret::Generate);
+  dist.def(
+      "secret_from_hex",
+      [](const std::string& digits) { return Secret::FromHex(digits, "a text"); },
+      py::arg("digits"));
+  dist.def("secret_from_file", &Secret::FromFile, py::arg("path"));
+  dist.def("secret_from_environment",
+           [] { return Secret::From([](const char* name) { return std::getenv(name); }); });
+  py::class_<Timers> timers(dist, "Timers", "How long the control channel waits for what, in s.");
+  timers.def(py::init(&MakeTimers), py::arg("seconds") = std::map<std::string, double>())
+      .def("__str__", [](const Timers& t) { return control::ToString(t); });
+  for (const TimerName& t : kTimers) {
+    timers.def_property_readonly(t.name,
+                                 [timer = t.timer](const Timers& x) { return Seconds(x.*timer); });
+  }
+  BindServer(dist);
+  BindClient(dist);
+}
+
+}  // namespace ostria
