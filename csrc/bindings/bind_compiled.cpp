@@ -11,6 +11,7 @@
 #include "bindings/py_tensor.h"
 #include "bindings/py_variable.h"
 #include "bindings/trace.h"
+#include "dist/fingerprint.h"
 #include "runtime/compiled_graph.h"
 #include "runtime/plan_launches.h"
 #include "runtime/shuffled.h"
@@ -234,6 +235,14 @@ void BindCompiled(py::module_& m) {
       .def(
           "text", [](const Compiled& c) { return Print(c.compiled.graph()); },
           "The graph as traced, before specialisation.")
+      .def(
+          "fingerprint",
+          [](const Compiled& c) {
+            const Fingerprint f = FingerprintOf(c.compiled.graph());
+            const auto* bytes = reinterpret_cast<const char*>(f.hash.data());
+            return py::make_tuple(py::bytes(bytes, f.hash.size()), f.lines);
+          },
+          "(hash, lines): what ranks compare of a graph before they run it.")
       .def_property_readonly(
           "captures",
           [](const Compiled& c) {

@@ -11,7 +11,9 @@
 
 #include "bindings/bindings.h"
 #include "dist/local.h"
+#include "dist/workers.h"
 #include "runtime/replica_group.h"
+#include "runtime/state_store.h"
 
 namespace py = pybind11;
 
@@ -43,18 +45,79 @@ std::shared_ptr<ReplicaGroup> LocalReplicas(const std::vector<std::string>& name
   return {new ReplicaGroup(devices, connect), Drop};
 }
 
+std::shared_ptr<ReplicaGroup> WorkerReplicas(std::shared_ptr<control::Client> client,
+                                             const std::vector<std::string>& names, int first_rank,
+                                             std::vector<std::string> hosts, double timeout_s,
+                                             const std::string& transport,
+                                             const std::string& interface,
+                                             const std::string& record_folder) {
+  WorkerOptions options;
+  for (const std::string& name : names) options.devices.push_back(ParseDevice(name));
+  options.first_rank = first_rank;
+  options.hosts = std::move(hosts);
+  options.communicator.timeout = std::chrono::milliseconds(static_cast<int64_t>(timeout_s * 1e3));
+  options.communicator.transport = transport;
+  options.communicator.interface = interface;
+  options.communicator.record_folder = record_folder;
+  return {MakeWorkerReplicas(std::move(client), std::move(options)).release(), Drop};
+}
+
+// One number of each replica of this process; those of all replicas, in order of ranks.
+std::vector<int64_t> AllGather(ReplicaGroup& group, const std::vector<int64_t>& numbers) {
+  if (static_cast<int>(numbers.size()) != group.size()) {
+    Fail(ErrorCode::kInvalidArgument, "all_gather: ", numbers.size(), " numbers for ", group.size(),
+         " replicas; give one for each of this process");
+  }
+  std::vector<std::vector<int64_t>> all(numbers.size());
+  group.Run([&](int i) {
+    Communicator& c = *Communicator::Current();
+    std::vector<int64_t>& mine = all[static_cast<size_t>(i)];
+    mine.resize(static_cast<size_t>(c.size()));
+    mine[static_cast<size_t>(c.rank())] = numbers[static_cast<size_t>(i)];
+    c.AllGather("a number of each replica", mine.data(), sizeof(int64_t));
+  });
+  return all[0];
+}
+
+// All copies of each variable become what replica 0 of the job has.
+void BroadcastVariables(ReplicaGroup& group,
+                        const std::vector<std::shared_ptr<Variable>>& variables) {
+  std::vector<std::vector<Tensor>> values(static_cast<size_t>(group.size()));
+  for (auto& of_replica : values) {
+    for (const auto& v : variables) of_replica.push_back(v->Snapshot());
+  }
+  group.Run([&](int i) {
+    for (size_t v = 0; v < variables.size(); ++v) {
+      Communicator::Current()->Broadcast(StrCat("the first value of '", variables[v]->name(), "'"),
+                                         values[static_cast<size_t>(i)][v].raw(),
+                                         variables[v]->bytes(), 0);
+    }
+  });
+  for (size_t v = 0; v < variables.size(); ++v) variables[v]->Assign(values[0][v]);
+}
+
 }  // namespace
 
 void BindReplicas(py::module_& m) {
   py::class_<ReplicaGroup, std::shared_ptr<ReplicaGroup>>(m, "ReplicaGroup")
-      .def_property_readonly("devices", [](const ReplicaGroup& group) {
-        std::vector<std::string> names;
-        for (DeviceId d : group.devices()) names.push_back(ToString(d));
-        return names;
-      });
+      .def_property_readonly("devices",
+                             [](const ReplicaGroup& group) {
+                               std::vector<std::string> names;
+                               for (DeviceId d : group.devices()) names.push_back(ToString(d));
+                               return names;
+                             })
+      .def("all_gather", &AllGather, py::arg("numbers"), py::call_guard<py::gil_scoped_release>(),
+           "One number of each replica of this process; returns those of all, in order of ranks.")
+      .def("broadcast_variables", &BroadcastVariables, py::arg("variables"),
+           py::call_guard<py::gil_scoped_release>(),
+           "Assigns what replica 0 of the job has to these variables of every process.");
   m.def("local_replicas", &LocalReplicas, py::arg("devices"), py::arg("timeout_s"),
         "One replica on each device, all in this process. `timeout_s`: how long one waits for the "
         "others in an exchange.");
+  m.def("worker_replicas", &WorkerReplicas, py::arg("client"), py::arg("devices"),
+        py::arg("first_rank"), py::arg("hosts"), py::arg("timeout_s"), py::arg("transport"),
+        py::arg("interface"), py::arg("record_folder"),
+        "The replicas of one process of the job that `client` belongs to; `hosts` of all of them.");
 }
 
 }  // namespace ostria

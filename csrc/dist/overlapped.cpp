@@ -23,7 +23,8 @@ struct Request {
 
 class Overlapped final : public Communicator {
  public:
-  explicit Overlapped(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
+  Overlapped(std::unique_ptr<Communicator> inner, std::shared_ptr<void> companion)
+      : inner_(std::move(inner)), companion_(std::move(companion)) {}
   Overlapped(const Overlapped&) = delete;
   Overlapped& operator=(const Overlapped&) = delete;
   ~Overlapped() override {
@@ -135,7 +136,8 @@ class Overlapped final : public Communicator {
   }
 
   const std::unique_ptr<Communicator> inner_;
-  std::mutex mutex_;  // guards what follows
+  const std::shared_ptr<void> companion_;  // goes first
+  std::mutex mutex_;                       // guards what follows
   std::condition_variable work_, done_;
   std::array<Request, kCapacity> ring_;
   int64_t started_ = 0, finished_ = 0;
@@ -147,8 +149,9 @@ class Overlapped final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> MakeOverlapped(std::unique_ptr<Communicator> inner) {
-  return std::make_unique<Overlapped>(std::move(inner));
+std::unique_ptr<Communicator> MakeOverlapped(std::unique_ptr<Communicator> inner,
+                                             std::shared_ptr<void> companion) {
+  return std::make_unique<Overlapped>(std::move(inner), std::move(companion));
 }
 
 }  // namespace ostria

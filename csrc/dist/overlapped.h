@@ -10,7 +10,9 @@
 
 namespace ostria {
 
-/// Owns `inner`, which does the work. Destroyed while calls run, it aborts their group.
-std::unique_ptr<Communicator> MakeOverlapped(std::unique_ptr<Communicator> inner);
+/// Owns `inner`, which does the work. Destroyed while calls run, it aborts their group. `companion`
+/// is whatever must go before `inner` does.
+std::unique_ptr<Communicator> MakeOverlapped(std::unique_ptr<Communicator> inner,
+                                             std::shared_ptr<void> companion = nullptr);
 
 }  // namespace ostria

@@ -48,7 +48,7 @@ std::mutex& TurnOfGroups() {
   try {
     std::rethrow_exception(error);
   } catch (const Error& e) {
-    if (e.code() == ErrorCode::kDistributed) throw Error(e);
+    if (e.code() == ErrorCode::kDistributed) throw;
     const std::string op = e.op().empty() ? "" : StrCat(e.op(), ": ");
     throw Error(e.code(), StrCat(who, ": ", op, e.message())).At(e.location());
   } catch (const std::bad_alloc&) {

@@ -17,12 +17,14 @@ from ostria.distribute._environment import WorkerEnvironment, read_environment
 from ostria.distribute._input import DistributedDataset, DistributedIterator, InputContext
 from ostria.distribute._strategy import MirroredStrategy, Strategy
 from ostria.distribute._values import PerReplica, ReduceOp, ValueContext
+from ostria.distribute._workers import MultiWorkerMirroredStrategy
 
 __all__ = [
     "DistributedDataset",
     "DistributedIterator",
     "InputContext",
     "MirroredStrategy",
+    "MultiWorkerMirroredStrategy",
     "PerReplica",
     "ReduceOp",
     "ReplicaContext",

@@ -74,8 +74,9 @@ class ReplicaFunction(_compile.CompiledFunction):
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._strategy._require_here("strategy.run")
-        entry, inputs = self._entry(args, kwargs)
-        return entry.run(inputs, _compile._debugging)
+        with self._strategy._begin_run(self):
+            entry, inputs = self._entry(args, kwargs)
+            return entry.run(inputs, _compile._debugging)
 
     # --- Arguments --------------------------------------------------------------------------------
 
@@ -181,6 +182,7 @@ class ReplicaFunction(_compile.CompiledFunction):
             raise
         assert isinstance(entry, _ReplicaEntry)
         entry.is_alone = self._strategy._group is None
+        self._strategy._traced_for_all(self.name, entry.compiled)
         return entry
 
     def _begin(self, trace: Any, keys: list[Any], inputs: list[Any]) -> None:

@@ -201,6 +201,13 @@ class Strategy:
 
     # --- For ReplicaFunction ----------------------------------------------------------------------
 
+    def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
+        """Around each run."""
+        return contextlib.nullcontext()
+
+    def _traced_for_all(self, name: str, compiled: Any) -> None:
+        """A graph was made, and has not run yet."""
+
     def _first_rows(self, rows: Sequence[int]) -> list[int]:
         """Where the rows of each replica of this process begin in the whole batch."""
         return [0, *itertools.accumulate(rows)][: len(rows)]

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`MultiWorkerMirroredStrategy`: replicas in several processes, which the environment names.
+
+Each process holds a connection to the job's control channel, apart from the data. Graphs are
+compared before they run, and whoever fails is named to all others.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from ostria import _device, _native
+from ostria import _functions as F
+from ostria._errors import at_line
+from ostria._keywords import checked_init
+from ostria._version import __version__
+from ostria.distribute import _values
+from ostria.distribute._control import Control
+from ostria.distribute._env_values import split_address
+from ostria.distribute._environment import WorkerEnvironment, read_environment
+from ostria.distribute._function import ReplicaFunction
+from ostria.distribute._strategy import Strategy
+from ostria.distribute._values import ReduceOp
+
+_log = logging.getLogger("ostria")
+
+
+def _total(x: Any) -> Any:
+    return _native.ops.all_reduce([x])
+
+
+def _gathered(x: Any) -> Any:
+    return _native.ops.all_gather(x)
+
+
+_ALONE = WorkerEnvironment(0, 1, 0, 1, 0, 1, None, "one process", 0, ())
+
+
+@checked_init
+class MultiWorkerMirroredStrategy(Strategy):
+    """The replicas of several processes as one: every process runs the same program.
+
+    Make it before anything that depends on the number of replicas, once in each process. The
+    launcher's variables say who this process is: `ostria launch`, TF_CONFIG, torchrun, Slurm and
+    others (docs/reference/launchers.md). In a process that stands alone it is a strategy of one
+    process. Data go through shared memory between processes of a host, and through Gloo between
+    hosts.
+
+    The first values of Variables are those of rank 0. When a process fails, all others raise
+    PeerFailedError that names it; its host and its last operation are part of the message.
+
+    Args:
+        cluster_resolver: what `read_environment` returned; None: it is read here.
+        devices: of this process's replicas, as for MirroredStrategy; every process gives equally
+            many. None: the GPU of its local rank, else the CPU.
+        timeout: seconds that a replica waits for the others in an exchange; None: the channel's
+            `no_progress`, 120.
+        transport: "auto", "shm", "gloo" or "hierarchical".
+        interface: of the network for data, such as "eth0", or an address; empty: the host's.
+        record_dir: folder for flight records of collectives, written when one fails; `ostria
+            explain-hang` reads them. None: OSTRIA_RECORD_DIR, or none are written.
+
+    Raises:
+        ValueError: the environment is incomplete or contradicts itself, or there is no secret.
+        DistributedError: processes do not come in time or differ in version or devices.
+
+    Example:
+        >>> import ostria as ost
+        >>> with ost.distribute.MultiWorkerMirroredStrategy() as strategy:  # alone
+        ...     strategy.num_replicas_in_sync
+        1
+    """
+
+    def __init__(
+        self,
+        cluster_resolver: WorkerEnvironment | None = None,
+        *,
+        devices: Sequence[str] | None = None,
+        timeout: float | None = None,
+        transport: str = "auto",
+        interface: str = "",
+        record_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.environment = cluster_resolver or read_environment() or _ALONE
+        worker = self.environment
+        if devices is None:
+            gpus = _device.devices()[1:]
+            devices = [gpus[(worker.local_rank or 0) % len(gpus)]] if gpus else ["cpu"]
+        super().__init__([_native.canonical_device(name) for name in devices])
+        self._control: Control | None = None
+        self._failing = False
+        self._traced = 0
+        self._shared: set[int] = set()  # ids of Variables whose first values are rank 0's
+        self._world = worker.world_size
+        self._first_replica = worker.rank * len(self.devices)
+        if worker.world_size == 1:
+            if len(self.devices) > 1:
+                self._group = _native.local_replicas(self.devices, float(timeout or 120.0))
+            return
+        self._control = control = _connect(worker)
+        atexit.register(self.close)
+        _watch_exceptions(self)
+        try:
+            members = control.join()
+            text = f"{len(self.devices)} x {self.devices[0].split(':')[0]}"
+            control.agree("versions and devices", [f"ostria {__version__}", f"devices: {text}"])
+            hosts = [m.host for m in members for _ in self.devices]
+            folder = os.environ.get("OSTRIA_RECORD_DIR", "") if record_dir is None else record_dir
+            self._group = _native.worker_replicas(
+                control.native,
+                self.devices,
+                self._first_replica,
+                hosts,
+                control.timers.no_progress if timeout is None else float(timeout),
+                transport,
+                interface,
+                os.fspath(folder),
+            )
+            with control.guard("MultiWorkerMirroredStrategy"):
+                self._group.all_gather([0] * len(self.devices))  # all can reach all
+        except BaseException as error:
+            self._fail(error)
+            raise
+        _log.info("%s; control channel: %s", worker, control.timers)
+
+    @property
+    def num_replicas_in_sync(self) -> int:
+        return self._world * len(self.devices)
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes there are."""
+        return self._world
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is rank 0, which writes what only one of all should write."""
+        return self.environment.rank == 0
+
+    def barrier(self, name: str) -> None:
+        """Returns when every process has called it with this name.
+
+        Raises:
+            PeerFailedError: a process failed.
+            DistributedError: some did not come in time; the message names them.
+        """
+        if self._control is not None:
+            self._control.barrier(name)
+
+    # --- The end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leaves the job; a program that ends does so by itself. The strategy is of no use then."""
+        control, self._control = self._control, None
+        if control is not None:
+            atexit.unregister(self.close)
+            self._group = None
+            self._functions.clear()
+            if self._failing:
+                control.__exit__(RuntimeError, RuntimeError("ended by an error"), None)
+            else:
+                control.leave()
+
+    def __enter__(self) -> MultiWorkerMirroredStrategy:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._fail(error)
+        self.close()
+
+    def _fail(self, error: BaseException) -> None:
+        """Tells the others why this process ends, once."""
+        if self._control is None or self._failing:
+            return
+        self._failing = True
+        with contextlib.suppress(_native.DistributedError):
+            self._control.post_failure(error)
+
+    # --- Over all processes -----------------------------------------------------------------------
+
+    def reduce(self, reduce_op: Any, value: Any, axis: int | None = None) -> Any:
+        """As `MirroredStrategy.reduce`, over the replicas of all processes, which all call it."""
+        if self._control is None:
+            return super().reduce(reduce_op, value, axis=axis)
+        mean = _values.reduce_op(reduce_op, "strategy.reduce") is ReduceOp.MEAN
+
+        def join(values: list[Any]) -> Any:
+            here = [_device.to_device(x, self.devices[0]) for x in values]
+            if mean and here[0].dtype.kind != "float":
+                here = [F.cast(x, "float32") for x in here]
+            count = len(here)
+            if axis is not None:
+                count = sum(self._size(x, axis) for x in here)
+                here = [_native.ops.sum(x, axis=axis) for x in here]
+            total = self._sum(_values.tree_sum(here))
+            if not mean:
+                return total
+            counts = self._group.all_gather([count] + [0] * (len(here) - 1))
+            return total / max(sum(counts), 1)
+
+        return _values.joined(value, len(self.devices), "strategy.reduce", join)
+
+    def gather(self, value: Any, axis: int) -> Any:
+        """As `MirroredStrategy.gather`, over the replicas of all processes, which all call it."""
+        local = super().gather(value, axis=axis)
+        if self._control is None:
+            return local
+        others = [0] * (len(self.devices) - 1)
+
+        def join(values: list[Any]) -> Any:
+            rows = F.moveaxis(values[0], axis, 0)
+            sizes = self._group.all_gather([int(rows.shape[0]), *others])
+            most = max(sizes)
+            if not most:
+                return values[0]
+            filler = F.zeros((most - int(rows.shape[0]), *rows.shape[1:]), dtype=rows.dtype)
+            everyone = self._on_first(_gathered, _native.ops.concat([rows, filler], axis=0))
+            parts = [everyone[r * most : r * most + n] for r, n in enumerate(sizes) if n]
+            return F.moveaxis(_native.ops.concat(parts, axis=0), 0, axis)
+
+        return _values.joined(local, 1, "strategy.gather", join)
+
+    def _sum(self, x: Any) -> Any:
+        return self._on_first(_total, x)
+
+    def _on_first(self, fn: Any, x: Any) -> Any:
+        """`fn` on all replicas, where the first of each process has `x` and the others zeros."""
+        parts = [x, *[F.zeros_like(x)] * (len(self.devices) - 1)]
+        given = _values.PerReplica(parts) if len(parts) > 1 else x
+        return self.experimental_local_results(self.run(fn, (given,)))[0]
+
+    def _first_rows(self, rows: Sequence[int]) -> list[int]:
+        if self._control is None:
+            return super()._first_rows(rows)
+        everyone = self._group.all_gather([int(r) for r in rows])
+        before = sum(everyone[: self._first_replica])
+        return [before + first for first in super()._first_rows(rows)]
+
+    def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._control is None else self._guarded(function.name)
+
+    @contextlib.contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        control = self._control
+        if control is None:
+            raise RuntimeError(at_line(f"strategy.run: {self!r} was closed; make another"))
+        with control.guard(f"strategy.run of {name}"):
+            yield
+        control.end_step()
+
+    def _traced_for_all(self, name: str, compiled: Any) -> None:
+        control = self._control
+        if control is None:
+            return
+        self._traced += 1
+        fingerprint, lines = compiled.fingerprint()
+        control.agree(f"graph {self._traced}, of {name}", lines, fingerprint=fingerprint)
+        fresh = [v for v in compiled.variables if v.id not in self._shared]
+        self._shared.update(v.id for v in fresh)
+        whole = [v for v in fresh if v.aggregation != "sum"]
+        if whole:
+            self._group.broadcast_variables(whole)
+
+
+def _connect(worker: WorkerEnvironment) -> Control:
+    if worker.rendezvous is None:
+        raise ValueError(
+            at_line(
+                f"MultiWorkerMirroredStrategy: {worker.launcher} does not say where processes "
+                "meet; set OSTRIA_RENDEZVOUS to host:port of rank 0, the same in all processes"
+            )
+        )
+    address, port = split_address(worker.rendezvous)
+    fd = os.environ.get("OSTRIA_RENDEZVOUS_FD") if worker.rank == 0 else None
+    return Control(
+        worker.rank,
+        worker.world_size,
+        job=os.environ.get("OSTRIA_JOB_ID") or f"{worker.launcher} {worker.rendezvous}",
+        address=address,
+        port=port,
+        generation=int(os.environ.get("OSTRIA_GENERATION") or worker.restart_count + 1),
+        listen_fd=None if fd is None else int(fd),
+    )
+
+
+def _watch_exceptions(strategy: MultiWorkerMirroredStrategy) -> None:
+    """An exception that ends the program is told to the others before it does."""
+    outer = sys.excepthook
+
+    def hook(kind: Any, error: BaseException, where: Any) -> None:
+        strategy._fail(error)
+        outer(kind, error, where)
+
+    sys.excepthook = hook
