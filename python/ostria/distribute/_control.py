@@ -242,11 +242,11 @@ class Control:
     # --- The end ----------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """This rank is done, which is no failure. Who serves waits ``dead`` for the others."""
+        """This rank is done: no failure. Who serves waits ``no_progress`` for the others."""
         self._client.leave()
         self._open = False
         if self._server is not None:
-            self._server.wait_until_left(self.timers.dead)
+            self._server.wait_until_left(self.timers.no_progress)
 
     def __enter__(self) -> Control:
         return self

@@ -337,6 +337,16 @@ TEST(ControlHub, ABrokenConnectionIsToldToAllAtOnce) {
   EXPECT_THAT(rig.Ask(ids[0], RequestKind::kFailures).list, SizeIs(1));
 }
 
+TEST(ControlHub, ARankThatBreaksTheProtocolIsNamedAndTheOthersGoOn) {
+  Rig rig(2, Quick());
+  const auto ids = rig.EnterAll();
+  rig.Feed(ids[1], "garbage");
+  EXPECT_EQ(rig.Reason(ids[1]), "garbage");
+  rig.Pass(milliseconds(5), {ids[0]});
+  EXPECT_THAT(rig.Got<Failure>(ids[0]).at(0).failure.reason, HasSubstr("refused for what it sent"));
+  EXPECT_EQ(rig.Ask(ids[0], RequestKind::kSet, "k", "v").status, ReplyStatus::kOk);
+}
+
 TEST(ControlHub, SilenceIsSuspectThenDeadAndTheStaleProcessIsFenced) {
   Rig rig(2, Quick());
   const auto ids = rig.EnterAll();
