@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <typeinfo>
 
 #include "base/check.h"
 
@@ -74,6 +75,10 @@ std::string_view ToString(CollectiveState state) {
 
 FlightRecorder::FlightRecorder(FlightOptions options)
     : options_(std::move(options)), ring_(kCapacity) {
+  for (FlightEntry& e : ring_) {  // so that recording allocates nothing
+    e.kind.reserve(sizeof LastCollective::kind);
+    e.what.reserve(sizeof LastCollective::what);
+  }
   FlightEntry none;
   none.state = CollectiveState::kCompleted;
   Show(none, Monotonic());
@@ -262,12 +267,13 @@ void RecordedCommunicator::Record(const Call& call, const Make& make) {
   } catch (const Error& e) {
     recorder_.Fail(sequence, e.what());
     const std::string& folder = recorder_.options().folder;
-    if (folder.empty()) throw;
+    bool dumped = false;
     try {
-      recorder_.Dump(e.what());
-    } catch (const Error&) {
-      throw e;  // the disk may be full: what matters is why the call failed
+      if (!folder.empty()) recorder_.Dump(e.what());
+      dumped = !folder.empty();
+    } catch (const Error&) {  // the disk may be full: what matters is why the call failed
     }
+    if (!dumped || typeid(e) != typeid(Error)) throw;  // as what it is, such as PeerFailedError
     throw Error(e.code(), e.op(),
                 StrCat(e.message(), "; `ostria explain-hang ", folder, "` compares all ranks"));
   }

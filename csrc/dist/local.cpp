@@ -115,16 +115,16 @@ class LocalCommunicator final : public Communicator {
                  ReduceOrder /*order*/) override {
     Publish({"all_reduce", what, count, dtype, static_cast<int>(op)}, data);
     const auto [begin, end] = Slice(count, rank_, size());
-    const std::vector<const void*> in(group_->data().begin(), group_->data().end());
-    ReduceTree(in, group_->data(), begin, end, dtype, op);
+    in_.assign(group_->data().begin(), group_->data().end());
+    ReduceTree(in_, group_->data(), begin, end, dtype, op);
     Finish();
   }
 
   void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
                      ReduceOrder /*order*/) override {
     Publish({"reduce_scatter", what, count, dtype, static_cast<int>(op)}, data);
-    const std::vector<const void*> in(group_->data().begin(), group_->data().end());
-    ReduceTree(in, {&data, 1}, count * rank_, count * (rank_ + 1), dtype, op);
+    in_.assign(group_->data().begin(), group_->data().end());
+    ReduceTree(in_, {&data, 1}, count * rank_, count * (rank_ + 1), dtype, op);
     Finish();
   }
 
@@ -160,6 +160,7 @@ class LocalCommunicator final : public Communicator {
 
   std::shared_ptr<Group> group_;
   int rank_;
+  std::vector<const void*> in_;  // of everybody
   milliseconds timeout_{120'000};
 };
 

@@ -2,6 +2,8 @@
 #include "dist/make_communicator.h"
 
 #include <algorithm>
+#include <exception>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
@@ -139,6 +141,29 @@ MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
   std::string choice = StrCat(transport, ": ", why);
   return {std::make_unique<RecordedCommunicator>(std::move(made), host, options.record_folder),
           std::move(choice)};
+}
+
+std::vector<MadeCommunicator> MakeCommunicators(int first, int count,
+                                                std::span<const std::string> hosts,
+                                                std::shared_ptr<KeyValues> key_values,
+                                                const CommunicatorOptions& options) {
+  std::vector<MadeCommunicator> made(static_cast<size_t>(count));
+  std::vector<std::exception_ptr> errors(static_cast<size_t>(count));
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < made.size(); ++i) {
+    threads.emplace_back([&, i] {
+      try {
+        made[i] = MakeCommunicator(first + static_cast<int>(i), hosts, key_values, options);
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  for (const std::exception_ptr& error : errors) {
+    if (error != nullptr) std::rethrow_exception(error);
+  }
+  return made;
 }
 
 }  // namespace ostria

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "dist/flight_recorder.h"
 #include "dist/group.h"
@@ -30,5 +31,12 @@ struct MadeCommunicator {
 MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
                                   std::shared_ptr<KeyValues> key_values,
                                   const CommunicatorOptions& options);
+
+/// Of the `count` ranks from `first` on, which are threads of this process: all join at once, since
+/// each waits for the others. Throws what the first of them threw.
+std::vector<MadeCommunicator> MakeCommunicators(int first, int count,
+                                                std::span<const std::string> hosts,
+                                                std::shared_ptr<KeyValues> key_values,
+                                                const CommunicatorOptions& options);
 
 }  // namespace ostria

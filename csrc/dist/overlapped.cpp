@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "dist/flight_recorder.h"
+
 namespace ostria {
 namespace {
 
@@ -24,7 +26,9 @@ struct Request {
 class Overlapped final : public Communicator {
  public:
   Overlapped(std::unique_ptr<Communicator> inner, std::shared_ptr<void> companion)
-      : inner_(std::move(inner)), companion_(std::move(companion)) {}
+      : inner_(std::move(inner)),
+        companion_(std::move(companion)),
+        recorded_(dynamic_cast<RecordedCommunicator*>(inner_.get())) {}
   Overlapped(const Overlapped&) = delete;
   Overlapped& operator=(const Overlapped&) = delete;
   ~Overlapped() override {
@@ -71,6 +75,9 @@ class Overlapped final : public Communicator {
       if (!thread_.joinable()) thread_ = std::thread([this] { Serve(); });
       done_.wait(lock, [&] { return started_ - finished_ < kCapacity; });
       ThrowIfFailed();
+      if (recorded_ != nullptr) {
+        recorded_->recorder().Schedule({"all_reduce", what, count, dtype, static_cast<int>(op)});
+      }
       ring_[static_cast<size_t>(started_ % kCapacity)] = {what, data, count, dtype, op, order};
       ++started_;
       const auto at = static_cast<size_t>(slot);
@@ -137,6 +144,7 @@ class Overlapped final : public Communicator {
 
   const std::unique_ptr<Communicator> inner_;
   const std::shared_ptr<void> companion_;  // goes first
+  RecordedCommunicator* const recorded_;   // `inner_`, where it records: it is told what will come
   std::mutex mutex_;                       // guards what follows
   std::condition_variable work_, done_;
   std::array<Request, kCapacity> ring_;

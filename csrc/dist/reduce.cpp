@@ -121,9 +121,13 @@ void Reduce(std::span<const void* const> in, std::span<void* const> out, int64_t
   using W = Wide<T>;
   constexpr bool kNarrow = !std::is_same_v<T, W>;
   const size_t n = in.size();
-  // Half types: a tile for each rank, and the result; others: one for each pair but the last.
-  std::vector<W> tiles(kNarrow ? (n + 1) * kTile : n > 2 ? (n / 2) * kTile : 0);
-  std::vector<const W*> at(n);
+  // Half types: a tile for each rank, and the result; others: one for each pair but the last. Kept,
+  // so that a step allocates nothing.
+  static thread_local std::vector<W> tiles;
+  static thread_local std::vector<const W*> at;
+  const size_t needed = kNarrow ? (n + 1) * kTile : n > 2 ? (n / 2) * kTile : 0;
+  if (tiles.size() < needed) tiles.resize(needed);
+  at.resize(n);
   for (int64_t first = begin; first < end; first += kTile) {
     const int64_t length = std::min(kTile, end - first);
     T* const result = static_cast<T*>(out[0]) + first;

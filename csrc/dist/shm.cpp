@@ -62,6 +62,7 @@ class ShmCommunicator final : public Communicator {
         timeout_(options.timeout),
         memory_(rank, size, key_values, options, labels_),
         segment_(memory_.header().segment_bytes),
+        in_(static_cast<size_t>(size)),
         spin_(size) {
     memory_.block(rank).pid = getpid();
     memory_.block(rank).presence = Presence::kHere;
@@ -86,7 +87,6 @@ class ShmCommunicator final : public Communicator {
     const int64_t unit = std::max<int64_t>(1, 64 / item);
     const int64_t slice = segment_ / item / size_ / unit * unit, chunk = slice * size_;
     const int64_t chunks = (count + chunk - 1) / chunk;
-    std::vector<const void*> in(static_cast<size_t>(size_));
     // Round k: everybody's input of chunk k and results of chunk k - 1 are shown.
     for (int64_t k = 0; k <= chunks; ++k) {
       char* const first = static_cast<char*>(data) + k * chunk * item;
@@ -103,10 +103,10 @@ class ShmCommunicator final : public Communicator {
       if (k < chunks) {
         const auto [at, length] = part(k, rank_);
         for (int r = 0; r < size_; ++r) {
-          in[static_cast<size_t>(r)] = (r == rank_ ? first : memory_.input(r, round_)) + at;
+          in_[static_cast<size_t>(r)] = (r == rank_ ? first : memory_.input(r, round_)) + at;
         }
         void* const out[] = {first + at, memory_.result(rank_, round_)};
-        ReduceTree(in, out, 0, length, dtype, op);
+        ReduceTree(in_, out, 0, length, dtype, op);
       }
       for (int r = 0; k > 0 && r < size_; ++r) {
         const auto [at, length] = part(k - 1, r);
@@ -122,7 +122,6 @@ class ShmCommunicator final : public Communicator {
     const Call call{"reduce_scatter", what, count, dtype, static_cast<int>(op)};
     const int64_t item = SizeOf(dtype), piece = segment_ / item / size_;
     char* const blocks = static_cast<char*>(data);
-    std::vector<const void*> in(static_cast<size_t>(size_));
     int64_t at = 0;
     do {
       const int64_t length = std::min(piece, count - at);
@@ -134,11 +133,11 @@ class ShmCommunicator final : public Communicator {
       Meet(what, at == 0 ? &call : nullptr);
       char* const mine = blocks + (rank_ * count + at) * item;
       for (int r = 0; r < size_; ++r) {
-        in[static_cast<size_t>(r)] =
+        in_[static_cast<size_t>(r)] =
             r == rank_ ? mine : memory_.input(r, round_) + rank_ * piece * item;
       }
       void* const out[] = {mine};
-      ReduceTree(in, out, 0, length, dtype, op);
+      ReduceTree(in_, out, 0, length, dtype, op);
       at += piece;
     } while (at < count);
   }
@@ -199,11 +198,10 @@ class ShmCommunicator final : public Communicator {
   void ReduceSmall(const Call& call, void* data) {
     Copy(memory_.input(rank_, round_ + 1), data, call.count * SizeOf(call.dtype));
     Meet(call.what, &call);
-    std::vector<const void*> in(static_cast<size_t>(size_));
     for (int r = 0; r < size_; ++r) {
-      in[static_cast<size_t>(r)] = r == rank_ ? data : memory_.input(r, round_);
+      in_[static_cast<size_t>(r)] = r == rank_ ? data : memory_.input(r, round_);
     }
-    ReduceTree(in, {&data, 1}, 0, call.count, call.dtype, static_cast<ReduceOp>(call.extra));
+    ReduceTree(in_, {&data, 1}, 0, call.count, call.dtype, static_cast<ReduceOp>(call.extra));
   }
 
   // Publishes the next round, returns when all have; the first round of a call compares it.
@@ -334,6 +332,7 @@ class ShmCommunicator final : public Communicator {
   ShmSegment memory_;
   const int64_t segment_;
   std::vector<Process> processes_;
+  std::vector<const void*> in_;  // of everybody
   SpinBudget spin_;
   uint32_t round_ = 0;
 };

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "dist/local.h"
+#include "dist/overlapped.h"
 #include "dist/transports.h"
 
 namespace ostria {
@@ -68,6 +69,23 @@ TEST_F(FlightRecorderTest, WhatWasScheduledIsStartedAndNotRecordedTwice) {
   EXPECT_EQ(recorder.Start(first), 0);
   EXPECT_EQ(recorder.Start(first), 2);
   EXPECT_EQ(recorder.Entries()[0].state, CollectiveState::kStarted);
+}
+
+TEST_F(FlightRecorderTest, WhatRunsBesideAStepIsScheduledWhenItIsStarted) {
+  auto group = MakeLocalGroup({"cpu:0", "cpu:1"});
+  auto recorded = std::make_unique<RecordedCommunicator>(std::move(group[0]), "host-a", "");
+  FlightRecorder& recorder = recorded->recorder();
+  const auto rank = MakeOverlapped(std::move(recorded));
+  float x = 1;
+  rank->Start(0, "bucket 0", &x, 1, DType::kFloat32, ReduceOp::kSum);  // rank 1 does not come
+  rank->Start(0, "bucket 1", &x, 1, DType::kFloat32, ReduceOp::kSum);
+  while (recorder.Last().sequence != 0) std::this_thread::yield();
+  const auto entries = recorder.Entries();
+  ASSERT_EQ(entries.size(), 2U);
+  EXPECT_EQ(entries[0].state, CollectiveState::kStarted);
+  EXPECT_EQ(entries[1].state, CollectiveState::kScheduled);
+  EXPECT_EQ(entries[1].what, "bucket 1");
+  rank->Cancel("enough");
 }
 
 TEST_F(FlightRecorderTest, DumpIsReadableByItsOwnerAloneAndHasNoData) {
