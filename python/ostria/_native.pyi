@@ -56,14 +56,15 @@ class NonFiniteError(FloatingPointError):
 class OutOfMemoryError(MemoryError):
     ...
 
-class ReplicaGroup:
-    @property
-    def devices(self) -> list[str]: ...
 class PeerFailedError(DistributedError):
     rank: int
     host: str
     reason: str
     operation: str
+
+class ReplicaGroup:
+    @property
+    def devices(self) -> list[str]: ...
 
 class SymInt:
     def __init__(self, arg0: int) -> None: ...

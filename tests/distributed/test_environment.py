@@ -12,8 +12,8 @@ import warnings
 import pytest
 
 from ostria.distribute import WorkerEnvironment, read_environment
-from ostria.distribute._launchers import TABLE, read_launch_defaults
 from ostria.distribute._env_values import Values, expand_counts, expand_hosts, split_address
+from ostria.distribute._launchers import TABLE, read_launch_defaults
 
 EXPLICIT = {
     "OSTRIA_RANK": "3",

@@ -42,7 +42,7 @@ def test_hosts_share_a_world_and_a_secret(job: Launcher) -> None:
     secret.chmod(0o600)
     body = "print(os.environ['OSTRIA_RANK'], os.environ['OSTRIA_NODE_RANK'], *sys.argv[1:],\n"
     body += "      os.environ['OSTRIA_RENDEZVOUS'], os.environ['OSTRIA_JOB_ID'],\n"
-    body += "      open(os.environ['OSTRIA_JOB_SECRET_FILE']).read())\n"
+    body += "      open(os.environ['OSTRIA_SECRET_FILE']).read())\n"
     script = job.script(body)
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -50,7 +50,7 @@ def test_hosts_share_a_world_and_a_secret(job: Launcher) -> None:
     for node in (0, 1):
         flags = ["--nproc", "2", "--nnodes", "2", "--node-rank", str(node)]
         where = ["--rendezvous", address]
-        code, out, err = job.run(*flags, *where, script, OSTRIA_JOB_SECRET_FILE=str(secret))
+        code, out, err = job.run(*flags, *where, script, OSTRIA_SECRET_FILE=str(secret))
         assert code == 0, err
         for rank, (line,) in lines_of(out).items():
             said = line.split()
@@ -63,24 +63,24 @@ def test_hosts_share_a_world_and_a_secret(job: Launcher) -> None:
 def test_several_hosts_need_a_secret_that_only_its_owner_reads(job: Launcher) -> None:
     flags = ("--nnodes", "2", "--node-rank", "0", "--rendezvous", "127.0.0.1:1")
     code, _, err = job.run(*flags, job.script(""))
-    assert code == 2 and "OSTRIA_JOB_SECRET_FILE is not set" in err
+    assert code == 2 and "OSTRIA_SECRET_FILE is not set" in err
     secret = job.folder / "secret"
     secret.write_text(SECRET)
     secret.chmod(0o640)
-    code, _, err = job.run(*flags, job.script(""), OSTRIA_JOB_SECRET_FILE=str(secret))
+    code, _, err = job.run(*flags, job.script(""), OSTRIA_SECRET_FILE=str(secret))
     assert code == 2 and "mode 640" in err and "chmod 600" in err
     secret.chmod(0o600)
     secret.write_text("too short")
-    code, _, err = job.run(*flags, job.script(""), OSTRIA_JOB_SECRET_FILE=str(secret))
+    code, _, err = job.run(*flags, job.script(""), OSTRIA_SECRET_FILE=str(secret))
     assert code == 2 and "9 characters" in err and "64 digits" in err
 
 
 def test_the_secret_is_no_argument_and_no_variable(job: Launcher) -> None:
     body = (
-        "secret = open(os.environ['OSTRIA_JOB_SECRET_FILE']).read()\n"
+        "secret = open(os.environ['OSTRIA_SECRET_FILE']).read()\n"
         "seen = open('/proc/self/environ').read() + open('/proc/self/cmdline').read()\n"
         "seen += open(f'/proc/{os.getppid()}/cmdline').read()\n"
-        "mode = os.stat(os.environ['OSTRIA_JOB_SECRET_FILE']).st_mode & 0o777\n"
+        "mode = os.stat(os.environ['OSTRIA_SECRET_FILE']).st_mode & 0o777\n"
         "print(len(secret), secret in seen, oct(mode), secret)\n"
     )
     code, out, err = job.run("--nproc", "2", job.script(body))

@@ -297,7 +297,7 @@ def start_on(hosts: list[str], folder: Path, body: str, *flags: str) -> list[sub
     return [
         subprocess.Popen(
             ["ip", "netns", "exec", name, *launch, "--node-rank", str(i), str(script)],
-            env=clean_environ(OSTRIA_JOB_SECRET_FILE=str(secret)),
+            env=clean_environ(OSTRIA_SECRET_FILE=str(secret)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

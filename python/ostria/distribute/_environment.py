@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ostria._errors import at_line
-from ostria.distribute._launchers import TABLE, Field, Fields, Launcher
 from ostria.distribute._env_values import IncompleteError, Values
+from ostria.distribute._launchers import TABLE, Field, Fields, Launcher
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generations of ranks: all run, or none does.
 
-The first rank to fail is the root cause; the others get SIGTERM, and SIGKILL when their time is up.
+The first rank to fail is the root cause; the others get SIGTERM soon, and SIGKILL when their time
+is up.
 A signal to the launcher is passed on, and the ranks have the grace period to save. Every wait ends:
 by the end of a process, by a signal, or by a deadline.
 """
@@ -24,6 +25,8 @@ from ostria.cli.launch.options import LaunchOptions, count_threads
 from ostria.cli.launch.output import LineStream, RankLog, Terminal, own_terminals
 from ostria.cli.launch.process import Ended, RankProcess
 
+# Before SIGTERM: ranks that notice a failure by themselves can still say what it meant to them.
+_NOTICE = 0.5
 # After a failure there is little to save: ranks cannot agree on it without the one that failed.
 _GRACE_AFTER_FAILURE = 5.0
 # How often control groups are looked at.
@@ -132,7 +135,8 @@ class _Generation:
         self._running: dict[int, RankProcess] = {}
         self._ended: list[Ended] = []
         self._failed: Ended | None = None
-        self._deadline: float | None = None
+        self._terminate_at: float | None = None  # SIGTERM
+        self._deadline: float | None = None  # SIGKILL
         self._passed_on = False
         self._host = socket.gethostname()
         self._looked = time.monotonic()
@@ -198,7 +202,7 @@ class _Generation:
             "OSTRIA_RENDEZVOUS": m.address,
             "OSTRIA_JOB_ID": m.job_id,
             "OSTRIA_GENERATION": str(self._generation),
-            "OSTRIA_JOB_SECRET_FILE": m.secret_file,
+            "OSTRIA_SECRET_FILE": m.secret_file,
         }
 
     def _log_path(self, rank: int) -> str | None:
@@ -210,8 +214,9 @@ class _Generation:
     def _turn(self, selector: selectors.BaseSelector) -> None:
         """Waits for something to happen, and deals with it."""
         wait = _LOOK_EVERY
-        if self._deadline is not None:
-            wait = min(wait, max(0.0, self._deadline - time.monotonic()))
+        for due in (self._terminate_at, self._deadline):
+            if due is not None:
+                wait = min(wait, max(0.0, due - time.monotonic()))
         gone: list[RankProcess] = []
         events = selector.select(wait)
         for key, _ in events:
@@ -232,8 +237,11 @@ class _Generation:
             if end.status != 0 and self._failed is None:
                 self._failed = end
                 if self._deadline is None:
-                    self._stop(signal.SIGTERM, min(self._options.grace, _GRACE_AFTER_FAILURE))
+                    self._terminate_at = time.monotonic() + _NOTICE
         self._pass_on_signals()
+        if self._terminate_at is not None and time.monotonic() >= self._terminate_at:
+            self._terminate_at = None
+            self._stop(signal.SIGTERM, min(self._options.grace, _GRACE_AFTER_FAILURE))
         if self._deadline is not None and time.monotonic() >= self._deadline:
             for process in self._running.values():
                 process.kill()

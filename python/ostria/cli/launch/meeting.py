@@ -54,15 +54,15 @@ def make_meeting(
       ValueError: no secret is given for several hosts, or others may read its file.
       OSError: the address is no one of this host, or its port is in use.
     """
-    given = environ.get("OSTRIA_JOB_SECRET_FILE", "")
+    given = environ.get("OSTRIA_SECRET_FILE", "")
     if given:
         secret, fd = _read_secret(given), None
     elif nnodes > 1:
         raise ValueError(
             at_line(
-                f"ostria launch: {nnodes} hosts need one secret, and OSTRIA_JOB_SECRET_FILE is not "
+                f"ostria launch: {nnodes} hosts need one secret, and OSTRIA_SECRET_FILE is not "
                 "set; make a file (umask 077; openssl rand -hex 32 > secret), copy it "
-                "to every host and set OSTRIA_JOB_SECRET_FILE to its path"
+                "to every host and set OSTRIA_SECRET_FILE to its path"
             )
         )
     else:
@@ -132,19 +132,19 @@ def _read_secret(path: str) -> bytes:
         mode = stat.S_IMODE(os.stat(path).st_mode)
         secret = Path(path).read_bytes().strip()
     except OSError as error:
-        what = f"ostria launch: OSTRIA_JOB_SECRET_FILE is '{path}', which cannot be read"
+        what = f"ostria launch: OSTRIA_SECRET_FILE is '{path}', which cannot be read"
         raise ValueError(at_line(f"{what} ({error.strerror}); give a readable file")) from None
     if mode & 0o077:
         raise ValueError(
             at_line(
-                f"ostria launch: OSTRIA_JOB_SECRET_FILE is '{path}', which others may read (mode "
+                f"ostria launch: OSTRIA_SECRET_FILE is '{path}', which others may read (mode "
                 f"{mode:o}); accepted is a file of its owner alone: chmod 600 {path}"
             )
         )
     if not re.fullmatch(rb"[0-9a-fA-F]{64}", secret):
         raise ValueError(
             at_line(
-                f"ostria launch: OSTRIA_JOB_SECRET_FILE is '{path}', which holds {len(secret)} "
+                f"ostria launch: OSTRIA_SECRET_FILE is '{path}', which holds {len(secret)} "
                 "characters or others than hexadecimal digits; accepted are 64 digits: openssl "
                 "rand -hex 32"
             )

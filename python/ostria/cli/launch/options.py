@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from ostria._errors import at_line
 from ostria.cli.gpu import probe
-from ostria.distribute._launchers import LaunchDefaults, read_launch_defaults
 from ostria.distribute._env_values import Values, join_address, split_address
+from ostria.distribute._launchers import LaunchDefaults, read_launch_defaults
 
 # More processes than that on one host are a typing mistake.
 _MAX_NPROC = 4096
