@@ -249,7 +249,7 @@ def test_a_terminal_that_is_gone_does_not_stop_the_job(job: Launcher) -> None:
 
 def test_a_full_disk_under_the_logs_does_not_stop_the_job(capfdbinary) -> None:
     readable, writable = os.pipe()
-    terminal = Terminal(os.fdopen(os.dup(1), "wb"), False)
+    terminal = Terminal(1)
     stream = LineStream(readable, terminal, RankLog(0, "/dev/full", terminal))
     os.write(writable, b"one\ntwo\n")
     assert stream.read()
@@ -265,8 +265,8 @@ def test_a_line_without_end_does_not_fill_the_memory(capfdbinary) -> None:
     readable, writable = os.pipe()
     stream = LineStream(
         readable,
-        Terminal(os.fdopen(os.dup(1), "wb"), False),
-        RankLog(0, None, Terminal.of(sys.stderr)),
+        Terminal(1),
+        RankLog(0, None, Terminal(2)),
     )
     for _ in range(40):
         os.write(writable, b"z" * 65536)
@@ -274,3 +274,29 @@ def test_a_line_without_end_does_not_fill_the_memory(capfdbinary) -> None:
     assert len(stream._rest) <= 1 << 20
     os.close(writable)
     os.close(readable)
+
+
+def test_a_reader_that_takes_nothing_does_not_hold_the_launcher_up(job: Launcher) -> None:
+    """Ranks wait for it; a failure and a signal are seen all the same."""
+    body = (
+        "if rank == 1:\n"
+        "    while not os.path.exists('full'): time.sleep(0.01)\n"
+        "    sys.exit(6)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"
+        "for i in range(100000):\n"
+        "    if i == 1000: open('full', 'w').close()\n"
+        "    os.write(1, b'x' * 999 + b'\\n')\n"
+    )
+    process = job.start("--nproc", "2", job.script(body))
+    assert process.stdout is not None and process.stderr is not None
+    # Nobody reads stdout until the launcher has said on stderr what happened.
+    said = ""
+    while "root cause" not in said:
+        said += process.stderr.readline()
+    assert "root cause: rank 1" in said and "exit code 6" in said
+    lines = process.stdout.read().splitlines()
+    assert 1000 < len(lines) < 5000, "what fits into pipes and the launcher"
+    assert set(lines) == {"[rank 0] " + "x" * 999}
+    assert process.wait(30) == 6
+    process.stderr.close()
+    process.stdout.close()

@@ -31,6 +31,8 @@ _NOTICE = 0.5
 _GRACE_AFTER_FAILURE = 5.0
 # How often control groups are looked at.
 _LOOK_EVERY = 0.5
+# How long a reader of the launcher's own output may take for the last lines.
+_PATIENCE_WITH_READERS = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -45,8 +47,8 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
       ValueError, OSError: nothing was started: no port, no secret, no folder for logs.
     """
     guard = Guard()
+    terminals = own_terminals()
     try:
-        terminals = own_terminals()
         meeting = make_meeting(
             options.rendezvous,
             nnodes=options.nnodes,
@@ -68,6 +70,8 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
         raise AssertionError
     finally:
         guard.close()
+        for terminal in terminals:
+            terminal.drain(_PATIENCE_WITH_READERS)
 
 
 def _make_folder(path: str) -> None:
@@ -138,6 +142,7 @@ class _Generation:
         self._terminate_at: float | None = None  # SIGTERM
         self._deadline: float | None = None  # SIGKILL
         self._passed_on = False
+        self._open: dict[int, LineStream] = {}  # not at their end
         self._host = socket.gethostname()
         self._looked = time.monotonic()
 
@@ -183,7 +188,7 @@ class _Generation:
             self._running[rank] = process
             selector.register(process.pidfd, selectors.EVENT_READ, process)
             for stream in process.streams:
-                selector.register(stream.fd, selectors.EVENT_READ, stream)
+                self._open[stream.fd] = stream
 
     def _environ_of(self, rank: int, local: int) -> dict[str, str]:
         o, m = self._options, self._meeting
@@ -218,6 +223,7 @@ class _Generation:
             if due is not None:
                 wait = min(wait, max(0.0, due - time.monotonic()))
         gone: list[RankProcess] = []
+        self._choose(selector)
         events = selector.select(wait)
         for key, _ in events:
             if isinstance(key.data, RankProcess):
@@ -225,6 +231,9 @@ class _Generation:
             elif isinstance(key.data, LineStream):
                 if not key.data.read():
                     selector.unregister(key.fd)
+                    del self._open[key.fd]
+            elif isinstance(key.data, Terminal):
+                key.data.pump()
             else:
                 self._signals.drain()
         if time.monotonic() >= self._looked + _LOOK_EVERY:
@@ -246,6 +255,22 @@ class _Generation:
             for process in self._running.values():
                 process.kill()
             self._deadline = time.monotonic() + _LOOK_EVERY
+
+    def _choose(self, selector: selectors.BaseSelector) -> None:
+        """Listens to ranks whose terminal has room, and to terminals that others wait for."""
+        wanted: dict[int, tuple[int, object]] = {
+            fd: (selectors.EVENT_READ, stream)
+            for fd, stream in self._open.items()
+            if not stream.terminal.is_full
+        }
+        for terminal in self._terminals:
+            if terminal.is_waiting:
+                wanted[terminal.fd] = (selectors.EVENT_WRITE, terminal)
+        known = {*self._open, *(t.fd for t in self._terminals)} & set(selector.get_map())
+        for fd in known - set(wanted):
+            selector.unregister(fd)
+        for fd in set(wanted) - known:
+            selector.register(fd, *wanted[fd])
 
     def _pass_on_signals(self) -> None:
         first = self._signals.first
@@ -269,10 +294,9 @@ class _Generation:
 
     def _reap(self, process: RankProcess, selector: selectors.BaseSelector) -> Ended:
         for fd in (process.pidfd, *(stream.fd for stream in process.streams)):
-            try:
+            self._open.pop(fd, None)
+            if fd in selector.get_map():
                 selector.unregister(fd)
-            except KeyError:
-                pass
         self._guard.ended(process.pid)
         end = process.reap()
         del self._running[process.rank]

@@ -9,40 +9,82 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
+import time
 from collections import deque
 from typing import BinaryIO
 
 # A line longer than this is cut, so that a rank cannot fill the launcher's memory.
 _MAX_LINE = 1 << 20
 _TAIL_LINES = 20
+# Bytes that a slow reader may leave with the launcher before ranks have to wait.
+_MAX_WAITING = 1 << 20
+# What a rank left in its pipes; one that it started may go on writing there.
+_MAX_LEFT = 64
 _COLOURS = (36, 32, 33, 35, 34, 31)
 
 
 class Terminal:
-    """One of the launcher's own streams; colours only where it is a terminal."""
+    """One of the launcher's own streams; colours only where it is a terminal.
 
-    def __init__(self, stream: BinaryIO, colour: bool) -> None:
-        self._stream: BinaryIO | None = stream
-        self.colour = colour
+    What its reader does not take yet waits here, so that the launcher never does.
+    """
 
-    @staticmethod
-    def of(stream: object) -> Terminal:
-        colour = bool(getattr(stream, "isatty", bool)()) and not os.environ.get("NO_COLOR")
-        return Terminal(stream.buffer, colour)  # type: ignore[attr-defined]
+    def __init__(self, fd: int, colour: bool = False) -> None:
+        self.fd, self.colour = fd, colour
+        self._waiting = bytearray()
+        self._gone = False
+        self._inside_line = False
+        self._neighbour: Terminal | None = None  # that may write to the same place
+        # A file can always be written, and cannot be waited for.
+        self._is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether ranks should wait before they write more."""
+        return len(self._waiting) > _MAX_WAITING
 
     def write(self, data: bytes) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(data)
-            self._stream.flush()
-        except OSError:  # a reader that went away, or a full disk: the job goes on
-            self._stream = None
+        if not self._gone:
+            self._waiting += data
+            self.pump()
 
     def say(self, text: str) -> None:
         """A line of the launcher itself."""
         self.write(f"ostria launch: {text}\n".encode(errors="replace"))
+
+    def pump(self) -> None:
+        """Writes as much as is taken at once."""
+        while self._waiting and self._is_ready(0):
+            # A pipe that is ready takes this much without making anybody wait.
+            cut = self._waiting.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF
+            try:
+                done = os.write(self.fd, self._waiting[:cut])
+            except BlockingIOError:
+                return
+            except OSError:  # a reader that went away, or a full disk: the job goes on
+                self._gone, done = True, len(self._waiting)
+            self._inside_line = not self._gone and self._waiting[done - 1 : done] != b"\n"
+            del self._waiting[:done]
+
+    def drain(self, patience: float) -> None:
+        """Waits for the reader, but not for ever."""
+        end = time.monotonic() + patience
+        while self._waiting and (left := end - time.monotonic()) > 0:
+            if self._is_ready(min(left, 0.1)):
+                self.pump()
+            elif self._neighbour is not None:
+                self._neighbour.pump()
+
+    def _is_ready(self, patience: float) -> bool:
+        if self._neighbour is not None and self._neighbour._inside_line:
+            return False
+        return self._is_file or bool(select.select([], [self.fd], [], patience)[1])
 
 
 class RankLog:
@@ -77,7 +119,7 @@ class LineStream:
 
     def __init__(self, fd: int, terminal: Terminal, log: RankLog) -> None:
         os.set_blocking(fd, False)
-        self.fd, self._terminal, self._log = fd, terminal, log
+        self.fd, self.terminal, self._log = fd, terminal, log
         self._rest = b""
         prefix = f"[rank {log.rank}] "
         if terminal.colour:
@@ -103,28 +145,26 @@ class LineStream:
 
     def finish(self) -> None:
         """What is left, once the process has ended; one that it started may still hold the pipe."""
-        while True:
-            before = len(self._rest)
-            try:
-                more = self.read()
-            except OSError:
-                break
-            if not more or (len(self._rest) == before and not self._ready()):
+        for _ in range(_MAX_LEFT):
+            if not select.select([self.fd], [], [], 0)[0] or not self.read():
                 break
         if self._rest:
             self._pass_on([self._rest])
             self._rest = b""
 
-    def _ready(self) -> bool:
-        return bool(select.select([self.fd], [], [], 0)[0])
-
     def _pass_on(self, lines: list[bytes]) -> None:
         for line in lines:
             self._log.add(line)
         if lines:
-            self._terminal.write(b"".join(self._prefix + line + b"\n" for line in lines))
+            self.terminal.write(b"".join(self._prefix + line + b"\n" for line in lines))
 
 
 def own_terminals() -> tuple[Terminal, Terminal]:
     """The launcher's stdout and stderr."""
-    return Terminal.of(sys.stdout), Terminal.of(sys.stderr)
+    plain = bool(os.environ.get("NO_COLOR"))
+    out, err = (
+        Terminal(stream.fileno(), stream.isatty() and not plain)
+        for stream in (sys.stdout, sys.stderr)
+    )
+    out._neighbour, err._neighbour = err, out
+    return out, err
