@@ -12,6 +12,7 @@
 #include "bindings/py_variable.h"
 #include "bindings/trace.h"
 #include "dist/fingerprint.h"
+#include "runtime/agreement.h"
 #include "runtime/compiled_graph.h"
 #include "runtime/plan_launches.h"
 #include "runtime/shuffled.h"
@@ -41,7 +42,8 @@ struct Compiled {
 
 std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const std::string& device,
                                  int64_t memory_limit, bool recompute,
-                                 std::optional<std::shared_ptr<ReplicaGroup>> replicas) {
+                                 std::optional<std::shared_ptr<ReplicaGroup>> replicas,
+                                 const std::vector<int>& own_inputs) {
   trace.EndPrecision();
   int index = 0;
   for (py::handle y : outputs) {
@@ -60,6 +62,7 @@ std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const st
     captured.push_back(RequireData(t, "a closed-over value"));
   if (VerifyEnabled()) Verify(trace.graph(), "trace");
   if (replicas.has_value()) {
+    RequireAgreement(trace.graph(), trace.variables(), own_inputs);
     return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
                                       std::move(*replicas), memory_limit, recompute);
   }
@@ -322,8 +325,8 @@ void BindCompiled(py::module_& m) {
                              [](const Compiled& c) { return c.compiled.num_specialised(); })
       .def_readonly("calls", &Compiled::calls);
   m.def("finish_trace", &Finish, py::arg("trace"), py::arg("outputs"), py::arg("device") = "cpu",
-        py::arg("memory_limit") = 0, py::arg("recompute") = false,
-        py::arg("replicas") = py::none());
+        py::arg("memory_limit") = 0, py::arg("recompute") = false, py::arg("replicas") = py::none(),
+        py::arg("own_inputs") = std::vector<int>());
   m.def(
       "compile_text",
       [](const std::string& text) {

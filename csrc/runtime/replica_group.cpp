@@ -105,23 +105,25 @@ void ReplicaGroup::Serve(int replica) {
   }
 }
 
-// The others throw because of it, so theirs come later.
-void ReplicaGroup::NoteError(int replica, std::exception_ptr error) {
+// What others throw because of it is an error of communication, and may be noted before it.
+void ReplicaGroup::NoteError(int replica, const std::exception_ptr& error) {
+  Communicator& mine = *communicators_[static_cast<size_t>(replica)];
+  std::exception_ptr named;
+  std::string why;
+  bool is_cause = false;
+  try {
+    Rethrow(error, StrCat("rank ", mine.rank(), " (",
+                          ToString(devices_[static_cast<size_t>(replica)]), ")"));
+  } catch (const Error& e) {
+    named = std::current_exception();
+    why = e.what();
+    is_cause = e.code() != ErrorCode::kDistributed;
+  }
   {
     std::lock_guard lock(mutex_);
-    if (error_ != nullptr) return;
-    error_ = error;
-  }
-  Communicator& mine = *communicators_[static_cast<size_t>(replica)];
-  const std::string who =
-      StrCat("rank ", mine.rank(), " (", ToString(devices_[static_cast<size_t>(replica)]), ")");
-  std::string why;
-  try {
-    Rethrow(error, who);
-  } catch (const Error& e) {
-    why = e.what();
-    std::lock_guard lock(mutex_);
-    error_ = std::current_exception();
+    if (error_ != nullptr && (has_cause_ || !is_cause)) return;
+    error_ = named;
+    has_cause_ = is_cause;
   }
   mine.Abort(why);
 }
@@ -147,6 +149,7 @@ void ReplicaGroup::Run(FunctionRef<void(int)> fn) {
     work_.notify_all();
     done_.wait(lock, [&] { return running_ == 0; });
     error = std::exchange(error_, nullptr);
+    has_cause_ = false;
   }
   if (error == nullptr) return;
   communicators_.clear();  // an aborted group is of no use

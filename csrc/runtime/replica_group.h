@@ -42,12 +42,13 @@ class ReplicaGroup {
 
   /// Calls fn(i) for every replica of this process, each in its thread, where
   /// Communicator::Current() is its own; returns when all are done. When one throws, the others are
-  /// aborted, and the error that came first is thrown, with rank and device.
+  /// aborted, and the error that came first is thrown, with rank and device; one of communication
+  /// only where there is no other.
   void Run(FunctionRef<void(int)> fn);
 
  private:
   void Serve(int replica);
-  void NoteError(int replica, std::exception_ptr error);
+  void NoteError(int replica, const std::exception_ptr& error);
 
   const std::vector<DeviceId> devices_;
   const Connect connect_;
@@ -62,6 +63,7 @@ class ReplicaGroup {
   int running_ = 0;
   bool stop_ = false;
   std::exception_ptr error_;          // the first one
+  bool has_cause_ = false;            // it is none of communication
   std::vector<std::thread> threads_;  // last: they use all else
 };
 

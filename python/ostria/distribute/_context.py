@@ -11,7 +11,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ostria import _step
+from ostria import _functions as F
+from ostria import _replicas, _step, _tree
+from ostria.distribute import _values
 
 if TYPE_CHECKING:
     from ostria.distribute._strategy import Strategy
@@ -34,6 +36,38 @@ class ReplicaContext:
     def num_replicas_in_sync(self) -> int:
         """How many replicas there are, over all processes."""
         return self.strategy.num_replicas_in_sync
+
+    def all_reduce(self, reduce_op: Any, value: Any) -> Any:
+        """The sum or mean of what all replicas hold; each gets the same.
+
+        Args:
+            reduce_op: ReduceOp.SUM or ReduceOp.MEAN, or "sum" or "mean". The mean of integers is
+                float32.
+            value: a tensor of one shape on all replicas, or a structure of such.
+
+        Example:
+            >>> import ostria as ost
+            >>> strategy = ost.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+            >>> def fn(x):
+            ...     return ost.distribute.get_replica_context().all_reduce("sum", ost.sum(x))
+            >>> parts = ost.distribute.PerReplica([ost.ones(3), ost.ones(1)])
+            >>> [total.item() for total in strategy.run(fn, (parts,)).values]
+            [4.0, 4.0]
+        """
+        op = _values.reduce_op(reduce_op, "all_reduce")
+        leaves, structure = _tree.flatten(value)
+        tensors = [F.asarray(leaf) for leaf in leaves]
+        if op is _values.ReduceOp.MEAN:
+            tensors = [F.cast(x, "float32") if "int" in str(x.dtype) else x for x in tensors]
+        if self.num_replicas_in_sync > 1:
+            for dtype in {str(x.dtype): None for x in tensors}:  # a node takes one dtype
+                places = [i for i, x in enumerate(tensors) if str(x.dtype) == dtype]
+                totals = _replicas.sums([tensors[i] for i in places])
+                for i, total in zip(places, totals, strict=True):
+                    tensors[i] = total
+            if op is _values.ReduceOp.MEAN:
+                tensors = [x / float(self.num_replicas_in_sync) for x in tensors]
+        return _tree.unflatten(structure, tensors)
 
     def __repr__(self) -> str:
         return f"ReplicaContext(one of {self.num_replicas_in_sync})"
@@ -92,9 +126,7 @@ def get_replica_context() -> ReplicaContext | None:
         return context
     if scopes():
         return None
-    from ostria._functions import asarray
-
-    return ReplicaContext(_default(), asarray(0, dtype="int32"))
+    return ReplicaContext(_default(), F.asarray(0, dtype="int32"))
 
 
 def _default() -> Strategy:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ostria.distribute._strategy import Strategy
 
 _Tensor = _native.Tensor
+_OWN = "own"  # ends the key of what each replica is given its own of
 
 
 class _Inputs(list[Any]):
@@ -66,7 +67,6 @@ class ReplicaFunction(_compile.CompiledFunction):
             name=None,
         )
         self._strategy = strategy
-        self._symbols: list[str] = []  # of the trace that begins
         self._ids = [
             F.asarray(strategy._first_replica + i, dtype="int32")
             for i in range(len(strategy.devices))
@@ -97,7 +97,6 @@ class ReplicaFunction(_compile.CompiledFunction):
                 continue
             for own, value in zip(inputs, values, strict=True):
                 own.append(value)
-        self._symbols = list(symbols.values())
         rows = next(iter(symbols), (0,) * count)
         firsts = self._strategy._first_rows(rows)
         inputs.sizes = {name: sizes[0] for sizes, name in symbols.items()}
@@ -136,7 +135,7 @@ class ReplicaFunction(_compile.CompiledFunction):
         i: int,
         structure: Any,
         symbols: dict[tuple[int, ...], str],
-    ) -> tuple[str, tuple[Any, ...]]:
+    ) -> tuple[str, tuple[Any, ...], str]:
         dtype, shape = str(values[0].dtype), tuple(values[0].shape)
         for r, value in enumerate(values):
             if str(value.dtype) != dtype or tuple(value.shape)[1:] != shape[1:]:
@@ -151,13 +150,13 @@ class ReplicaFunction(_compile.CompiledFunction):
                     i, structure, f"has shape {list(shape)} and {list(value.shape)} on replica {r}"
                 )
         if not shape:
-            return dtype, shape
+            return dtype, shape, _OWN
         rows = tuple(int(value.shape[0]) for value in values)
         if rows not in symbols:
             if symbols and len(set(rows)) == 1:
-                return dtype, shape
+                return dtype, shape, _OWN
             symbols[rows] = "batch" if not symbols else f"batch_{len(symbols)}"
-        return dtype, (symbols[rows], *shape[1:])
+        return dtype, (symbols[rows], *shape[1:]), _OWN
 
     def _fail(self, i: int, structure: Any, what: str) -> None:
         raise ValueError(at_line(f"strategy.run: argument {self._places(structure)[i]} {what}"))
@@ -189,6 +188,9 @@ class ReplicaFunction(_compile.CompiledFunction):
         replica_id = trace.add_input("replica_id", _native.int32, ())
         first_row = trace.add_input("first_row", _native.int64, ())
         strategy, notes = self._strategy, trace.scratch
+        given = [key for key in keys if key[0] != "static"]
+        own = [i for i, key in enumerate(given) if key[-1] == _OWN]
+        notes["own_inputs"] = [*own, len(given), len(given) + 1]
         notes["replicas"] = strategy.num_replicas_in_sync
         notes["replica_context"] = _context.ReplicaContext(strategy, replica_id)
         if strategy.num_replicas_in_sync > 1:
@@ -196,7 +198,13 @@ class ReplicaFunction(_compile.CompiledFunction):
 
     def _finish(self, trace: Any, tensors: list[Any], limit: int, recompute: bool) -> Any:
         return _native.finish_trace(
-            trace, tensors, self._place(), limit, recompute, replicas=self._strategy._group
+            trace,
+            tensors,
+            self._place(),
+            limit,
+            recompute,
+            replicas=self._strategy._group,
+            own_inputs=trace.scratch["own_inputs"],
         )
 
     def _costs(self, entry: Any, arrays: list[Any], runs: int) -> list[dict[str, Any]]:

@@ -16,8 +16,10 @@ from ostria import _device, _native
 from ostria import _functions as F
 from ostria._errors import at_line
 from ostria._keywords import checked_init, checked_keywords
-from ostria.distribute import _context, _values
+from ostria.data import Dataset
+from ostria.distribute import _context, _input, _values
 from ostria.distribute._function import ReplicaFunction
+from ostria.distribute._input import DistributedDataset, InputContext
 from ostria.distribute._values import PerReplica, ReduceOp, ValueContext
 
 _THRASH = 8  # functions of the same lines after which a warning explains what to do
@@ -198,6 +200,46 @@ class Strategy:
             for i in range(len(self.devices))
         ]
         return _values.regroup(values, "experimental_distribute_values_from_function")
+
+    def experimental_distribute_dataset(self, dataset: Dataset) -> DistributedDataset:
+        """A dataset of global batches as one of PerReplica batches, every row once.
+
+        A batch of n rows gives each of r replicas ceil(n / r), the last ones less or none.
+
+        Raises:
+            ValueError: it is not batched.
+
+        Example:
+            >>> import ostria as ost
+            >>> strategy = ost.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+            >>> batches = strategy.experimental_distribute_dataset(
+            ...     ost.data.Dataset.range(6).batch(4)
+            ... )
+            >>> [[part.tolist() for part in batch.values] for batch in batches]
+            [[[0, 1], [2, 3]], [[4], [5]]]
+        """
+        return _input.distribute_dataset(dataset, self._workers(), pack=self._pack)
+
+    def distribute_datasets_from_function(
+        self, dataset_fn: Callable[[InputContext], Dataset]
+    ) -> DistributedDataset:
+        """The dataset that `dataset_fn` makes, in batches of one replica, as PerReplica batches.
+
+        Each step takes one of its batches for each replica.
+
+        Raises:
+            TypeError: the function returns no dataset.
+        """
+        return _input.distribute_datasets_from_function(
+            dataset_fn, self._workers(), pack=self._pack
+        )
+
+    def _workers(self) -> _input.Workers:
+        return _input.Workers(len(self.devices))
+
+    @staticmethod
+    def _pack(batches: Sequence[Any]) -> Any:
+        return _values.regroup(batches, "the dataset")
 
     # --- For ReplicaFunction ----------------------------------------------------------------------
 

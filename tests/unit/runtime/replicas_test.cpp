@@ -10,6 +10,7 @@
 #include "dist/local.h"
 #include "ir/builder.h"
 #include "ops/ops.h"
+#include "runtime/agreement.h"
 #include "runtime/compiled_graph.h"
 #include "runtime/eager.h"
 
@@ -206,6 +207,20 @@ TEST(Replicas, AnErrorEndsTheOthersAndIsTheOneThatIsThrown) {
   EXPECT_EQ(met, 3);
 }
 
+// The one that fails may have told the others before its own error is noted.
+TEST(Replicas, AnErrorOfCommunicationGivesWayToItsCause) {
+  const auto group = Group(2);
+  const std::string error = ErrorOf([&] {
+    group->Run([&](int r) {
+      if (r == 0) Communicator::Current()->Barrier("the end");
+      Communicator::Current()->Abort("another op failed");
+      std::this_thread::sleep_for(milliseconds(20));
+      Fail(ErrorCode::kIndexError, "index 9 is out of range");
+    });
+  });
+  EXPECT_EQ(error, "rank 1 (cpu:1): index 9 is out of range");
+}
+
 TEST(Replicas, OneThatDoesNotComeIsNamed) {
   const auto group = Group(2, milliseconds(50));
   const std::string error = ErrorOf([&] {
@@ -302,6 +317,44 @@ TEST(Replicas, AreProfiledAndTheirStateRestored) {
   EXPECT_EQ(ns.size(), executable->plan().steps.size());
   EXPECT_EQ(First(sum->Snapshot()), 6);
   EXPECT_EQ(First(sum->SnapshotCopy(1)), 3);
+}
+
+TEST(Replicas, CompareTheirCopiesInDebugMode) {
+  const VariablePtr w = Made(1);
+  CompiledGraph compiled(Adder(w->id()), {w}, Group(2));
+  std::vector<std::vector<Tensor>> outputs;
+  const std::vector<Tensor> same[] = {{Filled({1, 100}, 1)}, {Filled({1, 100}, 1)}};
+  compiled.RunReplicas(same, &outputs, true);
+  const std::vector<Tensor> inputs[] = {{Filled({1, 100}, 1)}, {Filled({1, 100}, 2)}};
+  const std::string error = ErrorOf([&] { compiled.RunReplicas(inputs, &outputs, true); });
+  EXPECT_NE(error.find("variable 'w' differs between cpu and cpu:1 after the step"),
+            std::string::npos)
+      << error;
+}
+
+TEST(Agreement, IsReachedByCollectivesAlone) {
+  const VariablePtr w = Made(1), sum = Made(1, Copies::kSummed);
+  const int own[] = {0};
+  const auto refused = [&](const Graph& g, const VariablePtr& v) {
+    const std::string error = ErrorOf([&] { RequireAgreement(g, {&v, 1}, own); });
+    return error.find("'w' is assigned a value that each replica computes") != std::string::npos;
+  };
+  EXPECT_TRUE(refused(Adder(w->id()), w));
+  EXPECT_FALSE(refused(Adder(sum->id()), sum));
+  Graph g;
+  Builder b(g, 0);
+  const Value x = g.AddInput("x", {DType::kFloat32, {100}}, 0);
+  const Value v = g.AddState(w->id(), "w", {DType::kFloat32, {100}}, 0);
+  g.SetStateOut(0, b(ops::kAdd, {v, b.Multi(ops::kAllReduce, {x})[0]}));
+  EXPECT_FALSE(refused(g, w));
+  Graph sized;  // what depends on the batch's size alone differs too
+  Builder c(sized, 0);
+  const Value old = sized.AddState(w->id(), "w", {DType::kInt64, {}}, 0);
+  sized.SetStateOut(
+      0,
+      c(ops::kAdd, {old, c(ops::kDimProduct, {}, {Shape({Dim::Symbol("batch")}), DType::kInt64})}));
+  const std::string error = ErrorOf([&] { RequireAgreement(sized, {&w, 1}, {}); });
+  EXPECT_NE(error.find("computes from data of its own"), std::string::npos) << error;
 }
 
 TEST(Replicas, RefuseDevicesThatCannotWorkTogether) {
