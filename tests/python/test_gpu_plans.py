@@ -100,6 +100,19 @@ def test_an_odd_vocabulary_is_padded_and_costs_no_more(plans: ModuleType, tied: 
         assert odd.report.moved_bytes <= even.report.moved_bytes + cut
 
 
+def test_650_features_are_padded_for_tf32_where_that_pays(
+    plans: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = gpu.find("lstm")
+    assert "so that rows are vectors" not in plans.plan(workload).report.text
+    monkeypatch.setenv("OSTRIA_TF32", "1")
+    row = plans.plan(workload)
+    # A gradient's operand is small beside it; the kernel [650, 10000] that others read is not.
+    assert "matmul 650x10000x700 is computed as 672x10000x700" in row.report.text
+    assert "misaligned (ld of a 650)" in row.report.text
+    assert not row.complaints()
+
+
 def head(model: str) -> Any:
     """What a program of a classifier with an odd number of classes returns."""
     classes, width = 4001, 2048
