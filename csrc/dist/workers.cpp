@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dist/workers.h"
 
-#include <exception>
-#include <thread>
 #include <utility>
 
 #include "dist/control/watch.h"
@@ -18,39 +16,21 @@ class Connector {
 
   // Every rank has made as many groups as all others: an error ends the group for all.
   std::vector<std::unique_ptr<Communicator>> operator()() {
-    const std::string key = StrCat("replicas/", groups_++);
-    const size_t count = options_.devices.size();
-    std::vector<std::unique_ptr<Communicator>> made(count);
-    std::vector<std::exception_ptr> errors(count);
-    std::vector<std::thread> threads;
-    const auto join = [&](size_t i) {
-      try {
-        made[i] = Join(static_cast<int>(i), key);
-      } catch (...) {
-        errors[i] = std::current_exception();
-      }
-    };
-    for (size_t i = 1; i < count; ++i) threads.emplace_back(join, i);  // each waits for all others
-    join(0);
-    for (std::thread& t : threads) t.join();
-    for (const std::exception_ptr& error : errors) {
-      if (error != nullptr) std::rethrow_exception(error);
+    CommunicatorOptions options = options_.communicator;
+    options.key = StrCat("replicas/", groups_++);
+    std::vector<MadeCommunicator> made =
+        MakeCommunicators(options_.first_rank, static_cast<int>(options_.devices.size()),
+                          options_.hosts, control::MakeStoreKeyValues(client_, ""), options);
+    if (options_.report) options_.report(made[0].choice);
+    std::vector<std::unique_ptr<Communicator>> ranks;
+    for (MadeCommunicator& m : made) {
+      auto watch = std::make_shared<control::Watch>(client_, m.communicator.get());
+      ranks.push_back(MakeOverlapped(std::move(m.communicator), std::move(watch)));
     }
-    return made;
+    return ranks;
   }
 
  private:
-  std::unique_ptr<Communicator> Join(int replica, const std::string& key) const {
-    CommunicatorOptions options = options_.communicator;
-    options.key = key;
-    MadeCommunicator made =
-        MakeCommunicator(options_.first_rank + replica, options_.hosts,
-                         control::MakeStoreKeyValues(client_, StrCat(key, "/")), options);
-    if (replica == 0 && options_.report) options_.report(made.choice);
-    auto watch = std::make_shared<control::Watch>(client_, made.communicator.get());
-    return MakeOverlapped(std::move(made.communicator), std::move(watch));
-  }
-
   std::shared_ptr<control::Client> client_;
   WorkerOptions options_;
   int groups_ = 0;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transports that meet through the control channel.
-#include "dist/control_key_values.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +7,7 @@
 
 #include "base/error.h"
 #include "dist/control/server.h"
+#include "dist/control/watch.h"
 #include "dist/make_communicator.h"
 #include "dist/transports.h"
 
@@ -28,11 +27,11 @@ class ControlKeyValues : public ::testing::Test {
         control::HubOptions{"job", 1, world, timers, 0, "here", 42}, secret_,
         [](const std::string&) {});
     for (int r = 0; r < world; ++r) {
-      clients_.push_back(std::make_unique<control::Client>(
+      clients_.push_back(std::make_shared<control::Client>(
           control::ClientOptions{server_->host(), server_->port(), "job", 1, control::Role::kRank,
                                  r, world, "here", timers},
           secret_));
-      values_.push_back(MakeKeyValues(*clients_.back()));
+      values_.push_back(control::MakeStoreKeyValues(clients_.back(), "group/"));
     }
   }
   void TearDown() override {
@@ -41,7 +40,7 @@ class ControlKeyValues : public ::testing::Test {
 
   const control::Secret secret_ = control::Secret::Generate();
   std::unique_ptr<control::Server> server_;
-  std::vector<std::unique_ptr<control::Client>> clients_;
+  std::vector<std::shared_ptr<control::Client>> clients_;
   std::vector<std::shared_ptr<KeyValues>> values_;
 };
 
