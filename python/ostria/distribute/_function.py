@@ -85,7 +85,11 @@ class ReplicaFunction(_compile.CompiledFunction):
         inputs = _Inputs([] for _ in range(count))
         keys: list[Any] = []
         symbols: dict[tuple[int, ...], str] = {}  # by the sizes that replicas have
+        # The one replica here of several: what it is given is its own, as others have theirs.
+        is_lone = count == 1 < self._strategy.num_replicas_in_sync
         for i, leaf in enumerate(leaves):
+            if is_lone and isinstance(leaf, (_Tensor, np.ndarray)):
+                leaf = PerReplica([leaf])
             if isinstance(leaf, PerReplica):
                 values = self._values(leaf, i, structure)
                 keys.append(self._key_of_parts(values, i, structure, symbols))
@@ -181,7 +185,7 @@ class ReplicaFunction(_compile.CompiledFunction):
             raise
         assert isinstance(entry, _ReplicaEntry)
         entry.is_alone = self._strategy._group is None
-        self._strategy._traced_for_all(self.name, entry.compiled)
+        self._strategy._traced_for_all(str(self.name), entry.compiled)
         return entry
 
     def _begin(self, trace: Any, keys: list[Any], inputs: list[Any]) -> None:

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from ostria import _device, _native
+from ostria import _array_api, _device, _native
 from ostria import _functions as F
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria._version import __version__
-from ostria.distribute import _values
+from ostria.distribute import _context, _values
 from ostria.distribute._control import Control
 from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
@@ -37,7 +37,9 @@ def _total(x: Any) -> Any:
 
 
 def _gathered(x: Any) -> Any:
-    return _native.ops.all_gather(x)
+    context = _context.get_replica_context()
+    assert context is not None
+    return _native.ops.all_gather(x, replicas=context.num_replicas_in_sync)
 
 
 _ALONE = WorkerEnvironment(0, 1, 0, 1, 0, 1, None, "one process", 0, ())
@@ -221,7 +223,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         others = [0] * (len(self.devices) - 1)
 
         def join(values: list[Any]) -> Any:
-            rows = F.moveaxis(values[0], axis, 0)
+            rows = _array_api.moveaxis(values[0], axis, 0)
             sizes = self._group.all_gather([int(rows.shape[0]), *others])
             most = max(sizes)
             if not most:
@@ -229,7 +231,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             filler = F.zeros((most - int(rows.shape[0]), *rows.shape[1:]), dtype=rows.dtype)
             everyone = self._on_first(_gathered, _native.ops.concat([rows, filler], axis=0))
             parts = [everyone[r * most : r * most + n] for r, n in enumerate(sizes) if n]
-            return F.moveaxis(_native.ops.concat(parts, axis=0), 0, axis)
+            return _array_api.moveaxis(_native.ops.concat(parts, axis=0), 0, axis)
 
         return _values.joined(local, 1, "strategy.gather", join)
 
@@ -250,7 +252,9 @@ class MultiWorkerMirroredStrategy(Strategy):
         return [before + first for first in super()._first_rows(rows)]
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._control is None else self._guarded(function.name)
+        return (
+            contextlib.nullcontext() if self._control is None else self._guarded(str(function.name))
+        )
 
     @contextlib.contextmanager
     def _guarded(self, name: str) -> Iterator[None]:

@@ -326,8 +326,20 @@ class _Generation:
             return code
         if self._failed is None:
             return 0
-        self._say_cause(self._failed)
-        return self._failed.exit_code
+        cause = self._cause(self._failed)
+        self._say_cause(cause)
+        return cause.exit_code
+
+    def _cause(self, first: Ended) -> Ended:
+        """Who failed by itself: whoever gave up because of others may have ended before."""
+        if not first.gave_up:
+            return first
+        others = [
+            e
+            for e in self._ended
+            if e.status != 0 and not e.gave_up and not (e.by_us and e.status < 0)
+        ]
+        return min(others, key=lambda e: e.seconds, default=first)
 
     def _say_cause(self, cause: Ended) -> None:
         say = self._terminals[1].say

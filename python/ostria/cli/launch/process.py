@@ -46,6 +46,12 @@ class Ended:
         """As shells give it: 128 + n for signal n."""
         return self.status if self.status >= 0 else 128 - self.status
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether its last words are that another one failed."""
+        last = next((line for line in reversed(self.tail) if line.strip()), "")
+        return last.startswith(("ostria.PeerFailedError:", "ostria.DistributedError:"))
+
     def __str__(self) -> str:
         if self.status >= 0:
             return f"exit code {self.status}"

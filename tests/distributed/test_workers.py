@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MultiWorkerMirroredStrategy in real processes, started by `ostria launch`.
+
+A rank writes what it found to `rank-R.json`; a rank's failure must name who failed to all others.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+import numpy as np
+import pytest
+from launching import Launcher, lines_of
+
+import ostria as ost
+
+PROGRAM = """
+import json
+import numpy as np
+import ostria as ost
+
+strategy = ost.distribute.MultiWorkerMirroredStrategy({options})
+first, ours, all_ = (
+    strategy._first_replica, len(strategy.devices), strategy.num_replicas_in_sync)
+
+def tell(**found):
+    with open(f"rank-{{rank}}.json", "w") as file:
+        json.dump(found, file)
+"""
+TRAINING = """
+rng = np.random.default_rng(0)
+x = rng.standard_normal((30, 8)).astype(np.float32)
+y = rng.standard_normal((30, 3)).astype(np.float32)
+with strategy.scope():
+    ost.random.seed(rank)  # rank 0's first values count
+    model = ost.nn.Sequential([ost.nn.Dense(16, activation="tanh"), ost.nn.Dense(3)])
+    optimizer = ost.optim.SGD(0.1, momentum=0.9)
+    loss_fn = ost.losses.MeanSquaredError()
+
+def step(x, y):
+    loss = loss_fn(y, model(x, training=True))
+    optimizer.minimize(loss, model.trainable_variables)
+    return loss
+
+def parts(rows):
+    cuts = np.linspace(0, 30, all_ + 1).astype(int) if rows is None else rows
+    return [slice(cuts[r], cuts[r + 1]) for r in range(first, first + ours)]
+
+def given(array, rows):
+    values = [array[s] for s in parts(rows)]
+    return values[0] if ours == 1 else ost.distribute.PerReplica(values)
+
+losses = []
+for k in range(4):
+    rows = None if k < 2 else uneven
+    share = strategy.run(step, (given(x, rows), given(y, rows)))
+    losses.append(float(strategy.reduce("sum", share).item()))
+tell(losses=losses, weights=[v.numpy().tolist() for v in model.trainable_variables])
+"""
+
+
+def program(body: str, options: str = "") -> str:
+    return textwrap.dedent(PROGRAM.format(options=options)) + textwrap.dedent(body)
+
+
+def train(job: Launcher, nproc: int, uneven: list[int], options: str = "") -> list[dict[str, Any]]:
+    script = job.script(program(f"uneven = {uneven}\n" + TRAINING, options))
+    status, _, err = job.run("--nproc", str(nproc), script)
+    assert status == 0, err
+    return [json.loads((job.folder / f"rank-{r}.json").read_text()) for r in range(nproc)]
+
+
+@pytest.mark.parametrize(
+    ("nproc", "uneven", "options"),
+    [
+        (2, [0, 7, 30], ""),
+        (3, [0, 0, 30, 30], ""),
+        (2, [0, 9, 9, 20, 30], 'devices=["cpu:0","cpu:1"]'),
+    ],
+    ids=["two", "empty-batches", "two-of-two-replicas"],
+)
+def test_processes_train_like_one(
+    job: Launcher, nproc: int, uneven: list[int], options: str
+) -> None:
+    alone = train(job, 1, [0, 30])[0]
+    ranks = train(job, nproc, uneven, options)
+    for found in ranks:
+        assert found["weights"] == ranks[0]["weights"], "the bits of two ranks differ"
+        np.testing.assert_allclose(found["losses"], alone["losses"], rtol=1e-5)
+    for mine, other in zip(ranks[0]["weights"], alone["weights"], strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+
+
+def test_values_of_all_processes_are_joined(job: Launcher) -> None:
+    body = """
+    rows = ost.asarray(np.arange(rank + 1, dtype=np.float32) + 10 * rank)
+    strategy.barrier("start")
+    tell(
+        total=strategy.reduce("sum", ost.asarray(rank + 1)).item(),
+        mean=strategy.reduce("mean", ost.asarray(rank + 1)).item(),
+        mean_of_rows=strategy.reduce("mean", rows, axis=0).item(),
+        gathered=strategy.gather(rows, axis=0).numpy().tolist(),
+        columns=list(strategy.gather(ost.zeros((2, rank)), axis=1).shape),
+    )
+    """
+    status, _, err = job.run("--nproc", "3", job.script(program(body)))
+    assert status == 0, err
+    for rank in range(3):
+        assert json.loads((job.folder / f"rank-{rank}.json").read_text()) == {
+            "total": 6,
+            "mean": 2.0,
+            "mean_of_rows": pytest.approx((0 + 10 + 11 + 20 + 21 + 22) / 6),
+            "gathered": [0, 10, 11, 20, 21, 22],
+            "columns": [2, 3],
+        }
+
+
+RUNNING = """
+w = ost.Variable(np.zeros(100, np.float32), name="w")
+optimizer = ost.optim.SGD(0.1)
+
+def step(x):
+    loss = ost.sum((w - x) ** 2)
+    optimizer.minimize(loss, [w])
+    return loss
+
+def work(k):
+    strategy.run(step, (np.ones((4, 100), np.float32),))
+"""
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed, crashed or ended early"),
+        ('raise ValueError("no such file: train.csv")', "ValueError: no such file: train.csv"),
+    ],
+    ids=["killed", "an-exception"],
+)
+def test_who_fails_is_named_to_all(job: Launcher, failing: str, said: str) -> None:
+    body = program(RUNNING) + textwrap.dedent(
+        f"""
+        try:
+            for k in range(100_000):
+                if rank == 1 and k == 50:
+                    {failing}
+                work(k)
+        except ost.PeerFailedError as error:
+            tell(rank=error.rank, text=str(error))
+            raise
+        """
+    )
+    status, _, err = job.run("--nproc", "3", job.script(body))
+    assert status != 0
+    for rank in (0, 2):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert found["rank"] == 1, found
+        assert "rank 1 (" in found["text"], found
+        assert said in found["text"], found
+        assert "strategy.run of step" in found["text"]
+    assert "root cause: rank 1" in err.splitlines()[-1]
+
+
+def test_other_code_on_one_rank_is_an_error_on_all_before_it_runs(job: Launcher) -> None:
+    body = program(RUNNING) + textwrap.dedent(
+        """
+        def other(x):
+            loss = ost.sum(ost.abs(w - x))
+            optimizer.minimize(loss, [w])
+            return loss
+
+        other.__name__ = "step"
+        begin = time.monotonic()
+        try:
+            strategy.run(other if rank == 1 else step, (np.ones((4, 100), np.float32),))
+        except ost.DistributedError as error:
+            tell(text=str(error), seconds=time.monotonic() - begin, w=w.numpy().sum().item())
+        """
+    )
+    job.run("--nproc", "2", job.script(body))
+    for rank in (0, 1):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert "graph 1, of step" in found["text"]
+        assert "rank 0 (" in found["text"]
+        assert "rank 1 (" in found["text"]
+        assert "abs@1" in found["text"]
+        assert found["seconds"] < 5 + 5  # and what a busy machine takes
+        assert found["w"] == 0.0
+
+
+def test_processes_must_bring_equally_many_replicas(job: Launcher) -> None:
+    body = "import ostria as ost\nn = 1 + rank\n" + (
+        "ost.distribute.MultiWorkerMirroredStrategy(devices=[f'cpu:{i}' for i in range(n)])\n"
+    )
+    status, out, err = job.run("--nproc", "2", job.script(body))
+    assert status != 0
+    text = "\n".join(line for lines in lines_of(out).values() for line in lines) + err
+    assert "devices: 1 x cpu" in text
+    assert "devices: 2 x cpu" in text
+
+
+def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OSTRIA_RANK", raising=False)
+    strategy = ost.distribute.MultiWorkerMirroredStrategy()
+    assert (strategy.num_workers, strategy.num_replicas_in_sync, strategy.is_chief) == (1, 1, True)
+    assert strategy.reduce("sum", ost.asarray(2.0)).item() == 2.0
+
+
+def test_a_launcher_that_names_no_meeting_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTRIA_RANK", "0")
+    monkeypatch.setenv("OSTRIA_WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"set OSTRIA_RENDEZVOUS to host:port of rank 0"):
+        ost.distribute.MultiWorkerMirroredStrategy()
