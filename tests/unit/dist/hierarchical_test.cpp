@@ -57,6 +57,19 @@ TEST(Hierarchical, ATreeOverUnequalHostsHasTheBitsOfOneProcess) {
   }
 }
 
+TEST(Hierarchical, HalfTypesAreRoundedOnceAndNotOnEachHost) {
+  auto ranks = Hosts({2, 2});
+  std::vector<BFloat16> data = {BFloat16(256.0F), BFloat16(0.75F), BFloat16(0.25F), BFloat16(0.5F)};
+  EXPECT_THAT(RunRanks(ranks,
+                       [&](Communicator& c) {
+                         c.AllReduce("x", &data[c.rank()], 1, DType::kBFloat16, ReduceOp::kSum,
+                                     ReduceOrder::kAny);
+                       }),
+              Each(""));
+  // 257.5 lies between 256 and 258; rounded on each host it would be 256 + 0.75.
+  for (const BFloat16& d : data) EXPECT_EQ(static_cast<float>(d), 258.0F);
+}
+
 TEST(Hierarchical, GathersAndBroadcastsBlocksOfUnequalHosts) {
   auto ranks = Hosts({1, 3, 2});
   std::vector<std::vector<int>> data(6, std::vector<int>(12, -1));

@@ -76,6 +76,7 @@ TEST(Shm, WhoLeavesIsNamedAtOnce) {
   std::thread other([&] { MakeShm(1, 2, *values, {}).reset(); });
   stays = MakeShm(0, 2, *values, {});
   other.join();
+  stays->set_timeout(milliseconds(10'000));
   const auto begin = std::chrono::steady_clock::now();
   try {
     stays->Barrier("step 7");
