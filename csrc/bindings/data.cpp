@@ -187,9 +187,9 @@ std::optional<std::vector<data::ComponentSpec>> ToSignature(const py::object& si
 
 void BindData(py::module_& m) {
   py::module_ d = m.def_submodule("data", "The input pipeline. Use ostria.data.");
-  py::class_<PyDataset>(d, "Dataset").def("cardinality", [](const PyDataset& p) {
-    return p.dataset->Cardinality();
-  });
+  py::class_<PyDataset>(d, "Dataset")
+      .def("cardinality", [](const PyDataset& p) { return p.dataset->Cardinality(); })
+      .def("has_rows", [](const PyDataset& p) { return p.dataset->rows() != nullptr; });
   d.def("from_tensor_slices", [](const py::list& arrays) {
     return PyDataset{data::FromTensorSlices(ToElement(arrays))};
   });
@@ -216,6 +216,11 @@ void BindData(py::module_& m) {
   d.def("map", [](const PyDataset& p, py::object fn, int64_t threads) {
     return PyDataset{
         data::Map(p.dataset, std::make_shared<PythonFunction>(std::move(fn)), threads)};
+  });
+  d.def("batch_share", [](const PyDataset& p, int64_t size, bool drop_remainder, int64_t first,
+                          int64_t count, int64_t total) {
+    const data::BatchShare share{first, count, total};
+    return PyDataset{data::Batch(p.dataset, size, drop_remainder, share)};
   });
   d.def("take", [](const PyDataset& p, int64_t n) { return PyDataset{data::Take(p.dataset, n)}; });
   d.def("skip", [](const PyDataset& p, int64_t n) { return PyDataset{data::Skip(p.dataset, n)}; });

@@ -89,7 +89,15 @@ DatasetPtr Shuffle(DatasetPtr input, int64_t buffer_size, std::optional<int64_t>
                    bool reshuffle_each_iteration);
 /// `count` passes; kInfinite for no end.
 DatasetPtr Repeat(DatasetPtr input, int64_t count);
-DatasetPtr Batch(DatasetPtr input, int64_t batch_size, bool drop_remainder);
+/// What one of several readers of the same batches gets: `count` of `total` parts from part `first`
+/// on. A part is ceil(rows / total) rows; the last ones have fewer or none.
+struct BatchShare {
+  int64_t first = 0, count = 1, total = 1;
+};
+/// With `share` (of an input of rows alone), elements are this share of the batch, maybe 0 rows,
+/// and behind its components an int64 scalar: the rows of the whole batch.
+DatasetPtr Batch(DatasetPtr input, int64_t batch_size, bool drop_remainder,
+                 std::optional<BatchShare> share = std::nullopt);
 /// Order is kept. `threads` > 1 calls `fn` on that many elements at once.
 DatasetPtr Map(DatasetPtr input, std::shared_ptr<MapFunction> fn, int64_t threads);
 /// The first `count` elements; -1 means all.

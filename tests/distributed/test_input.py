@@ -214,6 +214,17 @@ def test_order_of_rows_does_not_depend_on_the_number_of_workers():
     assert len(dataset) == len(orders[0])
 
 
+@pytest.mark.parametrize(("count", "replicas"), [(2, 1), (3, 2), (5, 1)])
+def test_workers_that_gather_their_own_rows_alone_get_the_same(count, replicas):
+    for rows, batch in [(1, 4), (6, 4), (23, 7), (24, 8)]:
+        alone = Dataset.range(rows).shuffle(9, seed=1, reshuffle_each_iteration=False).batch(batch)
+        alone = alone.repeat(2).skip(1)
+        whole = alone.map(lambda x: x)  # which may look at all rows of a batch
+        assert distribute_dataset(alone, Group(count).worker(1))._shared is not None
+        assert distribute_dataset(whole, Group(count).worker(1))._shared is None
+        assert shared(alone, count, replicas) == shared(whole, count, replicas)
+
+
 def test_shuffles_without_a_seed_agree():
     def body(workers: Workers):
         dataset = Dataset.range(40).shuffle(40).batch(8)  # a seed of the system's in each

@@ -35,6 +35,7 @@ class Making:
     inputs: the datasets that it was made from.
     files: of "from_files", in the order of reading.
     details: arguments that distribution asks for.
+    share: of "batch" where rows can be read alone: the same for one of several readers.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Making:
     inputs: tuple[Dataset, ...] = ()
     files: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    share: Callable[[int, int, int], Dataset] | None = None
 
 
 def list_files(files: Any) -> tuple[str, ...]:

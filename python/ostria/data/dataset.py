@@ -394,8 +394,25 @@ class Dataset:
             return [np.broadcast_to(a, (n, *np.shape(a))) for a in self._sample(extra)]
 
         handle = _native().batch(self._handle, int(batch_size), bool(drop_remainder))
-        making = Making("batch", lambda d: d.batch(batch_size, drop_remainder), (self,))
+        again = lambda d: d.batch(batch_size, drop_remainder)  # noqa: E731
+        making = Making(
+            "batch", again, (self,), share=self._share_batches(batch_size, drop_remainder)
+        )
         return Dataset(handle, self._nesting, sample, making)
+
+    def _share_batches(
+        self, size: int, drop_remainder: bool
+    ) -> Callable[[int, int, int], Dataset] | None:
+        """Makes (some of the parts of each batch, rows of the batch); None where all are read."""
+        if not self._handle.has_rows():
+            return None
+
+        def share(first: int, count: int, total: int) -> Dataset:
+            handle = _native().batch_share(self._handle, size, drop_remainder, first, count, total)
+            both = _Combined(lambda: Structure("tuple", [self._nesting.get(), LEAF]))
+            return Dataset(handle, both)
+
+        return share
 
     @checked_keywords("Dataset.map")
     def map(

@@ -22,7 +22,13 @@ from ostria import _native
 from ostria._errors import at_line
 from ostria.data import AutoShardPolicy, Dataset, DatasetIterator, TensorSpec
 from ostria.data._structure import Structure
-from ostria.distribute._shard import ShardPlan, check_agreement, has_unseeded_shuffle, make_plan
+from ostria.distribute._shard import (
+    ShardPlan,
+    check_agreement,
+    has_unseeded_shuffle,
+    make_plan,
+    share_batches,
+)
 
 _KIND = "ostria.distributed_input.1"
 _END, _DATA, _FAILED = 0, 1, 2
@@ -192,8 +198,13 @@ class DistributedDataset:
         report: Callable[[str], None] | None,
     ) -> None:
         self._plan, self._workers, self._pack, self._report = plan, workers, pack, report
+        self._shared: Dataset | None = None
+        if plan.policy is AutoShardPolicy.DATA and workers.count > 1:
+            first = workers.index * workers.replicas
+            self._shared = share_batches(plan.dataset, first, workers.replicas, workers.in_sync)
         # What is cut is read ahead by a thread.
-        self._read = plan.dataset.prefetch(max(2, workers.replicas))
+        read = plan.dataset if self._shared is None else self._shared
+        self._read = read.prefetch(max(2, workers.replicas))
         self._reported = False
 
     @property
@@ -222,7 +233,8 @@ class DistributedDataset:
         """A new pass; all workers make it together."""
         if not self._reported and not quiet:
             self._say_plan()
-        return DistributedIterator(self._plan, self._read, self._workers, self._pack)
+        is_share = self._shared is not None
+        return DistributedIterator(self._plan, self._read, self._workers, self._pack, is_share)
 
     def _say_plan(self) -> None:
         self._reported = True
@@ -241,6 +253,7 @@ class DistributedIterator:
         read: Dataset,
         workers: Workers,
         pack: Callable[[Sequence[Any]], Any],
+        is_share: bool = False,
     ) -> None:
         self._plan, self._workers, self._pack = plan, workers, pack
         if plan.policy is not None:
@@ -249,7 +262,9 @@ class DistributedIterator:
         if plan.policy is not None and workers.count > 1 and has_unseeded_shuffle(plan.dataset):
             self._iterator.restore(workers.broadcast(self._iterator.save()))
         if plan.policy is AutoShardPolicy.DATA or (plan.policy and workers.count == 1):
-            self._parts: _GlobalBatches | _Stream = _GlobalBatches(self._iterator, workers)
+            self._parts: _GlobalBatches | _Stream = _GlobalBatches(
+                self._iterator, workers, is_share
+            )
         else:
             parts = 1 if plan.policy is None else workers.in_sync
             self._parts = _Stream(self._iterator, parts, workers.replicas)
@@ -374,20 +389,22 @@ class DistributedIterator:
 _Part = tuple[Structure, list[np.ndarray[Any, Any]]]
 
 
-def split_rows(rows: int, parts: int) -> list[tuple[int, int]]:
-    """First row and end of each of ``parts`` parts: ceil(rows / parts) rows each, while they last.
+def split_rows(rows: int, parts: int, each: int | None = None) -> list[tuple[int, int]]:
+    """First row and end of each of ``parts`` parts of ``each`` rows, while they last.
+
+    Without ``each`` that is ceil(rows / parts).
 
     >>> split_rows(8, 3)
     [(0, 3), (3, 6), (6, 8)]
     >>> split_rows(4, 5)
     [(0, 1), (1, 2), (2, 3), (3, 4), (4, 4)]
     """
-    each = -(-rows // parts)
+    each = -(-rows // parts) if each is None else each
     return [(min(i * each, rows), min((i + 1) * each, rows)) for i in range(parts)]
 
 
-def _cut(batch: Any, parts: int) -> list[_Part]:
-    """The parts of a batch, as views; those without rows too."""
+def _cut(batch: Any, parts: int, each: int | None = None) -> list[_Part]:
+    """The parts of a batch, as views; those without rows too. ``each``: rows of a whole part."""
     structure = Structure.of(batch)
     leaves = structure.flatten(batch)
     rows = None
@@ -403,7 +420,7 @@ def _cut(batch: Any, parts: int) -> list[_Part]:
                 )
             )
         rows = len(leaf)
-    cuts = split_rows(rows or 0, parts)
+    cuts = split_rows(rows or 0, parts, each)
     return [(structure, [leaf[a:b] for leaf in leaves]) for a, b in cuts]
 
 
@@ -412,14 +429,21 @@ def _has_rows(part: _Part) -> bool:
 
 
 class _GlobalBatches:
-    """A global batch each step, of which every worker keeps its own parts."""
+    """A global batch each step, of which every worker keeps its own parts.
 
-    def __init__(self, iterator: DatasetIterator, workers: Workers) -> None:
-        self._iterator, self._workers = iterator, workers
+    With ``is_share`` no others were read, and the rows of the global batch come with them.
+    """
+
+    def __init__(self, iterator: DatasetIterator, workers: Workers, is_share: bool) -> None:
+        self._iterator, self._workers, self._is_share = iterator, workers, is_share
 
     def take(self) -> list[_Part]:
         first = self._workers.index * self._workers.replicas
         for batch in self._iterator:
+            if self._is_share:
+                value, rows = batch
+                each = -(-int(rows) // self._workers.in_sync)
+                return _cut(value, self._workers.replicas, each)
             parts = _cut(batch, self._workers.in_sync)
             if _has_rows(parts[0]):  # a batch without a row is no step
                 return parts[first : first + self._workers.replicas]

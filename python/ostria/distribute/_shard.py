@@ -15,6 +15,8 @@ from ostria._errors import at_line
 from ostria.data import AutoShardPolicy, Dataset
 from ostria.data._making import Making
 
+# They pass whole batches on without a look inside.
+_KEEP_BATCHES = ("prefetch", "repeat", "take", "skip", "shuffle", "options")
 # They count elements over all files, which no worker alone can under FILE.
 _COUNTS = ("take", "skip", "enumerate")
 
@@ -70,6 +72,21 @@ def make_plan(dataset: Dataset, *, replicas: int, workers: int, worker: int) -> 
     known += [f"{m.kind} {m.files}" for m in _makings(dataset)]
     digest = hashlib.sha256("\n".join(known).encode(errors="surrogatepass")).digest()
     return ShardPlan(policy, own, text, int.from_bytes(digest[:7], "little"))
+
+
+def share_batches(dataset: Dataset, first: int, count: int, total: int) -> Dataset | None:
+    """The same pipeline whose elements are (``count`` parts of a global batch, its rows).
+
+    None where rows that others keep must be read too: what follows on ``batch`` needs them, or they
+    come one after the other.
+    """
+    making = dataset._making
+    if making.kind == "batch":
+        return making.share(first, count, total) if making.share is not None else None
+    if making.kind not in _KEEP_BATCHES:
+        return None
+    shared = share_batches(making.inputs[0], first, count, total)
+    return None if shared is None else making.again(shared)
 
 
 def has_unseeded_shuffle(dataset: Dataset) -> bool:

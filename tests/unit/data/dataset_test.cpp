@@ -60,6 +60,26 @@ TEST(Dataset, BatchSpansEpochsAndKeepsTheRest) {
   EXPECT_EQ(Read(Batch(FromCounter(5), 2, true)), (Rows{{0, 1}, {2, 3}}));
 }
 
+TEST(Dataset, ReadersOfOneBatchGatherTheirOwnRows) {
+  // Two of six parts each: ceil(8 / 6) = 2 rows, then ceil(3 / 6) = 1. The last number is the rows.
+  const auto share = [](int64_t first) {
+    return Read(Batch(Range(0, 11, 1), 8, false, BatchShare{first, 2, 6}));
+  };
+  EXPECT_EQ(share(0), (Rows{{0, 1, 2, 3, 8}, {8, 9, 3}}));
+  EXPECT_EQ(share(2), (Rows{{4, 5, 6, 7, 8}, {10, 3}}));
+  EXPECT_EQ(share(4), (Rows{{8}, {3}}));
+  // A position is that of the whole batch: whoever saved it, all can restore it.
+  Iterator first(Batch(Range(0, 11, 1), 8, false, BatchShare{0, 2, 6}));
+  Element element;
+  ASSERT_TRUE(first.Next(&element));
+  Iterator whole(Batch(Range(0, 11, 1), 8, false));
+  whole.RestoreState(first.SaveState());
+  ASSERT_TRUE(whole.Next(&element));
+  EXPECT_EQ(element[0].shape(), Shape({3}));
+  EXPECT_THROW(Batch(FromCounter(5), 2, false, BatchShare{0, 1, 2}), Error);
+  EXPECT_THROW(Batch(Range(0, 3, 1), 2, false, BatchShare{1, 2, 2}), Error);
+}
+
 TEST(Dataset, TakeSkipEnumerateZip) {
   EXPECT_EQ(ReadFlat(Take(Skip(Range(0, 9, 1), 2), 3)), (std::vector<int64_t>{2, 3, 4}));
   EXPECT_EQ(ReadFlat(Take(FromCounter(3), -1)), (std::vector<int64_t>{0, 1, 2}));
