@@ -214,9 +214,9 @@ def test_order_of_rows_does_not_depend_on_the_number_of_workers():
     assert len(dataset) == len(orders[0])
 
 
-@pytest.mark.parametrize(("count", "replicas"), [(2, 1), (3, 2), (5, 1)])
+@pytest.mark.parametrize(("count", "replicas"), [(2, 1), (2, 2), (3, 2), (5, 1)])
 def test_workers_that_gather_their_own_rows_alone_get_the_same(count, replicas):
-    for rows, batch in [(1, 4), (6, 4), (23, 7), (24, 8)]:
+    for rows, batch in [(1, 4), (6, 4), (23, 7), (24, 8), (12, 6)]:
         alone = Dataset.range(rows).shuffle(9, seed=1, reshuffle_each_iteration=False).batch(batch)
         alone = alone.repeat(2).skip(1)
         whole = alone.map(lambda x: x)  # which may look at all rows of a batch
