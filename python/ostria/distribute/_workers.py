@@ -21,7 +21,7 @@ from ostria import _functions as F
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria._version import __version__
-from ostria.distribute import _context, _values
+from ostria.distribute import _context, _input, _values
 from ostria.distribute._control import Control
 from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
@@ -250,6 +250,19 @@ class MultiWorkerMirroredStrategy(Strategy):
         everyone = self._group.all_gather([int(r) for r in rows])
         before = sum(everyone[: self._first_replica])
         return [before + first for first in super()._first_rows(rows)]
+
+    def _workers(self) -> _input.Workers:
+        if self._control is None:
+            return super()._workers()
+        worker = self.environment
+        return _input.Workers(len(self.devices), self._world, worker.rank, self._largest)
+
+    def _largest(self, number: int) -> int:
+        """The largest of a number of each process."""
+        if self._control is None:
+            raise RuntimeError(at_line(f"the dataset: {self!r} was closed; make another"))
+        with self._control.guard("the next batch of a dataset"):
+            return max(self._group.all_gather([number] * len(self.devices)))
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
         return (
