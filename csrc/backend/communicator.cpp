@@ -22,7 +22,7 @@ void Communicator::Start(int /*slot*/, std::string_view what, void* data, int64_
   AllReduce(what, data, count, dtype, op, order);
 }
 void Communicator::Wait(int /*slot*/) {}
-void Communicator::Cancel(const std::string& /*why*/) {}
+void Communicator::Settle() {}
 
 Communicator* Communicator::Current() { return current; }
 

@@ -52,9 +52,9 @@ class Communicator {
                      ReduceOp op, ReduceOrder order = ReduceOrder::kAny);
   /// Returns when all that was started under `slot` is done; throws what it threw.
   virtual void Wait(int slot);
-  /// A step failed with `why`: when this returns nothing that it started touches memory. Where
-  /// something was not done, the group is aborted.
-  virtual void Cancel(const std::string& why);
+  /// A step failed: returns when nothing that it started touches memory. Waits for the other ranks
+  /// as those calls do, and throws nothing: whoever failed says why, then aborts the group.
+  virtual void Settle();
 
   /// Calls in progress and later ones, of every rank that can be reached, throw with `why`.
   virtual void Abort(const std::string& why) = 0;

@@ -11,6 +11,7 @@
 
 #include "bindings/bindings.h"
 #include "dist/local.h"
+#include "dist/overlapped.h"
 #include "dist/workers.h"
 #include "runtime/replica_group.h"
 #include "runtime/state_store.h"
@@ -39,7 +40,10 @@ std::shared_ptr<ReplicaGroup> LocalReplicas(const std::vector<std::string>& name
     std::vector<std::string> ranks;
     for (DeviceId d : devices) ranks.push_back(ToString(d));
     auto group = MakeLocalGroup(std::move(ranks));
-    for (const auto& rank : group) rank->set_timeout(timeout);
+    for (auto& rank : group) {
+      rank->set_timeout(timeout);
+      rank = MakeOverlapped(std::move(rank));
+    }
     return group;
   };
   return {new ReplicaGroup(devices, connect), Drop};

@@ -32,11 +32,13 @@ class Overlapped final : public Communicator {
   Overlapped(const Overlapped&) = delete;
   Overlapped& operator=(const Overlapped&) = delete;
   ~Overlapped() override {
-    Cancel("the replica ended");
+    bool is_busy = false;
     {
       std::lock_guard lock(mutex_);
       stop_ = true;
+      is_busy = finished_ < started_;
     }
+    if (is_busy) inner_->Abort("the replica ended");
     work_.notify_one();
     if (thread_.joinable()) thread_.join();
   }
@@ -95,12 +97,8 @@ class Overlapped final : public Communicator {
     ThrowIfFailed();
   }
 
-  void Cancel(const std::string& why) override {
+  void Settle() override {
     std::unique_lock lock(mutex_);
-    if (finished_ == started_) return;
-    lock.unlock();
-    inner_->Abort(why);
-    lock.lock();
     done_.wait(lock, [&] { return finished_ == started_; });
   }
 

@@ -29,7 +29,7 @@ class SettledReductions {
   SettledReductions& operator=(const SettledReductions&) = delete;
   ~SettledReductions() {
     Communicator* c = Communicator::Current();
-    if (c != nullptr && std::uncaught_exceptions() > exceptions_) c->Cancel("another op failed");
+    if (c != nullptr && std::uncaught_exceptions() > exceptions_) c->Settle();
   }
 
  private:

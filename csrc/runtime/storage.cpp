@@ -90,7 +90,11 @@ bool StorageMap::IsUnread(const Choice& choice, Value v) const {
 void StorageMap::NumberSteps(const Schedule& schedule) {
   for (const auto& [n, pack] : schedule.steps) {
     if (!pack) step_of_[n.id] = num_steps_;
-    if (!pack && ops::ChecksData(g_, n)) last_check_ = num_steps_;
+    // Replicas meet before they write: behind all else that they do together, so that they come in
+    // one order whatever a plan of few rows has dropped.
+    const bool may_stop =
+        ops::ChecksData(g_, n) || (commits_together_ && ops::IsCollective(g_.op(n)));
+    if (!pack && may_stop) last_check_ = num_steps_;
     ++num_steps_;
   }
 }

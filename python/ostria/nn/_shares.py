@@ -75,7 +75,7 @@ def compute_average_loss(
 
 def _is_integer_scalar(value: Any) -> bool:
     dtype = getattr(value, "dtype", None)
-    return getattr(dtype, "kind", None) in ("int", "uint") and not tuple(value.shape)
+    return getattr(dtype, "kind", None) in ("signed", "unsigned") and not tuple(value.shape)
 
 
 def scale_regularization_loss(regularization_loss: Any) -> Any:
