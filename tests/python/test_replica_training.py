@@ -145,6 +145,36 @@ def test_functions_as_losses(loss: Any) -> None:
     compare(classifier(loss), [9, 3])
 
 
+@pytest.mark.parametrize("sizes", SIZES)
+def test_draws_are_those_of_one_device(sizes: list[int]) -> None:
+    def make() -> tuple[nn.Module, Callable[..., Any]]:
+        model = nn.Sequential([nn.Dense(8), nn.Dropout(0.5, seed=1), nn.Dense(4)])
+        model(X[:1])
+        # Labels are looked at where there are some, so plans of ranks differ in where they may stop.
+        loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+        task = ModelTask(model, loss, ost.optim.SGD(0.1))
+        return model, lambda x, y, w: task.train((x, y))
+
+    compare(make, sizes)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_an_evaluation_reports_the_loss_of_all_rows(sizes: list[int]) -> None:
+    strategy = mirrored(len(sizes))
+    with strategy.scope():
+        model = nn.Dense(4)
+        model(X[:1])
+        accuracy = ost.metrics.SparseCategoricalAccuracy()
+        loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+        task = ModelTask(model, loss, metrics=[accuracy])
+    # A plan without rows looks at no labels, so it could write what is counted before the others do.
+    fn = strategy.compile(lambda x, y: task.evaluate((x, y)))
+    found = strategy.experimental_local_results(fn(split(X, sizes), split(Y, sizes)))
+    expected = loss(ost.asarray(Y), model(X)).item()
+    assert [v.item() for v in found] == [pytest.approx(expected, rel=1e-6)] * len(sizes)
+    assert accuracy.result().item() == pytest.approx(np.mean(model(X).numpy().argmax(1) == Y))
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("clip", [None, 0.05])
 def test_mixed_precision_and_loss_scaling(policy: str, clip: float | None) -> None:
