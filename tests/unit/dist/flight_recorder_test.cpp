@@ -85,7 +85,8 @@ TEST_F(FlightRecorderTest, WhatRunsBesideAStepIsScheduledWhenItIsStarted) {
   EXPECT_EQ(entries[0].state, CollectiveState::kStarted);
   EXPECT_EQ(entries[1].state, CollectiveState::kScheduled);
   EXPECT_EQ(entries[1].what, "bucket 1");
-  rank->Cancel("enough");
+  rank->Abort("enough");
+  rank->Settle();
 }
 
 TEST_F(FlightRecorderTest, DumpIsReadableByItsOwnerAloneAndHasNoData) {
