@@ -384,6 +384,18 @@ def test_a_callback_hears_of_a_failure(start: Start, secret: str) -> None:
     control.leave()
 
 
+def test_a_callback_that_never_runs_lets_its_process_end(secret: str) -> None:
+    script = (
+        "from ostria.distribute._control import Control\n"
+        "control = Control(0, 1, job='test', address='127.0.0.1')\n"
+        "control.on_failure(print)\n"
+    )
+    environ = os.environ | {"OSTRIA_SECRET": secret}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environ, capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_the_secret_is_in_no_message(secret: str) -> None:
     assert secret not in repr(dist.secret_from_hex(secret))
     with pytest.raises(ValueError, match="64 digits") as caught:

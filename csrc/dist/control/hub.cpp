@@ -174,12 +174,6 @@ bool Hub::Greet(ConnectionId id, Connection& c, const Frame& frame) {
         StrCat("generation ", c.generation, " of job '", hello.job, "' is over, generation ",
                options_.generation, " runs; this process is stale and must end"));
   }
-  if (hello.role == Role::kRank && announced_ && c.generation == options_.generation) {
-    return Refuse(id, Refused::kGeneration,
-                  StrCat("generation ", c.generation, " of job '", hello.job,
-                         "' is over: ", Clip(ToString(*announced_), 1024), "; start generation ",
-                         c.generation + 1));
-  }
   const bool in_range = hello.rank >= 0 && hello.rank < options_.world;
   if (hello.role == Role::kRank && c.generation == options_.generation &&
       (!in_range || hello.world != options_.world)) {
@@ -209,6 +203,12 @@ bool Hub::Admit(ConnectionId id, Connection& c, const Proof& proof, Time now) {
     Blame({-1, "", 0, text, ""}, false, now);
     return false;
   }
+  if (hello.role == Role::kRank && announced_) {
+    return Refuse(id, Refused::kGeneration,
+                  StrCat("generation ", c.generation, " of job '", hello.job,
+                         "' is over: ", Clip(ToString(*announced_), 1024), "; start generation ",
+                         c.generation + 1));
+  }
   if (hello.role == Role::kRank) {
     Seat& seat = members_.seat(hello.rank);
     if (seat.state != RankState::kAbsent) {
@@ -233,9 +233,11 @@ bool Hub::Admit(ConnectionId id, Connection& c, const Proof& proof, Time now) {
 bool Hub::Refuse(ConnectionId id, Refused reason, const std::string& text) {
   const auto at = connections_.find(id);
   if (at == connections_.end()) return false;
-  ++refusals_[reason];
-  if (reason != Refused::kClosing) {
-    outbox_->Log(StrCat("refused ", at->second.address, " (", ToString(reason), "): ", text));
+  const int64_t times = ++refusals_[reason];
+  // Who knocks a million times must not fill a disk: the 1st, 2nd, 4th, 8th, … are told.
+  if (reason != Refused::kClosing && (times & (times - 1)) == 0) {
+    outbox_->Log(StrCat("refused ", at->second.address, " (", ToString(reason), ", no. ", times,
+                        "): ", text));
   }
   Send(id, Refusal{reason, Clip(text, 2048)});
   // Its seat is judged by the caller, or as broken by the next tick.

@@ -225,14 +225,16 @@ class Control:
 
     def on_failure(self, callback: Callable[[Failure], None]) -> None:
         """Calls back once a peer fails, on a thread of its own."""
+        main = threading.main_thread()
 
         def wait() -> None:
-            while self._open:
+            while self._open and main.is_alive():
                 if self._client.wait_for_failure(0.2) and (failure := self.failure) is not None:
                     callback(failure)
                     return
 
-        threading.Thread(target=wait, name="ostria-failure", daemon=True).start()
+        # No daemon: one that wakes while the interpreter goes down would end the process badly.
+        threading.Thread(target=wait, name="ostria-failure").start()
 
     def post_failure(self, error: BaseException, operation: str = "") -> None:
         """Tells everybody why this rank ends; a DistributedError is told as a consequence."""

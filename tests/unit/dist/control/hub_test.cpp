@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "dist/control/rig.h"
 
 namespace ostria::control {
@@ -79,6 +81,27 @@ TEST(ControlHub, RefusesByName) {
   EXPECT_TRUE(rig.hub.failures().empty());
   EXPECT_EQ(rig.Ask(good, RequestKind::kGet, "k").status, ReplyStatus::kAbsent);
   EXPECT_THAT(rig.log, Not(HasSubstr(rig.secret.Hex())));
+}
+
+TEST(ControlHub, ManyRefusalsAreFewLinesOfLog) {
+  Rig rig(1);
+  for (int i = 0; i < 1000; ++i) rig.Feed(rig.Open(), "GET /");
+  EXPECT_EQ(rig.hub.refusals().at(Refused::kGarbage), 1000);
+  EXPECT_EQ(std::count(rig.log.begin(), rig.log.end(), '\n'), 10) << rig.log;
+  EXPECT_THAT(rig.log, HasSubstr("refused peer 512 (garbage, no. 512): these bytes"));
+}
+
+TEST(ControlHub, StrangersLearnNothingOfAFailure) {
+  Rig rig(2);
+  const ConnectionId good = rig.Enter(0);
+  rig.Ask(good, RequestKind::kFail, "", "ValueError: private");
+  const ConnectionId id = rig.Open();
+  rig.Greet(id, {"job", Role::kRank, 1, 2, {}}, 1);
+  EXPECT_THAT(rig.sent[id], Not(HasSubstr("private")));
+  const Secret other = Secret::Generate();
+  rig.Prove(id, &other);
+  EXPECT_THAT(rig.sent[id], AllOf(HasSubstr("another secret"), Not(HasSubstr("private"))));
+  EXPECT_THAT(rig.sent[rig.Enter(1)], HasSubstr("ValueError: private"));
 }
 
 TEST(ControlHub, AProofServesOnceOnly) {
