@@ -163,7 +163,13 @@ Frame Client::ReadFrame(std::string* buffer, Time deadline) {
 
 Heartbeat Client::Beat() {
   const std::lock_guard lock(progress_mutex_);
-  Heartbeat beat{source_ ? source_() : progress_};
+  Heartbeat beat{progress_};
+  bool first = true;
+  for (const auto& [token, source] : sources_) {
+    Progress progress = source();
+    if (first || progress.number < beat.progress.number) beat.progress = std::move(progress);
+    first = false;
+  }
   beat.progress.steps = progress_.steps;
   return beat;
 }

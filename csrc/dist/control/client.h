@@ -76,9 +76,11 @@ class Client {
   void Enter(uint64_t number, std::string_view name);
   void Exit();
   void EndStep();
-  /// Asked before each heartbeat, on the channel's own thread, instead of Enter and Exit; empty: no
-  /// more, and the old one does not run any longer.
-  void SetProgressSource(std::function<Progress()> source);
+  /// Asked before each heartbeat, on the channel's own thread, instead of Enter and Exit. Of
+  /// several (one for each replica of the process) the one that is furthest behind is told.
+  int AddProgressSource(std::function<Progress()> source);
+  /// It does not run any more.
+  void RemoveProgressSource(int token);
 
   /// Tells everybody that this rank fails, before it does. `consequence`: because of another one.
   void PostFailure(const std::string& reason, const std::string& operation, bool consequence);
@@ -139,7 +141,8 @@ class Client {
 
   std::mutex progress_mutex_;
   Progress progress_;
-  std::function<Progress()> source_;
+  std::map<int, std::function<Progress()>> sources_;
+  int next_source_ = 0;
 
   std::mutex handlers_mutex_;  // held while one runs
   std::map<int, Handler> handlers_;

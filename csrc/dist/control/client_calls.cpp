@@ -201,9 +201,15 @@ void Client::EndStep() {
   ++progress_.steps;
 }
 
-void Client::SetProgressSource(std::function<Progress()> source) {
+int Client::AddProgressSource(std::function<Progress()> source) {
   const std::lock_guard lock(progress_mutex_);
-  source_ = std::move(source);
+  sources_[next_source_] = std::move(source);
+  return next_source_++;
+}
+
+void Client::RemoveProgressSource(int token) {
+  const std::lock_guard lock(progress_mutex_);
+  sources_.erase(token);
 }
 
 void Client::PostFailure(const std::string& reason, const std::string& operation,

@@ -37,7 +37,7 @@ Progress ProgressOf(const FlightRecorder& recorder) {
 
 Watch::Watch(std::shared_ptr<Client> client, RecordedCommunicator* communicator)
     : client_(std::move(client)) {
-  client_->SetProgressSource(
+  source_ = client_->AddProgressSource(
       [recorder = &communicator->recorder()] { return ProgressOf(*recorder); });
   token_ = client_->AddHandler(
       [communicator](const PeerFailure& failure) { communicator->Abort(ToString(failure)); });
@@ -45,7 +45,7 @@ Watch::Watch(std::shared_ptr<Client> client, RecordedCommunicator* communicator)
 
 Watch::~Watch() {
   client_->RemoveHandler(token_);
-  client_->SetProgressSource({});
+  client_->RemoveProgressSource(source_);
 }
 
 std::shared_ptr<KeyValues> MakeStoreKeyValues(std::shared_ptr<Client> client, std::string prefix) {

@@ -21,7 +21,7 @@ class Watch {
 
  private:
   std::shared_ptr<Client> client_;
-  int token_ = -1;
+  int source_ = -1, token_ = -1;
 };
 
 /// What a heartbeat tells of a recorder: its first collective is number 1.

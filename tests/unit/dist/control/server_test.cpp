@@ -388,6 +388,23 @@ TEST_F(ControlServer, WhoLeavesBeforeACollectiveIsToldByItsProgress) {
   other.join();
 }
 
+TEST_F(ControlServer, TheReplicaThatIsBehindIsTold) {
+  timers.no_progress = timers.first_step = milliseconds(300);
+  Start(2);
+  auto clients = ConnectAll(2);
+  const auto at = [](uint64_t number) {
+    return [number] { return Progress{number, StrCat("all_reduce ", number), true, 0}; };
+  };
+  const int gone = clients[1]->AddProgressSource(at(1));
+  clients[1]->AddProgressSource(at(8));
+  clients[1]->AddProgressSource(at(7));
+  clients[1]->RemoveProgressSource(gone);
+  clients[0]->Enter(8, "all_reduce 8");
+  ASSERT_TRUE(clients[0]->WaitForFailure(milliseconds(10'000)));
+  EXPECT_EQ(clients[0]->failure()->rank, 1);
+  EXPECT_EQ(clients[0]->failure()->operation, "#7 'all_reduce 7'");
+}
+
 TEST_F(ControlServer, TransportsMeetThroughTheStore) {
   Start(2);
   auto clients = ConnectAll(2);
