@@ -38,6 +38,19 @@ def test_workers_read_every_row_once_and_end_together(job: Launcher, nproc: int)
     assert (plan in err) == (nproc > 1)
 
 
+def test_values_of_all_workers_are_gathered_along_any_axis(job: Launcher) -> None:
+    body = (
+        "import numpy as np\n"
+        "import ostria as ost\n"
+        "with ost.distribute.MultiWorkerMirroredStrategy() as strategy:\n"
+        "    mine = ost.asarray(np.full((2, 1 + 2 * rank), rank, np.float32))\n"
+        "    print(strategy.gather(mine, 1).numpy().tolist(), flush=True)\n"
+    )
+    code, out, err = job.run("--nproc", "2", job.script(body))
+    assert code == 0, err
+    assert lines_of(out) == {rank: [str([[0.0, 1.0, 1.0, 1.0]] * 2)] for rank in range(2)}
+
+
 def test_one_worker_that_fails_to_read_ends_all(job: Launcher) -> None:
     body = READS.replace("Dataset.range(11).shuffle(11)", "Dataset.from_generator(rows)")
     rows = (
