@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -60,6 +62,32 @@ class Store final : public gloo::rendezvous::Store {
   const GlooOptions& options_;
 };
 
+// Gloo writes to sockets that a dead rank may have closed, which by default ends the process. While
+// the object lives such a write fails and nothing else; threads that start meanwhile keep it so.
+class WithoutSigPipe {
+ public:
+  WithoutSigPipe() {
+    sigset_t pending;
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~WithoutSigPipe() {
+    constexpr timespec kNow{0, 0};
+    while (!was_pending_ && sigtimedwait(&pipe_, nullptr, &kNow) == -1 && errno == EINTR) {
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  WithoutSigPipe(const WithoutSigPipe&) = delete;
+  WithoutSigPipe& operator=(const WithoutSigPipe&) = delete;
+
+ private:
+  bool was_pending_ = false;
+  sigset_t pipe_, before_;
+};
+
 // The first address of a name that this host can listen on. Gloo would follow a wild pointer where
 // a name is not known.
 std::string OwnAddress(const std::string& name) {
@@ -108,6 +136,7 @@ Wire::~Wire() {
 }
 
 void Wire::Connect(const GlooOptions& options) {
+  const WithoutSigPipe guard;
   gloo::transport::tcp::attr attr;
   const std::string& place = options.interface;
   std::shared_ptr<gloo::transport::Device> device;
@@ -174,6 +203,7 @@ void Wire::CheckPause() {
 
 Transfer Wire::Start(int rank, uint64_t slot, void* data, int64_t bytes, bool receives) {
   Transfer transfer{rank, receives, nullptr};
+  const WithoutSigPipe guard;
   try {
     transfer.buffer = context_->createUnboundBuffer(data, static_cast<size_t>(bytes));
     if (receives)
