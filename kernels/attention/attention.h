@@ -36,6 +36,20 @@ struct AttentionParams {
 };
 static_assert(sizeof(AttentionParams) == 208);
 
+/// What cuDNN's attention multiplies weights by: 16 bits for each, 0 where it is dropped, else
+/// `one`. A thread draws eight weights, so rows have a multiple of that.
+struct AttentionMaskParams {
+  const int64_t* key = nullptr;
+  const int64_t* first_row = nullptr;
+  uint16_t* mask = nullptr;  // [batch, heads, length_q, length_kv], at a boundary of 16 bytes
+  int64_t groups = 0;        // of eight weights
+  int64_t sequence = 0;      // weights of one: heads * length_q * length_kv
+  uint64_t stream = 0, limit = 0;
+  uint32_t one = 0, unused = 0;
+};
+static_assert(sizeof(AttentionMaskParams) == 64);
+inline constexpr int kMaskGroup = 8, kMaskThreads = 256;
+
 /// Floats between rows of a tile: odd, so that the lanes that read a column meet no bank twice.
 constexpr int AttentionPitch(int dim) { return dim | 1; }
 /// Floats of shared memory of each kernel.

@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "backend/cuda/cudnn/nodes.h"
+#include "kernels/attention/attention.h"
+#include "kernels/scalar/philox.h"
 #include "ops/common/attention.h"
 #include "ops/ops.h"
 
@@ -91,6 +93,8 @@ struct Maker {
     g.Add(GraphOp::kReshape, {{"x", x}, {"y", y}});
     return y;
   }
+  // In the workspace: what dropout multiplies weights by, 1 or 0.
+  int64_t DropoutMask() { return Dense(dtype, length_q, length_kv, false, heads); }
   // a b, summed over the heads that share one of k and v.
   void MatmulToKv(int64_t a, int64_t b, int64_t result, int64_t dim) {
     if (heads == kv_heads) return Matmul(a, b, result);
@@ -100,22 +104,61 @@ struct Maker {
   }
 };
 
-std::string Refusal(const NodeDesc& node) {
+double DropoutOf(const NodeDesc& node) { return node.attr<double>(AttentionAttr::kDropout); }
+
+// cuDNN draws other random numbers than the CPU, so it gets a mask of what we draw.
+std::string DropoutRefusal(const MemDesc& q, const MemDesc& k) {
+  if (SizeOf(q.dtype) != 2) return StrCat("a dropout mask has 16 bits, as ", q.dtype, " has not");
+  const int64_t keys = k.sizes[1];
+  if (keys % kernels::kMaskGroup != 0) {
+    return StrCat("rows of a dropout mask must begin on 16-byte boundaries: ", keys,
+                  " keys are no multiple of ", kernels::kMaskGroup);
+  }
+  const int64_t bytes = q.sizes[0] * q.sizes[2] * q.sizes[1] * keys * 2;
+  if (bytes <= kDropoutMaskLimit) return {};
+  return StrCat("its dropout mask would take ", bytes, " bytes of workspace, more than ",
+                kDropoutMaskLimit);
+}
+
+std::string Refusal(const NodeDesc& node, int first) {
   const auto has = [&](int attr) { return node.attr<bool>(attr); };
   if (node.outputs[0].dtype == DType::kFloat64) return "keeps scores in float32";
-  if (node.attr<double>(AttentionAttr::kDropout) != 0) {
-    return "cuDNN draws other random numbers for dropout than ours";
-  }
   if (has(AttentionAttr::kMasked)) return "a row that a mask empties would not give zeros";
   // Seen on an H200 with cuDNN 9.19: its results differed from the op's.
   if (has(AttentionAttr::kLengths)) return "is not used for sequences with lengths";
-  return {};
+  if (DropoutOf(node) == 0) return {};
+  return DropoutRefusal(node.inputs[static_cast<size_t>(first)],
+                        node.inputs[static_cast<size_t>(first) + 1]);
+}
+
+// `mask` is drawn before the graph runs, from the key and the offset among the operands, which the
+// graph does not read itself. `first`: the operand that q is.
+void DrawDropout(const NodeDesc& node, int first, const Maker& m, int64_t mask, CudnnNode* d) {
+  const bool grad = node.op == &ops::kAttentionGrad;
+  const ops::AttentionOperands at = ops::OperandsOf(node.attrs, first + 3, grad);
+  d->uids.insert(d->uids.begin() + first + 3, node.inputs.size() - static_cast<size_t>(first) - 3,
+                 0);
+  kernels::AttentionMaskParams p;
+  p.sequence = m.heads * m.length_q * m.length_kv;
+  p.groups = m.batch * p.sequence / kernels::kMaskGroup;
+  p.stream = kernels::MixStream(static_cast<uint64_t>(node.attr<int64_t>(AttentionAttr::kStream)));
+  p.limit = kernels::WordLimit(1 - DropoutOf(node));
+  p.one = m.dtype == DType::kFloat16 ? 0x3c00 : 0x3f80;
+  LaunchShape shape;
+  shape.block = kernels::kMaskThreads;
+  shape.grid[0] = GridFor(p.groups, 1, shape.block, *node.device);
+  d->written.push_back({mask, [=](Launches* all, Place place) {
+                          all->Add("attention/dropout_mask", "attention_dropout_mask", shape, p)
+                              .Point(&kernels::AttentionMaskParams::key, {at.key, 0})
+                              .Point(&kernels::AttentionMaskParams::first_row, {at.offset, 0})
+                              .Point(&kernels::AttentionMaskParams::mask, place);
+                        }});
 }
 
 }  // namespace
 
 CudnnNode DescribeAttention(const NodeDesc& node) {
-  if (std::string why = Refusal(node); !why.empty()) return CudnnNode::No(std::move(why));
+  if (std::string why = Refusal(node, kQ); !why.empty()) return CudnnNode::No(std::move(why));
   CudnnNode d;
   CudnnGraph& g = d.graph;
   const MemDesc &q = node.inputs[kQ], &k = node.inputs[kK], &v = node.inputs[kV];
@@ -129,17 +172,26 @@ CudnnNode DescribeAttention(const NodeDesc& node) {
   const int64_t e = g.Pointwise("exp", g.Pointwise("sub", s, top));
   const int64_t sum = m.Reduce("add", e, m.Rows(true));
   g.Pointwise("add", top, g.Pointwise("log", sum), lse);
-  const int64_t p = g.Pointwise("div", e, sum, g.Virtual(m.dtype, e));
+  int64_t p = 0;
+  if (const double dropout = DropoutOf(node); dropout == 0) {
+    p = g.Pointwise("div", e, sum, g.Virtual(m.dtype, e));
+  } else {
+    const int64_t mask = m.DropoutMask(), keep = g.Scalar(kFloat, 1 / (1 - dropout), 4);
+    const int64_t scaled = g.Pointwise("mul", g.Pointwise("div", e, sum), keep);
+    p = g.Pointwise("mul", scaled, mask, g.Virtual(m.dtype, e));
+    DrawDropout(node, kQ, m, mask, &d);
+  }
   m.Matmul(p, v_in, y);
   return d;
 }
 
-// p = exp(scale q k^T - lse);  ds = scale p (g v^T - rowsum(g y))
+// p = exp(scale q k^T - lse);  ds = scale p (g v^T - rowsum(g y)); with dropout, which keeps a
+// share s of the weights, ds = scale / s p (mask g v^T - s rowsum(g y)) and v met mask p / s.
 CudnnNode DescribeAttentionGrad(const NodeDesc& node) {
   if (node.attr<bool>(AttentionAttr::kLseGrad)) {
     return CudnnNode::No("cuDNN takes no gradient of the log-sum-exp");
   }
-  if (std::string why = Refusal(node); !why.empty()) return CudnnNode::No(std::move(why));
+  if (std::string why = Refusal(node, kGradQ); !why.empty()) return CudnnNode::No(std::move(why));
   CudnnNode d;
   CudnnGraph& graph = d.graph;
   const MemDesc &q = node.inputs[kGradQ], &k = node.inputs[kGradK], &v = node.inputs[kGradV];
@@ -153,22 +205,29 @@ CudnnNode DescribeAttentionGrad(const NodeDesc& node) {
   const auto up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
   d.workspace_limit =
       kWorkspaceLimit + 2 * m.batch * m.heads * up(m.length_q, 128) * up(m.length_kv, 128);
-  const double scale = ops::ScaleOf(node.attrs, m.dim_qk);
+  const double scale = ops::ScaleOf(node.attrs, m.dim_qk), kept = 1 - DropoutOf(node);
+  const bool drops = kept != 1;
+  const int64_t mask = drops ? m.DropoutMask() : 0,
+                keep = drops ? graph.Scalar(kFloat, 1 / kept, 4) : 0;
+  if (drops) DrawDropout(node, kGradQ, m, mask, &d);
 
   const int64_t products = graph.Pointwise("mul", g_in, y_in);
   const int64_t sums = m.Reduce("add", products, m.Rows(true));
   const int64_t delta = m.Rows(false);  // in the workspace
-  graph.Pointwise("mul", sums, graph.Scalar(kFloat, 1, 4), delta);
+  graph.Pointwise("mul", sums, graph.Scalar(kFloat, kept, 4), delta);
 
   int64_t s = m.ScaledProduct(q_in, k_in, scale);
   s = graph.Pointwise("sub", s, lse);
   if (node.attr<bool>(AttentionAttr::kCausal)) s = m.Causal(s);
   const int64_t p = graph.Pointwise("exp", s);
-  m.MatmulToKv(m.Transposed(p, m.dtype), g_in, dv, m.dim_v);
+  const int64_t met_v = drops ? graph.Pointwise("mul", graph.Pointwise("mul", p, mask), keep) : p;
+  m.MatmulToKv(m.Transposed(met_v, m.dtype), g_in, dv, m.dim_v);
 
-  const int64_t dp = m.Scores();
+  int64_t dp = m.Scores();
   m.Matmul(g_in, v_in, dp);
-  const int64_t unscaled = graph.Pointwise("mul", graph.Pointwise("sub", dp, delta), p);
+  if (drops) dp = graph.Pointwise("mul", dp, mask);
+  int64_t unscaled = graph.Pointwise("mul", graph.Pointwise("sub", dp, delta), p);
+  if (drops) unscaled = graph.Pointwise("mul", unscaled, keep);
   const int64_t ds = graph.Pointwise("mul", unscaled, graph.Scalar(kFloat, scale, 4));
   m.MatmulToKv(m.Transposed(ds, m.dtype), q_in, dk, m.dim_qk);
   if (node.device->deterministic) {

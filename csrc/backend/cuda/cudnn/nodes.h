@@ -2,10 +2,12 @@
 // Nodes of ops in cuDNN's words, one function per family; none needs a device or the library.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "backend/cuda/cudnn/graph.h"
+#include "backend/cuda/launch/launches.h"
 #include "backend/kernel.h"
 
 namespace ostria::cuda {
@@ -25,7 +27,13 @@ struct CudnnNode {
   std::vector<Inside> inside;                 // tensors that are parts of an operand whose uid is 0
   int64_t workspace_limit = kWorkspaceLimit;  // of the engine's own
   bool comes_built = false;                   // engines that are compiled at run time do not count
-  // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's.
+  // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's,
+  // and kernels of ours may write some of them before it runs.
+  struct Written {
+    int64_t uid = 0;
+    std::function<void(Launches* all, Place at)> add;
+  };
+  std::vector<Written> written;
 
   static CudnnNode No(std::string why) {
     CudnnNode node;
@@ -33,6 +41,9 @@ struct CudnnNode {
     return node;
   }
 };
+
+/// A mask of more bytes than this is not worth its place in the workspace.
+inline constexpr int64_t kDropoutMaskLimit = int64_t{512} << 20;
 
 /// attention without lengths, attention_grad.
 CudnnNode DescribeAttention(const NodeDesc& node);

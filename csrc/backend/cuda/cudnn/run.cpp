@@ -34,9 +34,13 @@ struct CudnnState : KernelState {
   PlanOptions options;
   std::shared_ptr<const CudnnPlan> plan;
   std::vector<std::pair<int64_t, int64_t>> scratch;  // uid and offset in the workspace
+  std::shared_ptr<Launches> before;                  // of kernels that write some of that, or null
   std::vector<std::string> LaunchNames() const override {
-    return {StrCat("cudnn ", Name(node.graph.nodes()[0].op), " ",
-                   HashOf(node.graph.Text()).Hex().substr(0, 12))};
+    std::vector<std::string> names;
+    if (before != nullptr) names = before->LaunchNames();
+    names.push_back(StrCat("cudnn ", Name(node.graph.nodes()[0].op), " ",
+                           HashOf(node.graph.Text()).Hex().substr(0, 12)));
+    return names;
   }
 };
 
@@ -63,6 +67,7 @@ struct Way {
 // Bound to a stream, and so used by one thread at a time.
 struct BoundCudnn : KernelState {
   std::shared_ptr<const CudnnState> state;
+  std::unique_ptr<KernelState> before;
   std::shared_ptr<CudnnHandle> handle;
   std::unique_ptr<Way> way;
   std::unique_ptr<Way> unaligned;  // where operands may lie anywhere
@@ -284,6 +289,13 @@ std::unique_ptr<KernelState> PrepareCudnn(const NodeDesc& node, CudnnNode descri
     state->scratch.emplace_back(t.uid, Aligned(state->workspace_bytes));
     state->workspace_bytes = state->scratch.back().second + BytesOf(t);
   }
+  const auto workspace = static_cast<int>(state->node.uids.size());
+  for (const CudnnNode::Written& w : state->node.written) {
+    if (state->before == nullptr) state->before = std::make_shared<Launches>();
+    for (const auto& [uid, offset] : state->scratch) {
+      if (uid == w.uid) w.add(state->before.get(), {workspace, offset});
+    }
+  }
   state->detail = state->plan->Detail();
   return state;
 }
@@ -293,6 +305,7 @@ std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>&
   auto bound = std::make_unique<BoundCudnn>();
   bound->state = std::static_pointer_cast<const CudnnState>(state);
   bound->handle = CudnnHandle::Of(StreamOf(to));
+  if (bound->state->before != nullptr) bound->before = BindMany(bound->state->before, to);
   const CudnnState& s = *bound->state;
   const auto pass = [&](int64_t uid, size_t operand, int64_t offset) {
     bound->uids.push_back(uid);
@@ -336,6 +349,7 @@ void LaunchCudnn(const KernelState& state, void* const* ptrs) {
     Fail(ErrorCode::kInternal, "cuDNN: an operand does not lie on a ", kAlignment,
          "-byte boundary, and there is no engine for that; pin another implementation");
   }
+  if (s.before != nullptr) RunMany(*s.before, ptrs);
   try {
     Run(s, *way, ptrs);
   } catch (const Error& e) {
