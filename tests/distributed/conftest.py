@@ -16,7 +16,7 @@ from launching import Launcher, until
 def job(tmp_path: Path) -> Iterator[Launcher]:
     launcher = Launcher(tmp_path)
     yield launcher
-    clean = until(lambda: not launcher.pids(), 2.0)
+    clean = until(lambda: not launcher.pids())
     left = launcher.pids()
     for pid in left:
         os.kill(pid, signal.SIGKILL)
