@@ -144,6 +144,8 @@ void Executable::BindAddresses() {
     Fail(ErrorCode::kInvalidArgument, "variable '", v->name(), "' is on ", ToString(v->device()),
          ", but the plan is bound to ", ToString(device_), "; move it back with MoveTo");
   }
+  has_copies_ = std::any_of(variables_.begin(), variables_.end(),
+                            [](const auto& v) { return v->num_copies() > 1; });
   if (device_run_ != nullptr) device_run_->Forget();
   for (size_t i = 0; i < ptrs_.size(); ++i) ptrs_[i] = Address(plan_->operands[i]);
   moves_ = moves;
@@ -201,11 +203,17 @@ void Executable::FailAt(size_t step, const Error& error) const {
 void Executable::MarkWritten() {
   if (written_.empty()) return;
   const int64_t now = StateClock::Tick();
+  if (!has_copies_) {
+    for (Variable* v : written_) v->MarkWritten(now);
+    return;
+  }
   for (Variable* v : written_) {
-    if (replica_.is_one)
+    if (replica_.is_one) {
       v->MarkCopyWritten(now);
-    else
+    } else {
       v->MarkWritten(now);
+      v->MarkBehind();
+    }
   }
 }
 
@@ -233,7 +241,8 @@ void Executable::MeetToCommit() const {
 
 void Executable::RunSteps(size_t* step) {
   size_t& i = *step;
-  for (; i < commit_step_; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
+  const size_t commit = commit_step_;
+  for (; i < commit; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);
   MeetToCommit();
   const size_t end = steps_.size();
   for (; i < end; ++i) steps_[i].launch(*steps_[i].state, steps_[i].ptrs);

@@ -98,7 +98,8 @@ class Executable {
   LiveDevice* live_ = nullptr;  // nullptr: kernels run in the calling thread
   bool checks_data_ = false;    // of the device: a run may find bad data
   std::shared_ptr<ActivationArena> arena_;
-  int64_t moves_ = 0;  // Variable::moves() when addresses were bound
+  int64_t moves_ = 0;        // Variable::moves() when addresses were bound
+  bool has_copies_ = false;  // then: a variable has several
   std::vector<Prepared> steps_;
   std::vector<void*> ptrs_;
   struct Patch {

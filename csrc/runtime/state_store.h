@@ -97,12 +97,10 @@ class Variable {
   static int64_t moves() { return moves_.load(std::memory_order_acquire); }
 
   /// The StateClock of the last write. Whoever writes through data(0) alone says so with
-  /// MarkWritten, and replicas that write through their copies with MarkCopyWritten.
+  /// MarkWritten, and MarkBehind where there are others; replicas that write through their copies
+  /// with MarkCopyWritten.
   int64_t written_at() const { return written_at_.load(std::memory_order_relaxed); }
-  void MarkWritten(int64_t now) {
-    written_at_.store(now, std::memory_order_relaxed);
-    if (!others_.empty()) MarkBehind();
-  }
+  void MarkWritten(int64_t now) { written_at_.store(now, std::memory_order_relaxed); }
   void MarkCopyWritten(int64_t now);
 
   /// The other copies may differ from copy 0, which counts. Not of sums.

@@ -245,13 +245,13 @@ def test_one_device_and_replicas_take_turns() -> None:
 
 def test_reduce_and_gather() -> None:
     strategy = mirrored(3)
-    parts = PerReplica([ost.asarray([1.0, 2.0]), ost.asarray([3.0]), ost.asarray([])])
+    parts = PerReplica([ost.asarray([1.0, 2.0]), ost.asarray([3.0, 4.0]), ost.asarray([])])
     scalars = PerReplica([ost.asarray(1), ost.asarray(2), ost.asarray(6)])
     assert strategy.reduce("sum", scalars, axis=None).item() == 9
     assert strategy.reduce(ost.distribute.ReduceOp.MEAN, scalars, axis=None).item() == 3.0
-    assert strategy.reduce("SUM", parts, axis=0).item() == 6.0
-    assert strategy.reduce("MEAN", parts, axis=0).item() == 2.0
-    assert strategy.gather(parts, axis=0).numpy().tolist() == [1.0, 2.0, 3.0]
+    assert strategy.reduce("SUM", parts, axis=0).item() == 10.0
+    assert strategy.reduce("MEAN", parts, axis=0).item() == 2.5
+    assert strategy.gather(parts, axis=0).numpy().tolist() == [1.0, 2.0, 3.0, 4.0]
     nested = strategy.reduce("sum", {"a": scalars, "b": (scalars,)}, axis=None)
     assert (nested["a"].item(), nested["b"][0].item()) == (9, 9)
     assert strategy.reduce("mean", ost.asarray(4.0), axis=None).item() == 4.0
