@@ -29,7 +29,17 @@ print(os.waitstatus_to_exitcode(status))
 """
 
 
-@pytest.mark.parametrize("work", ["lambda: a @ a", "lambda: ost.exp(a)"])
+STRATEGY = "ost.distribute.MirroredStrategy(['cpu:0', 'cpu:1'])"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "lambda: a @ a",
+        "lambda: ost.exp(a)",
+        f"(lambda s: lambda: s.run(ost.exp, (np.float32(1),)))({STRATEGY})",
+    ],
+)
 def test_work_on_several_threads_in_a_child_says_spawn(work: str) -> None:
     program = PROGRAM.format(work=work)
     environment = {"OSTRIA_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
