@@ -80,6 +80,17 @@ Graph Gatherer(int64_t variable) {
   return g;
 }
 
+/// w <- w with the row `at` replaced: the op that may refuse its data writes the state itself.
+Graph Updater(int64_t variable) {
+  Graph g;
+  Builder b(g, 0);
+  const Value at = g.AddInput("at", {DType::kInt64, {1}}, 0);
+  const Value row = g.AddInput("row", {DType::kFloat32, {1}}, 0);
+  const Value w = g.AddState(variable, "w", {DType::kFloat32, {100}}, 0);
+  g.SetStateOut(0, b(ops::kScatterUpdate, {w, at, row}, {int64_t{0}}));
+  return g;
+}
+
 std::string ErrorOf(const std::function<void()>& fn) {
   try {
     fn();
@@ -254,6 +265,20 @@ TEST(Replicas, ChangeNoStateWhereOneRefusesItsData) {
     run(2, 3);
     for (int c : {0, 1}) EXPECT_EQ(First(w->SnapshotCopy(c)), 5) << "copy " << c;
   }
+}
+
+TEST(Replicas, ChangeNoStateWhereTheOpThatRefusesWritesIt) {
+  const VariablePtr w = Made(1);
+  CompiledGraph compiled(Updater(w->id()), {w}, Group(2));
+  const Tensor row = Filled({1}, 7);
+  const std::vector<Tensor> inputs[] = {{Index(0), row}, {Index(200), row}};
+  std::vector<std::vector<Tensor>> outputs;
+  const std::string error = ErrorOf([&] { compiled.RunReplicas(inputs, &outputs); });
+  EXPECT_EQ(error.rfind("rank 1 (cpu:1): scatter_update: index 200", 0), 0u) << error;
+  for (int c : {0, 1}) EXPECT_EQ(First(w->SnapshotCopy(c)), 1) << "copy " << c;
+  const std::vector<Tensor> good[] = {{Index(0), row}, {Index(0), row}};
+  compiled.RunReplicas(good, &outputs);
+  for (int c : {0, 1}) EXPECT_EQ(First(w->SnapshotCopy(c)), 7) << "copy " << c;
 }
 
 TEST(Replicas, SeeWhatOneDeviceWroteAndTheOtherWayRound) {
