@@ -2,13 +2,13 @@
 #include "dist/flight_recorder.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <typeinfo>
 
 #include "base/check.h"
@@ -230,7 +230,12 @@ std::string FlightRecorder::Json(std::string_view reason) const {
 // Written beside its place and renamed: a reader sees a whole one, even if this process is killed.
 std::string FlightRecorder::Dump(std::string_view reason) const {
   const std::string text = Json(reason);
-  if (mkdir(options_.folder.c_str(), 0700) != 0 && errno != EEXIST) Refuse("make", options_.folder);
+  std::error_code error;
+  std::filesystem::create_directories(options_.folder, error);
+  if (error) {
+    errno = error.value();
+    Refuse("make", options_.folder);
+  }
   const std::string path = StrCat(options_.folder, "/rank-", options_.rank, ".json");
   const std::string draft = StrCat(path, ".", getpid());
   unlink(draft.c_str());

@@ -26,19 +26,20 @@ using ::testing::Not;
 class FlightRecorderTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = (std::filesystem::temp_directory_path() /
-               StrCat("ostria-flight-", getpid(), "-",
-                      ::testing::UnitTest::GetInstance()->current_test_info()->name()))
-                  .string();
+    base_ = (std::filesystem::temp_directory_path() /
+             StrCat("ostria-flight-", getpid(), "-",
+                    ::testing::UnitTest::GetInstance()->current_test_info()->name()))
+                .string();
+    folder_ = base_ + "/made/when/needed";
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override { std::filesystem::remove_all(base_); }
   FlightOptions Options() const { return {1, 4, "host-b", "shm", folder_}; }
   static std::string Read(const std::string& path) {
     std::stringstream text;
     text << std::ifstream(path).rdbuf();
     return text.str();
   }
-  std::string folder_;
+  std::string base_, folder_;
 };
 
 TEST_F(FlightRecorderTest, KeepsTheLatestThousandInOrder) {
@@ -104,6 +105,21 @@ TEST_F(FlightRecorderTest, DumpIsReadableByItsOwnerAloneAndHasNoData) {
   EXPECT_EQ(recorder.Dump("asked again"), path);
   EXPECT_THAT(Read(path), HasSubstr("asked again"));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(FlightRecorderTest, AFolderThatCannotBeMadeIsAnErrorOfTheDumpAndHidesNoOther) {
+  std::ofstream(base_) << "a file where the folder should be";
+  FlightRecorder recorder(Options());
+  EXPECT_THROW(recorder.Dump("asked"), Error);
+  auto group = MakeLocalGroup({"cpu:0", "cpu:1"});
+  RecordedCommunicator rank(std::move(group[0]), "host-a", folder_);
+  rank.set_timeout(std::chrono::milliseconds(50));
+  try {
+    rank.Barrier("alone");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("rank 1"), Not(HasSubstr("explain-hang"))));
+  }
 }
 
 TEST_F(FlightRecorderTest, AFailedCallIsDumpedAndItsErrorSaysWhere) {
