@@ -88,3 +88,37 @@ assert len(skipped) > 1
 np.testing.assert_allclose(there[:, 0], here[:, 0], rtol=3e-2)
 """
     )
+
+
+def test_attention_drops_what_the_cpu_drops(run):  # noqa: F811
+    run(
+        """
+import numpy as np
+import ostria as ost
+from ostria import nn
+
+X = np.random.default_rng(3).normal(size=(2, 16, 24)).astype(np.float32)
+
+def losses(device):
+    ost.random.seed(7)
+    layer = nn.MultiHeadAttention(2, 8, dropout=0.5)
+    layer(X, X)
+    optimizer = ost.optim.SGD(0.5)
+
+    @ost.compile(device=device, precision="mixed_bfloat16")
+    def step(x):
+        loss = ost.mean(layer(x, x, use_causal_mask=True, training=True) ** 2)
+        optimizer.minimize(loss, layer.trainable_variables)
+        return loss
+
+    values = [step(X).item() for _ in range(6)]
+    return values, [v.numpy() for v in layer.trainable_variables], step.explain()
+
+here, weights, _ = losses("cpu")
+there, moved, text = losses("cuda")
+assert "attention <cudnn" in text and "attention_grad <cudnn" in text, text
+np.testing.assert_allclose(there, here, rtol=2e-2)
+for a, b in zip(moved, weights, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-2)
+"""
+    )
