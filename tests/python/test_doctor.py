@@ -177,6 +177,12 @@ def test_settings_that_are_none_and_a_folder_that_cannot_be_written(tmp_path):
     assert status == 1 and "cannot be written" in found["problems"][0]
 
 
+def test_it_tells_nobody_the_secret_of_a_job():
+    status, found = facts(OSTRIA_SECRET="5e" * 32)
+    assert status == 0 and found["settings"]["OSTRIA_SECRET"] == "(hidden)"
+    assert "5e5e" not in str(found)
+
+
 def test_it_knows_the_settings_that_are_documented():
     page = (fake_gpu.ROOT / "docs" / "architecture.md").read_text()
     assert sorted(set(re.findall(r"OSTRIA_[A-Z0-9_]+", page))) == sorted(SETTINGS)

@@ -252,7 +252,7 @@ def variable_of_nothing() -> None:
 @mistake(
     TypeError,
     "Variable: unknown keyword 'trainabel'; did you mean 'trainable'? Accepted: initial, name, "
-    "trainable. {line}",
+    "trainable, aggregation. {line}",
 )
 def misspelt_keyword_of_a_variable() -> None:
     ost.Variable(1.0, trainabel=False)  # <-

@@ -25,7 +25,18 @@ SETTINGS = (
     "OSTRIA_ISA",
     "OSTRIA_KERNEL_LOG",
     "OSTRIA_NUM_THREADS",
+    "OSTRIA_RECORD_DIR",
+    "OSTRIA_SECRET",
+    "OSTRIA_SECRET_FD",
+    "OSTRIA_SECRET_FILE",
     "OSTRIA_TF32",
+    "OSTRIA_TIMER_DEAD",
+    "OSTRIA_TIMER_FIRST_STEP",
+    "OSTRIA_TIMER_HEARTBEAT",
+    "OSTRIA_TIMER_JOIN",
+    "OSTRIA_TIMER_NO_PROGRESS",
+    "OSTRIA_TIMER_REPORT",
+    "OSTRIA_TIMER_SUSPECT",
     "OSTRIA_VERIFY",
 )
 # What `ostria launch` gives its ranks: docs/reference/launchers.md.
@@ -39,7 +50,6 @@ LAUNCHED = (
     "OSTRIA_RANK",
     "OSTRIA_RENDEZVOUS",
     "OSTRIA_RENDEZVOUS_FD",
-    "OSTRIA_SECRET_FILE",
     "OSTRIA_WORLD_SIZE",
 )
 _OTHERS = ("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "LD_LIBRARY_PATH", "OMP_WAIT_POLICY")
@@ -74,7 +84,7 @@ def collect() -> dict[str, Any]:
         "cpu": _native.diagnose_cpu(),
         "gpu": {**probe(), "kernel_driver": _kernel_driver()},
         "settings": {
-            name: value
+            name: "(hidden)" if name == "OSTRIA_SECRET" else value
             for name, value in sorted(os.environ.items())
             if name.startswith("OSTRIA_") or name in _OTHERS
         },
