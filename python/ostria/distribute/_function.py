@@ -57,14 +57,22 @@ class ReplicaFunction(_compile.CompiledFunction):
 
     _entry_type = _ReplicaEntry
 
-    def __init__(self, fn: Callable[..., Any], strategy: Strategy) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        strategy: Strategy,
+        *,
+        name: str | None = None,
+        precision: str | None = None,
+    ) -> None:
         super().__init__(
             fn,
             dynamic_batch=True,
             device=strategy.devices[0],
             memory_limit=None,
             eager=False,
-            name=None,
+            name=name,
+            precision=precision,
         )
         self._strategy = strategy
         self._ids = [

@@ -234,7 +234,8 @@ class Strategy:
             dataset_fn, self._workers(), pack=self._pack
         )
 
-    def _workers(self) -> _input.Workers:
+    def _workers(self, what: str = "") -> _input.Workers:
+        """The processes, which agree on numbers; `what` names it where that fails."""
         return _input.Workers(len(self.devices))
 
     @staticmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -184,8 +185,10 @@ class MultiWorkerMirroredStrategy(Strategy):
         self.close()
 
     def _fail(self, error: BaseException) -> None:
-        """Tells the others why this process ends, once."""
+        """Tells the others why this process ends, once; not where all end for the same reason."""
         if self._control is None or self._failing:
+            return
+        if getattr(error, "_raised_on_all_ranks", False):
             return
         self._failing = True
         with contextlib.suppress(_native.DistributedError):
@@ -251,17 +254,17 @@ class MultiWorkerMirroredStrategy(Strategy):
         before = sum(everyone[: self._first_replica])
         return [before + first for first in super()._first_rows(rows)]
 
-    def _workers(self) -> _input.Workers:
-        if self._control is None:
+    def _workers(self, what: str = "the next batch of a dataset") -> _input.Workers:
+        if self._world == 1:
             return super()._workers()
-        worker = self.environment
-        return _input.Workers(len(self.devices), self._world, worker.rank, self._largest)
+        agree = functools.partial(self._largest, what=what)
+        return _input.Workers(len(self.devices), self._world, self.environment.rank, agree)
 
-    def _largest(self, number: int) -> int:
+    def _largest(self, number: int, what: str) -> int:
         """The largest of a number of each process."""
         if self._control is None:
-            raise RuntimeError(at_line(f"the dataset: {self!r} was closed; make another"))
-        with self._control.guard("the next batch of a dataset"):
+            raise RuntimeError(at_line(f"{what}: {self!r} was closed; make another"))
+        with self._control.guard(what):
             return max(self._group.all_gather([number] * len(self.devices)))
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:

@@ -49,3 +49,22 @@ def check_limits(steps: Any, max_steps: Any) -> None:
                     "1, or None to read the input to its end"
                 )
             )
+
+
+def check_strategy(strategy: Any, device: Any, accumulate: Any, memory_budget: Any) -> None:
+    """What does not go with a strategy is not given."""
+    if device is not None:
+        raise ValueError(
+            at_line(
+                f"Trainer: device {device!r} and strategy {strategy!r} are given; a strategy says "
+                "itself which devices steps run on: give one of the two"
+            )
+        )
+    if accumulate != 1 or memory_budget is not None:
+        raise ValueError(
+            at_line(
+                f"Trainer: accumulate {accumulate!r} and memory_budget {memory_budget!r} split the "
+                "batch of one device, which a strategy's replicas share already; leave them out, "
+                "or use more replicas"
+            )
+        )

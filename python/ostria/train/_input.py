@@ -39,7 +39,7 @@ class BatchReader:
         self.is_constant = False
         if callable(getattr(source, "iterator", None)):
             self._iterator = source.iterator()
-        elif _is_batch(source):
+        elif is_batch(source):
             self.is_constant = True
             self._iterator = _Counting(lambda: _Constant(source, endless))
         elif isinstance(source, Iterable) and not isinstance(source, (str, bytes)):
@@ -108,6 +108,29 @@ class BatchReader:
           StopIteration: at the end.
         """
         return next(self) if self._has_pending else next(self._iterator)
+
+
+def takes_context(input_fn: Any) -> bool:
+    """Whether a function wants an InputContext, by an argument named ``input_context``."""
+    if not callable(input_fn):
+        return False
+    import inspect
+
+    try:
+        return "input_context" in inspect.signature(input_fn).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def make_reader(input_fn: Any, *, endless: bool) -> BatchReader:
+    """A reader of what ``input_fn`` is or returns, for a program without a strategy."""
+    if takes_context(input_fn):
+        from ostria.distribute import InputContext
+
+        source = input_fn(input_context=InputContext())
+    else:
+        source = input_fn() if callable(input_fn) else input_fn
+    return source if isinstance(source, BatchReader) else BatchReader(source, endless=endless)
 
 
 class _Constant:
@@ -202,11 +225,12 @@ def leaves(batch: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, batch
 
 
-def _is_batch(source: Any) -> bool:
+def is_batch(source: Any) -> bool:
+    """Whether it is arrays: one batch, and not something to read batches from."""
     if isinstance(source, dict):
-        return bool(source) and all(_is_batch(v) for v in source.values())
+        return bool(source) and all(is_batch(v) for v in source.values())
     if isinstance(source, tuple):
-        return bool(source) and all(v is None or _is_batch(v) for v in source)
+        return bool(source) and all(v is None or is_batch(v) for v in source)
     return isinstance(source, np.ndarray) or hasattr(source, "__dlpack__")
 
 

@@ -36,6 +36,8 @@ class ProgressHook(Hook):
         return self._reporter
 
     def begin(self, trainer: Trainer) -> None:
+        if not trainer.is_chief:
+            return
         from ostria.estimator.progress import ProgressReporter
 
         self._waited = trainer.input_wait_seconds
@@ -44,7 +46,8 @@ class ProgressHook(Hook):
         self._reporter = ProgressReporter(total, first_step=first, **self._options)
 
     def after_step(self, trainer: Trainer, results: StepResults) -> None:
-        assert self._reporter is not None
+        if self._reporter is None:
+            return
         waited = trainer.input_wait_seconds
         self._reporter.update(
             results.step,
@@ -79,16 +82,18 @@ class SummaryHook(Hook):
         self._summary_steps, self._log_steps = summary_steps or 0, log_steps or 0
         self._writer: io.EventWriter | None = None
         self._mark = (0, 0.0)
+        self._writes = True
 
     def begin(self, trainer: Trainer) -> None:
         self._mark = (trainer.global_step, time.monotonic())
+        self._writes = trainer.is_chief
 
     def after_step(self, trainer: Trainer, results: StepResults) -> None:
         step = results.step
         if self._summary_steps and (step % self._summary_steps == 0 or step == 1):
             self._scalar("loss", results.loss, step)
             for name, metric in trainer.task.train_metrics.items():
-                value = metric.result()
+                value = trainer.result_of(metric)
                 if value.ndim == 0:
                     self._scalar(name, float(value.item()), step)
                 metric.reset_state()
@@ -113,6 +118,8 @@ class SummaryHook(Hook):
             self._writer = None
 
     def _scalar(self, tag: str, value: float, step: int) -> None:
+        if not self._writes:
+            return
         if self._writer is None:
             self._writer = io.EventWriter(self._directory)
         self._writer.scalar(tag, value, step)

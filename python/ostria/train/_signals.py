@@ -13,13 +13,15 @@ from typing import Any
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """A signal ended training after a step, and the state was saved.
+    """A signal ended training after a step, and the state was saved: on all processes alike.
 
     Attributes:
       signum: the signal's number.
       step: the global step that was reached.
       checkpoint: path of the checkpoint, or None when there is no model directory.
     """
+
+    _raised_on_all_ranks = True
 
     def __init__(self, signum: int, step: int, checkpoint: str | None) -> None:
         self.signum, self.step, self.checkpoint = signum, step, checkpoint
@@ -30,6 +32,12 @@ class TrainingInterrupted(KeyboardInterrupt):
             else ("nothing was saved: there is no model directory")
         )
         super().__init__(f"training was stopped by {name} after step {step}; {saved}")
+
+
+def of_all(error: Exception) -> Exception:
+    """Notes that all ranks raise this, so that none tells the others that it alone failed."""
+    error._raised_on_all_ranks = True  # type: ignore[attr-defined]
+    return error
 
 
 class SignalGuard:

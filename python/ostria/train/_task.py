@@ -187,6 +187,8 @@ class ModelTask(Task):
 class StepTask(Task):
     """Functions instead of a model: each gets the parts of a batch, and does what a task does.
 
+    Inside a replica of a strategy a function returns its share of the loss; shares are added.
+
     Args:
       train: updates Variables and returns the loss.
       evaluate: returns the loss; updates the metrics given as ``metrics``.
@@ -214,10 +216,12 @@ class StepTask(Task):
         return self._variables
 
     def train(self, batch: tuple[Any, ...]) -> Any:
-        return self._train(*batch) if self._train else super().train(batch)
+        return _replicas.total(self._train(*batch)) if self._train else super().train(batch)
 
     def evaluate(self, batch: tuple[Any, ...]) -> Any:
-        return self._evaluate(*batch) if self._evaluate else super().evaluate(batch)
+        return (
+            _replicas.total(self._evaluate(*batch)) if self._evaluate else super().evaluate(batch)
+        )
 
     def predict(self, features: Any) -> Any:
         return self._predict(features) if self._predict else super().predict(features)
@@ -318,7 +322,9 @@ def _copy_of(metric: Any) -> Any:
         if isinstance(value, _native.Variable):
             if value.id not in made:
                 zeros = np.zeros_like(value.numpy())
-                made[value.id] = _native.Variable(zeros, name=value.name, trainable=False)
+                made[value.id] = _native.Variable(
+                    zeros, name=value.name, trainable=False, aggregation=value.aggregation
+                )
             return made[value.id]
         if isinstance(value, dict):
             return {key: own(item) for key, item in value.items()}

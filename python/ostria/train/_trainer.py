@@ -12,24 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from ostria import _native, io, random
 from ostria._compile import compile as compile_function
 from ostria._errors import at_line
 from ostria._keywords import checked_init
-from ostria.train import _nonfinite, _state
-from ostria.train._checks import check_limits, check_loss
+from ostria.train import _evaluation, _nonfinite, _state
+from ostria.train._checks import check_limits, check_loss, check_strategy
 from ostria.train._hooks import Hook, StepResults, overridden
-from ostria.train._input import BatchReader, batch_size
-from ostria.train._signals import SignalGuard, TrainingInterrupted
+from ostria.train._input import BatchReader, batch_size, make_reader
+from ostria.train._signals import SignalGuard, TrainingInterrupted, of_all
 from ostria.train._task import ModelTask, Task
 
 _log = logging.getLogger("ostria")
@@ -60,6 +57,8 @@ class Trainer:
         many there are, see ``ost.compile``. A ``task`` splits its batch if it updates by
         ``optimizer.minimize_batch``, as the one for a model does.
       device: where steps run, "cpu" or "cuda:1"; by default ``ost.default_device()``.
+      strategy: of ``ost.distribute``: on which devices, of how many processes, batches are shared.
+        Every process makes the same calls. Rank 0 alone writes, to a model_dir that all share.
 
     Example:
       >>> import numpy as np, ostria as ost
@@ -93,6 +92,7 @@ class Trainer:
         accumulate: int = 1,
         memory_budget: int | str | None = None,
         device: str | None = None,
+        strategy: Any = None,
     ) -> None:
         if (task is None) == (model is None):
             raise ValueError(
@@ -116,6 +116,8 @@ class Trainer:
                     "model_dir to save to; give model_dir, or neither of the two"
                 )
             )
+        if strategy is not None:
+            check_strategy(strategy, device, accumulate, memory_budget)
         self.task = ModelTask(model, loss, optimizer, metrics) if task is None else task
         self.model_dir = None if model_dir is None else os.fspath(model_dir)
         self._save_steps, self._save_secs = save_steps or None, save_secs or None
@@ -127,18 +129,23 @@ class Trainer:
         self._hooks = list(hooks)
         self._active: list[Hook] = []  # hooks of the run in progress
 
-        self._train_step = compile_function(
-            self._trace_train,
-            dynamic_batch=True,
-            name="train_step",
-            precision=precision,
-            accumulate=accumulate,
-            memory_budget=memory_budget,
-            device=device,
-        )
-        same: dict[str, Any] = {"dynamic_batch": True, "precision": precision, "device": device}
-        self._eval_step = compile_function(self._trace_eval, name="eval_step", **same)
-        self._predict_step = compile_function(self._trace_predict, name="predict_step", **same)
+        self._together = None if strategy is None else _joined(strategy)
+        if self._together is not None:
+            compile_step = self._together.compile
+            self._train_step: Any = compile_step(self._trace_train, "train_step", precision)
+            self._eval_step: Any = compile_step(self._trace_eval, "eval_step", precision)
+            self._predict_step: Any = compile_step(self._trace_predict, "predict_step", precision)
+        else:
+            same: dict[str, Any] = {"dynamic_batch": True, "precision": precision, "device": device}
+            self._train_step = compile_function(
+                self._trace_train,
+                name="train_step",
+                accumulate=accumulate,
+                memory_budget=memory_budget,
+                **same,
+            )
+            self._eval_step = compile_function(self._trace_eval, name="eval_step", **same)
+            self._predict_step = compile_function(self._trace_predict, name="predict_step", **same)
         self._train_variables: dict[int, Any] = {}
         self._generators: list[Any] = []
         self._progress = _state.Progress()
@@ -146,6 +153,7 @@ class Trainer:
         self._saved_step: int | None = None
         self._reader: BatchReader | None = None
         self._guard: SignalGuard | None = None
+        self._signum: int | None = None  # of the run in progress, on all processes
         self._stop = False
         self._train_args: Any = None
 
@@ -177,6 +185,16 @@ class Trainer:
         known = dict(self._train_variables)
         known.update((v.id, v) for v in self.task.variables)
         return [known[key] for key in sorted(known)]
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes checkpoints and event files: rank 0, or the only one."""
+        return self._together is None or self._together.is_chief
+
+    def result_of(self, metric: Any) -> Any:
+        """``metric.result()`` over all replicas; under a strategy every process calls it."""
+        with self._summed(metric.variables):
+            return metric.result()
 
     def request_stop(self) -> None:
         """Ends training after the step in progress; the state is saved as at any end."""
@@ -210,15 +228,22 @@ class Trainer:
             differ.
           NonFiniteError: see ``on_nonfinite``; the state is that before the step.
           TrainingInterrupted: a signal arrived (a KeyboardInterrupt).
+          PeerFailedError: another process of the strategy failed.
         """
         check_limits(steps, max_steps)
+        with self._scope():
+            return self._train(input_fn, steps, max_steps, hooks)
+
+    def _train(
+        self, input_fn: Any, steps: int | None, max_steps: int | None, hooks: Iterable[Hook]
+    ) -> Trainer:
         checkpoint = self._latest() if self.model_dir else None
         if checkpoint is not None:
             self._progress = _state.progress_of(checkpoint)
         if max_steps is not None and self.global_step >= max_steps:
             _log.info("Skipping training since max_steps has already saved.")
             return self
-        self._reader = reader = _reader(input_fn, endless=True)
+        self._reader = reader = self._read(input_fn, endless=True)
         if reader.is_constant and steps is None and max_steps is None:
             raise ValueError(
                 at_line(
@@ -237,10 +262,12 @@ class Trainer:
             self._assign(self.variables, checkpoint, warn_unused=True)
         elif self._initialize is not None and self.global_step == 0:
             self._initialize(self.variables)
+            if self._together is not None:
+                self._together.assigned(self.variables)
         self._saved_step = None if checkpoint is None else self.global_step
         last = max_steps if steps is None else self.global_step + steps
         self._active = [*self._hooks, *hooks]
-        self._stop = False
+        self._stop, self._signum = False, None
         try:
             with SignalGuard() as self._guard:
                 self._loop(reader, last)
@@ -259,8 +286,11 @@ class Trainer:
             self.save()
         first = self.global_step
         saved_at = time.monotonic()
-        progress, step, guard = self._progress, self._train_step, self._guard
+        progress, step = self._progress, self._train_step
         every, secs = self._save_steps, self._save_secs
+        together = self._together
+        if together is not None:
+            self._settle(False)
         while not self._stop and (last is None or progress.step < last):
             try:
                 batch = reader.advance()
@@ -277,14 +307,16 @@ class Trainer:
             progress.step += 1
             if after:
                 outputs = {"loss": loss}
-                results = StepResults(progress.step, batch_size(batch), took_effect, outputs)
+                rows = batch_size(batch) if together is None else step.rows
+                results = StepResults(progress.step, rows, took_effect, outputs)
                 for call in after:
                     call(self, results)
-            if guard is not None and guard.signum is not None:
+            due = secs is not None and time.monotonic() - saved_at >= secs
+            if together is not None:
+                due = self._settle(due)
+            if self._interrupting:
                 self._interrupt()
-            if (every and progress.step % every == 0) or (
-                secs and time.monotonic() - saved_at >= secs
-            ):
+            if due or (every and progress.step % every == 0):
                 if progress.step != last:  # the last one is marked as such, below
                     progress.finished = reader.at_end
                     self.save()
@@ -310,29 +342,32 @@ class Trainer:
                 f"the input is read from its start, not from where step {progress.step} left it: "
                 f"{error}",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _warn_no_steps(self) -> None:
         message = "Training made no steps. Perhaps input is empty or misspecified."
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
 
     def _interrupt(self) -> None:
         """Saves if need be, and leaves."""
-        assert self._guard is not None and self._guard.signum is not None
+        signum = self._interrupting
+        assert signum is not None
         if self.saves and self._saved_step != self.global_step:
             self.save()
-        path = io.latest_checkpoint(self.model_dir) if self.saves and self.model_dir else None
-        raise TrainingInterrupted(self._guard.signum, self.global_step, path)
+        path = self._latest_path() if self.saves else None
+        raise TrainingInterrupted(signum, self.global_step, path)
 
     def _handle_nonfinite(self, args: tuple[Any, ...], loss: Any) -> None:
         step, value = self.global_step + 1, float(loss.item())
         if self._on_nonfinite == "stop":
-            bad = _nonfinite.bad_inputs(args)
-            cause = "" if bad else _nonfinite.find(self._train_step, args, self._generators)
-            raise _native.NonFiniteError(
-                at_line(_nonfinite.message(step, value, bad, cause, self._saved_step))
-            )
+            together = self._together
+            bad = _nonfinite.bad_inputs(args) if together is None else together.bad_inputs(args)
+            cause = ""
+            if not bad and (together is None or together.num_workers == 1):
+                cause = _nonfinite.find(self._train_step, args, self._generators)
+            text = _nonfinite.message(step, value, bad, cause, self._saved_step)
+            raise of_all(_native.NonFiniteError(at_line(text)))
         self._progress.skipped += 1
         _log.warning(
             "step %d is left out: its loss is %s, or a gradient is not finite", step, value
@@ -361,56 +396,50 @@ class Trainer:
         blobs = _state.to_blobs(progress)
         if self._save_graph and self._train_args is not None:
             blobs["graph"] = self._train_step.trace(*self._train_args).text()
-        path = io.save_checkpoint(
-            self.model_dir,
-            progress.step,
-            _state.to_tensors(_state.by_name(self.variables), progress.step),
-            blobs=blobs,
-            metadata={"framework": "ostria"},
-            **self._keep,  # type: ignore[arg-type]
-        )
+        directory, variables = self.model_dir, _state.by_name(self.variables)
+
+        def write() -> str:
+            return io.save_checkpoint(
+                directory,
+                progress.step,
+                _state.to_tensors(variables, progress.step),
+                blobs=blobs,
+                metadata={"framework": "ostria"},
+                **self._keep,  # type: ignore[arg-type]
+            )
+
+        if self._together is None:
+            path = write()
+        else:
+            self._together.collect(list(variables.values()))
+            path = self._together.on_chief(f"writing a checkpoint to {directory}", write)
         self._source, self._saved_step = path, progress.step
         for call in overridden(self._active, "after_save"):
             call(self, path)
-        if self._guard is not None and self._guard.signum is not None:
+        if self._together is not None and self._guard is not None:
+            self._settle(False)  # what hooks asked for
+        if self._interrupting:
             self._interrupt()
         return path
 
     def _latest(self) -> Any:
         assert self.model_dir is not None
+        if self._together is not None:
+            return self._together.load(self.model_dir)
         return io.load_latest_checkpoint(self.model_dir)
+
+    def _latest_path(self) -> str | None:
+        if self.model_dir is None:
+            return None
+        if self._together is not None:
+            return self._together.latest(self.model_dir)
+        return io.latest_checkpoint(self.model_dir)
 
     def _assign(self, variables: list[Any], checkpoint: Any, *, warn_unused: bool) -> None:
         _state.assign(_state.by_name(variables), checkpoint, warn_unused=warn_unused)
+        if self._together is not None:
+            self._together.assigned(variables)
         self._source = checkpoint.path
-
-    def _load_for_use(self, compiled: Any, own: set[int], path: str | None, what: str) -> int:
-        """Puts the state to evaluate or predict with in place; returns its global step."""
-        if path is None and self._guard is not None:
-            return self.global_step  # training is in progress: its state is the one
-        if path is None and self.model_dir is not None:
-            path = io.latest_checkpoint(self.model_dir)
-        if path is None:
-            if self.global_step == 0:
-                warnings.warn(
-                    f"{what}: there is no checkpoint"
-                    + (f" in {self.model_dir}" if self.model_dir else "")
-                    + " and the model is untrained: results come from freshly initialised weights",
-                    RuntimeWarning,
-                    stacklevel=5,
-                )
-            return self.global_step
-        if path == self._source:
-            return self.global_step
-        wanted = [v for v in compiled.variables if v.id not in own]
-        checkpoint = None
-        if self.model_dir is not None and path == io.latest_checkpoint(self.model_dir):
-            checkpoint = self._latest()  # with its fallback to an older one
-        if checkpoint is None:
-            checkpoint = io.load_checkpoint(path)
-        self._assign(wanted, checkpoint, warn_unused=False)
-        self._source = None  # only a part of the state was loaded
-        return int(checkpoint.step)
 
     # --- Evaluation and prediction ----------------------------------------------------------------
 
@@ -438,51 +467,8 @@ class Trainer:
         Raises:
           ValueError: the input is empty, or model and checkpoint differ.
         """
-        reader = _reader(input_fn, endless=False)
-        if reader.at_end:
-            raise ValueError(
-                at_line(
-                    "evaluate: the input is empty; it must hold at least one batch: look at what "
-                    "filtered or loaded the data, and give a Dataset or a function that makes it, "
-                    "as a generator is read only once"
-                )
-            )
-        compiled = self._eval_step.trace(*_arguments(reader.peek()))
-        metrics = self.task.eval_metrics
-        own = {v.id for metric in metrics.values() for v in metric.variables}
-        step = self._load_for_use(compiled, own, checkpoint_path, "evaluate")
-        for metric in metrics.values():
-            metric.reset_state()
-        losses: list[Any] = []
-        watchers = list(hooks)
-        for hook in watchers:
-            hook.begin(self)
-        before, after = overridden(watchers, "before_step"), overridden(watchers, "after_step")
-        with _untouched(v for v in compiled.variables if v.id not in own):
-            while steps is None or len(losses) < steps:
-                try:
-                    batch = reader.advance()
-                except StopIteration:
-                    break
-                for call in before:
-                    call(self)
-                losses.append(self._eval_step(*_arguments(batch)))
-                for call in after:
-                    outputs = {"loss": losses[-1]}
-                    call(self, StepResults(len(losses), batch_size(batch), True, outputs))
-                if self._guard is not None and self._guard.signum is not None:
-                    break
-        if self._guard is not None and self._guard.signum is not None:
-            self._interrupt()
-        results: dict[str, Any] = {"loss": math.fsum(float(x.item()) for x in losses) / len(losses)}
-        for name, metric in metrics.items():
-            results[name] = _plain(metric.result())
-        results["global_step"] = step
-        for hook in watchers:
-            hook.end(self)
-        for call in overridden(self._active, "after_eval"):
-            call(self, results)
-        return results
+        with self._scope():
+            return _evaluation.evaluate(self, input_fn, steps, checkpoint_path, list(hooks))
 
     def predict(self, input_fn: Any, *, checkpoint_path: str | None = None) -> Iterator[Any]:
         """What the model gives for each batch of features, as NumPy arrays, batch by batch.
@@ -491,15 +477,36 @@ class Trainer:
           input_fn: as for ``evaluate``; of a tuple only the first part, the features, is used.
           checkpoint_path: as for ``evaluate``.
         """
-        reader = _reader(input_fn, endless=False)
-        if reader.at_end:
-            return
-        compiled = self._predict_step.trace(_features(reader.peek()))
-        self._load_for_use(compiled, set(), checkpoint_path, "predict")
-        for batch in reader:
-            with _untouched(compiled.variables):
-                outputs = self._predict_step(_features(batch))
-            yield _to_numpy(outputs)
+        return _evaluation.predict(self, input_fn, checkpoint_path)
+
+    # --- Under a strategy -------------------------------------------------------------------------
+
+    def _scope(self) -> Any:
+        return contextlib.nullcontext() if self._together is None else self._together.scope()
+
+    def _summed(self, variables: Iterable[Any]) -> Any:
+        if self._together is None:
+            return contextlib.nullcontext()
+        return self._together.summed(variables)
+
+    def _read(self, input_fn: Any, *, endless: bool) -> BatchReader:
+        if self._together is not None:
+            return self._together.reader(input_fn, endless=endless)
+        return make_reader(input_fn, endless=endless)
+
+    def _settle(self, due: bool) -> bool:
+        """Makes a signal, a request to stop and a save that is due those of all processes."""
+        assert self._together is not None
+        signum = None if self._guard is None else self._guard.signum
+        self._signum, self._stop, due = self._together.settle(signum, self._stop, due)
+        return due
+
+    @property
+    def _interrupting(self) -> int | None:
+        """The signal that ends the run in progress."""
+        if self._guard is None or self._together is not None:
+            return self._signum
+        return self._guard.signum
 
     # --- What is traced ---------------------------------------------------------------------------
 
@@ -529,38 +536,11 @@ class Trainer:
         return self.task.predict(features)
 
 
-@contextlib.contextmanager
-def _untouched(variables: Iterable[Any]) -> Iterator[None]:
-    """Puts non-trainable Variables (generators, moving averages) back as they were."""
-    before = [(v, v.value()) for v in variables if not v.trainable]
-    try:
-        yield
-    finally:
-        for variable, value in before:
-            variable.assign(value)
-
-
-def _reader(input_fn: Any, *, endless: bool) -> BatchReader:
-    source = input_fn() if callable(input_fn) else input_fn
-    if isinstance(source, BatchReader):
-        return source
-    return BatchReader(source, endless=endless)
-
-
 def _arguments(batch: Any) -> tuple[Any, ...]:
     return batch if type(batch) is tuple else (batch,)
 
 
-def _features(batch: Any) -> Any:
-    return batch[0] if type(batch) is tuple else batch
+def _joined(strategy: Any) -> Any:
+    from ostria.train._together import Together  # only with a strategy
 
-
-def _plain(value: Any) -> Any:
-    array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
-    return float(array) if array.ndim == 0 else array
-
-
-def _to_numpy(outputs: Any) -> Any:
-    if isinstance(outputs, dict):
-        return {key: _to_numpy(value) for key, value in outputs.items()}
-    return outputs.numpy()
+    return Together(strategy)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop in several processes: one script, told apart by nothing but the environment.
+
+The script trains by Trainer and MultiWorkerMirroredStrategy; a rank writes what it ends with to
+`rank-R.json`, as the bytes of its weights in hex.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+from launching import Launcher
+
+TRAINING = """
+import json
+import numpy as np
+import ostria as ost
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((50, 8)).astype(np.float32)
+y = rng.integers(0, 3, 50)
+
+def data(batch=8, epochs=1):
+    pairs = ost.data.Dataset.from_tensor_slices((x, y)).shuffle(50, seed=4)
+    return pairs.repeat(epochs).batch(batch)
+
+class Watch(ost.train.Hook):
+    def __init__(self):
+        self.losses, self.rows = [], []
+
+    def after_step(self, trainer, results):
+        self.losses.append(results.loss)
+        self.rows.append(results.examples)
+
+strategy = ost.distribute.MultiWorkerMirroredStrategy(devices={devices})
+watch = Watch()
+
+def trainer(model_dir="model", save_steps=4, **options):
+    with strategy.scope():
+        model = ost.nn.Sequential(
+            [ost.nn.Dense(16, activation="tanh"), ost.nn.Dropout(0.2), ost.nn.Dense(3)])
+    loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return ost.train.Trainer(
+        model, loss, ost.optim.Adam(0.01), [ost.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        model_dir=model_dir, save_steps=save_steps, seed=3, strategy=strategy,
+        hooks=[watch], **options)
+
+def tell(trainer, **more):
+    state = {{v.name: v.numpy().tobytes().hex() for v in trainer.variables}}
+    with open(f"rank-{{rank}}.json", "w") as file:
+        json.dump(dict(
+            step=trainer.global_step, losses=watch.losses, rows=watch.rows, state=state, **more
+        ), file)
+"""
+# What a run that nothing happens to does.
+WHOLE = """
+t = trainer()
+t.train(data(epochs=3))
+predictions = np.concatenate(list(t.predict(data(7))))
+evaluation = t.evaluate(data(7))
+tell(t, predictions=predictions.tolist(), evaluation=evaluation)
+"""
+
+
+def script(job: Launcher, body: str, devices: str = "None") -> str:
+    return job.script(TRAINING.format(devices=devices) + body)
+
+
+def found(job: Launcher, nproc: int) -> list[dict[str, Any]]:
+    return [json.loads((job.folder / f"rank-{r}.json").read_text()) for r in range(nproc)]
+
+
+def run(job: Launcher, nproc: int, body: str, devices: str = "None") -> list[dict[str, Any]]:
+    status, out, err = job.run("--nproc", str(nproc), script(job, body, devices))
+    assert status == 0, out + err
+    return found(job, nproc)
+
+
+def elsewhere(job: Launcher, name: str) -> Launcher:
+    """The same launcher in a folder of its own."""
+    other = Launcher(job.folder / name)
+    other.folder.mkdir()
+    other.mark = job.mark
+    other.environ = job.environ
+    return other
+
+
+def weights(ranks: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    names = {n: h for n, h in ranks[0]["state"].items() if "dense" in n and "adam" not in n}
+    assert names
+    return {n: np.frombuffer(bytes.fromhex(h), np.float32) for n, h in names.items()}
+
+
+@pytest.mark.parametrize(
+    ("nproc", "devices"), [(2, "None"), (2, "['cpu:0', 'cpu:1']")], ids=["two", "two-of-two"]
+)
+def test_processes_do_what_one_does(job: Launcher, nproc: int, devices: str) -> None:
+    alone = run(elsewhere(job, "alone"), 1, WHOLE)
+    ranks = run(job, nproc, WHOLE, devices)
+    for rank in ranks:
+        assert rank["step"] == alone[0]["step"] == 19
+        assert rank["rows"] == alone[0]["rows"] == [8] * 18 + [6]
+        np.testing.assert_allclose(rank["losses"], alone[0]["losses"], rtol=1e-4)
+        np.testing.assert_allclose(rank["predictions"], alone[0]["predictions"], atol=1e-4)
+        assert rank["evaluation"] == pytest.approx(alone[0]["evaluation"], rel=1e-4)
+        assert rank["evaluation"] == ranks[0]["evaluation"]
+        assert rank["losses"] == ranks[0]["losses"], "ranks report other losses"
+    assert weights(ranks).keys() == weights(alone).keys()
+    for name, value in weights(alone).items():
+        np.testing.assert_allclose(weights(ranks)[name], value, atol=1e-4, err_msg=name)
+    assert weights(ranks)[name].tobytes() == weights(ranks[1:])[name].tobytes()
+    files = sorted(p.name for p in (job.folder / "model").iterdir())
+    assert files == sorted(p.name for p in (job.folder / "alone" / "model").iterdir())
+
+
+def test_a_run_with_a_killed_rank_ends_like_one_without(job: Launcher) -> None:
+    whole = run(elsewhere(job, "whole"), 2, WHOLE)
+    killing = """
+class Kill(ost.train.Hook):
+    def after_step(self, trainer, results):
+        if rank == 1 and results.step == 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+trainer().train(data(epochs=3), hooks=[Kill()])
+"""
+    status, _, err = job.run("--nproc", "2", script(job, killing))
+    assert status != 0
+    assert "root cause: rank 1" in err
+    again = run(job, 2, WHOLE)
+    for rank, other in zip(again, whole, strict=True):
+        assert len(rank["losses"]) == 19 - 8, "it did not go on from step 8"
+        assert rank["losses"] == other["losses"][8:]
+        assert rank["step"] == other["step"]
+        assert rank["state"] == other["state"]
+
+
+def test_a_signal_to_one_rank_saves_and_ends_all(job: Launcher) -> None:
+    body = """
+class Signal(ost.train.Hook):
+    def after_step(self, trainer, results):
+        if rank == 1 and results.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+t = trainer()
+try:
+    t.train(data(epochs=3), hooks=[Signal()])
+except ost.train.TrainingInterrupted as error:
+    tell(t, path=error.checkpoint, signum=error.signum)
+"""
+    ranks = run(job, 2, body)
+    for rank in ranks:
+        assert rank["step"] == 6
+        assert rank["signum"] == signal.SIGTERM
+        assert rank["path"] == ranks[0]["path"]
+    assert (job.folder / ranks[0]["path"]).exists()
+    whole = run(elsewhere(job, "whole"), 2, WHOLE)
+    again = run(job, 2, WHOLE)
+    assert [rank["state"] for rank in again] == [rank["state"] for rank in whole]
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_all_with_its_path(job: Launcher) -> None:
+    body = """
+def full(*args, **options):
+    raise OSError(28, "No space left on device", args[0] + "/state")
+
+if rank == 0:
+    ost.io.save_checkpoint = full
+t = trainer(os.path.abspath("model"))
+try:
+    t.train(data())
+except OSError as error:
+    tell(t, text=str(error))
+    raise
+"""
+    status, _, err = job.run("--nproc", "2", script(job, body))
+    assert status != 0
+    for rank in found(job, 2):
+        assert "No space left on device" in rank["text"]
+        assert str(job.folder / "model" / "state") in rank["text"]
+    assert "No space left" in err
+
+
+def test_a_rank_that_does_not_see_the_checkpoint(job: Launcher) -> None:
+    run(job, 2, WHOLE)
+    body = """
+t = trainer(f"model{'' if rank == 0 else '-of-another-disk'}")
+try:
+    t.train(data())
+except FileNotFoundError as error:
+    tell(t, text=str(error))
+"""
+    for rank in run(job, 2, body):
+        assert "rank 1 cannot load model-of-another-disk" in rank["text"]
+        assert "must be a folder that all processes share" in rank["text"]
+
+
+def test_what_one_rank_wants_all_do(job: Launcher) -> None:
+    body = """
+class Stop(ost.train.Hook):
+    def after_step(self, trainer, results):
+        if rank == 1 and results.step == 5:
+            trainer.request_stop()
+
+t = trainer(save_steps=None, **({"save_secs": 1e-9 if rank == 0 else 1e9}))
+t.train(data(epochs=3), hooks=[Stop()])
+saved = [step for step, _ in ost.io.list_checkpoints("model")]
+strategy.barrier("saved")
+try:
+    broken = x.copy()
+    broken[49] = np.nan
+    t.train(ost.data.Dataset.from_tensor_slices((broken, y)).batch(50))
+except ost.NonFiniteError as error:
+    tell(t, saved=saved, text=str(error))
+"""
+    for rank in run(job, 2, body):
+        assert rank["step"] == 5
+        assert rank["saved"] == [1, 2, 3, 4, 5]
+        assert "1 of 25 rows, the first is 24) of replica 1" in rank["text"]

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training under a strategy of one process: what two devices do is what one does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ostria as ost
+from ostria import nn
+from ostria.train import Hook, StepResults, SummaryHook, Trainer
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(50, 6)).astype(np.float32)
+Y = RNG.integers(0, 3, 50)
+
+
+def mirrored(replicas: int = 2) -> ost.distribute.MirroredStrategy:
+    return ost.distribute.MirroredStrategy([f"cpu:{i}" for i in range(replicas)])
+
+
+def data(batch: int = 8, epochs: int = 1) -> Any:
+    pairs = ost.data.Dataset.from_tensor_slices((X, Y)).shuffle(50, seed=2)
+    return pairs.repeat(epochs).batch(batch)
+
+
+def trainer(strategy: Any, path: Path | None = None, **options: Any) -> Trainer:
+    if path is not None:
+        options.setdefault("save_steps", 3)
+    model = nn.Sequential(
+        [
+            nn.Dense(8, activation="tanh", kernel_regularizer=nn.regularizers.L2(0.01)),
+            nn.Dropout(0.3),
+            nn.Dense(3),
+        ]
+    )
+    loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+    metrics = [ost.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    optimizer = options.pop("optimizer", None) or ost.optim.SGD(0.1, momentum=0.9)
+    return Trainer(
+        model, loss, optimizer, metrics, model_dir=path, seed=11, strategy=strategy, **options
+    )
+
+
+class Watch(Hook):
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.rows: list[int] = []
+
+    def after_step(self, trainer: Trainer, results: StepResults) -> None:
+        self.losses.append(results.loss)
+        self.rows.append(results.examples)
+
+
+def weights(t: Trainer) -> list[np.ndarray]:
+    return [v.numpy() for v in t.task.model.variables]  # type: ignore[attr-defined]
+
+
+def bits(t: Trainer) -> dict[str, bytes]:
+    return {v.name: v.numpy().tobytes() for v in t.variables}
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_replicas_train_evaluate_and_predict_like_one_device(replicas: int) -> None:
+    one, many = Watch(), Watch()
+    alone = trainer(None).train(data(), hooks=[one])
+    several = trainer(mirrored(replicas)).train(data(), hooks=[many])
+    assert many.rows == one.rows == [8] * 6 + [2]
+    np.testing.assert_allclose(many.losses, one.losses, rtol=1e-5)
+    for mine, other in zip(weights(several), weights(alone), strict=True):
+        np.testing.assert_allclose(mine, other, atol=2e-6)
+    mine, other = several.evaluate(data(7)), alone.evaluate(data(7))
+    assert mine.keys() == other.keys()
+    for name, value in other.items():
+        np.testing.assert_allclose(mine[name], value, rtol=1e-5, err_msg=name)
+    for part, whole in zip(several.predict(data(7)), alone.predict(data(7)), strict=True):
+        np.testing.assert_allclose(part, whole, atol=1e-5)
+
+
+def test_training_metrics_cover_all_rows(tmp_path: Path) -> None:
+    found = []
+    for name, strategy in (("one", None), ("two", mirrored())):
+        t = trainer(strategy)
+        t.train(data(), hooks=[SummaryHook(str(tmp_path / name), 7, None)])
+        found.append(ost.io.read_events(tmp_path / name))
+    assert set(found[1]) == {1, 7}
+    for step in (1, 7):
+        assert found[1][step].keys() == {"loss", "accuracy"}
+        assert found[1][step] == pytest.approx(found[0][step], rel=1e-5)
+
+
+def test_a_run_cut_short_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    whole = trainer(mirrored(), tmp_path / "whole").train(data(epochs=3))
+
+    class Cut(Hook):
+        def after_step(self, trainer: Trainer, results: StepResults) -> None:
+            if results.step == 8:
+                raise OSError("the power went off")
+
+    with pytest.raises(OSError, match="power"):
+        trainer(mirrored(), tmp_path / "cut").train(data(epochs=3), hooks=[Cut()])
+    again = Watch()
+    resumed = trainer(mirrored(), tmp_path / "cut").train(data(epochs=3), hooks=[again])
+    assert resumed.global_step == whole.global_step == len(again.rows) + 6
+    assert bits(resumed) == bits(whole)
+
+
+def test_checkpoints_go_from_one_device_to_several_and_back(tmp_path: Path) -> None:
+    trainer(None, tmp_path).train(data())
+    several = trainer(mirrored(), tmp_path)
+    several.train(data(), steps=2)
+    alone = trainer(None, tmp_path)
+    results = alone.evaluate(data())
+    assert results["global_step"] == 9
+    assert results["loss"] == pytest.approx(several.evaluate(data())["loss"], rel=1e-5)
+
+
+def test_a_step_that_is_not_finite(tmp_path: Path) -> None:
+    bad = X.copy()
+    bad[45, 1] = np.nan
+    broken = ost.data.Dataset.from_tensor_slices((bad, Y)).batch(50)
+    t = trainer(mirrored())
+    with pytest.raises(ost.NonFiniteError, match=r"1 of 25 rows, the first is 20\) of replica 1"):
+        t.train(broken)
+    t = trainer(mirrored(), on_nonfinite="skip")
+    t.train(broken)
+    assert (t.global_step, t.skipped_steps) == (1, 1)
+    assert all(np.isfinite(w).all() for w in weights(t))
+
+
+def test_what_overflows_is_found() -> None:
+    t = trainer(mirrored(), optimizer=ost.optim.SGD(1e30))
+    with pytest.raises(ost.NonFiniteError, match=r"step \d: .*First: "):
+        t.train(data())
+
+
+def test_what_input_functions_return() -> None:
+    contexts = []
+
+    def per_replica(input_context: Any) -> Any:
+        contexts.append(input_context)
+        batch = input_context.get_per_replica_batch_size(10)
+        return ost.data.Dataset.from_tensor_slices((X, Y)).batch(batch)
+
+    def whole() -> Any:
+        return ost.data.Dataset.from_tensor_slices((X, Y)).batch(10)
+
+    results = [trainer(s).train(f) for s in (None, mirrored()) for f in (per_replica, whole)]
+    assert [c.num_replicas_in_sync for c in contexts] == [1, 2]
+    for other in results[1:]:
+        for mine, theirs in zip(weights(results[0]), weights(other), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=2e-6)
+
+    constant = [trainer(s).train((X, Y), steps=3) for s in (None, mirrored())]
+    for mine, theirs in zip(*map(weights, constant), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-6)
+    with pytest.raises(ValueError, match="repeated for ever"):
+        trainer(mirrored()).train((X, Y))
+    with pytest.raises(TypeError, match=r"returned a list, which .* cannot share"):
+        trainer(mirrored()).train([(X, Y)])
+
+
+def test_what_does_not_go_with_a_strategy() -> None:
+    with pytest.raises(TypeError, match=r"strategy must be one of ost\.distribute, given: 'cpu'"):
+        trainer("cpu")
+    with pytest.raises(ValueError, match="device 'cpu' and strategy"):
+        trainer(mirrored(), device="cpu")
+    with pytest.raises(ValueError, match=r"accumulate 2 .* replicas share already"):
+        trainer(mirrored(), accumulate=2)
