@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -34,7 +35,9 @@ struct AttentionParams {
   int32_t heads = 1, kv_heads = 1, length_q = 0, length_kv = 0, dim = 0, dim_v = 0;
   int32_t causal = 0, added = 0, wide_lengths = 0, unused = 0;  // added: the mask is numbers
 };
-static_assert(sizeof(AttentionParams) == 208);
+OSTRIA_LAYOUT(AttentionParams, 208, q, k, v, mask, lengths, key, first_row, y, lse, g, lse_grad,
+              delta, dq, dk, dv, mask_batch, mask_head, mask_row, stream, limit, scale, keep, heads,
+              kv_heads, length_q, length_kv, dim, dim_v, causal, added, wide_lengths, unused);
 
 /// What cuDNN's attention multiplies weights by: 16 bits for each, 0 where it is dropped, else
 /// `one`. A thread draws eight weights, so rows have a multiple of that.
@@ -47,7 +50,8 @@ struct AttentionMaskParams {
   uint64_t stream = 0, limit = 0;
   uint32_t one = 0, unused = 0;
 };
-static_assert(sizeof(AttentionMaskParams) == 64);
+OSTRIA_LAYOUT(AttentionMaskParams, 64, key, first_row, mask, groups, sequence, stream, limit, one,
+              unused);
 inline constexpr int kMaskGroup = 8, kMaskThreads = 256;
 
 /// Floats between rows of a tile: odd, so that the lanes that read a column meet no bank twice.

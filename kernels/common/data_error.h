@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -14,7 +15,7 @@ struct DataErrorWord {
   int32_t step = -1;  // which step it is from
   int64_t value = 0, low = 0, high = 0;
 };
-static_assert(sizeof(DataErrorWord) == 32);
+OSTRIA_LAYOUT(DataErrorWord, 32, taken, step, value, low, high);
 
 #if defined(OSTRIA_KERNEL_CODE)
 /// Reports `value`, which is not in [low, high).

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -22,7 +23,7 @@ struct Divisor {
     return d;
   }
 };
-static_assert(sizeof(Divisor) == 8);
+OSTRIA_LAYOUT(Divisor, 8, multiplier, shift);
 
 #if defined(OSTRIA_KERNEL_CODE)
 /// `x` divided by `by`, of which `d` was made.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -14,7 +15,7 @@ struct WindowShape {
   int32_t in[3] = {1, 1, 1}, out[3] = {1, 1, 1}, size[3] = {1, 1, 1};
   int32_t stride[3] = {1, 1, 1}, low[3] = {}, dilation[3] = {1, 1, 1};
 };
-static_assert(sizeof(WindowShape) == 88);
+OSTRIA_LAYOUT(WindowShape, 88, batch, channels, in, out, size, stride, low, dilation);
 
 #if defined(OSTRIA_KERNEL_CODE)
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/common/data_error.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -14,6 +15,6 @@ struct DataAcceptedParams {
   bool* decided = nullptr;  // may be `decision`
   int64_t step = 0;         // of the program; reports nothing itself
 };
-static_assert(sizeof(DataAcceptedParams) == 40);
+OSTRIA_LAYOUT(DataAcceptedParams, 40, data_error, decision, accepted, decided, step);
 
 }  // namespace ostria::kernels

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -10,6 +11,6 @@ struct SetConditionParams {
   const uint8_t* flag = nullptr;
   uint64_t handle = 0;
 };
-static_assert(sizeof(SetConditionParams) == 16);
+OSTRIA_LAYOUT(SetConditionParams, 16, flag, handle);
 
 }  // namespace ostria::kernels

@@ -3,6 +3,7 @@
 // positions, in / groups]; every operand has fewer than 2^32 elements.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/common/window.h"
 
 namespace ostria::kernels {
@@ -16,7 +17,7 @@ struct DirectParams {
   WindowShape window;
   int64_t out_channels = 1, groups = 1;
 };
-static_assert(sizeof(DirectParams) == 128);
+OSTRIA_LAYOUT(DirectParams, 128, a, b, dst, window, out_channels, groups);
 inline constexpr int kDirectThreads = 256;
 
 /// Convolutions whose every channel is a group of its own, which has `multiplier` results.
@@ -33,7 +34,8 @@ struct DepthwiseParams {
   int32_t tile = 1;  // channels, of what is made, that a block takes
   int32_t slices = 1;
 };
-static_assert(sizeof(DepthwiseParams) == 160);
+OSTRIA_LAYOUT(DepthwiseParams, 160, src, kernel, bias, addend, grad, dst, partials, window,
+              multiplier, activation, tile, slices);
 inline constexpr int kDepthwiseThreads = 256;
 
 }  // namespace ostria::kernels

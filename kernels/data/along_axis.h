@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/common/divide.h"
+#include "kernels/common/layout.h"
 #include "kernels/rows/index.h"
 
 namespace ostria::kernels {
@@ -20,7 +21,8 @@ struct TakeAlongParams {
   int32_t wide = 0;  // 1: numbers of elements need 64 bits
   Divisor by_inner, by_count;
 };
-static_assert(sizeof(TakeAlongParams) == 96);
+OSTRIA_LAYOUT(TakeAlongParams, 96, x, indices, dst, data_error, elements, count, inner, law, step,
+              wide, by_inner, by_count);
 
 /// A thread walks the indices of one column in order, so the last value of a place counts, and ties
 /// go as on the CPU.
@@ -35,6 +37,7 @@ struct PutAlongParams {
   int32_t wide = 0;  // 1: numbers of columns need 64 bits
   Divisor by_inner;
 };
-static_assert(sizeof(PutAlongParams) == 88);
+OSTRIA_LAYOUT(PutAlongParams, 88, indices, values, dst, data_error, outer, count, inner, law, step,
+              wide, by_inner);
 
 }  // namespace ostria::kernels

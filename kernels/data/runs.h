@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/common/divide.h"
+#include "kernels/common/layout.h"
 #include "kernels/rows/index.h"
 
 namespace ostria::kernels {
@@ -19,7 +20,7 @@ struct KeysParams {
   IndexLaw law;
   int64_t step = 0;  // of the program, where data are bad
 };
-static_assert(sizeof(KeysParams) == 72);
+OSTRIA_LAYOUT(KeysParams, 72, indices, keys, data_error, elements, count, inner, law, step);
 
 /// updates [outer, count, inner] into dst [outer, size, inner], slice positions[j] into keys[j].
 struct RunsParams {
@@ -31,7 +32,8 @@ struct RunsParams {
   int64_t wide = 0;  // 1: numbers of elements need 64 bits
   Divisor by_inner, by_count;
 };
-static_assert(sizeof(RunsParams) == 88);
+OSTRIA_LAYOUT(RunsParams, 88, keys, positions, updates, dst, outer, count, size, inner, wide,
+              by_inner, by_count);
 
 /// scatter_copy: dst, which updates go into, begins as x.
 struct ScatterCopyParams {
@@ -39,6 +41,6 @@ struct ScatterCopyParams {
   void* dst = nullptr;
   int64_t bytes = 0;
 };
-static_assert(sizeof(ScatterCopyParams) == 24);
+OSTRIA_LAYOUT(ScatterCopyParams, 24, x, dst, bytes);
 
 }  // namespace ostria::kernels

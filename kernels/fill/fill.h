@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -11,6 +12,6 @@ struct FillParams {
   int64_t elements = 0;
   uint64_t bits = 0;  // the element, in the low bytes
 };
-static_assert(sizeof(FillParams) == 24);
+OSTRIA_LAYOUT(FillParams, 24, dst, elements, bits);
 
 }  // namespace ostria::kernels

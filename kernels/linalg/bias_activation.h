@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -25,6 +26,6 @@ struct BiasActivationParams {
   int32_t activation = kActNone;
   int32_t unused = 0;
 };
-static_assert(sizeof(BiasActivationParams) == 40);
+OSTRIA_LAYOUT(BiasActivationParams, 40, y, bias, rows, cols, activation, unused);
 
 }  // namespace ostria::kernels

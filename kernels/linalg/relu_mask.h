@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -14,6 +15,6 @@ struct ReluMaskParams {
   int64_t rows = 0, cols = 0;
   int64_t row_bytes = 0;
 };
-static_assert(sizeof(ReluMaskParams) == 40);
+OSTRIA_LAYOUT(ReluMaskParams, 40, y, mask, rows, cols, row_bytes);
 
 }  // namespace ostria::kernels

@@ -3,6 +3,7 @@
 // transposes few columns. Each element of w is read once.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/linalg/bias_activation.h"
 
 namespace ostria::kernels {
@@ -25,6 +26,7 @@ struct SkinnyParams {
   int32_t warps_per_row = 1;  // of skinny_rows: 1 or all of the block
   int32_t unused = 0;
 };
-static_assert(sizeof(SkinnyParams) == 112);
+OSTRIA_LAYOUT(SkinnyParams, 112, x, w, bias, y, j, k, w_stride, x_t, x_k, y_t, y_j, t, activation,
+              bias_by_t, wide, warps_per_row, unused);
 
 }  // namespace ostria::kernels

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/data_error.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -23,7 +24,9 @@ struct CtcParams {
   int32_t step = 0;
   DataErrorWord* data_error = nullptr;
 };
-static_assert(sizeof(CtcParams) == 128);
+OSTRIA_LAYOUT(CtcParams, 128, logits, labels, logit_lengths, label_lengths, g, dst, scratch, chains,
+              batch, time, classes, max_labels, blank, zero_infinity, wide_labels,
+              wide_logit_lengths, wide_label_lengths, step, data_error);
 
 /// Numbers of scratch of one sequence: normalisers of the steps, then rows of states: all steps'
 /// for the gradient, and two.

@@ -7,6 +7,7 @@
 
 #include "kernels/common/data_error.h"
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -24,7 +25,8 @@ struct SoftmaxCrossEntropyParams {
   int32_t wide_rows = 0;    // g and loss are float32
   int32_t reserved = 0;
 };
-static_assert(sizeof(SoftmaxCrossEntropyParams) == 88);
+OSTRIA_LAYOUT(SoftmaxCrossEntropyParams, 88, logits, labels, g, loss, dlogits, rows, cols, stride,
+              data_error, step, wide_labels, wide_rows, reserved);
 
 inline constexpr int kCrossEntropyThreads = 256;
 /// Of a block whose row is long: two blocks of a multiprocessor hold few enough rows for the cache

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/common/lane_groups.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -37,6 +38,8 @@ struct ChannelNormParams {
   int32_t is_wide = 0;  // whether out_mean and out_spread are of the arithmetic's type, not of x's
   int32_t padding = 0;
 };
-static_assert(sizeof(ChannelNormParams) == 176);
+OSTRIA_LAYOUT(ChannelNormParams, 176, x, g, scale, bias, mean, spread, y, out_mean, out_spread,
+              dscale, dbias, partial, stats, examples, rows, cols, groups, pieces, piece_rows,
+              epsilon, lanes, is_rstd, is_wide, padding);
 
 }  // namespace ostria::kernels

@@ -5,6 +5,7 @@
 // adafactor_squares, adafactor_rate, adafactor_move.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/optim/update.h"
 
 namespace ostria::kernels {
@@ -23,6 +24,8 @@ struct AdafactorSegment {
   int64_t first_sum = 0;  // in `sums`
   int64_t first_matrix = 0;
 };
+OSTRIA_LAYOUT(AdafactorSegment, 104, w, g, r, c, count, rows, cols, first_row, first_block,
+              first_mean, first_tile, first_sum, first_matrix);
 struct AdafactorParams {
   static constexpr int kMaxSegments = 36;
   UpdateScalars scalars;    // attrs: beta2_decay, epsilon1, epsilon2, clip_threshold
@@ -31,9 +34,10 @@ struct AdafactorParams {
   double* parts = nullptr;  // [tiles, 2]: squares of weights and of moves
   double* rates = nullptr;  // of each segment
   int64_t rows = 0, blocks = 0, mean_units = 0, tiles = 0;
-  int32_t count = 0;
+  int32_t count = 0, unused = 0;
   AdafactorSegment segments[kMaxSegments];
 };
-static_assert(sizeof(AdafactorParams) == 36 * 104 + 168, "and at most 4 KB");
+OSTRIA_LAYOUT(AdafactorParams, 36 * 104 + 168, scalars, sums, means, parts, rates, rows, blocks,
+              mean_units, tiles, count, unused, segments);
 
 }  // namespace ostria::kernels

@@ -4,6 +4,7 @@
 // variable, lamb_move_update_<type> moves the weights.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/optim/update.h"
 
 namespace ostria::kernels {
@@ -13,10 +14,10 @@ struct LambParams {
   UpdateScalars scalars;    // attrs: beta1, beta2, epsilon
   double* parts = nullptr;  // [tiles, 2]: squares of weights and of moves
   double* rates = nullptr;  // of each segment
-  int32_t count = 0;
+  int32_t count = 0, unused = 0;
   int64_t tiles = 0;
   UpdateSegment segments[kMaxSegments];  // slots: both moments
 };
-static_assert(sizeof(LambParams) == 64 * 56 + 128, "and at most 4 KB");
+OSTRIA_LAYOUT(LambParams, 64 * 56 + 128, scalars, parts, rates, count, unused, tiles, segments);
 
 }  // namespace ostria::kernels

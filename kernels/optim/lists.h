@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -17,15 +18,16 @@ struct ListSegment {
   int64_t n = 0;
   int64_t first_tile = 0;  // tiles of the segments before
 };
+OSTRIA_LAYOUT(ListSegment, 24, x, n, first_tile);
 /// Tensors of one type; `parts` has one element per tile: int32 for finite, double for norm.
 struct ListParams {
   static constexpr int kMaxSegments = 160;
   void* parts = nullptr;
   int64_t tiles = 0;
-  int32_t count = 0;
+  int32_t count = 0, unused = 0;
   ListSegment segments[kMaxSegments];
 };
-static_assert(sizeof(ListParams) == 160 * 24 + 24, "and at most 4 KB");
+OSTRIA_LAYOUT(ListParams, 160 * 24 + 24, parts, tiles, count, unused, segments);
 
 /// One block. `out`: bool for finite, float for norm.
 struct ListFoldParams {
@@ -33,6 +35,6 @@ struct ListFoldParams {
   int64_t count = 0;
   void* out = nullptr;
 };
-static_assert(sizeof(ListFoldParams) == 24);
+OSTRIA_LAYOUT(ListFoldParams, 24, parts, count, out);
 
 }  // namespace ostria::kernels

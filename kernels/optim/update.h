@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/lane_groups.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -23,7 +24,10 @@ struct UpdateScalars {
   double attrs[kUpdateAttrs] = {};
   double weight_decay = 0;
   int32_t float_step = 0;  // whether `step` is float rather than int64
+  int32_t unused = 0;
 };
+OSTRIA_LAYOUT(UpdateScalars, 96, lr, step, grad_scale, commit, attrs, weight_decay, float_step,
+              unused);
 
 struct UpdateSegment {
   void* w = nullptr;
@@ -32,14 +36,15 @@ struct UpdateSegment {
   int64_t n = 0;
   int64_t first_tile = 0;  // tiles of the segments before
 };
+OSTRIA_LAYOUT(UpdateSegment, 56, w, g, slots, n, first_tile);
 struct UpdateParams {
   static constexpr int kMaxSegments = 64;
   UpdateScalars scalars;
-  int32_t count = 0;
+  int32_t count = 0, unused = 0;
   int64_t tiles = 0;
   UpdateSegment segments[kMaxSegments];
 };
-static_assert(sizeof(UpdateParams) == 64 * 56 + 112, "and at most 4 KB");
+OSTRIA_LAYOUT(UpdateParams, 64 * 56 + 112, scalars, count, unused, tiles, segments);
 
 /// Row r of the gradient, `cols` elements, belongs to row ids[r] of the table; r itself without
 /// ids. Each row comes at most once.
@@ -51,6 +56,7 @@ struct UpdateRowsSegment {
   const int32_t* named = nullptr;  // how many rows there are, then their ids
   int64_t first_group = 0;         // groups of rows of the segments before
 };
+OSTRIA_LAYOUT(UpdateRowsSegment, 72, w, g, slots, rows, cols, named, first_group);
 struct UpdateRowsParams {
   static constexpr int kMaxSegments = 48;
   UpdateScalars scalars;
@@ -59,7 +65,7 @@ struct UpdateRowsParams {
   int64_t groups = 0;
   UpdateRowsSegment segments[kMaxSegments];
 };
-static_assert(sizeof(UpdateRowsParams) == 48 * 72 + 112, "and at most 4 KB");
+OSTRIA_LAYOUT(UpdateRowsParams, 48 * 72 + 112, scalars, count, lazy, groups, segments);
 
 /// Rows that a block takes at a time.
 constexpr int64_t RowsOfGroup(int64_t cols) { return kUpdateThreads / LanesOfRow(cols); }
@@ -72,10 +78,11 @@ struct EmaParams {
   const bool* commit = nullptr;
   double momentum = 0;
   int64_t overwrite = 0;
-  int32_t count = 0;
+  int32_t count = 0, unused = 0;
   int64_t tiles = 0;
   UpdateSegment segments[kMaxSegments];
 };
-static_assert(sizeof(EmaParams) == 64 * 56 + 48, "and at most 4 KB");
+OSTRIA_LAYOUT(EmaParams, 64 * 56 + 48, step, commit, momentum, overwrite, count, unused, tiles,
+              segments);
 
 }  // namespace ostria::kernels

@@ -2,6 +2,7 @@
 // Pools and their gradients, and interpolation along an axis; results of fewer than 2^32 elements.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/common/window.h"
 
 namespace ostria::kernels {
@@ -14,7 +15,7 @@ struct PoolParams {
   int32_t wide_index = 0;  // 1: int32, 0: uint8
   int32_t unused = 0;
 };
-static_assert(sizeof(PoolParams) == 120);
+OSTRIA_LAYOUT(PoolParams, 120, src, dst, index, window, wide_index, unused);
 
 /// y[o, i] = sum over t < count[i] of weights[i * width + t] * x[o, first[i] + t].
 struct ResampleParams {
@@ -26,6 +27,6 @@ struct ResampleParams {
   int64_t outer = 1, from = 1, to = 1, inner = 1;
   int64_t width = 1;
 };
-static_assert(sizeof(ResampleParams) == 80);
+OSTRIA_LAYOUT(ResampleParams, 80, src, dst, weights, first, count, outer, from, to, inner, width);
 
 }  // namespace ostria::kernels

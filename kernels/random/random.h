@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -17,7 +18,7 @@ struct RandomParams {
   double a = 0, b = 1;            // low and high, or mean and deviation; dropout: b is the factor
   uint64_t limit = 0;             // dropout keeps where the word lies below this
 };
-static_assert(sizeof(RandomParams) == 80);
+OSTRIA_LAYOUT(RandomParams, 80, key, first_row, src, dst, elements, row, stream, a, b, limit);
 
 struct PermutationParams {
   const int64_t* key = nullptr;
@@ -26,7 +27,7 @@ struct PermutationParams {
   int64_t n = 0;
   uint64_t stream = 0;
 };
-static_assert(sizeof(PermutationParams) == 40);
+OSTRIA_LAYOUT(PermutationParams, 40, key, dst, owners, n, stream);
 /// Threads of the one block that permutes.
 inline constexpr int kPermutationThreads = 512;
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -21,7 +22,8 @@ struct RecurrentCellParams {
   int32_t wide_lengths = 0;                 // 1: lengths have 64 bits
   int32_t reverse = 0;
 };
-static_assert(sizeof(RecurrentCellParams) == 120);
+OSTRIA_LAYOUT(RecurrentCellParams, 120, gates, product, bias, h, c, y, cells, lengths, batch, units,
+              time, step, sequence_row, gates_row, wide_lengths, reverse);
 
 struct RecurrentCellGradParams {
   const void *gates = nullptr, *cells = nullptr;
@@ -39,7 +41,9 @@ struct RecurrentCellGradParams {
   int32_t starts = 0;  // 1: the first step that is taken, so sums hold nothing
   int32_t unused = 0;
 };
-static_assert(sizeof(RecurrentCellGradParams) == 168);
+OSTRIA_LAYOUT(RecurrentCellGradParams, 168, gates, cells, before, cells_before, first_h, first_c,
+              dy, dh, dc, dgates, states, sums, lengths, batch, units, time, step, sequence_row,
+              gates_row, wide_lengths, reverse, starts, unused);
 
 /// dbias from the sums of all rows.
 struct RecurrentBiasParams {
@@ -47,6 +51,6 @@ struct RecurrentBiasParams {
   void* dbias = nullptr;
   int64_t batch = 0, units = 0;
 };
-static_assert(sizeof(RecurrentBiasParams) == 32);
+OSTRIA_LAYOUT(RecurrentBiasParams, 32, sums, dbias, batch, units);
 
 }  // namespace ostria::kernels

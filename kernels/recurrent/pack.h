@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -15,7 +16,8 @@ struct RecurrentPackParams {
   int64_t biases = 0;  // rows of them
   int64_t swaps = 0;   // 1: the first two gates change places
 };
-static_assert(sizeof(RecurrentPackParams) == 72);
+OSTRIA_LAYOUT(RecurrentPackParams, 72, kernel, recurrent, bias, space, features, units, gates,
+              biases, swaps);
 
 constexpr int kRecurrentTile = 32;
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -20,6 +21,6 @@ struct ArgParams {
   int32_t smallest = 0;  // whether the smallest is wanted
   int32_t lanes = 32;    // arg_rows: threads that share a row, 32 or the block
 };
-static_assert(sizeof(ArgParams) == 56);
+OSTRIA_LAYOUT(ArgParams, 56, src, dst, outer, n, inner, order, bytes, smallest, lanes);
 
 }  // namespace ostria::kernels

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/lane_groups.h"
+#include "kernels/common/layout.h"
 #include "kernels/rows/index.h"
 
 namespace ostria::kernels {
@@ -22,7 +23,8 @@ struct GatherParams {
   int32_t step = 0;   // of the program, where data are bad
   int32_t lanes = 1;  // that copy one row: a power of two, at most a warp
 };
-static_assert(sizeof(GatherParams) == 104);
+OSTRIA_LAYOUT(GatherParams, 104, x, indices, y, data_error, rows, count, block, row, stride,
+              row_step, law, step, lanes);
 
 inline constexpr int kGatherThreads = 256;
 

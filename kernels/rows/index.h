@@ -5,6 +5,7 @@
 
 #include "kernels/common/data_error.h"
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -13,7 +14,7 @@ struct IndexLaw {
   int32_t wide = 0;          // int64 rather than int32
   int32_t from_the_end = 1;  // whether negative ones are good
 };
-static_assert(sizeof(IndexLaw) == 16);
+OSTRIA_LAYOUT(IndexLaw, 16, size, wide, from_the_end);
 
 #if defined(OSTRIA_KERNEL_CODE)
 /// Index `i` as it stands there.

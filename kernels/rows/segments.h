@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/common/lane_groups.h"
+#include "kernels/common/layout.h"
 #include "kernels/rows/index.h"
 
 namespace ostria::kernels {
@@ -17,6 +18,7 @@ struct RowKeysPart {
   int64_t count = 0, dst = 0;  // dst: the first key
   IndexLaw law;
 };
+OSTRIA_LAYOUT(RowKeysPart, 40, indices, count, dst, law);
 struct RowKeysParams {
   static constexpr int kMaxParts = 64;
   uint32_t* keys = nullptr;
@@ -25,7 +27,7 @@ struct RowKeysParams {
   int32_t unused = 0;
   RowKeysPart parts[kMaxParts];  // blockIdx.y chooses
 };
-static_assert(sizeof(RowKeysParams) == 64 * 40 + 24);
+OSTRIA_LAYOUT(RowKeysParams, 64 * 40 + 24, keys, data_error, step, unused, parts);
 
 /// row_starts: a block for each table of `n` sorted keys. starts[table, 0] gets the number of
 /// different ones, then where each begins, then n.
@@ -37,7 +39,7 @@ struct RowStartsParams {
   int64_t n = 0;
   int64_t dst[kMaxTables] = {};
 };
-static_assert(sizeof(RowStartsParams) == 64 * 8 + 32);
+OSTRIA_LAYOUT(RowStartsParams, 64 * 8 + 32, keys, starts, rows, n, dst);
 
 /// row_sums_f32, row_sums_f64: per table the sums of the values of equal keys, then zeros.
 struct RowSumsPart {
@@ -45,6 +47,7 @@ struct RowSumsPart {
   int64_t stride = 0, column = 0;  // elements from one row to the next, and before the first
   int64_t begin = 0, end = 0;      // its positions
 };
+OSTRIA_LAYOUT(RowSumsPart, 40, values, stride, column, begin, end);
 struct RowSumsTable {
   void* sums = nullptr;  // [n, cols]
   int64_t cols = 0;
@@ -53,6 +56,7 @@ struct RowSumsTable {
   int32_t parts = 0;
   int32_t lanes = 1;  // that take one row: a power of two, at most a warp
 };
+OSTRIA_LAYOUT(RowSumsTable, 32, sums, cols, number, first_part, parts, lanes);
 struct RowSumsParams {
   static constexpr int kMaxParts = 64, kMaxTables = 24;
   const int32_t* positions = nullptr;  // [tables, n]
@@ -61,6 +65,6 @@ struct RowSumsParams {
   RowSumsPart parts[kMaxParts];
   RowSumsTable tables[kMaxTables];  // blockIdx.y chooses
 };
-static_assert(sizeof(RowSumsParams) == 64 * 40 + 24 * 32 + 24);
+OSTRIA_LAYOUT(RowSumsParams, 64 * 40 + 24 * 32 + 24, positions, starts, n, parts, tables);
 
 }  // namespace ostria::kernels

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -18,7 +19,7 @@ struct ScanParams {
   int64_t outer = 1, size = 0, inner = 1;
   int32_t exclusive = 0, reverse = 0;
 };
-static_assert(sizeof(ScanParams) == 56);
+OSTRIA_LAYOUT(ScanParams, 56, a, b, dst, outer, size, inner, exclusive, reverse);
 
 /// Threads of scan_columns_*, each of which walks a column; of scan_lines_*, whose warps walk 32
 /// lines each, for inner == 1.
@@ -33,7 +34,8 @@ struct ScanChunksParams {
   int64_t outer = 1, size = 0, inner = 1, chunks = 0;
   int32_t exclusive = 0, reverse = 0;
 };
-static_assert(sizeof(ScanChunksParams) == 64);
+OSTRIA_LAYOUT(ScanChunksParams, 64, src, dst, carries, outer, size, inner, chunks, exclusive,
+              reverse);
 inline constexpr int kScanChunkThreads = 256, kScanChunkItems = 8;
 inline constexpr int64_t kScanChunk = kScanChunkThreads * kScanChunkItems;
 

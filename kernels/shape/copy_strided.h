@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/divide.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -22,7 +23,8 @@ struct StridedCopyParams {
   int64_t src_strides[kMaxCopyAxes] = {}, dst_strides[kMaxCopyAxes] = {};  // in units
   Divisor divisors[kMaxCopyAxes] = {};
 };
-static_assert(sizeof(StridedCopyParams) == 48 + 32 * kMaxCopyAxes);
+OSTRIA_LAYOUT(StridedCopyParams, 48 + 32 * kMaxCopyAxes, src, dst, src_offset, units, unit_bytes,
+              rank, wide, sizes, src_strides, dst_strides, divisors);
 
 /// The largest unit of at most 16 bytes that divides all of `bytes`, the bits of strides and
 /// addresses put together by `|`.

@@ -3,6 +3,7 @@
 // joined one lie together in memory. One launch takes up to kMaxJoinParts tensors.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/shape/copy_strided.h"
 
 namespace ostria::kernels {
@@ -13,6 +14,7 @@ struct JoinPart {
   const void* src = nullptr;
   int64_t end = 0;  // where it ends in a row of all parts, in units; the next one begins there
 };
+OSTRIA_LAYOUT(JoinPart, 16, src, end);
 
 struct JoinParams {
   void* dst = nullptr;
@@ -23,7 +25,8 @@ struct JoinParams {
   Divisor by_row;
   JoinPart part[kMaxJoinParts];
 };
-static_assert(sizeof(JoinParams) == 48 + 16 * kMaxJoinParts);
+OSTRIA_LAYOUT(JoinParams, 48 + 16 * kMaxJoinParts, dst, rows, pitch, unit_bytes, parts, wide,
+              by_row, part);
 
 /// Sets the unit, the largest that addresses and sizes allow. Those are of p->unit_bytes before.
 inline void SetJoinUnit(JoinParams* p) {

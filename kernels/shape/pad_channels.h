@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -13,6 +14,6 @@ struct PadChannelsParams {
   void* dst = nullptr;        // [rows, to]
   int64_t rows = 0, from = 0, to = 0;
 };
-static_assert(sizeof(PadChannelsParams) == 40);
+OSTRIA_LAYOUT(PadChannelsParams, 40, src, dst, rows, from, to);
 
 }  // namespace ostria::kernels

@@ -3,6 +3,7 @@
 // written in whole lines, by way of shared memory.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/shape/copy_strided.h"
 
 namespace ostria::kernels {
@@ -19,7 +20,9 @@ struct TransposeParams {
   int64_t sizes[kMaxCopyAxes - 2] = {};
   int64_t src_strides[kMaxCopyAxes - 2] = {}, dst_strides[kMaxCopyAxes - 2] = {};
 };
-static_assert(sizeof(TransposeParams) == 80 + 24 * (kMaxCopyAxes - 2));
+OSTRIA_LAYOUT(TransposeParams, 80 + 24 * (kMaxCopyAxes - 2), src, dst, tiles, across_tiles,
+              along_tiles, across, along, src_stride, dst_stride, rank, sizes, src_strides,
+              dst_strides);
 
 /// Whether the copy, not yet given addresses, swaps two axes of at least half a tile.
 inline bool PlanTranspose(const StridedCopyParams& copy, TransposeParams* p) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/common/divide.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -15,6 +16,7 @@ struct TriangleParams {
   int64_t wide = 0;  // 1: indices need 64 bits
   Divisor by_rows, by_columns;
 };
-static_assert(sizeof(TriangleParams) == 80);
+OSTRIA_LAYOUT(TriangleParams, 80, src, dst, elements, rows, columns, diagonal, upper, wide, by_rows,
+              by_columns);
 
 }  // namespace ostria::kernels

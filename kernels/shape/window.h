@@ -4,6 +4,7 @@
 // moved on along it: roll. Every place is written once, by one kernel.
 #pragma once
 
+#include "kernels/common/layout.h"
 #include "kernels/shape/copy_strided.h"
 
 namespace ostria::kernels {
@@ -17,6 +18,7 @@ struct WindowAxis {
   int64_t wraps = 0;       // 1: what lies beyond the end comes in at the front
   Divisor by_size, by_step;
 };
+OSTRIA_LAYOUT(WindowAxis, 64, size, low, step, extent, src_stride, wraps, by_size, by_step);
 
 struct WindowParams {
   const void* src = nullptr;
@@ -29,7 +31,8 @@ struct WindowParams {
   uint64_t fill = 0;  // one element, repeated to 8 bytes
   WindowAxis axes[kMaxCopyAxes];
 };
-static_assert(sizeof(WindowParams) == 56 + 64 * kMaxCopyAxes);
+OSTRIA_LAYOUT(WindowParams, 56 + 64 * kMaxCopyAxes, src, dst, src_offset, units, unit_bytes, rank,
+              wide, fill, axes);
 
 /// Whether nothing of the axis is left out or moved: it may be one with the axis before it.
 inline bool IsWhole(const WindowAxis& a) { return a.low == 0 && a.step == 1 && a.extent == a.size; }

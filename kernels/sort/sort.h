@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/kernel.h"
+#include "kernels/common/layout.h"
 
 namespace ostria::kernels {
 
@@ -15,7 +16,7 @@ struct KeyLaw {
   uint64_t infinity = 0;  // bits of the floating-point infinity; what is above them is NaN
   uint64_t flip = 0;      // all ones (of `bytes`) for the opposite order
 };
-static_assert(sizeof(KeyLaw) == 24);
+OSTRIA_LAYOUT(KeyLaw, 24, bytes, kind, infinity, flip);
 
 /// Rows that a warp (or, of their elements, a thread) sorts by counting.
 inline constexpr int kShortRow = 64;
@@ -39,7 +40,8 @@ struct SortRowsParams {
   int32_t bits = 32;  // that matter; those above them are equal in all keys
   int32_t unused = 0;
 };
-static_assert(sizeof(SortRowsParams) == 136);
+OSTRIA_LAYOUT(SortRowsParams, 136, x, keys, positions, values, indices, dst_keys, dst_positions,
+              rows, n, inner, axis, tiles, take, law, bits, unused);
 
 /// One pass of a radix sort over `kDigits` values of a digit, of rows that are cut into tiles.
 inline constexpr int kDigits = 256;
@@ -53,7 +55,8 @@ struct RadixParams {
   int64_t rows = 0, n = 0, tiles = 0;
   int32_t begin = 0, end = 8;  // bits
 };
-static_assert(sizeof(RadixParams) == 80);
+OSTRIA_LAYOUT(RadixParams, 80, keys, positions, dst_keys, dst_positions, counts, totals, rows, n,
+              tiles, begin, end);
 
 /// Keys of a tensor, [rows, n]; and what stands at sorted positions.
 struct SortMoveParams {
@@ -65,7 +68,7 @@ struct SortMoveParams {
   int64_t rows = 0, n = 0, inner = 1, take = 0;
   KeyLaw law;
 };
-static_assert(sizeof(SortMoveParams) == 96);
+OSTRIA_LAYOUT(SortMoveParams, 96, x, positions, keys, values, indices, rows, n, inner, take, law);
 
 struct SearchParams {
   const void* x = nullptr;  // n sorted elements
@@ -75,6 +78,6 @@ struct SearchParams {
   KeyLaw law;
   int64_t right = 0;  // 1: behind what is equal
 };
-static_assert(sizeof(SearchParams) == 72);
+OSTRIA_LAYOUT(SearchParams, 72, x, values, dst, n, count, law, right);
 
 }  // namespace ostria::kernels
