@@ -73,6 +73,12 @@ def divided(value: Any, everywhere: Any) -> Any:
     return value / _ops.maximum(F.cast(F.asarray(everywhere), value.dtype), 1.0)
 
 
+def share_of_mean(loss: Any, rows: Any) -> Any:
+    """The share of a replica whose loss is a mean over its rows."""
+    mine = F.cast(F.asarray(0) + rows, loss.dtype)
+    return divided(loss * mine, global_count(rows))
+
+
 def note_share() -> None:
     """Tells `Shares` that a loss became a share."""
     if count() > 1:

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -220,3 +224,97 @@ except ost.NonFiniteError as error:
         assert rank["step"] == 5
         assert rank["saved"] == [1, 2, 3, 4, 5]
         assert "1 of 25 rows, the first is 24) of replica 1" in rank["text"]
+
+
+ESTIMATOR = """
+import json
+import numpy as np
+import ostria as ost
+from ostria.estimator import *
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((50, 8)).astype(np.float32)
+y = rng.integers(0, 3, 50)
+
+def model_fn(features, labels, mode):
+    logits = ost.nn.Dense(3)(ost.nn.Dense(8, activation="tanh")(features))
+    loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    accuracy = ost.metrics.SparseCategoricalAccuracy()
+    accuracy.update_state(labels, logits)
+    return EstimatorSpec(
+        mode, loss=loss, train_op=ost.optim.Adam(0.01), eval_metric_ops={"accuracy": accuracy})
+
+def data():
+    return ost.data.Dataset.from_tensor_slices((x, y)).batch(8)
+
+class Exporter:
+    name = "once"
+
+    def export(self, estimator, export_path, checkpoint_path, eval_result, is_the_final_export):
+        os.makedirs(export_path, exist_ok=True)
+        with open(os.path.join(export_path, f"{rank}"), "w") as file:
+            file.write(checkpoint_path)
+        return export_path
+
+config = RunConfig(
+    model_dir="model", tf_random_seed=1, save_checkpoints_steps=3, save_summary_steps=2,
+    train_distribute=ost.distribute.MultiWorkerMirroredStrategy())
+estimator = Estimator(model_fn, config=config)
+results, _ = train_and_evaluate(
+    estimator, TrainSpec(data, max_steps=7),
+    EvalSpec(data, steps=None, throttle_secs=0, exporters=[Exporter()]))
+with open(f"rank-{rank}.json", "w") as file:
+    json.dump(dict(
+        results=results, chief=config.is_chief, workers=config.num_worker_replicas,
+        state={n: estimator.get_variable_value(n).tobytes().hex()
+               for n in estimator.get_variable_names()}), file)
+"""
+
+
+def tree(folder: Path) -> list[str]:
+    """What was written, without the parts of names that tell hosts and times."""
+    paths = (str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    return sorted(p.split(".tfevents")[0] for p in paths)
+
+
+def test_tf_config_names_the_processes_of_an_estimator(job: Launcher) -> None:
+    alone = elsewhere(job, "alone")
+    status, _, err = alone.run("--nproc", "1", alone.script(ESTIMATOR))
+    assert status == 0, err
+    secret = job.folder / "secret"
+    secret.write_text("00112233445566778899aabbccddeeff" * 2)
+    secret.chmod(0o600)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        first = free.getsockname()[1]
+    cluster = {"chief": [f"127.0.0.1:{first}"], "worker": ["127.0.0.1:1"]}
+    head = "import os\nrank = int('\"type\": \"worker\"' in os.environ['TF_CONFIG'])\n"
+    path = job.folder / "estimator.py"
+    path.write_text(head + ESTIMATOR)
+    processes = []
+    for kind in ("chief", "worker"):
+        config = json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}})
+        environ = {**job.environ, "TF_CONFIG": config, "OSTRIA_SECRET_FILE": str(secret)}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, str(path)],
+                env=environ,
+                cwd=job.folder,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    errors = [job.end(process)[2] for process in processes]
+    assert [p.returncode for p in processes] == [0, 0], errors
+    ranks = found(job, 2)
+    one = found(alone, 1)[0]
+    assert [(r["chief"], r["workers"]) for r in ranks] == [(True, 2), (False, 2)]
+    for rank in ranks:
+        assert rank["results"] == pytest.approx(one["results"], rel=1e-4)
+        assert rank["state"] == ranks[0]["state"]
+    for name, value in one["state"].items():
+        if "dense" in name and "adam" not in name:
+            mine = np.frombuffer(bytes.fromhex(ranks[0]["state"][name]), np.float32)
+            theirs = np.frombuffer(bytes.fromhex(value), np.float32)
+            np.testing.assert_allclose(mine, theirs, atol=1e-4, err_msg=name)
+    assert tree(job.folder / "model") == tree(alone.folder / "model"), "only rank 0 writes"

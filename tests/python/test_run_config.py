@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+import ostria as ost
 from ostria._keywords import check_keywords, checked_keywords, closest_keyword
 from ostria.estimator import EstimatorSpec, EvalSpec, ModeKeys, RunConfig, TrainSpec
 from ostria.estimator.cluster import parse_tf_config
@@ -206,14 +207,25 @@ def test_steps_and_secs_together_are_an_error():
         ("checkpoint_save_graph_def", 1, TypeError, "must be True or False; given 1"),
         ("session_config", object(), NotImplementedError, "OSTRIA_NUM_THREADS"),
         ("device_fn", lambda op: "", NotImplementedError, "device_fn is not supported"),
-        ("train_distribute", object(), NotImplementedError, "one device in one process"),
-        ("eval_distribute", object(), NotImplementedError, "eval_distribute is not supported"),
-        ("experimental_distribute", 1, NotImplementedError, "given 1; this version runs on one"),
+        ("train_distribute", "cpu", TypeError, "must be a strategy of ost.distribute or None"),
+        ("eval_distribute", 1, TypeError, "eval_distribute must be a strategy of ost.distribute"),
+        ("experimental_distribute", 1, NotImplementedError, "given 1; give train_distribute a"),
     ],
 )
 def test_invalid_values(key, value, error, text):
     assert text in message(error, RunConfig, **{key: value})
     assert text in message(error, RunConfig().replace, **{key: value})
+
+
+def test_strategies():
+    one, other = (ost.distribute.MirroredStrategy(["cpu:0", "cpu:1"]) for _ in range(2))
+    config = RunConfig(train_distribute=one, eval_distribute=one)
+    assert config.replace(model_dir="/m").train_distribute is one
+    text = message(NotImplementedError, RunConfig, train_distribute=one, eval_distribute=other)
+    assert "is another strategy than train_distribute" in text
+    assert "give one of the two" in message(
+        ValueError, RunConfig, train_distribute=one, device="cpu"
+    )
 
 
 def test_values_at_the_border_are_accepted(tmp_path):
@@ -310,13 +322,21 @@ def test_one_node_is_local(monkeypatch, job):
     assert (c.is_chief, c.master, c.num_worker_replicas, c.task_type) == (True, "", 1, job)
 
 
-def test_several_nodes_are_refused_with_what_is_supported(monkeypatch):
+def test_clusters_that_cannot_be_run_are_refused_with_what_is_supported(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config(CLUSTER, "worker", 1))
     assert without_line(NotImplementedError, RunConfig) == (
         "RunConfig: TF_CONFIG describes a cluster of 6 processes (1 chief, 2 ps, 3 worker); this "
-        "version trains, evaluates and predicts in one process: unset TF_CONFIG, or leave one "
-        "task in its cluster"
+        "version trains in step and has no parameter servers: leave 'ps' out of the cluster"
     )
+    monkeypatch.setenv("TF_CONFIG", tf_config({"worker": ["a:1", "b:1"]}, "worker", 1))
+    assert without_line(NotImplementedError, RunConfig) == (
+        "RunConfig: TF_CONFIG describes a cluster of 2 processes (2 worker), but no strategy "
+        "connects them; give RunConfig(train_distribute="
+        "ost.distribute.MultiWorkerMirroredStrategy()), or unset TF_CONFIG"
+    )
+    alone = ost.distribute.MirroredStrategy(["cpu"])
+    text = message(ValueError, RunConfig, train_distribute=alone)
+    assert "has 1 process(es); make a MultiWorkerMirroredStrategy()" in text
     monkeypatch.setenv("TF_CONFIG", tf_config(CLUSTER, "evaluator", 0))
     assert "makes this process a separate 'evaluator'" in message(NotImplementedError, RunConfig)
 

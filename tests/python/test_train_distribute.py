@@ -170,3 +170,76 @@ def test_what_does_not_go_with_a_strategy() -> None:
         trainer(mirrored(), device="cpu")
     with pytest.raises(ValueError, match=r"accumulate 2 .* replicas share already"):
         trainer(mirrored(), accumulate=2)
+
+
+# --- Estimator ------------------------------------------------------------------------------------
+
+
+def model_fn(features: Any, labels: Any, mode: Any, params: dict[str, Any]) -> Any:
+    logits = nn.Dense(3)(nn.Dense(8, activation="tanh")(features))
+    if mode == ost.estimator.ModeKeys.PREDICT:
+        return ost.estimator.EstimatorSpec(mode, predictions=logits)
+    if params["loss"] == "ours":
+        loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    else:  # a mean over the rows that there are
+        loss = ost.mean(ost.square(logits - ost.cast(ost.reshape(labels, (-1, 1)), "float32")))
+    accuracy = ost.metrics.SparseCategoricalAccuracy()
+    accuracy.update_state(labels, logits)
+    train_op = ost.optim.SGD(0.1, momentum=0.9)
+    return ost.estimator.EstimatorSpec(
+        mode, loss=loss, train_op=train_op, eval_metric_ops={"accuracy": accuracy}
+    )
+
+
+def estimator(strategy: Any, path: Path, loss: str) -> Any:
+    config = ost.estimator.RunConfig(
+        tf_random_seed=3,
+        save_checkpoints_steps=4,
+        save_summary_steps=4,
+        train_distribute=strategy,
+        log_step_count_steps=None,
+    )
+    return ost.estimator.Estimator(model_fn, path, config, {"loss": loss})
+
+
+@pytest.mark.parametrize("loss", ["ours", "own"])
+def test_an_estimator_is_the_same_under_a_strategy(tmp_path: Path, loss: str) -> None:
+    def train_input(input_context: Any = None, mode: Any = None) -> Any:
+        assert mode == ost.estimator.ModeKeys.TRAIN
+        rows = input_context.get_per_replica_batch_size(10)
+        return ost.data.Dataset.from_tensor_slices((X, Y)).batch(rows)
+
+    results, events = [], []
+    for name, strategy in (("one", None), ("two", mirrored())):
+        e = estimator(strategy, tmp_path / name, loss)
+        spec = ost.estimator.TrainSpec(train_input, max_steps=5)
+        found, _ = ost.estimator.train_and_evaluate(
+            e, spec, ost.estimator.EvalSpec(lambda: data(7), steps=None, throttle_secs=0)
+        )
+        assert found is not None
+        rows = list(e.predict(lambda: data(7)))
+        assert len(rows) == 50
+        weights = {n: e.get_variable_value(n) for n in e.get_variable_names()}
+        results.append((found, np.asarray(rows), weights))
+        events.append(ost.io.read_events(tmp_path / name))
+    (found, rows, one), (found_by_two, rows_of_two, two) = results
+    assert found_by_two == pytest.approx(found, rel=1e-5)
+    np.testing.assert_allclose(rows_of_two, rows, atol=1e-5)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, atol=2e-6, err_msg=name)
+    assert events[1].keys() == events[0].keys()
+
+
+def test_a_loss_of_its_own_that_a_model_fn_minimizes_itself(tmp_path: Path) -> None:
+    w = ost.Variable(np.zeros((6, 1), np.float32), name="w")
+
+    def fn(features: Any, labels: Any, mode: Any) -> Any:
+        loss = ost.mean(ost.square(ost.matmul(features, w)))
+        train_op = ost.optim.SGD(0.1).minimize(loss, [w])
+        return ost.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
+
+    config = ost.estimator.RunConfig(train_distribute=mirrored(), log_step_count_steps=None)
+    e = ost.estimator.Estimator(fn, tmp_path, config)
+    with pytest.raises(ValueError, match="return train_op=optimizer, or take a loss"):
+        e.train(lambda: data())

@@ -93,8 +93,8 @@ class ReplicaFunction(_compile.CompiledFunction):
         inputs = _Inputs([] for _ in range(count))
         keys: list[Any] = []
         symbols: dict[tuple[int, ...], str] = {}  # by the sizes that replicas have
-        # The one replica here of several: what it is given is its own, as others have theirs.
-        is_lone = count == 1 < self._strategy.num_replicas_in_sync
+        # What the one replica of a process is given is its own, as others have theirs.
+        is_lone = count == 1
         for i, leaf in enumerate(leaves):
             if is_lone and isinstance(leaf, (_Tensor, np.ndarray)):
                 leaf = PerReplica([leaf])

@@ -3,7 +3,7 @@
 
 Parsing is pure: JSON text in, an immutable ``Cluster`` out, the same rules and roles as
 TensorFlow's. Whether a cluster of that shape can be *run* is decided by the caller; see
-``Cluster.require_one_process``.
+``Cluster.require_supported``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ostria._errors import at_line
 
@@ -45,25 +46,46 @@ class Cluster:
         """Processes named by the cluster; 0 without one (and for the evaluator)."""
         return sum(len(hosts) for hosts in self.cluster_spec.values())
 
-    def require_one_process(self, what: str) -> None:
-        """Raises NotImplementedError unless this process is all there is."""
-        supported = (
-            "this version trains, evaluates and predicts in one process: unset TF_CONFIG, or "
-            "leave one task in its cluster"
-        )
+    def require_supported(self, what: str, strategy: Any = None) -> None:
+        """Raises unless the processes of the cluster are those that ``strategy`` trains in.
+
+        Raises:
+          NotImplementedError: an evaluator or parameter servers, or several processes without a
+            strategy.
+          ValueError: the strategy has another number of processes than the cluster.
+        """
         if self.task_type == EVALUATOR:
             raise NotImplementedError(
                 at_line(
-                    f"{what}: TF_CONFIG makes this process a separate 'evaluator'; {supported} "
-                    "(train_and_evaluate evaluates in the training process)"
+                    f"{what}: TF_CONFIG makes this process a separate 'evaluator', which this "
+                    "version does not have: train_and_evaluate evaluates in the training "
+                    "processes; start no evaluator"
                 )
             )
-        if self.num_nodes > 1:
-            jobs = ", ".join(f"{len(h)} {job}" for job, h in self.cluster_spec.items())
+        if self.num_nodes <= 1:
+            return
+        jobs = ", ".join(f"{len(h)} {job}" for job, h in self.cluster_spec.items())
+        cluster = f"{what}: TF_CONFIG describes a cluster of {self.num_nodes} processes ({jobs})"
+        if PS in self.cluster_spec:
             raise NotImplementedError(
                 at_line(
-                    f"{what}: TF_CONFIG describes a cluster of {self.num_nodes} processes "
-                    f"({jobs}); {supported}"
+                    f"{cluster}; this version trains in step and has no parameter servers: leave "
+                    "'ps' out of the cluster"
+                )
+            )
+        if strategy is None:
+            raise NotImplementedError(
+                at_line(
+                    f"{cluster}, but no strategy connects them; give RunConfig(train_distribute="
+                    "ost.distribute.MultiWorkerMirroredStrategy()), or unset TF_CONFIG"
+                )
+            )
+        workers = getattr(strategy, "num_workers", 1)
+        if workers != self.num_nodes:
+            raise ValueError(
+                at_line(
+                    f"{cluster}, but train_distribute {strategy!r} has {workers} process(es); make "
+                    "a MultiWorkerMirroredStrategy() while TF_CONFIG is what it is now"
                 )
             )
 

@@ -68,9 +68,7 @@ _CLUSTER_PROPERTIES = (
 _UNSUPPORTED = {
     "session_config": "set the number of threads with OSTRIA_NUM_THREADS",
     "device_fn": "this version places every operation on one device",
-    "train_distribute": "this version trains on one device in one process",
-    "eval_distribute": "this version evaluates on one device in one process",
-    "experimental_distribute": "this version runs on one device in one process",
+    "experimental_distribute": "give train_distribute a strategy of ost.distribute",
 }
 
 
@@ -89,7 +87,10 @@ class RunConfig:
       keep_checkpoint_max: the newest so many checkpoints are kept; 0 or None keeps all.
       keep_checkpoint_every_n_hours: one more checkpoint is kept for good in every such period.
       log_step_count_steps: loss and speed are logged every so many steps; None: never.
-      train_distribute, device_fn, eval_distribute, experimental_distribute: must be None.
+      train_distribute: a strategy of ``ost.distribute``: training, evaluation and prediction run on
+        its devices, in all of its processes. None: on one device.
+      eval_distribute: None, or the strategy of ``train_distribute``.
+      device_fn, experimental_distribute: must be None.
       protocol: None, 'grpc' or 'grpc+verbs'; means nothing in one process.
       experimental_max_worker_delay_secs: means nothing in one process.
       session_creation_timeout_secs: means nothing in one process.
@@ -116,10 +117,10 @@ class RunConfig:
         keep_checkpoint_max: int | None = 5,
         keep_checkpoint_every_n_hours: float = 10000,
         log_step_count_steps: int | None = 100,
-        train_distribute: None = None,
+        train_distribute: Any = None,
         device_fn: None = None,
         protocol: str | None = None,
-        eval_distribute: None = None,
+        eval_distribute: Any = None,
         experimental_distribute: None = None,
         experimental_max_worker_delay_secs: int | None = None,
         session_creation_timeout_secs: float = 7200,
@@ -151,7 +152,7 @@ class RunConfig:
         self.checkpoint_save_graph_def = checkpoint_save_graph_def
         self.device = device
         self._validate()
-        cluster.require_one_process("RunConfig")
+        cluster.require_supported("RunConfig", train_distribute)
         self.cluster = cluster  # last: from here on the object is frozen
 
     def replace(self, **changes: Any) -> RunConfig:
@@ -183,6 +184,7 @@ class RunConfig:
         for key in _CONSTRUCTOR_KEYWORDS:
             setattr(copy, key, changes.get(key, getattr(self, key)))
         copy._validate()
+        self.cluster.require_supported("RunConfig.replace", copy.train_distribute)
         copy.cluster = self.cluster
         return copy
 
@@ -214,7 +216,7 @@ class RunConfig:
     @property
     def is_chief(self) -> bool:
         """Whether this process saves checkpoints and writes summaries."""
-        return self.cluster.is_chief
+        return bool(getattr(self.train_distribute, "is_chief", self.cluster.is_chief))
 
     @property
     def num_ps_replicas(self) -> int:
@@ -224,7 +226,8 @@ class RunConfig:
     @property
     def num_worker_replicas(self) -> int:
         """Number of training processes, the chief included."""
-        return self.cluster.num_worker_replicas
+        own = self.cluster.num_worker_replicas
+        return int(getattr(self.train_distribute, "num_workers", own))
 
     @property
     def global_id_in_cluster(self) -> int | None:
@@ -261,6 +264,7 @@ class RunConfig:
                 raise NotImplementedError(
                     at_line(f"RunConfig: {key} is not supported; given {value!r}; {remedy}")
                 )
+        self._check_strategies()
         if self.save_checkpoints_steps is not None and self.save_checkpoints_secs is not None:
             raise ValueError(
                 at_line(
@@ -299,6 +303,36 @@ class RunConfig:
                 at_line(
                     "RunConfig: checkpoint_save_graph_def must be True or False; given "
                     f"{self.checkpoint_save_graph_def!r}"
+                )
+            )
+
+    def _check_strategies(self) -> None:
+        train, evaluate = self.train_distribute, self.eval_distribute
+        if train is None and evaluate is None:
+            return
+        from ostria.distribute._strategy import Strategy  # only with one
+
+        for key, value in (("train_distribute", train), ("eval_distribute", evaluate)):
+            if value is not None and not isinstance(value, Strategy):
+                raise TypeError(
+                    at_line(
+                        f"RunConfig: {key} must be a strategy of ost.distribute or None; given "
+                        f"{value!r}; give an object such as ost.distribute.MirroredStrategy()"
+                    )
+                )
+        if evaluate is not None and evaluate is not train:
+            raise NotImplementedError(
+                at_line(
+                    f"RunConfig: eval_distribute {evaluate!r} is another strategy than "
+                    f"train_distribute {train!r}; an Estimator has one, since its Variables live "
+                    "on the devices of one: give train_distribute alone, or the same object twice"
+                )
+            )
+        if self.device is not None:
+            raise ValueError(
+                at_line(
+                    f"RunConfig: device {self.device!r} and train_distribute {train!r} are given; "
+                    "a strategy says itself which devices steps run on: give one of the two"
                 )
             )
 

@@ -66,7 +66,10 @@ class Estimator:
     Args:
       model_fn: see above.
       model_dir: where everything is kept; None: ``config.model_dir``, else a temporary folder.
-      config: a RunConfig.
+      config: a RunConfig. With its ``train_distribute``, batches of ``input_fn`` are those of all
+        replicas together, unless it takes an ``input_context``; a ``model_fn`` runs on the rows of
+        one replica, and a loss of its own that is not from ``ost.losses`` is taken for a mean over
+        them; penalties that it adds are its share, so it divides them by the number of replicas.
       params: a dict that ``model_fn`` gets.
       warm_start_from: a checkpoint or folder of another run, or WarmStartSettings; used only while
         ``model_dir`` has no checkpoint.
@@ -145,6 +148,7 @@ class Estimator:
             on_nonfinite=on_nonfinite,
             initialize=self._initialize if self._warm_start else None,
             device=c.device,
+            strategy=c.train_distribute,
         )
         self._progress: ProgressHook | None = None
 
@@ -266,11 +270,17 @@ class Estimator:
             checkpoint_path=checkpoint_path,
             hooks=[_SpecHooks(self._trainer.task, ModeKeys.EVAL), *observers],
         )
-        with io.EventWriter(self.eval_dir(name)) as events:
-            for key, value in results.items():
-                if isinstance(value, float):
-                    events.scalar(key, value, results["global_step"])
-        self._say(_describe(results, name, time.monotonic() - began))
+        directory = self.eval_dir(name)
+
+        def write() -> None:
+            with io.EventWriter(directory) as events:
+                for key, value in results.items():
+                    if isinstance(value, float):
+                        events.scalar(key, value, results["global_step"])
+
+        self._trainer.on_chief(f"writing event files to {directory}", write)
+        if self._trainer.is_chief:
+            self._say(_describe(results, name, time.monotonic() - began))
         return results
 
     def predict(
@@ -315,7 +325,7 @@ class Estimator:
 
     def latest_checkpoint(self) -> str | None:
         """Path of the newest checkpoint, or None."""
-        return io.latest_checkpoint(self.model_dir)
+        return self._trainer.latest_checkpoint()
 
     def eval_dir(self, name: str | None = None) -> str:
         """Where the evaluations of that name are written: ``eval`` or ``eval_<name>``."""
@@ -451,6 +461,13 @@ def _with_model_dir(config: RunConfig, model_dir: Any) -> RunConfig:
     if model_dir is None:
         if config.model_dir is not None:
             return config
+        if getattr(config.train_distribute, "num_workers", 1) > 1:
+            raise ValueError(
+                at_line(
+                    f"Estimator: {config.train_distribute!r} has several processes, which go on "
+                    "from checkpoints of one folder; give model_dir, a folder that all share"
+                )
+            )
         import tempfile
 
         model_dir = tempfile.mkdtemp()
@@ -482,7 +499,10 @@ def _warm_start_settings(given: Any) -> WarmStartSettings | None:
 
 
 def _input(input_fn: Any, mode: ModeKeys, params: dict[str, Any], config: RunConfig) -> Any:
-    """``input_fn`` without arguments: it may ask for mode, params and config by name."""
+    """``input_fn`` with those of mode, params and config that it asks for; without arguments.
+
+    One that asks for an ``input_context``, too, keeps that argument.
+    """
     if not callable(input_fn):
         raise TypeError(
             at_line(
@@ -497,7 +517,10 @@ def _input(input_fn: Any, mode: ModeKeys, params: dict[str, Any], config: RunCon
         names = inspect.signature(input_fn).parameters
     except (TypeError, ValueError):
         return input_fn
-    return lambda: input_fn(**{k: v for k, v in given.items() if k in names})
+    wanted = {k: v for k, v in given.items() if k in names}
+    if "input_context" in names:
+        return lambda input_context: input_fn(input_context=input_context, **wanted)
+    return lambda: input_fn(**wanted)
 
 
 def _select(outputs: Any, keys: set[str]) -> Any:

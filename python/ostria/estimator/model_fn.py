@@ -12,10 +12,11 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from ostria import _scope
+from ostria import _replicas, _scope
 from ostria._errors import at_line
 from ostria.estimator.specs import EstimatorSpec, ModeKeys
 from ostria.train import Task
+from ostria.train._input import leaves
 
 _OPTIONAL = ("labels", "mode", "params", "config")
 
@@ -46,22 +47,35 @@ class ModelFnTask(Task):
         return list(self._sharing.variables.values())
 
     def train(self, batch: tuple[Any, ...]) -> Any:
+        shares = _replicas.Shares()
         with self._sharing:
             spec = self._call(batch, ModeKeys.TRAIN)
+            loss = spec.loss
             if callable(getattr(spec.train_op, "apply", None)):
                 self._optimizer = self._optimizer or spec.train_op
                 variables = self._trainable()
-                self._optimizer.minimize(spec.loss, variables)
+                loss = _share(loss, batch, shares)
+                self._optimizer.minimize(loss, variables)
+            elif _replicas.count() > 1 and not shares.any():
+                raise ValueError(
+                    at_line(
+                        "Estimator: model_fn minimizes a loss of its own on each of several "
+                        "replicas, whose gradients would be added as if each had all rows; return "
+                        "train_op=optimizer, or take a loss of ost.losses"
+                    )
+                )
         _note(self.train_metrics, spec.eval_metric_ops)
-        self.hooks[ModeKeys.TRAIN] = spec.training_hooks + spec.training_chief_hooks
-        return _scalar(spec.loss)
+        chief_hooks = spec.training_chief_hooks if self._config.is_chief else ()
+        self.hooks[ModeKeys.TRAIN] = spec.training_hooks + chief_hooks
+        return _replicas.total(_scalar(loss))
 
     def evaluate(self, batch: tuple[Any, ...]) -> Any:
+        shares = _replicas.Shares()
         with self._sharing:
             spec = self._call(batch, ModeKeys.EVAL)
         _note(self.eval_metrics, spec.eval_metric_ops)
         self.hooks[ModeKeys.EVAL] = spec.evaluation_hooks
-        return _scalar(spec.loss)
+        return _replicas.total(_scalar(_share(spec.loss, batch, shares)))
 
     def predict(self, features: Any) -> Any:
         with self._sharing:
@@ -157,6 +171,14 @@ def _note(metrics: dict[str, Any], ops: Any) -> None:
             metrics[name].parts.append(metric)
         else:
             metrics[name] = _Merged(metric)
+
+
+def _share(loss: Any, batch: tuple[Any, ...], shares: _replicas.Shares) -> Any:
+    """What a replica has of the loss; what is none of ``ost.losses`` is a mean over its rows."""
+    if _replicas.count() == 1 or shares.any():
+        return loss
+    rows = next((x.shape[0] for _, x in leaves(batch) if len(x.shape)), 1)
+    return _replicas.share_of_mean(loss, rows)
 
 
 def _scalar(loss: Any) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``train_and_evaluate`` in one process: training once, evaluated as it goes.
+"""``train_and_evaluate``: training once, evaluated as it goes, in the processes that train.
 
 A new checkpoint triggers an evaluation, unless the last one began less than ``throttle_secs`` ago;
 the checkpoint before the first step triggers none; the last state is always evaluated.
@@ -8,12 +8,12 @@ the checkpoint before the first step triggers none; the last state is always eva
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import time
 from typing import Any
 
-from ostria import io
 from ostria._errors import at_line
 from ostria._keywords import checked_keywords
 from ostria.estimator.estimator import Estimator
@@ -33,8 +33,11 @@ def train_and_evaluate(
     The same call with the same ``model_dir`` goes on where an interrupted one was; after one that
     has reached ``max_steps`` it evaluates and returns (TensorFlow raises there).
 
+    In several processes (``RunConfig.train_distribute``) all of them call it. Exporters run on rank
+    0 alone, while the others wait: they may read the checkpoint, but not evaluate or predict.
+
     Returns:
-      The results of the last evaluation, and what each exporter returned after it.
+      The results of the last evaluation, and what each exporter returned after it: on rank 0.
 
     Raises:
       TypeError: arguments of other types.
@@ -53,7 +56,6 @@ def train_and_evaluate(
                     "train_and_evaluate: the order is estimator, train_spec, eval_spec"
                 )
             )
-    estimator.config.cluster.require_one_process("train_and_evaluate")
     evaluator = _Evaluator(estimator, eval_spec, train_spec.max_steps)
     hooks = [
         *adapt(train_spec.hooks),
@@ -93,7 +95,8 @@ class _Evaluator(Hook):
             _log.info("Skip the evaluation of the checkpoint before the first step.")
             return
         secs = self._spec.throttle_secs
-        if self._began_at is not None and time.monotonic() - self._began_at < secs:
+        is_early = self._began_at is not None and time.monotonic() - self._began_at < secs
+        if trainer.decide(is_early):
             _log.info("Skip the current checkpoint eval due to throttle secs (%s secs).", secs)
             return
         self.evaluate(path)
@@ -101,7 +104,7 @@ class _Evaluator(Hook):
     def end(self, trainer: Trainer) -> None:
         if self._step == trainer.global_step or not trainer.saves:
             return
-        path = io.latest_checkpoint(self._estimator.model_dir)
+        path = self._estimator.latest_checkpoint()
         if path is not None and trainer.global_step > 0:
             self.evaluate(path)
 
@@ -117,13 +120,20 @@ class _Evaluator(Hook):
             )
             self._step = self.results["global_step"]
             final = self._max_steps is not None and self._step >= self._max_steps
-            self.exports = [
-                exporter.export(
-                    estimator=self._estimator,
-                    export_path=os.path.join(self._estimator.model_dir, "export", exporter.name),
-                    checkpoint_path=path,
-                    eval_result=self.results,
-                    is_the_final_export=final,
+            self.exports = []
+            for exporter in spec.exporters:
+                self._estimator.trainer.on_chief(
+                    f"exporter {exporter.name}",
+                    functools.partial(self._export, exporter, path, final),
                 )
-                for exporter in spec.exporters
-            ]
+
+    def _export(self, exporter: Any, path: str, final: bool) -> None:
+        self.exports.append(
+            exporter.export(
+                estimator=self._estimator,
+                export_path=os.path.join(self._estimator.model_dir, "export", exporter.name),
+                checkpoint_path=path,
+                eval_result=self.results,
+                is_the_final_export=final,
+            )
+        )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -82,30 +83,32 @@ class SummaryHook(Hook):
         self._summary_steps, self._log_steps = summary_steps or 0, log_steps or 0
         self._writer: io.EventWriter | None = None
         self._mark = (0, 0.0)
-        self._writes = True
 
     def begin(self, trainer: Trainer) -> None:
         self._mark = (trainer.global_step, time.monotonic())
-        self._writes = trainer.is_chief
 
     def after_step(self, trainer: Trainer, results: StepResults) -> None:
-        step = results.step
-        if self._summary_steps and (step % self._summary_steps == 0 or step == 1):
-            self._scalar("loss", results.loss, step)
+        step, values = results.step, {}
+        has_summary = self._summary_steps and (step % self._summary_steps == 0 or step == 1)
+        has_speed = self._log_steps and step % self._log_steps == 0
+        if has_summary:
+            values["loss"] = results.loss
             for name, metric in trainer.task.train_metrics.items():
                 value = trainer.result_of(metric)
                 if value.ndim == 0:
-                    self._scalar(name, float(value.item()), step)
+                    values[name] = float(value.item())
                 metric.reset_state()
-        if self._log_steps and step % self._log_steps == 0:
+        if has_speed:
             then, now = self._mark, (step, time.monotonic())
             if now[1] > then[1] and now[0] > then[0]:
-                self._scalar("global_step/sec", (now[0] - then[0]) / (now[1] - then[1]), step)
+                values["global_step/sec"] = (now[0] - then[0]) / (now[1] - then[1])
             self._mark = now
+        if has_summary or has_speed:
+            write = functools.partial(self._write, values, step)
+            trainer.on_chief(f"writing event files to {self._directory}", write)
 
     def after_save(self, trainer: Trainer, path: str) -> None:
-        if self._writer is not None:
-            self._writer.flush()
+        trainer.on_chief(f"writing event files to {self._directory}", self._flush)
 
     def after_eval(self, trainer: Trainer, results: dict[str, float]) -> None:
         # Time spent evaluating is not training time.
@@ -117,9 +120,13 @@ class SummaryHook(Hook):
             self._writer.close()
             self._writer = None
 
-    def _scalar(self, tag: str, value: float, step: int) -> None:
-        if not self._writes:
-            return
-        if self._writer is None:
+    def _write(self, values: dict[str, float], step: int) -> None:
+        if self._writer is None and values:
             self._writer = io.EventWriter(self._directory)
-        self._writer.scalar(tag, value, step)
+        for tag, value in values.items():
+            assert self._writer is not None
+            self._writer.scalar(tag, value, step)
+
+    def _flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()

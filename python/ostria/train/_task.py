@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ostria import _functions as F
 from ostria import _native, _replicas
 from ostria._errors import at_line
 from ostria.losses import reduce
@@ -180,8 +179,7 @@ class ModelTask(Task):
             return loss
         # A mean over the rows of this replica.
         rows = next((x.shape[0] for _, x in leaves((args[0], predictions)) if len(x.shape)), 1)
-        mine = F.cast(F.asarray(0) + rows, loss.dtype)
-        return _replicas.divided(loss * mine, _replicas.global_count(rows))
+        return _replicas.share_of_mean(loss, rows)
 
 
 class StepTask(Task):

@@ -196,6 +196,28 @@ class Trainer:
         with self._summed(metric.variables):
             return metric.result()
 
+    def on_chief(self, what: str, action: Callable[[], Any]) -> None:
+        """Runs ``action``, which writes something, on rank 0 alone, while the others wait.
+
+        Args:
+          what: names it in messages.
+
+        Raises:
+          OSError, RuntimeError: it failed; on all ranks, with the message of rank 0.
+        """
+        if self._together is None:
+            action()
+        else:
+            self._together.on_chief(what, lambda: (action(), "")[1])
+
+    def decide(self, choice: bool) -> bool:
+        """Rank 0's choice, on all ranks: for what depends on a clock or a file."""
+        return choice if self._together is None else self._together.decide(choice)
+
+    def latest_checkpoint(self) -> str | None:
+        """Path of the newest checkpoint of ``model_dir``, that of rank 0 on all; None: none."""
+        return self._latest_path()
+
     def request_stop(self) -> None:
         """Ends training after the step in progress; the state is saved as at any end."""
         self._stop = True
