@@ -154,6 +154,7 @@ try:
     t.train(data(epochs=3), hooks=[Signal()])
 except ost.train.TrainingInterrupted as error:
     tell(t, path=error.checkpoint, signum=error.signum)
+t.evaluate(data())
 """
     ranks = run(job, 2, body)
     for rank in ranks:
@@ -166,25 +167,33 @@ except ost.train.TrainingInterrupted as error:
     assert [rank["state"] for rank in again] == [rank["state"] for rank in whole]
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_all_with_its_path(job: Launcher) -> None:
+def test_what_cannot_be_written_is_raised_on_all_with_its_path(job: Launcher) -> None:
     body = """
 def full(*args, **options):
     raise OSError(28, "No space left on device", args[0] + "/state")
 
-if rank == 0:
-    ost.io.save_checkpoint = full
+t = trainer(os.path.abspath("events"))
+write, ost.io.EventWriter = ost.io.EventWriter, full if rank == 0 else ost.io.EventWriter
+try:
+    t.train(data(), hooks=[ost.train.SummaryHook(os.path.abspath("events"), 2)])
+except OSError as error:
+    events = str(error)
+    assert t.global_step == 1
+ost.io.EventWriter = write
+ost.io.save_checkpoint = full if rank == 0 else ost.io.save_checkpoint
 t = trainer(os.path.abspath("model"))
 try:
     t.train(data())
 except OSError as error:
-    tell(t, text=str(error))
+    tell(t, text=str(error), events=events)
     raise
 """
     status, _, err = job.run("--nproc", "2", script(job, body))
     assert status != 0
     for rank in found(job, 2):
-        assert "No space left on device" in rank["text"]
-        assert str(job.folder / "model" / "state") in rank["text"]
+        for text, folder in ((rank["text"], "model"), (rank["events"], "events")):
+            assert "No space left on device" in text
+            assert str(job.folder / folder / "state") in text
     assert "No space left" in err
 
 
@@ -262,10 +271,11 @@ config = RunConfig(
 estimator = Estimator(model_fn, config=config)
 results, _ = train_and_evaluate(
     estimator, TrainSpec(data, max_steps=7),
-    EvalSpec(data, steps=None, throttle_secs=0, exporters=[Exporter()]))
+    EvalSpec(data, steps=None, throttle_secs=0 if rank == 0 else 10**6, exporters=[Exporter()]))
 with open(f"rank-{rank}.json", "w") as file:
     json.dump(dict(
         results=results, chief=config.is_chief, workers=config.num_worker_replicas,
+        rank=config.global_id_in_cluster,
         state={n: estimator.get_variable_value(n).tobytes().hex()
                for n in estimator.get_variable_names()}), file)
 """
@@ -308,7 +318,7 @@ def test_tf_config_names_the_processes_of_an_estimator(job: Launcher) -> None:
     assert [p.returncode for p in processes] == [0, 0], errors
     ranks = found(job, 2)
     one = found(alone, 1)[0]
-    assert [(r["chief"], r["workers"]) for r in ranks] == [(True, 2), (False, 2)]
+    assert [(r["chief"], r["workers"], r["rank"]) for r in ranks] == [(True, 2, 0), (False, 2, 1)]
     for rank in ranks:
         assert rank["results"] == pytest.approx(one["results"], rel=1e-4)
         assert rank["state"] == ranks[0]["state"]

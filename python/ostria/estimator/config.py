@@ -232,7 +232,9 @@ class RunConfig:
     @property
     def global_id_in_cluster(self) -> int | None:
         """Rank over all task types: chief first, parameter servers last."""
-        return self.cluster.global_id_in_cluster
+        if self.cluster.cluster_spec or getattr(self.train_distribute, "num_workers", 1) == 1:
+            return self.cluster.global_id_in_cluster
+        return int(self.train_distribute.environment.rank)  # a launcher's, without TF_CONFIG
 
     @property
     def service(self) -> Mapping[str, object] | None:

@@ -297,6 +297,7 @@ class Trainer:
             for hook in self._active:
                 hook.close()
             self._guard, self._active, self._reader = None, [], None
+            self._signum = None
         return self
 
     def _loop(self, reader: BatchReader, last: int | None) -> None:
