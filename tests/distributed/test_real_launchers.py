@@ -138,8 +138,13 @@ PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscrib
         self._daemon(munged)
         assert until(self.munge.exists, 4 * SLACK), "munged does not start"
         self._daemon(["slurmctld", "-D"])
+        # To ranks, n1 and n2 are names of hosts as anywhere.
+        names = f / "hosts"
+        names.write_text(Path("/etc/hosts").read_text() + "\n127.0.0.1 n1 n2\n")
+        bind = f'mount --bind {names} /etc/hosts && exec "$0" "$@"'
         for node in ("n1", "n2"):
-            self._daemon(["slurmd", "-D", "-N", node])
+            slurmd = [shutil.which("slurmd") or "/usr/sbin/slurmd", "-D", "-N", node]
+            self._daemon(["unshare", "--mount", "sh", "-c", bind, *slurmd])
         ready = until(
             lambda: self.run(["sinfo", "-h", "-o", "%t %D"])[1].split() == ["idle", "2"], 30
         )
