@@ -63,8 +63,8 @@ class MultiWorkerMirroredStrategy(Strategy):
         cluster_resolver: what `read_environment` returned; None: it is read here.
         devices: of this process's replicas, as for MirroredStrategy; every process gives equally
             many. None: the GPU of its local rank, else the CPU.
-        timeout: seconds that a replica waits for the others in an exchange; None: the channel's
-            `no_progress`, 120.
+        timeout: seconds that a replica waits for the others in an exchange; None: as long as the
+            control channel, which names who is missing after `no_progress` seconds, 120.
         transport: "auto", "shm", "gloo" or "hierarchical".
         interface: of the network for data, such as "eth0", or an address; empty: the host's.
         record_dir: folder for flight records of collectives, written when one fails; `ostria
@@ -121,7 +121,7 @@ class MultiWorkerMirroredStrategy(Strategy):
                 self.devices,
                 self._first_replica,
                 hosts,
-                control.timers.no_progress if timeout is None else float(timeout),
+                _patience(control) if timeout is None else float(timeout),
                 transport,
                 interface,
                 os.fspath(folder),
@@ -213,7 +213,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             total = self._sum(_values.tree_sum(here))
             if not mean:
                 return total
-            counts = self._group.all_gather([count] + [0] * (len(here) - 1))
+            counts = self._numbers([count] + [0] * (len(here) - 1), "strategy.reduce")
             return total / max(sum(counts), 1)
 
         return _values.joined(value, len(self.devices), "strategy.reduce", join)
@@ -227,7 +227,7 @@ class MultiWorkerMirroredStrategy(Strategy):
 
         def join(values: list[Any]) -> Any:
             rows = _array_api.moveaxis(values[0], axis, 0)
-            sizes = self._group.all_gather([int(rows.shape[0]), *others])
+            sizes = self._numbers([int(rows.shape[0]), *others], "strategy.gather")
             most = max(sizes)
             if not most:
                 return values[0]
@@ -264,8 +264,14 @@ class MultiWorkerMirroredStrategy(Strategy):
         """The largest of a number of each process."""
         if self._control is None:
             raise RuntimeError(at_line(f"{what}: {self!r} was closed; make another"))
-        with self._control.guard(what):
-            return max(self._group.all_gather([number] * len(self.devices)))
+        return max(self._numbers([number] * len(self.devices), what))
+
+    def _numbers(self, numbers: list[int], operation: str) -> list[int]:
+        """One of every replica of all processes; `numbers` are those of this one's."""
+        assert self._control is not None
+        with self._control.guard(operation):
+            everyone: list[int] = self._group.all_gather(numbers)
+        return everyone
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
         return (
@@ -314,6 +320,12 @@ def _connect(worker: WorkerEnvironment) -> Control:
         generation=int(os.environ.get("OSTRIA_GENERATION") or worker.restart_count + 1),
         listen_fd=None if fd is None else int(fd),
     )
+
+
+def _patience(control: Control) -> float:
+    """Of the data path: it knows less of a failure than the channel, and so comes second."""
+    timers = control.timers
+    return max(timers.no_progress, timers.first_step) + timers.dead
 
 
 def _watch_exceptions(strategy: MultiWorkerMirroredStrategy) -> None:

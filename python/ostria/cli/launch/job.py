@@ -352,6 +352,10 @@ class _Generation:
             say(f"the last lines of rank {cause.rank}:{lines}")
         if cause.why:
             say(cause.why)
+        if cause.blamed is not None:  # one that hangs or is stopped ends by us alone
+            operation, failure = cause.blamed
+            say(f"root cause, as rank {cause.rank} says of {operation}: {failure}")
+            return
         say(
             f"root cause: rank {cause.rank} on {self._host} (process {cause.pid}) ended with "
             f"{cause} after {cause.seconds:.1f} s"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from ostria.cli.launch.evidence import (
     say_why_killed,
 )
 from ostria.cli.launch.output import LineStream, RankLog, Terminal
+
+_BLAME = re.compile(r"ostria\.(?:PeerFailed|Distributed)Error: (.*?): (rank \d+ \(.*)")
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,21 @@ class Ended:
         return self.status if self.status >= 0 else 128 - self.status
 
     @property
+    def last_words(self) -> str:
+        """The last line that is the program's; who serves the store may say more after it."""
+        own = (t for t in reversed(self.tail) if t.strip() and not t.startswith("[ostria]"))
+        return next(own, "")
+
+    @property
     def gave_up(self) -> bool:
         """Whether its last words are that another one failed."""
-        last = next((line for line in reversed(self.tail) if line.strip()), "")
-        return last.startswith(("ostria.PeerFailedError:", "ostria.DistributedError:"))
+        return self.last_words.startswith(("ostria.PeerFailedError:", "ostria.DistributedError:"))
+
+    @property
+    def blamed(self) -> tuple[str, str] | None:
+        """Of one that gave up: in which operation, and who failed in which way."""
+        match = _BLAME.match(self.last_words)
+        return None if match is None else (match[1], match[2])
 
     def __str__(self) -> str:
         if self.status >= 0:
