@@ -6,8 +6,8 @@
 From the op registry and the bound classes: python/ostria/_native.pyi and docs/reference/ops.md.
 From the package's public names: tests/lint/public_api.txt. From the includes: the picture of the
 rooms in docs/architecture.md. From records of GPU runs: docs/gpu-status.md (gpu_status.py). From
-the table of launchers: docs/reference/launchers.md. All of it is committed, and tests hold it to
-what this file makes.
+the table of launchers: docs/reference/launchers.md. From what the fault tests declare: the table in
+docs/distributed.md. All of it is committed, and tests hold it to what this file makes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
+import faults  # noqa: E402
 import gpu_status  # noqa: E402
 
 STUB = ROOT / "python/ostria/_native.pyi"
@@ -489,6 +490,7 @@ OUTPUTS: dict[Path, Callable[[], str]] = {
     PUBLIC_API: public_api,
     ARCHITECTURE: architecture,
     gpu_status.PAGE: gpu_status.page,
+    faults.PAGE: faults.page,
 }
 
 

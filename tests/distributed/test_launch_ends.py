@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from launching import HOST, LINE, SLACK, WAIT, Launcher, gone, lines_of, until
+from promises import promises
 
 from ostria.cli.launch.evidence import MemoryGroup, find_group, read_group, say_why_killed
 
@@ -249,6 +250,11 @@ def test_what_is_said_of_a_kill() -> None:
     assert "any control group that can be read" in say_why_killed(None, None, 0, 1 << 20)
 
 
+@promises(
+    11,
+    "the launcher says that the kernel's out-of-memory killer ended the rank, in which control "
+    "group and at which limit",
+)
 def test_a_kill_for_want_of_memory_is_told_from_others(job: Launcher) -> None:
     group = Path("/sys/fs/cgroup/memory") / f"ostria-{job.mark}"
     limit = "memory.limit_in_bytes"

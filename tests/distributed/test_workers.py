@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from launching import Launcher, lines_of
+from promises import promises
 
 import ostria as ost
 
@@ -163,6 +164,12 @@ def test_who_fails_is_named_to_all(job: Launcher, failing: str, said: str) -> No
     assert "root cause: rank 1" in err.splitlines()[-1]
 
 
+@promises(
+    13,
+    "before anything runs, all ranks raise `DistributedError` that shows the first node that "
+    "differs and who has it",
+    bound="5 s",
+)
 def test_other_code_on_one_rank_is_an_error_on_all_before_it_runs(job: Launcher) -> None:
     body = program(RUNNING) + textwrap.dedent(
         """
