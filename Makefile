@@ -9,6 +9,7 @@
 #   make gpu-check, gpu-bench               what runs on a GPU, checked and timed there
 #   make gpu-sanitize                       a few kernels there under compute-sanitizer
 #   make gpu-pack ARGS="--python python3.12"   one file with all of that for a machine without network
+#   make bench-dist                         two ranks beside PyTorch's DistributedDataParallel
 #   make bench, lint, format, docs, clean
 MODEL_DIR ?= models/fashion_mnist
 ARGS ?=
@@ -17,7 +18,7 @@ PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 
-.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-distributed test-interop test-sanitize test-sanitize-device bench lint lint-quick lint-tidy format docs clean
+.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-distributed test-interop test-sanitize test-sanitize-device bench bench-dist lint lint-quick lint-tidy format docs clean
 
 setup:
 	@cmake/setup.sh
@@ -67,6 +68,12 @@ gpu-bench: setup
 bench:
 	@cmake/setup.sh bench
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
+
+# Two ranks on two cores beside PyTorch's; it measures Ostria alone where PyTorch is missing.
+bench-dist:
+	@cmake/setup.sh bench
+	@cmake --build build/current --target dist_rank
+	@.venv-bench/bin/python -m benchmarks.dist $(ARGS)
 
 lint: lint-quick lint-tidy
 

@@ -40,6 +40,10 @@ for line in sys.stdin:
 """
 
 
+class RankError(RuntimeError):
+    """A rank failed; the text says what it said."""
+
+
 class Side:
     """Two ranks as processes, which answer a line with a line."""
 
@@ -50,7 +54,8 @@ class Side:
         ]
         self.said = [self._line(r) for r in self.ranks]
         if not all(s.startswith("ready") for s in self.said):
-            raise SystemExit(f"a rank did not start: {self.said}")
+            self.close()
+            raise RankError(f"a rank did not start: {self.said}")
 
     @staticmethod
     def _line(rank: subprocess.Popen[str]) -> str:
@@ -65,7 +70,7 @@ class Side:
                 rank.stdin.flush()
         answers = [self._line(r).split() for r in self.ranks]
         if any(a[:1] != ["ok"] for a in answers):
-            raise SystemExit(f"a rank failed: {answers}")
+            raise RankError(f"a rank failed: {answers}")
         return max(float(a[1]) for a in answers) / repeats
 
     def close(self) -> None:
@@ -114,6 +119,45 @@ def measure(
     return rows
 
 
+def compare(
+    build: Path, torch_python: str, transport: str = "shm", windows: int = 9, seconds: float = 0.25
+) -> dict[str, Any]:
+    """Two ranks of each side over all SIZES, as a record whose `rows` are those of `measure`.
+
+    Raises:
+        FileNotFoundError: `build` has no dist_rank.
+        RankError: a rank does not start, or fails.
+    """
+    binary = build / "tests/unit/dist_rank"
+    if not binary.exists():
+        raise FileNotFoundError(
+            f"there is no {binary}; build the target dist_rank, or name its --build"
+        )
+    sides: list[Side] = []
+    with tempfile.TemporaryDirectory() as folder:
+        begin, busy = time.monotonic(), busy_seconds()
+        own = sum(os.times()[:4])
+        try:
+            hosts = "here,here"
+            sides.append(Side([[str(binary), str(r), hosts, folder, transport] for r in range(2)]))
+            store = f"{folder}/torch"
+            sides.append(Side([[torch_python, "-c", _TORCH, str(r), store] for r in range(2)]))
+            rows = measure(sides[0], sides[1], SIZES, windows, seconds)
+        finally:
+            for side in sides:
+                side.close()
+        wall = time.monotonic() - begin
+        other = (busy_seconds() - busy - (sum(os.times()[:4]) - own)) / wall
+    record = {"what": "all_reduce float32, 2 processes", "transport": transport}
+    torch = sides[1].said[0].split()[1]
+    return record | {
+        "choice": sides[0].said[0],
+        "torch": torch,
+        "other_cores": max(0.0, other),
+        "rows": rows,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.dist.all_reduce", description=__doc__)
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "current")
@@ -123,35 +167,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.25, help="of one window")
     parser.add_argument("--json", type=Path, help="write the record there")
     arguments = parser.parse_args()
-    binary = arguments.build / "tests/unit/dist_rank"
-    if not binary.exists():
-        raise SystemExit(f"there is no {binary}; build the target dist_rank, or name its --build")
-    with tempfile.TemporaryDirectory() as folder:
-        ours = Side(
-            [
-                [str(binary), str(r), "here,here", folder, arguments.transport]
-                for r in range(2)
-            ]
+    try:
+        record = compare(
+            arguments.build,
+            arguments.torch_python,
+            arguments.transport,
+            arguments.windows,
+            arguments.seconds,
         )
-        store = f"{folder}/torch"
-        peer = Side([[arguments.torch_python, "-c", _TORCH, str(r), store] for r in range(2)])
-        begin, busy = time.monotonic(), busy_seconds()
-        own = sum(os.times()[:4])
-        rows = measure(ours, peer, SIZES, arguments.windows, arguments.seconds)
-        ours.close()
-        peer.close()
-        wall = time.monotonic() - begin
-        other = (busy_seconds() - busy - (sum(os.times()[:4]) - own)) / wall
-    print(f"{ours.said[0]}; torch {peer.said[0].split()[1]}; others kept {other:.2f} cores busy")
-    for row in rows:
+    except (FileNotFoundError, RankError) as error:
+        raise SystemExit(str(error)) from None
+    other = record["other_cores"]
+    print(f"{record['choice']}; torch {record['torch']}; others kept {other:.2f} cores busy")
+    for row in record["rows"]:
         print(
             f"{row['size']:>7}  ours {row['ours_seconds'] * 1e6:10.1f} us  "
             f"torch {row['torch_seconds'] * 1e6:10.1f} us  ratio {row['ratio']:.3f}"
         )
     if arguments.json:
-        record = {"what": "all_reduce float32, 2 processes", "transport": arguments.transport}
-        record |= {"choice": ours.said[0], "torch": peer.said[0].split()[1], "other_cores": other}
-        arguments.json.write_text(json.dumps(record | {"rows": rows}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

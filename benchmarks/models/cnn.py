@@ -40,12 +40,17 @@ def make(framework: str, mode: str, batch: int, pool: int = data.POOL) -> Any:
 
 
 def _torch(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
-    import torch
-    import torch.nn.functional as F
-
     from benchmarks.models import train_torch
 
     train_torch.setup()
+    return train_torch.classify(*torch_parts(weights, x, mode), y, mode)
+
+
+def torch_parts(weights: data.Layers, x: Any, mode: str) -> tuple[Any, list[Any], list[Any]]:
+    """(logits as a function of parameters and images, parameters, batches) in PyTorch."""
+    import torch
+    import torch.nn.functional as F
+
     last = mode.endswith("_channels_last")
     layout = torch.channels_last if last else torch.contiguous_format
 
@@ -69,7 +74,7 @@ def _torch(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
     parameters += [torch.tensor(weights[3][0].T.copy()), torch.tensor(weights[3][1])]
     images = torch.from_numpy(x).permute(0, 1, 4, 2, 3).unbind()
     batches = [image.contiguous(memory_format=layout) for image in images]
-    return train_torch.classify(forward, parameters, batches, y, mode)
+    return forward, parameters, batches
 
 
 def _jax(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
@@ -122,10 +127,15 @@ def model() -> Any:
 def _ostria(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
     from benchmarks.models import train_ostria
 
+    return train_ostria.classify(model(), ostria_weights(weights), x, y, mode)
+
+
+def ostria_weights(weights: data.Layers) -> list[Any]:
+    """The weights in the order and layout of `model`."""
     arrays = []
     for w, b in weights:
         arrays += [w.transpose(3, 0, 1, 2).copy() if w.ndim == 4 else w, b]  # kernels are OHWI
-    return train_ostria.classify(model(), arrays, x, y, mode)
+    return arrays
 
 
 SUITES = [Suite("cnn", "images/s", MODES, make, [32, 128], images=True)]

@@ -30,12 +30,16 @@ def make(framework: str, mode: str, batch: int, pool: int = data.POOL) -> Any:
 
 
 def _torch(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
-    import torch
-    import torch.nn.functional as F
-
     from benchmarks.models import train_torch
 
     train_torch.setup()
+    return train_torch.classify(*torch_parts(weights, x, mode), y, mode)
+
+
+def torch_parts(weights: data.Layers, x: Any, mode: str) -> tuple[Any, list[Any], list[Any]]:
+    """(logits as a function of parameters and images, parameters, batches) in PyTorch."""
+    import torch
+    import torch.nn.functional as F
 
     def forward(p: list[Any], x: Any) -> Any:  # weights as nn.Linear has them: [out, in]
         x = torch.relu(F.linear(x, p[0], p[1]))
@@ -43,7 +47,7 @@ def _torch(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
         return F.linear(x, p[4], p[5])
 
     parameters = [torch.tensor(a) for w, b in weights for a in (w.T.copy(), b)]
-    return train_torch.classify(forward, parameters, list(torch.from_numpy(x).unbind()), y, mode)
+    return forward, parameters, list(torch.from_numpy(x).unbind())
 
 
 def _jax(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
@@ -83,7 +87,12 @@ def model() -> Any:
 def _ostria(weights: data.Layers, x: Any, y: Any, mode: str) -> Any:
     from benchmarks.models import train_ostria
 
-    return train_ostria.classify(model(), [a for layer in weights for a in layer], x, y, mode)
+    return train_ostria.classify(model(), ostria_weights(weights), x, y, mode)
+
+
+def ostria_weights(weights: data.Layers) -> list[Any]:
+    """The weights in the order and layout of `model`."""
+    return [a for layer in weights for a in layer]
 
 
 SUITES = [Suite("mlp", "steps/s", MODES, make, [1, 32, 128, 512])]

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from benchmarks import stats
+from benchmarks.dist.__main__ import Protocol, Run
 from benchmarks.dist.all_reduce import measure
 
 
@@ -32,3 +36,58 @@ def test_windows_alternate_and_the_median_counts() -> None:
     assert row["torch_seconds"] == 0.05
     assert row["ratio"] == pytest.approx(0.6)
     assert row["ours_windows"] == [0.02, 9.0, 0.03]
+
+
+class Trained:
+    """An entry of a team whose windows are known."""
+
+    def __init__(self, framework: str, world: int, batch: int, speed: float, loss: float) -> None:
+        self.team = self
+        self.world, self._framework, self._batch = world, framework, batch
+        self._windows, self._loss = [speed, speed * 2, speed / 2], loss
+
+    def record(self, workload: str) -> dict[str, Any]:
+        empty = {"first_step_s": None, "peak_rss_mb": None, "other_cores": 0.1, "probed": False}
+        return empty | {
+            "workload": workload,
+            "framework": self._framework,
+            "mode": "some",
+            "batch": self._batch,
+            "metric": "examples/s",
+            **stats.summary(self._windows),
+            "final_loss": self._loss,
+            "ranks": self.world,
+            "windows": self._windows,
+        }
+
+
+def entries(loss: float) -> list[Any]:
+    return [
+        Trained("ostria", 2, 128, 170.0, 0.5),
+        Trained("ostria", 1, 64, 100.0, 0.7),
+        Trained("ostria", 1, 128, 105.0, 0.5),
+        Trained("torch", 2, 128, 125.0, loss),
+    ]
+
+
+def test_two_ranks_beside_one_and_beside_the_peer() -> None:
+    run = Run(Protocol.quick(), {})
+    run.add("cnn", entries(0.5))
+    assert run.failures == run.warnings == []
+    per_rank, whole = run.scaling
+    assert per_rank["efficiency"] == pytest.approx(0.85)
+    assert (per_rank["same"], per_rank["target"], per_rank["met"]) == ("batch per rank", 0.9, False)
+    assert whole["efficiency"] == pytest.approx(170 / 210)
+    assert (whole["same"], whole["met"]) == ("global batch", None)
+    assert "0.85" in run.scaling_table() and "MISSED" in run.scaling_table()
+    (ratio,) = stats.ratios(run.records)
+    assert (ratio["workload"], ratio["target"], ratio["met"]) == ("cnn_2_ranks", 1.3, True)
+    assert ratio["ratio"] == pytest.approx(1.36)
+
+
+def test_a_side_that_loses_otherwise_fails_the_run() -> None:
+    run = Run(Protocol.quick(), {})
+    run.add("cnn", entries(0.51))
+    (failure,) = run.failures
+    assert failure["case"] == "loss"
+    assert "torch" in failure["reason"]
