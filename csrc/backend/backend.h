@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/communicator.h"
 #include "backend/diagnosis.h"
 #include "backend/kernel.h"
 #include "core/device.h"
@@ -42,6 +43,8 @@ class Recording {
 struct DataError {
   int32_t step = -1;                     // BindContext::step; -1: nothing was found
   int64_t value = 0, low = 0, high = 0;  // what was found; accepted are low..high-1
+  /// Not empty: why nothing that the device holds can be relied on any more, whatever was found.
+  std::string lost;
 };
 
 /// Work of a device in order. Nothing here waits for the device unless it says so; used by one
@@ -125,6 +128,12 @@ class Backend {
   virtual MemoryStats GetMemoryStats(int /*ordinal*/) { return {}; }
   /// Gives back what is kept for reuse, and begins a new peak; how many bytes.
   virtual size_t TrimMemory(int /*ordinal*/) { return 0; }
+  /// Ranks of one group whose data lie on these devices, one for each of `hosts`, which carry what
+  /// lies in host memory and whose other ranks do the same at once. Throws Error(kDistributed) that
+  /// names who did not come within `timeout`, which is that of later calls too.
+  virtual std::vector<std::unique_ptr<Communicator>> Connect(
+      std::span<const int> /*ordinals*/, std::vector<std::unique_ptr<Communicator>> hosts,
+      std::chrono::milliseconds timeout);
   /// What was found of libraries and devices: never throws, says what failed.
   virtual std::vector<Diagnosis> Describe() { return {}; }
 };

@@ -6,12 +6,15 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "core/dtype.h"
 
 namespace ostria {
+
+class Event;
 
 enum class ReduceOp : uint8_t { kSum, kMin, kMax };
 std::string_view ToString(ReduceOp op);
@@ -30,7 +33,7 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  /// "local", "shm", "gloo", "hierarchical".
+  /// "local", "shm", "gloo", "hierarchical", "nccl".
   virtual std::string_view transport() const = 0;
 
   /// In place. `what` names the operation to users: "all_reduce of 12 gradients".
@@ -55,6 +58,16 @@ class Communicator {
   /// A step failed: returns when nothing that it started touches memory. Waits for the other ranks
   /// as those calls do, and throws nothing: whoever failed says why, then aborts the group.
   virtual void Settle();
+
+  // Of devices that compute by themselves, whose kernels put collectives into streams:
+
+  /// What kernels of the device know the group by, on the calling rank; nullptr where all data are
+  /// in host memory. What was recorded with one is of no use with another, and goes before it does.
+  virtual std::shared_ptr<void> device_handle() const { return nullptr; }
+  /// The rank is about to give its device work. Throws what the group failed of.
+  virtual void BeginRun() {}
+  /// All of it is done when `done` is, which the group watches.
+  virtual void EndRun(std::shared_ptr<const Event> /*done*/) {}
 
   /// Calls in progress and later ones, of every rank that can be reached, throw with `why`.
   virtual void Abort(const std::string& why) = 0;

@@ -22,6 +22,13 @@ DeviceProps Backend::Described(const std::string&) const {
       "' cannot be described; plans are made for the one that is there, or for a described 'cuda'");
 }
 
+std::vector<std::unique_ptr<Communicator>> Backend::Connect(
+    std::span<const int>, std::vector<std::unique_ptr<Communicator>> hosts,
+    std::chrono::milliseconds timeout) {
+  for (const auto& host : hosts) host->set_timeout(timeout);
+  return hosts;
+}
+
 void RegisterBackend(Backend* backend) { table[static_cast<int>(backend->kind())] = backend; }
 
 void RegisterBackends() {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/backend.h"
 #include "bindings/bindings.h"
 #include "dist/local.h"
 #include "dist/overlapped.h"
@@ -38,12 +39,15 @@ std::shared_ptr<ReplicaGroup> LocalReplicas(const std::vector<std::string>& name
   const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(timeout_s * 1e3));
   const auto connect = [devices, timeout] {
     std::vector<std::string> ranks;
-    for (DeviceId d : devices) ranks.push_back(ToString(d));
-    auto group = MakeLocalGroup(std::move(ranks));
-    for (auto& rank : group) {
-      rank->set_timeout(timeout);
-      rank = MakeOverlapped(std::move(rank));
+    std::vector<int> ordinals;
+    for (DeviceId d : devices) {
+      ranks.push_back(ToString(d));
+      ordinals.push_back(d.ordinal);
     }
+    auto group =
+        FindBackend(devices[0].kind).Connect(ordinals, MakeLocalGroup(std::move(ranks)), timeout);
+    if (devices[0].kind != DeviceKind::kCpu) return group;  // a stream of theirs overlaps
+    for (auto& rank : group) rank = MakeOverlapped(std::move(rank));
     return group;
   };
   return {new ReplicaGroup(devices, connect), Drop};

@@ -65,7 +65,7 @@ constexpr Pass kLast[] = {
     {"inline_apart", InlineApart},
     {"dce", EliminateDeadCode},
     {"forget_checks", ForgetChecks, PassFor::kStreams},
-    {"overlap_reductions", OverlapReductions, PassFor::kCaches},
+    {"overlap_reductions", OverlapReductions},
 };
 
 constexpr int kMaxRounds = 8;  // ordinary graphs need two or three

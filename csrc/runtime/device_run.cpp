@@ -78,6 +78,14 @@ void DeviceRun::Forget() {
   kept_recording_ = nullptr;
 }
 
+// What a group makes when it is first used is not to be recorded, so the first run is not.
+void DeviceRun::Join(std::shared_ptr<void> group) {
+  if (group == group_) return;
+  Forget();
+  warm_ = kept_warm_ = false;
+  group_ = std::move(group);
+}
+
 void DeviceRun::Resolve(std::span<void* const> inputs, std::span<void* const> outputs,
                         Addresses* a) const {
   const Plan& plan = bound_.plan();

@@ -34,6 +34,8 @@ class DeviceRun {
 
   /// Addresses have changed.
   void Forget();
+  /// Collectives that come go to this group (Communicator::device_handle).
+  void Join(std::shared_ptr<void> group);
   /// Called instead of the launch of a step, to launch it itself.
   using EachStep = std::function<void(size_t step, void* const* ptrs)>;
   /// Puts one run into the main stream; `kept`: the kept steps too. `outputs` become tensors of
@@ -77,10 +79,11 @@ class DeviceRun {
   std::function<void*(const Operand&)> address_;
 
   // Recorded:
-  std::array<Staging, 2> staging_;
   std::vector<int64_t> input_offsets_, output_offsets_;
   int64_t staged_bytes_ = 0;
   std::shared_ptr<void> outputs_;
+  std::shared_ptr<void> group_;  // that the recordings are of: goes after them
+  std::array<Staging, 2> staging_;
   std::unique_ptr<Recording> kept_recording_;
   bool warm_ = false, kept_warm_ = false;  // ran once
   int turn_ = 0;

@@ -4,6 +4,7 @@
 // it is put behind.
 #include <algorithm>
 
+#include "backend/communicator.h"
 #include "ir/bytes.h"
 #include "runtime/blame.h"
 #include "runtime/executable.h"
@@ -50,8 +51,11 @@ void Executable::RunOnDevice(std::span<const Tensor> inputs, std::vector<Tensor>
     break;
   }
   size_t step = plan_->steps.size();
+  Communicator* const group = Communicator::Current();
+  if (group != nullptr) group->BeginRun();
   try {
     const auto lock = live_->Lock();
+    device_run_->Join(group == nullptr ? nullptr : group->device_handle());
     FollowVariables();
     MarkWritten();
     const int64_t now = StateClock::Now();
@@ -60,6 +64,7 @@ void Executable::RunOnDevice(std::span<const Tensor> inputs, std::vector<Tensor>
     if (checks_data_) live_->NoteChecks();
     device_run_->Run(inputs, kept, outputs, &step, each);
     kept_at_ = now;
+    if (group != nullptr) group->EndRun(live_->main().Record());
   } catch (Error& e) {
     FailAt(step, e);
   }

@@ -248,6 +248,7 @@ void LiveDevice::ThrowDataError() {
     let_go = TakeLetGo();
   }
   for (const auto& release : let_go) release();
+  if (!found.lost.empty()) Fail(ErrorCode::kDistributed, found.lost);
   if (found.step < 0) return;
   std::shared_ptr<const Plan> plan;
   int32_t step = 0;

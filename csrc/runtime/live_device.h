@@ -63,7 +63,7 @@ class LiveDevice {
   /// Waits for everything and lets errors be: memory is about to go.
   void Finish();
   /// Throws Error(kIndexError), with the op and the user's line, when a step that is done found bad
-  /// data that nobody was told of.
+  /// data that nobody was told of; Error(kDistributed) once what the device holds is lost.
   void ThrowDataError();
   /// With the lock held: what is put into the streams now may find bad data.
   void NoteChecks() { unsettled_ = true; }

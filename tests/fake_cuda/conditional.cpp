@@ -107,7 +107,7 @@ CUresult cuGraphAddNode(CUgraphNode* node, CUgraph graph, const CUgraphNode* aft
   auto loop = std::make_shared<Loop>();
   loop->handle = params->conditional.handle;
   params->conditional.phGraph_out = loop->bodies;
-  Node added{[loop] { loop->Run(); }, {}};
+  Node added{[loop] { loop->Run(); }, {}, {}};
   for (size_t i = 0; i < count; ++i) added.after.push_back(IndexOf(after[i]));
   graph->capture->nodes.push_back(std::move(added));
   *node = NodeOf(graph->capture->nodes.size() - 1);

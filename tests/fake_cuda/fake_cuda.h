@@ -5,6 +5,7 @@
 //   FAKE_CUDA_VERSION (13000), FAKE_CUDA_CAPABILITY (90), FAKE_CUDA_VMM (1; 0: not supported),
 //   FAKE_CUDA_INTERPRET (0; 1: generated loops are interpreted, not compiled: interpreted.h),
 //   FAKE_CUDA_FAIL ("cuLaunchKernel:3": the third call fails; "cuMemAlloc:1:719": with this code).
+//   FAKE_NCCL_INJECT, of fake-nccl: see fake_nccl_inject below.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,8 @@ void fake_cuda_seed(uint64_t seed);
 void fake_cuda_memory(uint64_t bytes);
 /// How many of those are taken.
 int64_t fake_cuda_used(int device);
+/// How many devices there are, from now on; more than before.
+void fake_cuda_devices(int count);
 /// Whether devices support virtual memory management, from now on.
 void fake_cuda_vmm(int supported);
 /// Ends the error that every call returns once a device has failed: what a new process would do.
@@ -37,4 +40,14 @@ const char* fake_cuda_last_fault();
 /// for an image of real device code.
 void* fake_cuda_open_generated(const void* image);
 ostria::kernels::host::Body fake_cuda_generated_body(void* library, const char* name);
+
+// Of fake-nccl (nccl.cpp):
+/// What goes wrong from now on, separated by commas; N counts the collectives that RANK runs from
+/// now on, the first is 1. "hang:RANK:N": never completes; "error:RANK:N": an error is reported
+/// instead, asynchronously; "delay:RANK:MS": each begins MS milliseconds late; "absent:RANK": never
+/// joins.
+void fake_nccl_inject(const char* spec);
+/// Collectives that have completed, over all communicators, and those that live.
+int64_t fake_nccl_completed();
+int64_t fake_nccl_live();
 }

@@ -56,6 +56,7 @@ void Run(const OpPtr& op) {
     }
   }
   op->run = nullptr;
+  op->gate = nullptr;
   op->done = true;
   op->at = std::chrono::steady_clock::now();
   op->before.clear();
@@ -64,6 +65,23 @@ void Run(const OpPtr& op) {
   }
   op->next.clear();
 }
+
+// What a device that has failed was given never runs, so nothing waits for it.
+bool MayRun(const OpPtr& op) {
+  return !op->gate || TheState().sticky != CUDA_SUCCESS || op->gate(&op->ticket);
+}
+
+// The first from `index` on that `wanted` accepts and that may run now; -1: none.
+template <class Wanted>
+std::ptrdiff_t Runnable(size_t index, const Wanted& wanted) {
+  const std::vector<OpPtr>& ready = TheState().ready;
+  for (size_t i = 0; i < ready.size(); ++i, index = (index + 1) % ready.size()) {
+    if (wanted(ready[index]) && MayRun(ready[index])) return static_cast<std::ptrdiff_t>(index);
+  }
+  return -1;
+}
+
+bool Anything(const OpPtr&) { return true; }
 
 void RunReady(size_t index) {
   State& s = TheState();
@@ -128,6 +146,10 @@ Call::Call(const char* symbol, Kind kind) : lock_(TheState().mutex) {
   }
 }
 
+std::recursive_mutex& Mutex() { return TheState().mutex; }
+
+int DeviceOf(CUstream stream) { return StreamOf(stream)->device; }
+
 int CurrentDevice() { return current == nullptr ? -1 : current->device; }
 
 CUstream StreamOf(CUstream stream) {
@@ -138,9 +160,10 @@ CUstream StreamOf(CUstream stream) {
 
 void* P(CUdeviceptr p) { return reinterpret_cast<void*>(p); }
 
-OpPtr Submit(int device, std::function<void()> run, const std::vector<OpPtr>& before) {
+OpPtr Submit(int device, std::function<void()> run, const std::vector<OpPtr>& before, Gate gate) {
   auto op = std::make_shared<Op>();
   op->run = std::move(run);
+  op->gate = std::move(gate);
   op->device = device;
   for (const OpPtr& b : before) {
     if (b == nullptr || b->done) continue;
@@ -168,35 +191,46 @@ void RunUntil(const OpPtr& op) {
     }
   }
   while (!op->done) {
-    size_t index = s.random() % s.ready.size();
-    if (way == 0) {
-      while (!needed.contains(s.ready[index].get())) index = (index + 1) % s.ready.size();
-    } else if (way == 1) {
-      index = 0;
-    } else if (way == 2) {
-      index = s.ready.size() - 1;
-    }
-    RunReady(index);
+    size_t from = s.random() % s.ready.size();
+    if (way == 1) from = 0;
+    if (way == 2) from = s.ready.size() - 1;
+    std::ptrdiff_t index = -1;
+    if (way == 0) index = Runnable(from, [&](const OpPtr& o) { return needed.contains(o.get()); });
+    if (index < 0) index = Runnable(from, Anything);  // what is needed may wait for other streams
+    if (index >= 0)
+      RunReady(static_cast<size_t>(index));
+    else
+      Yield();
   }
+}
+
+void Yield() {
+  TheState().mutex.unlock();
+  std::this_thread::sleep_for(std::chrono::microseconds(50));
+  TheState().mutex.lock();
 }
 
 void RunSome() {
   State& s = TheState();
   for (uint64_t left = s.random() % 4; left > 0 && !s.ready.empty(); --left) {
-    RunReady(s.random() % s.ready.size());
+    const std::ptrdiff_t index = Runnable(s.random() % s.ready.size(), Anything);
+    if (index < 0) return;
+    RunReady(static_cast<size_t>(index));
   }
 }
 
 void RunAll(int device) {
   State& s = TheState();
-  for (;;) {
-    std::vector<size_t> candidates;
-    for (size_t i = 0; i < s.ready.size(); ++i) {
-      if (device < 0 || s.ready[i]->device == device) candidates.push_back(i);
-    }
-    // Work of this device may wait for that of another.
-    if (candidates.empty()) return;
-    RunReady(candidates[s.random() % candidates.size()]);
+  const auto here = [&](const OpPtr& o) { return device < 0 || o->device == device; };
+  // Work of this device may wait for that of another.
+  while (std::any_of(s.ready.begin(), s.ready.end(), here)) {
+    const size_t from = s.random() % s.ready.size();
+    std::ptrdiff_t index = Runnable(from, here);
+    if (index < 0) index = Runnable(from, Anything);
+    if (index >= 0)
+      RunReady(static_cast<size_t>(index));
+    else
+      Yield();
   }
 }
 
@@ -303,6 +337,10 @@ void fake_cuda_memory(uint64_t bytes) {
 int64_t fake_cuda_used(int device) {
   std::lock_guard lock(TheState().mutex);
   return TheState().used[device];
+}
+void fake_cuda_devices(int count) {
+  std::lock_guard lock(TheState().mutex);
+  TheState().num_devices = std::min(count, fake_cuda::kMaxDevices);
 }
 void fake_cuda_vmm(int supported) {
   std::lock_guard lock(TheState().mutex);

@@ -25,6 +25,8 @@ namespace fake_cuda {
 /// One piece of work. It is ready when all that it comes after is done.
 struct Op {
   std::function<void()> run;  // empty: a point in a stream
+  Gate gate;                  // empty: it may run once it is ready
+  int64_t ticket = -1;        // what the gate remembers of it
   int device = 0;
   bool done = false;
   std::chrono::steady_clock::time_point at;  // when it was done
@@ -35,6 +37,7 @@ using OpPtr = std::shared_ptr<Op>;
 
 struct Node {
   std::function<void()> run;
+  Gate gate;
   std::vector<size_t> after;
 };
 
@@ -99,7 +102,7 @@ struct CUevent_st {
 
 namespace fake_cuda {
 
-constexpr int kMaxDevices = 8;
+constexpr int kMaxDevices = 32;
 
 struct State {
   std::recursive_mutex mutex;
@@ -152,30 +155,22 @@ class Call {
   const ::fake_cuda::Call call(__func__, Call::kind); \
   if (call.result() != CUDA_SUCCESS) return call.result()
 
-/// Of the calling thread; -1: it has no context.
-int CurrentDevice();
 /// The stream, where null and the names of default streams are that of the current context.
 CUstream StreamOf(CUstream stream);
 void* P(CUdeviceptr p);
 
 /// Work of `device` after `before`; what is done already is left out.
-OpPtr Submit(int device, std::function<void()> run, const std::vector<OpPtr>& before);
-/// Runs ready work in an order drawn anew, until `op` is done.
+OpPtr Submit(int device, std::function<void()> run, const std::vector<OpPtr>& before,
+             Gate gate = nullptr);
+/// Runs ready work in an order drawn anew, until `op` is done. Where gates hold all that is ready
+/// back, other threads get the lock meanwhile.
 void RunUntil(const OpPtr& op);
-/// Runs a few pieces of work, or none.
-void RunSome();
 /// Runs all work of a device (-1: of all).
 void RunAll(int device);
-/// Notes that work ran.
-void Log(const std::string& what);
-/// From now on every call returns `code`.
-void Fault(CUresult code, const std::string& what);
 /// Begins a capture; with `target` what is captured becomes the body of a loop.
 CUresult BeginCapture(CUstream stream, CUstreamCaptureMode mode, CUgraph target);
 /// Captures end without a graph when something that they forbid was called.
 void Invalidate(Capture* capture);
-/// Whether `bytes` at `p` are memory of `device` or pinned; else a fault that names `what`.
-bool CheckRange(const char* what, uintptr_t p, size_t bytes, int device);
 /// Whether no 8-byte word of a kernel's parameters points into memory that was freed, or of another
 /// device.
 bool CheckParams(const std::string& kernel, const void* params, size_t bytes, int device);

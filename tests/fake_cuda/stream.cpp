@@ -55,7 +55,7 @@ CUresult AddNodes(CUstream s, const std::vector<Node>& nodes) {
   const size_t first = c.nodes.size();
   std::vector<bool> last(nodes.size(), true);
   for (const Node& n : nodes) {
-    Node copy{n.run, {}};
+    Node copy{n.run, n.gate, {}};
     for (const size_t b : n.after) {
       copy.after.push_back(first + b);
       last[b] = false;
@@ -89,10 +89,10 @@ CUresult BeginCapture(CUstream s, CUstreamCaptureMode mode, CUgraph target) {
   return CUDA_SUCCESS;
 }
 
-CUresult Enqueue(CUstream stream, std::function<void()> work) {
+CUresult Enqueue(CUstream stream, std::function<void()> work, Gate gate) {
   std::lock_guard lock(TheState().mutex);
   CUstream s = StreamOf(stream);
-  if (s->capture != nullptr) return AddNodes(s, {Node{std::move(work), {}}});
+  if (s->capture != nullptr) return AddNodes(s, {Node{std::move(work), std::move(gate), {}}});
   if (stream == nullptr && !TheState().captures.empty()) {
     for (const auto& c : TheState().captures) {
       if (c->thread != std::this_thread::get_id()) continue;
@@ -100,7 +100,7 @@ CUresult Enqueue(CUstream stream, std::function<void()> work) {
       return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
     }
   }
-  s->last = Submit(s->device, std::move(work), {s->last});
+  s->last = Submit(s->device, std::move(work), {s->last}, std::move(gate));
   return CUDA_SUCCESS;
 }
 
@@ -204,7 +204,7 @@ CUresult cuStreamEndCapture(CUstream s, CUgraph* g) {
   if (!joined) return CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
   *g = capture->target;
   if (*g == nullptr) *g = new CUgraph_st;
-  (*g)->nodes = capture->nodes;
+  (*g)->nodes = std::move(capture->nodes);  // events that were captured keep the rest
   return CUDA_SUCCESS;
 }
 CUresult cuStreamIsCapturing(CUstream s, CUstreamCaptureStatus* status) {
@@ -288,7 +288,7 @@ CUresult cuGraphLaunch(CUgraphExec e, CUstream stream) {
   for (const Node& n : e->nodes) {
     std::vector<OpPtr> before = {begin};
     for (const size_t b : n.after) before.push_back(ops[b + 1]);
-    ops.push_back(fake_cuda::Submit(s->device, n.run, before));
+    ops.push_back(fake_cuda::Submit(s->device, n.run, before, n.gate));
   }
   s->last = e->last = fake_cuda::Submit(s->device, nullptr, ops);
   return CUDA_SUCCESS;

@@ -8,6 +8,7 @@
 #include "backend/build_id.h"
 #include "backend/cuda/libraries/device_json.h"
 #include "backend/cuda/libraries/library.h"
+#include "backend/cuda/nccl/connect.h"
 #include "backend/cuda/ops/kernels.h"
 #include "backend/cuda/properties.h"
 #include "backend/cuda/stream.h"
@@ -107,6 +108,11 @@ class CudaBackendImpl final : public Backend {
     return cuda::CudaDevice::Get(ordinal).memory().Stats();
   }
   size_t TrimMemory(int ordinal) override { return cuda::CudaDevice::Get(ordinal).memory().Trim(); }
+  std::vector<std::unique_ptr<Communicator>> Connect(
+      std::span<const int> ordinals, std::vector<std::unique_ptr<Communicator>> hosts,
+      std::chrono::milliseconds timeout) override {
+    return cuda::ConnectByNccl(ordinals, std::move(hosts), timeout);
+  }
   std::vector<Diagnosis> Describe() override { return cuda::DescribeInstallation(); }
 
  private:

@@ -260,11 +260,23 @@ void CudaDevice::Clear(void* dst, size_t bytes) {
       dst, nullptr, bytes, "clearing memory");
 }
 
+void CudaDevice::Lose(const std::string& why) {
+  std::lock_guard lock(mutex_);
+  if (lost_.empty()) lost_ = why;
+  is_lost_ = true;
+}
+
 DataError CudaDevice::TakeDataError() {
+  if (is_lost_) {
+    std::lock_guard lock(mutex_);
+    DataError lost;
+    lost.lost = lost_;
+    return lost;
+  }
   auto* word = const_cast<volatile DataErrorWord*>(data_error_host_);
   if (word->taken == 0 || word->step < 0) return {};
   CheckDriver(SettleOrFail(), "waiting for the device");
-  DataError found{word->step, word->value, word->low, word->high};
+  DataError found{word->step, word->value, word->low, word->high, {}};
   word->step = -1;
   word->taken = 0;
   return found;

@@ -3,6 +3,7 @@
 // streams. A device that nobody asked for is never touched.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -76,6 +77,8 @@ class CudaDevice {
   /// The device address of the word that kernels report bad data in: pinned, one per device.
   DataErrorWord* data_error() const { return data_error_; }
   DataError TakeDataError();
+  /// From now on TakeDataError says that what the device holds is lost, and `why`: the first one.
+  void Lose(const std::string& why);
 
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
@@ -102,6 +105,8 @@ class CudaDevice {
   std::mutex mutex_;            // guards the maps
   std::unordered_map<std::string, CUmodule> modules_;
   std::unordered_map<std::string, CUfunction> functions_;
+  std::atomic<bool> is_lost_{false};
+  std::string lost_;                          // under mutex_
   DataErrorWord* data_error_ = nullptr;       // as the device sees it
   DataErrorWord* data_error_host_ = nullptr;  // the same memory
 };

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from ostria.cli.facts import LAUNCHED, SETTINGS, collect
 
-# What ops ask for; NCCL, which nothing asks for yet, may be missing.
+# What ops ask for; NCCL, which only several GPUs need, may be missing.
 _NEEDED = ("cuBLASLt", "cuDNN", "NVRTC")
 
 

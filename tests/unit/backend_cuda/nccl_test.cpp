@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// NCCL with one rank: a communicator, and a sum over all ranks inside a captured step.
+// NCCL with one rank: a communicator, and a sum over all ranks inside a captured step; then the
+// same as a replica runs it. Real on a GPU, fake-nccl elsewhere.
 #include "backend/cuda/libraries/nccl.h"
+#include "backend/communicator.h"
 #include "backend/cuda/stream.h"
 #include "backend_cuda/evaluate.h"
+#include "dist/local.h"
+#include "ir/builder.h"
+#include "ops/ops.h"
+#include "runtime/compiled_graph.h"
 
 namespace ostria {
 
@@ -15,7 +21,6 @@ using cuda::Nccl;
 
 // Why NCCL cannot be used here; empty where it can.
 std::string Obstacle() {
-  if (OnFakeDriver()) return "NCCL needs a GPU";
   try {
     CudaBackend()->MakeStream(0);
     Nccl();
@@ -52,7 +57,7 @@ TEST(CudaNccl, SumsOverOneRankInACapturedStep) {
   stream->BeginCapture();
   sum();
   stream->CopyOnDevice(from, to, bytes / 2);
-  const auto recording = stream->EndCapture();
+  auto recording = stream->EndCapture();
   for (uint64_t seed : {2, 3, 4}) {
     const Tensor given = RandomTensor(DType::kFloat32, {kElements}, -1, 1, seed);
     CudaBackend()->CopyToDevice(0, from, given.raw(), bytes);
@@ -65,9 +70,43 @@ TEST(CudaNccl, SumsOverOneRankInACapturedStep) {
   ncclResult_t error = ncclSuccess;
   CheckNccl(Nccl().ncclCommGetAsyncError(ranks, &error), "asking for errors");
   EXPECT_EQ(error, ncclSuccess);
+  recording = nullptr;  // NCCL waits for graphs that hold a communicator
   CheckNccl(Nccl().ncclCommDestroy(ranks), "leaving");
   CudaBackend()->Free(0, from, bytes);
   CudaBackend()->Free(0, to, bytes);
+}
+
+TEST(CudaNccl, OneReplicaTrainsThroughItsCommunicator) {
+  if (const std::string why = Obstacle(); !why.empty()) GTEST_SKIP() << why;
+  RegisterBackend(CudaBackend());
+  const DeviceId gpu = {DeviceKind::kCuda, 0};
+  const auto group = std::make_shared<ReplicaGroup>(std::vector<DeviceId>{gpu}, [] {
+    const int ordinals[] = {0};
+    return CudaBackend()->Connect(ordinals, MakeLocalGroup({"cuda:0"}),
+                                  std::chrono::milliseconds(60'000));
+  });
+  const Tensor start = RandomTensor(DType::kFloat32, {71, 229}, -1, 1, 1);
+  const auto w = Variable::Create("w", start, StateClass::kTrainable);
+  Graph g;
+  Builder b(g, 0);
+  const Value x = g.AddInput("x", {DType::kFloat32, {71, 229}}, 0);
+  const Value old = g.AddState(w->id(), "w", {w->dtype(), w->shape()}, 0);
+  const Value sum = b.Multi(ops::kAllReduce, std::vector<Value>{x},
+                            {std::string("sum"), std::vector<int64_t>{}})[0];
+  g.SetStateOut(0, b(ops::kMaximum, {old, sum}));
+  g.AddOutput("gathered", b(ops::kAllGather, {x}, {int64_t{1}}));
+  g.AddOutput("scattered", b(ops::kReduceScatter, {x}, {std::string("max"), int64_t{1}}));
+  g.AddOutput("first", b(ops::kBroadcast, {x}, {int64_t{0}}));
+  CompiledGraph step(std::move(g), {w}, group);
+  Tensor want = start;
+  for (uint64_t seed = 2; seed < 7; ++seed) {
+    const std::vector<Tensor> inputs[] = {{RandomTensor(DType::kFloat32, {71, 229}, -1, 1, seed)}};
+    std::vector<std::vector<Tensor>> out;
+    step.RunReplicas(inputs, &out);
+    for (const Tensor& t : out[0]) ExpectClose(t.OnHost(), inputs[0][0], 0);
+    want = EvaluateOnCpu(ops::kMaximum, {}, {want, inputs[0][0]})[0];
+  }
+  ExpectClose(w->Snapshot(), want, 0);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
   X(ncclGetVersion)              \
   X(ncclGetUniqueId)             \
   X(ncclCommInitRankConfig)      \
+  X(ncclCommFinalize)            \
   X(ncclCommDestroy)             \
   X(ncclCommAbort)               \
   X(ncclCommGetAsyncError)       \

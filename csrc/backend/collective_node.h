@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// An all_reduce as implementations see it: which tensors are reduced by which call of a transport.
+// All ranks have the same attribute `calls`, so they make the same calls.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/communicator.h"
+#include "backend/kernel.h"
+
+namespace ostria {
+
+/// Of tensors that follow each other in memory, what is between them included.
+struct ReduceCall {
+  size_t first = 0, end = 0;  // tensors; none of them is empty
+  int64_t count = 0;          // elements
+  std::string what;           // "all_reduce of 12 tensors"
+};
+
+/// all_reduce, all_reduce_start or all_reduce_wait.
+struct AllReduceNode {
+  explicit AllReduceNode(const NodeDesc& d);
+
+  DType dtype = DType::kFloat32;
+  ReduceOp op = ReduceOp::kSum;
+  int slot = -1;              // of a start and a wait
+  std::vector<size_t> bytes;  // of result i, which reduces operand i
+  std::vector<ReduceCall> calls;
+
+  std::byte* out(void* const* ptrs, size_t i) const {
+    return static_cast<std::byte*>(ptrs[bytes.size() + i]);
+  }
+  /// Whether the operand of a result has to be copied to it.
+  bool IsCopied(void* const* ptrs, size_t i) const {
+    return out(ptrs, i) != ptrs[i] && bytes[i] > 0;
+  }
+  /// What a gap behind result `i` of `call` has of bytes; fails where the next one is not behind
+  /// it.
+  size_t GapBehind(const ReduceCall& call, void* const* ptrs, size_t i) const;
+  std::string Detail() const;
+};
+
+ReduceOp ReductionOf(const Attr& attr);
+/// Throws Error(kDistributed) unless the group of the calling rank has as many replicas as a node
+/// named `op` was traced for.
+void RequireReplicas(std::string_view op, int64_t replicas, const Communicator* group);
+/// Throws Error(kDistributed) unless `root` is a rank of the group.
+void RequireRoot(std::string_view op, int64_t root, const Communicator* group);
+
+}  // namespace ostria
