@@ -61,6 +61,7 @@ class NcclFailures : public testing::Test {
  protected:
   void SetUp() override {
     if (!OnFakeDriver()) GTEST_SKIP() << "failures are those of fake-nccl";
+    RegisterBackend(CudaBackend());
     Devices(32);
     Inject("");
   }
