@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "backend/backend.h"
 #include "dist/control/watch.h"
 #include "dist/overlapped.h"
 
@@ -27,7 +28,11 @@ class Connector {
       auto watch = std::make_shared<control::Watch>(client_, m.communicator.get());
       ranks.push_back(MakeOverlapped(std::move(m.communicator), std::move(watch)));
     }
-    return ranks;
+    const DeviceKind kind = options_.devices[0].kind;
+    if (kind == DeviceKind::kCpu) return ranks;
+    std::vector<int> ordinals;
+    for (const DeviceId d : options_.devices) ordinals.push_back(d.ordinal);
+    return FindBackend(kind).Connect(ordinals, std::move(ranks), options.timeout);
   }
 
  private:

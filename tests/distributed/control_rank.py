@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rank of test_control.py: takes a JSON line with a method and arguments, answers with a line.
+"""A rank of test_control_channel.py: takes a JSON line with a method and arguments, answers in one.
 
 The command line holds how to make the Control, as JSON; the secret comes by the environment.
 """

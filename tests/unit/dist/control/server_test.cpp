@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Server and clients over real sockets on loopback, threads as ranks. What needs processes (kill,
-// stop, exec) is in tests/distributed/test_control.py.
+// stop, exec) is in tests/distributed/test_control_channel.py.
 #include "dist/control/server.h"
 
 #include <arpa/inet.h>
