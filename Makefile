@@ -4,6 +4,7 @@
 #   make test                               all C++ and Python tests
 #   make test-interop                       tests beside PyTorch, JAX and TensorBoard, in .venv-bench
 #   make test-distributed                   tests of several processes and of what connects them
+#   make test-faults [OUT=record.json] [ARGS=...]   kills and fuzzing at full count; OUT gets the result
 #   make test-sanitize                      tests under address, undefined and thread sanitizers
 #   make test-sanitize-device               the CUDA backend under them, on a driver without a GPU
 #   make gpu-check, gpu-bench               what runs on a GPU, checked and timed there
@@ -14,11 +15,12 @@
 MODEL_DIR ?= models/fashion_mnist
 ARGS ?=
 DEVICE ?=
+OUT ?= build/test-faults.json
 PY := .venv/bin/python
 BASE ?= main
 CXX_FILES = $(shell git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 
-.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-distributed test-interop test-sanitize test-sanitize-device bench bench-dist lint lint-quick lint-tidy format docs clean
+.PHONY: gpu-check gpu-sanitize gpu-pack gpu-bench setup train test test-distributed test-faults test-interop test-sanitize test-sanitize-device bench bench-dist lint lint-quick lint-tidy format docs clean
 
 setup:
 	@cmake/setup.sh
@@ -35,9 +37,15 @@ test: setup
 
 test-distributed:
 	@cmake/setup.sh distributed
-	cmake --build build/current --target dist_test dist_rank
+	cmake --build build/current --target dist_test dist_rank runtime_test
 	OMP_WAIT_POLICY=passive build/current/tests/unit/dist_test --gtest_brief=1
-	$(PY) -m pytest -q tests/distributed
+	OMP_WAIT_POLICY=passive build/current/tests/unit/runtime_test --gtest_brief=1 --gtest_filter='*Replica*'
+	OMP_WAIT_POLICY=passive $(PY) -m pytest -q tests/distributed tests/python/test_distribute*.py
+
+test-faults:
+	@cmake/setup.sh distributed
+	cmake --build build/current --target dist_test
+	OMP_WAIT_POLICY=passive $(PY) tests/distributed/fault/full.py --build build/current --output $(OUT) $(ARGS)
 
 test-interop:
 	@cmake/setup.sh interop

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fixture `limit`: seconds that the test's own declaration promises, and what a busy machine
-may take on top."""
+may take on top. OSTRIA_KILLS=1000 kills that often."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from launching import SLACK
@@ -11,3 +13,10 @@ from launching import SLACK
 @pytest.fixture
 def limit(request: pytest.FixtureRequest) -> float:
     return request.function.limit + SLACK
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    kills = int(os.environ.get("OSTRIA_KILLS", "1"))
+    if kills > 1 and getattr(metafunc.function, "case", None) in (1, 2):
+        metafunc.fixturenames.append("again")
+        metafunc.parametrize("again", range(kills // 2))

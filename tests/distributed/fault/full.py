@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What takes too long for `make test`: kills and fuzzing at full count (`make test-faults`).
+
+    python tests/distributed/fault/full.py --output record.json [--kills 1000] [--mutations 100000]
+
+The record says what was run, how often, and how it ended; it is written also where a test fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(name: str, words: list[str], report: str, environ: dict[str, str]) -> dict[str, Any]:
+    """Runs a test program that writes a report in JUnit's form; what it says."""
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.xml"
+        done = subprocess.run([*words, report + str(path)], cwd=ROOT, env={**os.environ, **environ})
+        if not path.exists():
+            raise SystemExit(f"{name}: {words[0]} ended with {done.returncode} and no report")
+        suites = [s for s in ElementTree.parse(path).iter("testsuite") if int(s.get("tests", "0"))]
+
+    def total(key: str) -> int:
+        return sum(int(s.get(key, "0")) for s in suites)
+
+    return {
+        "name": name,
+        "tests": total("tests"),
+        "failed": total("failures") + total("errors"),
+        "skipped": total("skipped"),
+        "exit_status": done.returncode,
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", required=True, type=Path, help="of the record, JSON")
+    parser.add_argument("--build", default="build/current", help="folder with tests/unit/dist_test")
+    parser.add_argument("--kills", type=int, default=1000, help="half within steps, half between")
+    parser.add_argument("--mutations", type=int, default=100_000, help="of the environment")
+    options = parser.parse_args()
+    if options.kills < 2 or options.mutations < 1:
+        parser.error("--kills is 2 or more, --mutations 1 or more")
+
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    dist_test = [str(ROOT / options.build / "tests/unit/dist_test"), "--gtest_brief=1"]
+    runs = [
+        run(
+            "mutations of messages, of what a server is sent, and of durations",
+            [*dist_test, "--gtest_filter=*Mutations*"],
+            "--gtest_output=xml:",
+            {},
+        ),
+        run(
+            f"variables of launchers, {options.mutations:,} mutations",
+            [*pytest, "tests/distributed/test_environment.py", "-k", "mutated"],
+            "--junitxml=",
+            {"OSTRIA_FUZZ": str(options.mutations)},
+        ),
+        run(
+            f"kill -9 of a rank, {options.kills // 2 * 2:,} times",
+            [*pytest, "tests/distributed/fault/test_processes.py", "-k", "kill"],
+            "--junitxml=",
+            {"OSTRIA_KILLS": str(options.kills)},
+        ),
+    ]
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    record = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "runs": runs,
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"wrote {options.output}")
+    # A run of no test, or of skipped ones alone, has shown nothing.
+    good = all(r["exit_status"] == 0 and r["tests"] > r["skipped"] for r in runs)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
