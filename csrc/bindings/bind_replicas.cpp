@@ -70,8 +70,10 @@ std::shared_ptr<ReplicaGroup> WorkerReplicas(std::shared_ptr<control::Client> cl
   return {MakeWorkerReplicas(std::move(client), std::move(options)).release(), Drop};
 }
 
-// One number of each replica of this process; those of all replicas, in order of ranks.
-std::vector<int64_t> AllGather(ReplicaGroup& group, const std::vector<int64_t>& numbers) {
+// One number of each replica of this process; those of all replicas, in order of ranks. `what` they
+// are, so that a rank that is somewhere else is told where the others are.
+std::vector<int64_t> AllGather(ReplicaGroup& group, const std::vector<int64_t>& numbers,
+                               const std::string& what) {
   if (static_cast<int>(numbers.size()) != group.size()) {
     Fail(ErrorCode::kInvalidArgument, "all_gather: ", numbers.size(), " numbers for ", group.size(),
          " replicas; give one for each of this process");
@@ -82,7 +84,7 @@ std::vector<int64_t> AllGather(ReplicaGroup& group, const std::vector<int64_t>& 
     std::vector<int64_t>& mine = all[static_cast<size_t>(i)];
     mine.resize(static_cast<size_t>(c.size()));
     mine[static_cast<size_t>(c.rank())] = numbers[static_cast<size_t>(i)];
-    c.AllGather("a number of each replica", mine.data(), sizeof(int64_t));
+    c.AllGather(what, mine.data(), sizeof(int64_t));
   });
   return all[0];
 }
@@ -114,8 +116,10 @@ void BindReplicas(py::module_& m) {
                                for (DeviceId d : group.devices()) names.push_back(ToString(d));
                                return names;
                              })
-      .def("all_gather", &AllGather, py::arg("numbers"), py::call_guard<py::gil_scoped_release>(),
-           "One number of each replica of this process; returns those of all, in order of ranks.")
+      .def("all_gather", &AllGather, py::arg("numbers"),
+           py::arg("what") = "a number of each replica", py::call_guard<py::gil_scoped_release>(),
+           "One number of each replica of this process; returns those of all, in order of ranks. "
+           "`what` names them in messages, the same on all.")
       .def("broadcast_variables", &BroadcastVariables, py::arg("variables"),
            py::call_guard<py::gil_scoped_release>(),
            "Assigns what replica 0 of the job has to these variables of every process.");

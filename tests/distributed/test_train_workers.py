@@ -235,6 +235,46 @@ except ost.NonFiniteError as error:
         assert "1 of 25 rows, the first is 24) of replica 1" in rank["text"]
 
 
+def test_a_rank_that_waits_in_vain_says_for_what(job: Launcher) -> None:
+    body = """
+def slow(*args, **options):
+    end = time.monotonic() + 20
+    while strategy._control.failure is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return write(*args, **options)
+
+t = trainer()
+write, ost.io.save_checkpoint = ost.io.save_checkpoint, slow
+try:
+    t.train(data())
+except ost.DistributedError as error:
+    tell(t, text=str(error))
+    raise
+"""
+    status, _, _ = job.run("--nproc", "2", script(job, body), OSTRIA_TIMER_NO_PROGRESS="1s")
+    assert status != 0
+    waiting, slow = reversed(found(job, 2))
+    assert "writing a checkpoint: rank 0 (" in waiting["text"]
+    assert "did not come within 1 s" in waiting["text"]
+    assert "rank 1 (" in slow["text"]
+
+
+def test_ranks_that_do_different_things_are_told_so(job: Launcher) -> None:
+    body = """
+t = trainer()
+t.train(data())
+try:
+    t.evaluate(data()) if rank == 0 else t.train(data())
+except ost.DistributedError as error:
+    tell(t, text=str(error))
+    raise
+"""
+    status, _, _ = job.run("--nproc", "2", script(job, body))
+    assert status != 0
+    texts = [rank["text"] for rank in found(job, 2)]
+    assert any("the next batch of a dataset" in t and "restoring a checkpoint" in t for t in texts)
+
+
 ESTIMATOR = """
 import json
 import numpy as np

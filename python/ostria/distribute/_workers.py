@@ -270,7 +270,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         """One of every replica of all processes; `numbers` are those of this one's."""
         assert self._control is not None
         with self._control.guard(operation):
-            everyone: list[int] = self._group.all_gather(numbers)
+            everyone: list[int] = self._group.all_gather(numbers, operation)
         return everyone
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:

@@ -278,7 +278,7 @@ class Estimator:
                     if isinstance(value, float):
                         events.scalar(key, value, results["global_step"])
 
-        self._trainer.on_chief(f"writing event files to {directory}", write)
+        self._trainer.on_chief("writing event files", write)
         if self._trainer.is_chief:
             self._say(_describe(results, name, time.monotonic() - began))
         return results

@@ -105,10 +105,10 @@ class SummaryHook(Hook):
             self._mark = now
         if has_summary or has_speed:
             write = functools.partial(self._write, values, step)
-            trainer.on_chief(f"writing event files to {self._directory}", write)
+            trainer.on_chief("writing event files", write)
 
     def after_save(self, trainer: Trainer, path: str) -> None:
-        trainer.on_chief(f"writing event files to {self._directory}", self._flush)
+        trainer.on_chief("writing event files", self._flush)
 
     def after_eval(self, trainer: Trainer, results: dict[str, float]) -> None:
         # Time spent evaluating is not training time.

@@ -200,7 +200,7 @@ class Trainer:
         """Runs ``action``, which writes something, on rank 0 alone, while the others wait.
 
         Args:
-          what: names it in messages.
+          what: names it in messages, the same on all ranks.
 
         Raises:
           OSError, RuntimeError: it failed; on all ranks, with the message of rank 0.
@@ -435,7 +435,7 @@ class Trainer:
             path = write()
         else:
             self._together.collect(list(variables.values()))
-            path = self._together.on_chief(f"writing a checkpoint to {directory}", write)
+            path = self._together.on_chief("writing a checkpoint", write)
         self._source, self._saved_step = path, progress.step
         for call in overridden(self._active, "after_save"):
             call(self, path)
