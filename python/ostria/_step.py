@@ -131,6 +131,7 @@ class ReplicaRows:
     def __init__(self, replica_id: Any, first_row: Any, batch: Any) -> None:
         self._replica_id, self._first_row = replica_id, first_row  # traced scalars
         self._batch = batch  # a SymInt; None where replicas are given no rows of their own
+        self.is_asked = False  # whether the graph depends on the first row
 
     def place(self, shape: Any) -> tuple[Any, Any]:
         """(first row, what to mix into the key) of a draw of this shape; None: nothing.
@@ -145,6 +146,7 @@ class ReplicaRows:
             times = sizes[0] // self._batch
             times = times if isinstance(times, int) else times._value()
             if times is not None and times * self._batch == sizes[0]:
+                self.is_asked = True
                 return self._first_row if times == 1 else self._first_row * times, None
         return 0, self._replica_id
 

@@ -118,6 +118,47 @@ def test_values_of_all_processes_are_joined(job: Launcher) -> None:
         }
 
 
+DRAWING = """
+asked, first_rows = [], strategy._first_rows
+
+def counted(rows):
+    asked.append(list(rows))
+    return first_rows(rows)
+
+strategy._first_rows = counted
+cuts = [0, 3, 10] if all_ == 2 else [0, 10]
+rows = np.arange(10, dtype=np.float32)[cuts[rank]:cuts[rank + 1]]
+
+def plain(x):
+    return x * 2 + ost.random.uniform((2,))[0]  # not by rows
+
+def drawing(x):
+    return x + ost.random.uniform(x.shape)
+
+ost.random.seed(7)
+found = [strategy.run(plain, (rows,)) for _ in range(3)]
+before = list(asked)
+found += [strategy.run(drawing, (rows,)) for _ in range(2)]
+tell(before=before, asked=asked,
+     found=[strategy.gather(x, axis=0).numpy().tolist() for x in found])
+"""
+
+
+def test_workers_ask_where_rows_begin_only_for_draws_by_rows(job: Launcher) -> None:
+    found: dict[int, list[dict[str, Any]]] = {}
+    for nproc in (1, 2):
+        status, _, err = job.run("--nproc", str(nproc), job.script(program(DRAWING)))
+        assert status == 0, err
+        paths = [job.folder / f"rank-{r}.json" for r in range(nproc)]
+        found[nproc] = [json.loads(path.read_text()) for path in paths]
+    alone, pair = found[1][0], found[2]
+    assert [rank["before"] for rank in pair] == [[], []]
+    assert [rank["asked"] for rank in pair] == [[[3]] * 2, [[7]] * 2]
+    for rank in pair:
+        np.testing.assert_array_equal(rank["found"], alone["found"])
+    assert alone["found"][3] != alone["found"][4]
+
+
 RUNNING = """
 w = ost.Variable(np.zeros(100, np.float32), name="w")
 optimizer = ost.optim.SGD(0.1)

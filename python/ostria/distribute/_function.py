@@ -22,17 +22,20 @@ if TYPE_CHECKING:
     from ostria.distribute._strategy import Strategy
 
 _Tensor = _native.Tensor
+_NO_ROW = np.array(0, np.int64)
 _OWN = "own"  # ends the key of what each replica is given its own of
 
 
 class _Inputs(list[Any]):
-    """The arrays of each replica, and the sizes of the first one's symbols."""
+    """The arrays of each replica, the sizes of the first one's symbols, the rows of each."""
 
     sizes: dict[str, int]
+    rows: tuple[int, ...]
 
 
 class _ReplicaEntry(_compile._Entry):
     is_alone = False
+    counts_rows = False  # it needs to know where each replica's rows begin
 
     def run(self, inputs: list[Any], debug: bool) -> Any:
         self.last_inputs = inputs
@@ -86,6 +89,17 @@ class ReplicaFunction(_compile.CompiledFunction):
             entry, inputs = self._entry(args, kwargs)
             return entry.run(inputs, _compile._debugging)
 
+    def _entry(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[_ReplicaEntry, _Inputs]:
+        entry, inputs = super()._entry(args, kwargs)
+        assert isinstance(entry, _ReplicaEntry) and isinstance(inputs, _Inputs)
+        if entry.counts_rows:  # workers have to ask each other, which takes a while
+            firsts = self._strategy._first_rows(inputs.rows)
+            for own, first in zip(inputs, firsts, strict=True):
+                own[-1] = np.array(first, np.int64)
+        return entry, inputs
+
     # --- Arguments --------------------------------------------------------------------------------
 
     def _keys(self, leaves: list[Any], structure: Any) -> tuple[list[Any], list[Any]]:
@@ -109,11 +123,10 @@ class ReplicaFunction(_compile.CompiledFunction):
                 continue
             for own, value in zip(inputs, values, strict=True):
                 own.append(value)
-        rows = next(iter(symbols), (0,) * count)
-        firsts = self._strategy._first_rows(rows)
+        inputs.rows = next(iter(symbols), (0,) * count)
         inputs.sizes = {name: sizes[0] for sizes, name in symbols.items()}
-        for own, replica_id, first in zip(inputs, self._ids, firsts, strict=True):
-            own += [replica_id, np.array(first, np.int64)]
+        for own, replica_id in zip(inputs, self._ids, strict=True):
+            own += [replica_id, _NO_ROW]
         return inputs, keys
 
     def _values(self, leaf: PerReplica, i: int, structure: Any) -> list[Any]:
@@ -180,6 +193,7 @@ class ReplicaFunction(_compile.CompiledFunction):
     # --- Tracing ----------------------------------------------------------------------------------
 
     def _trace(self, *args: Any, **options: Any) -> _compile._Entry:
+        self._rows: _step.ReplicaRows | None = None
         try:
             with _device.device(self._strategy.devices[0]):  # of Variables that are made inside
                 entry = super()._trace(*args, **options)
@@ -193,6 +207,7 @@ class ReplicaFunction(_compile.CompiledFunction):
             raise
         assert isinstance(entry, _ReplicaEntry)
         entry.is_alone = self._strategy._group is None
+        entry.counts_rows = self._rows is not None and self._rows.is_asked
         self._strategy._traced_for_all(str(self.name), entry.compiled)
         return entry
 
@@ -206,7 +221,8 @@ class ReplicaFunction(_compile.CompiledFunction):
         notes["replicas"] = strategy.num_replicas_in_sync
         notes["replica_context"] = _context.ReplicaContext(strategy, replica_id)
         if strategy.num_replicas_in_sync > 1:
-            notes["replica_rows"] = _step.ReplicaRows(replica_id, first_row, _batch(keys, inputs))
+            self._rows = _step.ReplicaRows(replica_id, first_row, _batch(keys, inputs))
+            notes["replica_rows"] = self._rows
 
     def _finish(self, trace: Any, tensors: list[Any], limit: int, recompute: bool) -> Any:
         return _native.finish_trace(
