@@ -52,25 +52,26 @@ def main() -> int:
     parser.add_argument("--output", required=True, type=Path, help="of the record, JSON")
     parser.add_argument("--build", default="build/current", help="folder with tests/unit/dist_test")
     parser.add_argument("--kills", type=int, default=1000, help="half within steps, half between")
-    parser.add_argument("--mutations", type=int, default=100_000, help="of the environment")
+    parser.add_argument("--mutations", type=int, default=100_000, help="of variables of launchers")
     options = parser.parse_args()
     if options.kills < 2 or options.mutations < 1:
         parser.error("--kills is 2 or more, --mutations 1 or more")
 
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     dist_test = [str(ROOT / options.build / "tests/unit/dist_test"), "--gtest_brief=1"]
+    count, fuzz = f"{options.mutations:,} mutations", {"OSTRIA_FUZZ": str(options.mutations)}
     runs = [
         run(
-            "mutations of messages, of what a server is sent, and of durations",
+            "100,000 mutations each of messages and durations, 20,000 of what a server is sent",
             [*dist_test, "--gtest_filter=*Mutations*"],
             "--gtest_output=xml:",
             {},
         ),
         run(
-            f"variables of launchers, {options.mutations:,} mutations",
+            f"variables of launchers, {count}",
             [*pytest, "tests/distributed/test_environment.py", "-k", "mutated"],
             "--junitxml=",
-            {"OSTRIA_FUZZ": str(options.mutations)},
+            fuzz,
         ),
         run(
             f"kill -9 of a rank, {options.kills // 2 * 2:,} times",
