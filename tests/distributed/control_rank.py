@@ -9,11 +9,16 @@ from __future__ import annotations
 import base64
 import ctypes
 import json
+import signal
 import sys
 from typing import Any
 
 from ostria._native import DistributedError, PeerFailedError
 from ostria.distribute._control import Control
+
+
+# A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def answer(**fields: Any) -> None:
