@@ -16,7 +16,6 @@ from typing import Any
 from ostria._native import DistributedError, PeerFailedError
 from ostria.distribute._control import Control
 
-
 # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
