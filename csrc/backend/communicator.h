@@ -69,7 +69,8 @@ class Communicator {
   /// All of it is done when `done` is, which the group watches.
   virtual void EndRun(std::shared_ptr<const Event> /*done*/) {}
 
-  /// Calls in progress and later ones, of every rank that can be reached, throw with `why`.
+  /// Calls in progress and later ones, of every rank that can be reached, throw with `why`. Throws
+  /// nothing itself.
   virtual void Abort(const std::string& why) = 0;
   /// How long a call waits for the others.
   virtual void set_timeout(std::chrono::milliseconds timeout) = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control channel for Python (`_native.dist`); ostria.distribute._control is its only user. The
 // interpreter's lock is let go in every call that waits, and the channel's own thread never takes
-// it: a heartbeat goes out whatever Python does. Ctrl-C ends a wait within 100 ms.
+// it: a heartbeat goes out whatever Python does. Ctrl-C ends a wait for other ranks within 100 ms.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -126,7 +126,7 @@ void BindServer(py::module_& m) {
       .def(
           "wait_until_left",
           [](Server& s, double timeout) {
-            return s.WaitUntilLeft(Milliseconds(timeout, "a wait"));
+            return s.WaitUntilLeft(Milliseconds(timeout, "a wait"), RunSignalHandlers);
           },
           py::arg("timeout"), Free());
 }

@@ -94,7 +94,10 @@ void BroadcastVariables(ReplicaGroup& group,
                         const std::vector<std::shared_ptr<Variable>>& variables) {
   std::vector<std::vector<Tensor>> values(static_cast<size_t>(group.size()));
   for (auto& of_replica : values) {
-    for (const auto& v : variables) of_replica.push_back(v->Snapshot());
+    for (const auto& v : variables) {  // only the first can be what is sent
+      of_replica.push_back(&of_replica == &values[0] ? v->Snapshot()
+                                                     : Tensor::Empty(v->dtype(), v->shape()));
+    }
   }
   group.Run([&](int i) {
     for (size_t v = 0; v < variables.size(); ++v) {

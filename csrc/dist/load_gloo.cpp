@@ -54,7 +54,10 @@ MakeGlooFn LoadGloo(std::span<const std::string> paths) {
 std::string GlooAbortKey(const GlooOptions& options) { return StrCat(options.key, "/gloo/abort"); }
 void AbortGloo(KeyValues& key_values, const GlooOptions& options, const std::string& why) {
   const std::string key = GlooAbortKey(options);
-  if (!key_values.Get(key, std::chrono::milliseconds(0))) key_values.Set(key, why);
+  try {
+    if (!key_values.Get(key, std::chrono::milliseconds(0))) key_values.Set(key, why);
+  } catch (const Error&) {  // the store is gone too; whoever keeps it says why
+  }
 }
 
 std::unique_ptr<Communicator> MakeGloo(int rank, int size, std::shared_ptr<KeyValues> key_values,

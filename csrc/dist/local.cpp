@@ -34,6 +34,7 @@ class Group {
     }
     Meet(rank, timeout);
     std::unique_lock lock(mutex_);
+    ThrowIfAborted(call.what);  // who ended the group may have left, with what its call names
     for (int r = 0; r < size(); ++r) {
       const Call& other = calls_[static_cast<size_t>(r)];
       if (other == call) continue;

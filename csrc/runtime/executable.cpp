@@ -28,12 +28,12 @@ class SettledReductions {
   SettledReductions(const SettledReductions&) = delete;
   SettledReductions& operator=(const SettledReductions&) = delete;
   ~SettledReductions() {
-    Communicator* c = Communicator::Current();
-    if (c != nullptr && std::uncaught_exceptions() > exceptions_) c->Settle();
+    if (group_ != nullptr && std::uncaught_exceptions() > exceptions_) group_->Settle();
   }
 
  private:
-  int exceptions_ = std::uncaught_exceptions();
+  Communicator* group_ = Communicator::Current();
+  int exceptions_ = group_ == nullptr ? 0 : std::uncaught_exceptions();
 };
 
 bool AllOnHost(std::span<const Tensor> tensors) {

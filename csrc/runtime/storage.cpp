@@ -284,8 +284,9 @@ void StorageMap::ReduceInPlace(const std::vector<Choice>& choices) {
     for (int i = 0; i < g_.num_operands(n); ++i) {
       const int32_t in = find(Root(g_.operand(n, i))), out = Root(g_.result(n, i));
       Storage& s = storages_[in];
-      if (!s.computed || s.bytes == 0 || s.last != step || operands[in] > 1 || Placed(in) ||
-          Placed(out) || !AliasOk(choices[n.id], n, i, i)) {
+      // A wider storage would put other bytes between tensors than there are on other ranks.
+      if (!s.computed || s.bytes == 0 || s.bytes != Bytes(g_, g_.operand(n, i)) || s.last != step ||
+          operands[in] > 1 || Placed(in) || Placed(out) || !AliasOk(choices[n.id], n, i, i)) {
         continue;
       }
       s.last = storages_[out].last;

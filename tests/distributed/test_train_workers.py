@@ -116,7 +116,7 @@ def test_processes_do_what_one_does(job: Launcher, nproc: int, devices: str) -> 
     assert weights(ranks).keys() == weights(alone).keys()
     for name, value in weights(alone).items():
         np.testing.assert_allclose(weights(ranks)[name], value, atol=1e-4, err_msg=name)
-    assert weights(ranks)[name].tobytes() == weights(ranks[1:])[name].tobytes()
+        assert weights(ranks)[name].tobytes() == weights(ranks[1:])[name].tobytes()
     files = sorted(p.name for p in (job.folder / "model").iterdir())
     assert files == sorted(p.name for p in (job.folder / "alone" / "model").iterdir())
 

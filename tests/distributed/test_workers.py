@@ -159,6 +159,44 @@ def test_workers_ask_where_rows_begin_only_for_draws_by_rows(job: Launcher) -> N
     assert alone["found"][3] != alone["found"][4]
 
 
+def test_after_its_end_a_strategy_of_several_processes_refuses_to_work_alone(job: Launcher) -> None:
+    body = """
+    strategy.barrier("start")
+    before = sys.excepthook
+    strategy.close()
+    said = []
+    one = ost.ones(3)
+    for call in (
+        lambda: strategy.run(ost.sum, (one,)),
+        lambda: strategy.reduce("sum", one),
+        lambda: strategy.gather(one, axis=0),
+        lambda: strategy.barrier("end"),
+    ):
+        try:
+            call()
+        except RuntimeError as error:
+            said.append(str(error))
+    tell(said=said, hook=sys.excepthook is not before)
+    """
+    status, _, err = job.run("--nproc", "2", job.script(program(body)))
+    assert status == 0, err
+    for rank in range(2):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert len(found["said"]) == 4
+        assert all("was closed; make another" in text for text in found["said"])
+        assert found["hook"]
+
+
+def test_an_exit_without_an_error_is_no_failure(job: Launcher) -> None:
+    body = "import sys\nimport ostria as ost\n" + (
+        "with ost.distribute.MultiWorkerMirroredStrategy() as strategy:\n"
+        "    strategy.barrier('end')\n    sys.exit(0)\n"
+    )
+    status, out, err = job.run("--nproc", "2", job.script(body))
+    assert status == 0
+    assert "failure" not in out + err
+
+
 RUNNING = """
 w = ost.Variable(np.zeros(100, np.float32), name="w")
 optimizer = ost.optim.SGD(0.1)

@@ -261,14 +261,14 @@ void CudaDevice::Clear(void* dst, size_t bytes) {
 }
 
 void CudaDevice::Lose(const std::string& why) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(lost_mutex_);
   if (lost_.empty()) lost_ = why;
   is_lost_ = true;
 }
 
 DataError CudaDevice::TakeDataError() {
   if (is_lost_) {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(lost_mutex_);
     DataError lost;
     lost.lost = lost_;
     return lost;

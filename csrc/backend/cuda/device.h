@@ -106,7 +106,8 @@ class CudaDevice {
   std::unordered_map<std::string, CUmodule> modules_;
   std::unordered_map<std::string, CUfunction> functions_;
   std::atomic<bool> is_lost_{false};
-  std::string lost_;                          // under mutex_
+  std::mutex lost_mutex_;                     // never held while anything waits for the device
+  std::string lost_;                          // under lost_mutex_
   DataErrorWord* data_error_ = nullptr;       // as the device sees it
   DataErrorWord* data_error_host_ = nullptr;  // the same memory
 };

@@ -44,8 +44,11 @@ void Client::Await(std::unique_lock<std::mutex>& lock, const std::string& op, Wa
          !changed_.wait_until(lock, std::min(deadline, Time::clock::now() + ms(100)), over)) {
     if (Time::clock::now() >= deadline) break;
     lock.unlock();
+    const struct Relock {  // also where it throws: callers clean up under the lock
+      std::unique_lock<std::mutex>& lock;
+      ~Relock() { lock.lock(); }
+    } relock{lock};
     options_.poll();
-    lock.lock();
   }
   if (!changed_.wait_until(lock, deadline, over)) {
     throw Error(
@@ -59,6 +62,10 @@ void Client::Await(std::unique_lock<std::mutex>& lock, const std::string& op, Wa
 
 Reply Client::Call(Request request, const std::string& op, Waits waits, ms timeout,
                    const std::vector<std::string>* lines) {
+  if (std::this_thread::get_id() ==
+      thread_.get_id()) {  // a handler: only this thread reads replies
+    throw Error(ErrorCode::kDistributed, op, "the channel's own thread cannot wait for the store");
+  }
   request.timeout_ms = timeout.count();
   std::unique_lock lock(mutex_);
   if (waits == Waits::kYes && failure_) throw PeerFailedError(op, *failure_);

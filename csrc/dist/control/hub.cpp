@@ -280,6 +280,12 @@ void Hub::Enter(ConnectionId id, const Connection& c, Join join, Time now) {
     Respond({id, join.id, c.hello.rank, now, {}}, ReplyStatus::kPeerFailed);
     return;
   }
+  for (const Seat& other : members_.seats()) {
+    if (other.state != RankState::kLeft) continue;
+    Respond({id, join.id, c.hello.rank, now, {}}, ReplyStatus::kTimeout,
+            StrCat(members_.Name(other.member.rank), " has left the job"));
+    return;
+  }
   seat.joined = true;
   seat.member.addresses = std::move(join.addresses);
   joining_[c.hello.rank] = join.id;

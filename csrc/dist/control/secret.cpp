@@ -96,9 +96,11 @@ Secret Secret::From(const Lookup& lookup) {
   const char* file = lookup("OSTRIA_SECRET_FILE");
   const int given = (digits != nullptr) + (fd != nullptr) + (file != nullptr);
   if (given != 1) {
-    Fail(ErrorCode::kInvalidArgument, "the job secret is given ", given,
-         " times; set exactly one of OSTRIA_SECRET (64 hexadecimal digits), "
-         "OSTRIA_SECRET_FD (an open file descriptor) and OSTRIA_SECRET_FILE (mode 0600)");
+    Fail(ErrorCode::kInvalidArgument, "the job's secret is ",
+         given == 0 ? "not given" : "given by several variables",
+         "; set exactly one of OSTRIA_SECRET_FILE (of mode 0600), OSTRIA_SECRET_FD (an open file "
+         "descriptor) and OSTRIA_SECRET (64 hexadecimal digits), the same in all processes. To "
+         "make one: (umask 077; openssl rand -hex 32 > secret). `ostria launch` makes its own");
   }
   if (digits != nullptr) return FromHex(digits, "OSTRIA_SECRET");
   if (file != nullptr) return FromFile(file);

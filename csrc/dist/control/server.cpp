@@ -349,13 +349,14 @@ std::map<std::string, int64_t> Server::Refusals() {
   return refusals;
 }
 
-bool Server::WaitUntilLeft(Timers::ms timeout) {
+bool Server::WaitUntilLeft(Timers::ms timeout, const std::function<void()>& poll) {
   const Time deadline = Time::clock::now() + timeout;
   while (true) {
     bool left = false;
     loop_->Call([&] { left = loop_->hub().everybody_left(); });
     if (left) return true;
     if (Time::clock::now() >= deadline) return false;
+    if (poll) poll();
     std::this_thread::sleep_for(milliseconds(5));
   }
 }

@@ -34,7 +34,8 @@ class Server {
   /// How many connections were refused, by reason.
   std::map<std::string, int64_t> Refusals();
   /// All ranks have left, or failed; false where they did not within `timeout`.
-  bool WaitUntilLeft(Timers::ms timeout);
+  /// `poll` is called while it waits; what it throws ends the wait.
+  bool WaitUntilLeft(Timers::ms timeout, const std::function<void()>& poll = {});
 
  private:
   class Loop;

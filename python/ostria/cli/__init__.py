@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "launch",
         help="start a training script as several processes",
         description="Runs a script once per rank, and ends all ranks together. The exit status is "
-        "0 when every rank ended with 0, else that of the first to fail; 128 + n for signal n.",
+        "0 when every rank ended with 0, else that of the root cause; 128 + n for signal n.",
     )
     from ostria.cli.launch import add_flags
 

@@ -94,7 +94,9 @@ def _torchrun(values: Values) -> Fields:
         restart_count="TORCHELASTIC_RESTART_COUNT?",
     )
     host, port = values.host("MASTER_ADDR"), values.number("MASTER_PORT", 1, 65535)
-    fields["rendezvous"] = Field(join_address(host, port), "MASTER_ADDR and MASTER_PORT")
+    # torchrun's own agent holds that port where it says so: OSTRIA_RENDEZVOUS names another.
+    if values.environ.get("TORCHELASTIC_USE_AGENT_STORE", "").lower() != "true":
+        fields["rendezvous"] = Field(join_address(host, port), "MASTER_ADDR and MASTER_PORT")
     return fields
 
 

@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -109,7 +109,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             return
         self._control = control = _connect(worker)
         atexit.register(self.close)
-        _watch_exceptions(self)
+        self._unwatch = _watch_exceptions(self)
         try:
             members = control.join()
             text = f"{len(self.devices)} x {self.devices[0].split(':')[0]}"
@@ -130,6 +130,7 @@ class MultiWorkerMirroredStrategy(Strategy):
                 self._group.all_gather([0] * len(self.devices))  # all can reach all
         except BaseException as error:
             self._fail(error)
+            self.close()
             raise
         _log.info("%s; control channel: %s", worker, control.timers)
 
@@ -147,6 +148,12 @@ class MultiWorkerMirroredStrategy(Strategy):
         """Whether this process is rank 0, which writes what only one of all should write."""
         return self.environment.rank == 0
 
+    def _open(self, what: str) -> Control:
+        """The control channel of several processes."""
+        if self._control is None:
+            raise RuntimeError(at_line(f"{what}: {self!r} was closed; make another"))
+        return self._control
+
     def barrier(self, name: str) -> None:
         """Returns when every process has called it with this name.
 
@@ -154,8 +161,8 @@ class MultiWorkerMirroredStrategy(Strategy):
             PeerFailedError: a process failed.
             DistributedError: some did not come in time; the message names them.
         """
-        if self._control is not None:
-            self._control.barrier(name)
+        if self._world > 1:
+            self._open("strategy.barrier").barrier(name)
 
     # --- The end ----------------------------------------------------------------------------------
 
@@ -164,6 +171,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         control, self._control = self._control, None
         if control is not None:
             atexit.unregister(self.close)
+            self._unwatch()
             self._group = None
             self._functions.clear()
             if self._failing:
@@ -180,7 +188,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if error is not None:
+        if error is not None and not (isinstance(error, SystemExit) and not error.code):
             self._fail(error)
         self.close()
 
@@ -198,8 +206,9 @@ class MultiWorkerMirroredStrategy(Strategy):
 
     def reduce(self, reduce_op: Any, value: Any, axis: int | None = None) -> Any:
         """As `MirroredStrategy.reduce`, over the replicas of all processes, which all call it."""
-        if self._control is None:
+        if self._world == 1:
             return super().reduce(reduce_op, value, axis=axis)
+        self._open("strategy.reduce")
         mean = _values.reduce_op(reduce_op, "strategy.reduce") is ReduceOp.MEAN
 
         def join(values: list[Any]) -> Any:
@@ -221,8 +230,9 @@ class MultiWorkerMirroredStrategy(Strategy):
     def gather(self, value: Any, axis: int) -> Any:
         """As `MirroredStrategy.gather`, over the replicas of all processes, which all call it."""
         local = super().gather(value, axis=axis)
-        if self._control is None:
+        if self._world == 1:
             return local
+        self._open("strategy.gather")
         others = [0] * (len(self.devices) - 1)
 
         def join(values: list[Any]) -> Any:
@@ -248,7 +258,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         return self.experimental_local_results(self.run(fn, (given,)))[0]
 
     def _first_rows(self, rows: Sequence[int]) -> list[int]:
-        if self._control is None:
+        if self._world == 1:
             return super()._first_rows(rows)
         everyone = self._group.all_gather([int(r) for r in rows])
         before = sum(everyone[: self._first_replica])
@@ -262,27 +272,20 @@ class MultiWorkerMirroredStrategy(Strategy):
 
     def _largest(self, number: int, what: str) -> int:
         """The largest of a number of each process."""
-        if self._control is None:
-            raise RuntimeError(at_line(f"{what}: {self!r} was closed; make another"))
         return max(self._numbers([number] * len(self.devices), what))
 
     def _numbers(self, numbers: list[int], operation: str) -> list[int]:
         """One of every replica of all processes; `numbers` are those of this one's."""
-        assert self._control is not None
-        with self._control.guard(operation):
+        with self._open(operation).guard(operation):
             everyone: list[int] = self._group.all_gather(numbers, operation)
         return everyone
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
-        return (
-            contextlib.nullcontext() if self._control is None else self._guarded(str(function.name))
-        )
+        return contextlib.nullcontext() if self._world == 1 else self._guarded(str(function.name))
 
     @contextlib.contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
-        control = self._control
-        if control is None:
-            raise RuntimeError(at_line(f"strategy.run: {self!r} was closed; make another"))
+        control = self._open("strategy.run")
         with control.guard(f"strategy.run of {name}"):
             yield
         control.end_step()
@@ -328,12 +331,17 @@ def _patience(control: Control) -> float:
     return max(timers.no_progress, timers.first_step) + timers.dead
 
 
-def _watch_exceptions(strategy: MultiWorkerMirroredStrategy) -> None:
-    """An exception that ends the program is told to the others before it does."""
+def _watch_exceptions(strategy: MultiWorkerMirroredStrategy) -> Callable[[], None]:
+    """An exception that ends the program is told to the others before it does; until undone."""
     outer = sys.excepthook
 
     def hook(kind: Any, error: BaseException, where: Any) -> None:
         strategy._fail(error)
         outer(kind, error, where)
 
+    def undo() -> None:
+        if sys.excepthook is hook:
+            sys.excepthook = outer
+
     sys.excepthook = hook
+    return undo

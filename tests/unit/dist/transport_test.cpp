@@ -87,13 +87,13 @@ TEST_P(EveryTransport, TakesTheLeastAndTheLargestAndNaNWins) {
 }
 
 TEST_P(EveryTransport, RoundsHalfTypesOnce) {
-  std::vector<BFloat16> data(4, BFloat16(1.0F + 1.0F / 128));
-  data[0] = BFloat16(256.0F);  // added in bfloat16, the others would be lost one by one
+  // 257.5, which is rounded to 258; added one by one in bfloat16 it stays 256.
+  std::vector<BFloat16> data = {BFloat16(256.0F), BFloat16(0.75F), BFloat16(0.25F), BFloat16(0.5F)};
   const auto errors = RunRanks(GetParam().make(4), [&](Communicator& c) {
     c.AllReduce("test", &data[c.rank()], 1, DType::kBFloat16, ReduceOp::kSum);
   });
   EXPECT_THAT(errors, Each(""));
-  for (const BFloat16& d : data) EXPECT_EQ(static_cast<float>(d), 260.0F);
+  for (const BFloat16& d : data) EXPECT_EQ(static_cast<float>(d), 258.0F);
 }
 
 // So a step has the same bits whatever carries it.

@@ -156,7 +156,10 @@ void NcclGroup::AbortAll() {
     // Nothing is left to tell of an error here: the group has failed, and users know why.
     Nccl().ncclGroupStart();
     for (const auto& [device, comm] : all) {
-      device->MakeCurrent();
+      try {
+        device->MakeCurrent();
+      } catch (const Error&) {  // of a device that has failed, or a process that ends
+      }
       Nccl().ncclCommAbort(comm);
     }
     Nccl().ncclGroupEnd();

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generations of ranks: all run, or none does.
 
-The first rank to fail is the root cause; the others get SIGTERM soon, and SIGKILL when their time
-is up.
+The root cause is the first rank to fail by itself; the others get SIGTERM soon, and SIGKILL when
+their time is up.
 A signal to the launcher is passed on, and the ranks have the grace period to save. Every wait ends:
 by the end of a process, by a signal, or by a deadline.
 """
@@ -196,7 +196,8 @@ class _Generation:
         environ.setdefault("OSTRIA_NUM_THREADS", str(count_threads(o.nproc)))
         # What a rank wrote before it was killed is worth most.
         environ.setdefault("PYTHONUNBUFFERED", "1")
-        environ.pop("OSTRIA_RENDEZVOUS_FD", None)
+        for name in ("OSTRIA_RENDEZVOUS_FD", "OSTRIA_SECRET", "OSTRIA_SECRET_FD"):
+            environ.pop(name, None)
         return environ | {
             "OSTRIA_RANK": str(rank),
             "OSTRIA_WORLD_SIZE": str(o.nnodes * o.nproc),

@@ -78,7 +78,13 @@ def make_meeting(
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket on exactly this interface; port 0 for a free one."""
-    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        what = f"ostria launch: the host of {join_address(host, port)} is not known"
+        remedy = "give --rendezvous a name or an address of host 0"
+        raise ValueError(at_line(f"{what} ({error.strerror}); {remedy}")) from None
+    family, kind, protocol, _, where = found[0]
     for left in range(_TRIES, 0, -1):
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

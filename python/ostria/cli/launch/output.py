@@ -42,7 +42,9 @@ class Terminal:
 
     @property
     def is_waiting(self) -> bool:
-        return bool(self._waiting)
+        """Whether its reader is to be waited for; not while the neighbour is inside a line."""
+        held = self._neighbour is not None and self._neighbour._inside_line
+        return bool(self._waiting) and not held
 
     @property
     def is_full(self) -> bool:
@@ -78,7 +80,7 @@ class Terminal:
         while self._waiting and (left := end - time.monotonic()) > 0:
             if self._is_ready(min(left, 0.1)):
                 self.pump()
-            elif self._neighbour is not None:
+            elif self._neighbour is not None and self._neighbour._is_ready(min(left, 0.1)):
                 self._neighbour.pump()
 
     def _is_ready(self, patience: float) -> bool:

@@ -247,6 +247,18 @@ TEST(ControlHub, WhoLeavesEndsMeetingsAndIsNoFailure) {
   EXPECT_TRUE(rig.hub.everybody_left());
 }
 
+TEST(ControlHub, WhoJoinsAfterAnotherLeftIsToldAtOnce) {
+  Rig rig(2, Quick());
+  const ConnectionId a = rig.Enter(0), b = rig.Enter(1);
+  rig.Say(a, Join{7, {}});
+  EXPECT_EQ(rig.Ask(a, RequestKind::kLeave).status, ReplyStatus::kOk);
+  rig.Say(b, Join{8, {}});
+  const auto replies = rig.Got<Reply>(b);
+  ASSERT_THAT(replies, SizeIs(1));
+  EXPECT_THAT(replies[0].value, HasSubstr("rank 0 (host-0) has left the job"));
+  rig.Pass(milliseconds(5000), {b});  // beyond the time to join
+}
+
 TEST(ControlHub, EqualFingerprintsAgree) {
   Rig rig(3, Quick());
   const auto ids = rig.EnterAll();
