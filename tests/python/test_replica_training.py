@@ -219,7 +219,8 @@ def test_a_loop_of_ones_own_minimises_shares() -> None:
 
 def normalised(synchronized: bool) -> Callable[[], tuple[nn.Module, Callable[..., Any]]]:
     def make() -> tuple[nn.Module, Callable[..., Any]]:
-        norm = nn.BatchNormalization(momentum=0.5, synchronized=synchronized)
+        kind = nn.SyncBatchNormalization if synchronized else nn.BatchNormalization
+        norm = kind(momentum=0.5)
         model = nn.Sequential([nn.Dense(8), norm, nn.ReLU(), nn.Dense(4)])
         model(X[:1])
         loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -243,3 +243,40 @@ def test_a_loss_of_its_own_that_a_model_fn_minimizes_itself(tmp_path: Path) -> N
     e = ost.estimator.Estimator(fn, tmp_path, config)
     with pytest.raises(ValueError, match="return train_op=optimizer, or take a loss"):
         e.train(lambda: data())
+
+
+# --- Evaluations on another strategy --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("evaluating", [1, 3])
+@pytest.mark.parametrize("training", [None, 2])
+def test_evaluations_on_other_devices(training: int | None, evaluating: int) -> None:
+    strategy = None if training is None else mirrored(training)
+    same, apart = trainer(strategy), trainer(strategy, eval_strategy=mirrored(evaluating))
+
+    class Evaluates(Hook):
+        def __init__(self) -> None:
+            self.results: list[dict[str, Any]] = []
+
+        def after_step(self, trainer: Trainer, results: StepResults) -> None:
+            if results.step % 3 == 0:
+                self.results.append(trainer.evaluate(data(7)))
+
+    wanted, given = Evaluates(), Evaluates()
+    same.train(data(), hooks=[wanted])
+    apart.train(data(), hooks=[given])
+    assert bits(apart) == bits(same)  # training went on as if nothing had been evaluated
+    assert len(given.results) == 2
+    for mine, other in zip(given.results, wanted.results, strict=True):
+        assert mine.keys() == other.keys()
+        for name, value in other.items():
+            np.testing.assert_allclose(mine[name], value, rtol=1e-5, err_msg=name)
+    for part, whole in zip(apart.predict(data(7)), same.predict(data(7)), strict=True):
+        np.testing.assert_allclose(part, whole, atol=1e-6)
+
+
+def test_a_strategy_of_evaluations_that_goes_with_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="give one of the two"):
+        trainer(None, eval_strategy=mirrored(2), device="cpu")
+    with pytest.raises(TypeError, match=r"must be one of ost\.distribute"):
+        trainer(None, eval_strategy="cpu")

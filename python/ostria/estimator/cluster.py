@@ -50,18 +50,9 @@ class Cluster:
         """Raises unless the processes of the cluster are those that ``strategy`` trains in.
 
         Raises:
-          NotImplementedError: an evaluator or parameter servers, or several processes without a
-            strategy.
+          NotImplementedError: parameter servers, or several processes without a strategy.
           ValueError: the strategy has another number of processes than the cluster.
         """
-        if self.task_type == EVALUATOR:
-            raise NotImplementedError(
-                at_line(
-                    f"{what}: TF_CONFIG makes this process a separate 'evaluator', which this "
-                    "version does not have: train_and_evaluate evaluates in the training "
-                    "processes; start no evaluator"
-                )
-            )
         if self.num_nodes <= 1:
             return
         jobs = ", ".join(f"{len(h)} {job}" for job, h in self.cluster_spec.items())

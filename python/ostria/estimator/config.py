@@ -18,7 +18,7 @@ from ostria import _native
 from ostria._checks import is_int, is_number
 from ostria._errors import at_line
 from ostria._keywords import check_keywords, checked_init
-from ostria.estimator.cluster import Cluster, parse_tf_config
+from ostria.estimator.cluster import EVALUATOR, Cluster, parse_tf_config
 
 _SAVE_CHECKPOINTS_ERROR = "`save_checkpoints_steps` and `save_checkpoints_secs` cannot be both set."
 
@@ -89,7 +89,8 @@ class RunConfig:
       log_step_count_steps: loss and speed are logged every so many steps; None: never.
       train_distribute: a strategy of ``ost.distribute``: training, evaluation and prediction run on
         its devices, in all of its processes. None: on one device.
-      eval_distribute: None, or the strategy of ``train_distribute``.
+      eval_distribute: the strategy of evaluations; None: that of ``train_distribute``. One of a
+        single process makes each process that trains evaluate all of the input by itself.
       device_fn, experimental_distribute: must be None.
       protocol: None, 'grpc' or 'grpc+verbs'; means nothing in one process.
       experimental_max_worker_delay_secs: means nothing in one process.
@@ -215,7 +216,9 @@ class RunConfig:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process saves checkpoints and writes summaries."""
+        """Whether this process saves checkpoints and writes summaries; an evaluator does not."""
+        if self.cluster.task_type == EVALUATOR:
+            return False
         return bool(getattr(self.train_distribute, "is_chief", self.cluster.is_chief))
 
     @property
@@ -227,6 +230,8 @@ class RunConfig:
     def num_worker_replicas(self) -> int:
         """Number of training processes, the chief included."""
         own = self.cluster.num_worker_replicas
+        if self.cluster.task_type == EVALUATOR:
+            return own
         return int(getattr(self.train_distribute, "num_workers", own))
 
     @property
@@ -322,19 +327,11 @@ class RunConfig:
                         f"{value!r}; give an object such as ost.distribute.MirroredStrategy()"
                     )
                 )
-        if evaluate is not None and evaluate is not train:
-            raise NotImplementedError(
-                at_line(
-                    f"RunConfig: eval_distribute {evaluate!r} is another strategy than "
-                    f"train_distribute {train!r}; an Estimator has one, since its Variables live "
-                    "on the devices of one: give train_distribute alone, or the same object twice"
-                )
-            )
         if self.device is not None:
             raise ValueError(
                 at_line(
-                    f"RunConfig: device {self.device!r} and train_distribute {train!r} are given; "
-                    "a strategy says itself which devices steps run on: give one of the two"
+                    f"RunConfig: device {self.device!r} and strategy {train or evaluate!r} are "
+                    "given; a strategy says itself which devices steps run on: give one of the two"
                 )
             )
 

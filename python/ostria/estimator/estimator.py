@@ -24,6 +24,7 @@ from ostria import io
 from ostria import random as ost_random
 from ostria._errors import at_line
 from ostria._keywords import checked_init
+from ostria.estimator.cluster import EVALUATOR
 from ostria.estimator.config import RunConfig
 from ostria.estimator.model_fn import ModelFnTask
 from ostria.estimator.run_hooks import adapt, adapt_listeners
@@ -149,6 +150,7 @@ class Estimator:
             initialize=self._initialize if self._warm_start else None,
             device=c.device,
             strategy=c.train_distribute,
+            eval_strategy=c.eval_distribute,
         )
         self._progress: ProgressHook | None = None
 
@@ -201,6 +203,13 @@ class Estimator:
                     "Can not provide both steps and max_steps. Estimator.train: given "
                     f"steps={steps!r} and max_steps={max_steps!r}; give steps for so many more, or "
                     "max_steps for so many in all"
+                )
+            )
+        if self._config.task_type == EVALUATOR:
+            raise RuntimeError(
+                at_line(
+                    "Estimator.train: TF_CONFIG makes this process the evaluator, which does not "
+                    "train; call train_and_evaluate or evaluate, or give it another task"
                 )
             )
         observers = adapt(check_hooks("Estimator.train", "hooks", hooks))

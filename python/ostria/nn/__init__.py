@@ -56,6 +56,7 @@ from ostria.nn.normalization import (
     GroupNormalization,
     LayerNormalization,
     RMSNormalization,
+    SyncBatchNormalization,
     UnitNormalization,
 )
 from ostria.nn.pooling import (
@@ -170,6 +171,7 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
     "StackedRNNCells",
+    "SyncBatchNormalization",
     "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",

@@ -186,6 +186,56 @@ class BatchNormalization(_Normalization):
         average.assign(moved)
 
 
+@checked_init
+class SyncBatchNormalization(BatchNormalization):
+    """`BatchNormalization(synchronized=True)` by the name that it had: statistics are those of the
+    rows of all replicas of a strategy. The other arguments are those of `BatchNormalization`.
+
+    Example:
+        >>> import ostria as ost
+        >>> ost.nn.SyncBatchNormalization(momentum=0.9).synchronized
+        True
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(
+            axis,
+            momentum,
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            moving_mean_initializer,
+            moving_variance_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            synchronized=True,
+            dtype=dtype,
+            name=name,
+        )
+
+
 class _RowNormalization(_Normalization):
     """What normalises the last axes: axis -1, or several that end with it."""
 

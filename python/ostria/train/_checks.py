@@ -68,3 +68,18 @@ def check_strategy(strategy: Any, device: Any, accumulate: Any, memory_budget: A
                 "or use more replicas"
             )
         )
+
+
+def check_eval_strategy(evaluating: Any, training: Any, device: Any) -> None:
+    """Evaluations run in the processes that train: in each by itself, or in all together."""
+    if device is not None:
+        check_strategy(evaluating, device, 1, None)
+    mine, theirs = getattr(evaluating, "num_workers", 1), getattr(training, "num_workers", 1)
+    if mine not in (1, theirs):
+        raise ValueError(
+            at_line(
+                f"Trainer: eval_strategy {evaluating!r} has {mine} processes, but training has "
+                f"{theirs}; evaluations run in the processes that train: give a strategy of one "
+                "process, or that of training"
+            )
+        )

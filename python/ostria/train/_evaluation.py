@@ -17,10 +17,34 @@ import numpy as np
 from ostria import io
 from ostria._errors import at_line
 from ostria.train._hooks import Hook, StepResults, overridden
-from ostria.train._input import batch_size
+from ostria.train._input import BatchReader, batch_size, make_reader
 
 if TYPE_CHECKING:
+    from ostria.train._together import Together
     from ostria.train._trainer import Trainer
+
+
+def reader(together: Together | None, input_fn: Any, *, endless: bool) -> BatchReader:
+    """Batches of ``input_fn``: those of this process's replicas under a strategy."""
+    if together is not None:
+        return together.reader(input_fn, endless=endless)
+    return make_reader(input_fn, endless=endless)
+
+
+def result_of(together: Together | None, metric: Any) -> Any:
+    """``metric.result()`` over all replicas."""
+    if together is None:
+        return metric.result()
+    with together.summed(metric.variables):
+        return metric.result()
+
+
+def scope(trainer: Trainer) -> contextlib.AbstractContextManager[Any]:
+    """Inside, the strategy of evaluations is in force, also where that of training was."""
+    evaluating = trainer._evaluating
+    if evaluating is None or evaluating is trainer._together:
+        return trainer._scope()
+    return evaluating.instead()
 
 
 def evaluate(
@@ -31,8 +55,9 @@ def evaluate(
     watchers: list[Hook],
 ) -> dict[str, Any]:
     """What ``Trainer.evaluate`` does."""
-    reader = trainer._read(input_fn, endless=False)
-    if reader.at_end:
+    together = trainer._evaluating
+    source = reader(together, input_fn, endless=False)
+    if source.at_end:
         raise ValueError(
             at_line(
                 "evaluate: the input is empty; it must hold at least one batch: look at what "
@@ -40,21 +65,20 @@ def evaluate(
                 "as a generator is read only once"
             )
         )
-    compiled = trainer._eval_step.trace(*_arguments(reader.peek()))
+    compiled = trainer._eval_step.trace(*_arguments(source.peek()))
     metrics = trainer.task.eval_metrics
     own = {v.id for metric in metrics.values() for v in metric.variables}
     step = _load_for_use(trainer, compiled, own, checkpoint_path, "evaluate")
     for metric in metrics.values():
         metric.reset_state()
     losses: list[Any] = []
-    together = trainer._together
     for hook in watchers:
         hook.begin(trainer)
     before, after = overridden(watchers, "before_step"), overridden(watchers, "after_step")
     with _untouched(v for v in compiled.variables if v.id not in own):
         while steps is None or len(losses) < steps:
             try:
-                batch = reader.advance()
+                batch = source.advance()
             except StopIteration:
                 break
             for call in before:
@@ -64,7 +88,7 @@ def evaluate(
                 outputs = {"loss": losses[-1]}
                 rows = batch_size(batch) if together is None else trainer._eval_step.rows
                 call(trainer, StepResults(len(losses), rows, True, outputs))
-            if together is not None and trainer._guard is not None:
+            if trainer._together is not None and trainer._guard is not None:
                 trainer._settle(False)
             if trainer._interrupting:
                 break
@@ -72,7 +96,7 @@ def evaluate(
         trainer._interrupt()
     results: dict[str, Any] = {"loss": math.fsum(float(x.item()) for x in losses) / len(losses)}
     for name, metric in metrics.items():
-        results[name] = _plain(trainer.result_of(metric))
+        results[name] = _plain(result_of(together, metric))
     results["global_step"] = step
     for hook in watchers:
         hook.end(trainer)
@@ -83,12 +107,12 @@ def evaluate(
 
 def predict(trainer: Trainer, input_fn: Any, checkpoint_path: str | None) -> Iterator[Any]:
     """What ``Trainer.predict`` does."""
-    reader = trainer._read(input_fn, endless=False)
-    if reader.at_end:
+    source = reader(trainer._together, input_fn, endless=False)
+    if source.at_end:
         return
-    compiled = trainer._predict_step.trace(_features(reader.peek()))
+    compiled = trainer._predict_step.trace(_features(source.peek()))
     _load_for_use(trainer, compiled, set(), checkpoint_path, "predict")
-    for batch in reader:
+    for batch in source:
         with _untouched(compiled.variables):
             if trainer._together is not None:
                 outputs = trainer._together.joined(trainer._predict_step.of_all(_features(batch)))

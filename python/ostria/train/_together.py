@@ -20,6 +20,7 @@ from ostria import _functions as F
 from ostria import _replicas, _tree, io
 from ostria._errors import at_line
 from ostria.data import Dataset
+from ostria.distribute import _context
 from ostria.distribute._function import ReplicaFunction
 from ostria.distribute._strategy import Strategy
 from ostria.distribute._values import PerReplica
@@ -53,6 +54,18 @@ class Together:
 
     def scope(self) -> Any:
         return self.strategy.scope()
+
+    @contextlib.contextmanager
+    def instead(self) -> Iterator[None]:
+        """Inside, this strategy is in force, whichever was before; Variables follow at a run."""
+        scopes = _context.scopes()
+        outer = scopes[:]
+        scopes.clear()
+        try:
+            with self.scope():
+                yield
+        finally:
+            scopes[:] = outer
 
     # --- Steps and batches ------------------------------------------------------------------------
 

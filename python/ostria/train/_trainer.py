@@ -23,9 +23,9 @@ from ostria._compile import compile as compile_function
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.train import _evaluation, _nonfinite, _state
-from ostria.train._checks import check_limits, check_loss, check_strategy
+from ostria.train._checks import check_eval_strategy, check_limits, check_loss, check_strategy
 from ostria.train._hooks import Hook, StepResults, overridden
-from ostria.train._input import BatchReader, batch_size, make_reader
+from ostria.train._input import BatchReader, batch_size
 from ostria.train._signals import SignalGuard, TrainingInterrupted, of_all
 from ostria.train._task import ModelTask, Task
 
@@ -59,6 +59,8 @@ class Trainer:
       device: where steps run, "cpu" or "cuda:1"; by default ``ost.default_device()``.
       strategy: of ``ost.distribute``: on which devices, of how many processes, batches are shared.
         Every process makes the same calls. Rank 0 alone writes, to a model_dir that all share.
+      eval_strategy: of evaluations, where it is another. One of a single process makes each process
+        evaluate all of the input by itself.
 
     Example:
       >>> import numpy as np, ostria as ost
@@ -93,6 +95,7 @@ class Trainer:
         memory_budget: int | str | None = None,
         device: str | None = None,
         strategy: Any = None,
+        eval_strategy: Any = None,
     ) -> None:
         if (task is None) == (model is None):
             raise ValueError(
@@ -118,6 +121,8 @@ class Trainer:
             )
         if strategy is not None:
             check_strategy(strategy, device, accumulate, memory_budget)
+        if eval_strategy is not None:
+            check_eval_strategy(eval_strategy, strategy, device)
         self.task = ModelTask(model, loss, optimizer, metrics) if task is None else task
         self.model_dir = None if model_dir is None else os.fspath(model_dir)
         self._save_steps, self._save_secs = save_steps or None, save_secs or None
@@ -130,10 +135,12 @@ class Trainer:
         self._active: list[Hook] = []  # hooks of the run in progress
 
         self._together = None if strategy is None else _joined(strategy)
+        self._evaluating = self._together  # what evaluations run on
+        if eval_strategy is not None and eval_strategy is not strategy:
+            self._evaluating = _joined(eval_strategy)
         if self._together is not None:
             compile_step = self._together.compile
             self._train_step: Any = compile_step(self._trace_train, "train_step", precision)
-            self._eval_step: Any = compile_step(self._trace_eval, "eval_step", precision)
             self._predict_step: Any = compile_step(self._trace_predict, "predict_step", precision)
         else:
             same: dict[str, Any] = {"dynamic_batch": True, "precision": precision, "device": device}
@@ -144,8 +151,13 @@ class Trainer:
                 memory_budget=memory_budget,
                 **same,
             )
-            self._eval_step = compile_function(self._trace_eval, name="eval_step", **same)
             self._predict_step = compile_function(self._trace_predict, name="predict_step", **same)
+        if self._evaluating is not None:
+            self._eval_step: Any = self._evaluating.compile(
+                self._trace_eval, "eval_step", precision
+            )
+        else:
+            self._eval_step = compile_function(self._trace_eval, name="eval_step", **same)
         self._train_variables: dict[int, Any] = {}
         self._generators: list[Any] = []
         self._progress = _state.Progress()
@@ -193,8 +205,7 @@ class Trainer:
 
     def result_of(self, metric: Any) -> Any:
         """``metric.result()`` over all replicas; under a strategy every process calls it."""
-        with self._summed(metric.variables):
-            return metric.result()
+        return _evaluation.result_of(self._together, metric)
 
     def on_chief(self, what: str, action: Callable[[], Any]) -> None:
         """Runs ``action``, which writes something, on rank 0 alone, while the others wait.
@@ -265,7 +276,7 @@ class Trainer:
         if max_steps is not None and self.global_step >= max_steps:
             _log.info("Skipping training since max_steps has already saved.")
             return self
-        self._reader = reader = self._read(input_fn, endless=True)
+        self._reader = reader = _evaluation.reader(self._together, input_fn, endless=True)
         if reader.is_constant and steps is None and max_steps is None:
             raise ValueError(
                 at_line(
@@ -490,7 +501,7 @@ class Trainer:
         Raises:
           ValueError: the input is empty, or model and checkpoint differ.
         """
-        with self._scope():
+        with _evaluation.scope(self):
             return _evaluation.evaluate(self, input_fn, steps, checkpoint_path, list(hooks))
 
     def predict(self, input_fn: Any, *, checkpoint_path: str | None = None) -> Iterator[Any]:
@@ -506,16 +517,6 @@ class Trainer:
 
     def _scope(self) -> Any:
         return contextlib.nullcontext() if self._together is None else self._together.scope()
-
-    def _summed(self, variables: Iterable[Any]) -> Any:
-        if self._together is None:
-            return contextlib.nullcontext()
-        return self._together.summed(variables)
-
-    def _read(self, input_fn: Any, *, endless: bool) -> BatchReader:
-        if self._together is not None:
-            return self._together.reader(input_fn, endless=endless)
-        return make_reader(input_fn, endless=endless)
 
     def _settle(self, due: bool) -> bool:
         """Makes a signal, a request to stop and a save that is due those of all processes."""
