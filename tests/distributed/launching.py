@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -76,6 +77,33 @@ class Launcher:
             process.kill()
         assert not re.search(r"^Traceback", err, re.M), err
         return process.returncode, out, err
+
+    def by_tf_config(
+        self, script: str, kinds: list[str], **environ: str
+    ) -> list[subprocess.Popen[str]]:
+        """Processes of "chief", "worker" and "evaluator", told apart by TF_CONFIG alone."""
+        secret = self.folder / "secret"
+        secret.write_text("00112233445566778899aabbccddeeff" * 2)
+        secret.chmod(0o600)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            first = free.getsockname()[1]
+        cluster = {"chief": [f"127.0.0.1:{first}"], "worker": ["127.0.0.1:1"]}
+        processes = []
+        for kind in kinds:
+            config = json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}})
+            own = {"TF_CONFIG": config, "OSTRIA_SECRET_FILE": str(secret), **environ}
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, script],
+                    env={**self.environ, **own},
+                    cwd=self.folder,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        return processes
 
     def pids(self) -> list[int]:
         """Of everything that inherited this job's environment, launcher and guard included."""

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -331,29 +328,10 @@ def test_tf_config_names_the_processes_of_an_estimator(job: Launcher) -> None:
     alone = elsewhere(job, "alone")
     status, _, err = alone.run("--nproc", "1", alone.script(ESTIMATOR))
     assert status == 0, err
-    secret = job.folder / "secret"
-    secret.write_text("00112233445566778899aabbccddeeff" * 2)
-    secret.chmod(0o600)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        first = free.getsockname()[1]
-    cluster = {"chief": [f"127.0.0.1:{first}"], "worker": ["127.0.0.1:1"]}
     head = "import os\nrank = int('\"type\": \"worker\"' in os.environ['TF_CONFIG'])\n"
     path = job.folder / "estimator.py"
     path.write_text(head + ESTIMATOR)
-    processes = []
-    for kind in ("chief", "worker"):
-        config = json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}})
-        environ = {**job.environ, "TF_CONFIG": config, "OSTRIA_SECRET_FILE": str(secret)}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, str(path)],
-                env=environ,
-                cwd=job.folder,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+    processes = job.by_tf_config(str(path), ["chief", "worker"])
     errors = [job.end(process)[2] for process in processes]
     assert [p.returncode for p in processes] == [0, 0], errors
     ranks = found(job, 2)
@@ -368,3 +346,43 @@ def test_tf_config_names_the_processes_of_an_estimator(job: Launcher) -> None:
             theirs = np.frombuffer(bytes.fromhex(value), np.float32)
             np.testing.assert_allclose(mine, theirs, atol=1e-4, err_msg=name)
     assert tree(job.folder / "model") == tree(alone.folder / "model"), "only rank 0 writes"
+
+
+BESIDE = """
+import json, os, time
+import numpy as np
+import ostria as ost
+from ostria.estimator import EvalSpec, Estimator, RunConfig, TrainSpec, train_and_evaluate
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((60, 4)).astype(np.float32)
+y = np.argmax(x[:, :3], axis=1)
+strategy = ost.distribute.MultiWorkerMirroredStrategy()
+config = RunConfig("model", 7, save_checkpoints_steps=10, train_distribute=strategy)
+with strategy.scope():
+    model = ost.nn.Dense(3)
+loss = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
+estimator = Estimator(model=model, loss=loss, optimizer=ost.optim.SGD(0.1), config=config)
+data = ost.data.Dataset.from_tensor_slices((x, y))
+end = time.monotonic() + 30
+while config.task_type != "evaluator" and not os.path.exists("model/evaluator.json"):
+    assert time.monotonic() < end
+    time.sleep(0.02)
+results, _ = train_and_evaluate(
+    estimator, TrainSpec(lambda: data.repeat().batch(8), 25),
+    EvalSpec(lambda: data.batch(25), steps=None, throttle_secs=0, start_delay_secs=0.0))
+print(json.dumps([config.task_type, config.is_chief, results and results["global_step"]]))
+"""
+
+
+def test_an_evaluator_beside_two_that_train(job: Launcher) -> None:
+    path = job.folder / "train.py"
+    path.write_text(BESIDE)
+    processes = job.by_tf_config(str(path), ["evaluator", "chief", "worker"])
+    ends = [job.end(process) for process in processes]
+    assert [status for status, _, _ in ends] == [0, 0, 0], [err for _, _, err in ends]
+    assert [json.loads(out) for _, out, _ in ends] == [
+        ["evaluator", False, 25],
+        ["chief", True, None],
+        ["worker", False, None],
+    ]
