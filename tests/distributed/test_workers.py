@@ -197,6 +197,56 @@ def test_an_exit_without_an_error_is_no_failure(job: Launcher) -> None:
     assert "failure" not in out + err
 
 
+SIZED = """
+w = ost.Variable(np.zeros(2, np.float32), name="w")
+optimizer = ost.optim.SGD(0.1)
+
+def step(x, scale):  # a row for each example, and an argument of another kind
+    loss = ost.sum(x * w) + ost.sum(scale)
+    optimizer.minimize(loss, [w])
+    return loss
+
+function = strategy.compile(step)
+
+def run(scale, *rows):  # of each rank
+    function(np.ones((rows[rank], 2), np.float32), np.ones(scale, np.float32))
+    return function.num_traces
+"""
+
+
+def test_a_last_batch_as_long_as_another_argument_is_no_other_graph(job: Launcher) -> None:
+    body = program(SIZED) + "tell(traces=[run(3, 4, 4), run(3, 4, 3), run(3, 3, 3)], "
+    body += "w=w.numpy().tolist())"
+    status, _, err = job.run("--nproc", "2", job.script(body))
+    assert status == 0, err
+    for rank in (0, 1):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert found["traces"] == [1, 1, 1]
+        np.testing.assert_allclose(found["w"], [-0.1 * (8 + 7 + 6)] * 2, rtol=1e-6)
+
+
+def test_what_was_as_long_as_the_batch_by_accident_is_told_from_it(job: Launcher) -> None:
+    body = program(SIZED) + textwrap.dedent(
+        """
+        traces = [run(4, 4, 4), run(4, 3, 2), run(4, 4, 4), run(4, 4, 1)]
+        begin = time.monotonic()
+        try:
+            run(5, 5, 5)  # a new size is a new graph, on all ranks alike
+            other = strategy.compile(lambda x, scale: step(x, scale))
+            for rows in ((4, 4), (4, 3)):  # an accident, which ends on one rank alone
+                other(np.ones((rows[rank], 2), np.float32), np.ones(4, np.float32))
+        except ost.DistributedError as error:
+            tell(traces=traces, text=str(error), seconds=time.monotonic() - begin)
+        """
+    )
+    job.run("--nproc", "2", job.script(body))
+    for rank in (0, 1):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert found["traces"] == [1, 2, 2, 2]
+        assert "sizes of arguments of" in found["text"]
+        assert found["seconds"] < 10
+
+
 RUNNING = """
 w = ost.Variable(np.zeros(100, np.float32), name="w")
 optimizer = ost.optim.SGD(0.1)

@@ -78,6 +78,7 @@ class ReplicaFunction(_compile.CompiledFunction):
             precision=precision,
         )
         self._strategy = strategy
+        self._kept: dict[Any, list[int | str]] = {}  # for _first_sizes, by the kind of arguments
         self._ids = [
             F.asarray(strategy._first_replica + i, dtype="int32")
             for i in range(len(strategy.devices))
@@ -106,7 +107,8 @@ class ReplicaFunction(_compile.CompiledFunction):
         count = len(self._strategy.devices)
         inputs = _Inputs([] for _ in range(count))
         keys: list[Any] = []
-        symbols: dict[tuple[int, ...], str] = {}  # by the sizes that replicas have
+        rows: list[tuple[int, ...]] = []  # first sizes of what each replica has its own of
+        places: list[int] = []
         # What the one replica of a process is given is its own, as others have theirs.
         is_lone = count == 1
         for i, leaf in enumerate(leaves):
@@ -114,7 +116,10 @@ class ReplicaFunction(_compile.CompiledFunction):
                 leaf = PerReplica([leaf])
             if isinstance(leaf, PerReplica):
                 values = self._values(leaf, i, structure)
-                keys.append(self._key_of_parts(values, i, structure, symbols))
+                keys.append(self._key_of_parts(values, i, structure))
+                if values[0].shape:
+                    rows.append(tuple(int(value.shape[0]) for value in values))
+                    places.append(i)
             elif isinstance(leaf, (_Tensor, np.ndarray)):
                 values = [leaf] * count
                 keys.append((str(leaf.dtype), tuple(leaf.shape)))
@@ -123,11 +128,32 @@ class ReplicaFunction(_compile.CompiledFunction):
                 continue
             for own, value in zip(inputs, values, strict=True):
                 own.append(value)
-        inputs.rows = next(iter(symbols), (0,) * count)
-        inputs.sizes = {name: sizes[0] for sizes, name in symbols.items()}
+        firsts = self._first_sizes((structure, tuple(keys)), rows)
+        inputs.sizes = {}
+        for i, first, sizes in zip(places, firsts, rows, strict=True):
+            dtype, shape, own_key = keys[i]
+            keys[i] = (dtype, (first, *shape[1:]), own_key)
+            if isinstance(first, str):
+                inputs.sizes[first] = sizes[0]
+        inputs.rows = rows[0] if rows else (0,) * count
         for own, replica_id in zip(inputs, self._ids, strict=True):
             own += [replica_id, _NO_ROW]
         return inputs, keys
+
+    def _first_sizes(self, kind: Any, rows: list[tuple[int, ...]]) -> list[int | str]:
+        """The first size of each array in the graph, as `_grouped` says, the same in all processes.
+
+        What one process is given is no base for that: its last batch may have as many rows as
+        another argument. So they look at the sizes of all, once for each kind of arguments, and
+        keep to what came out as long as it fits.
+        """
+        if len(rows) < 2:
+            return ["batch"] * len(rows)
+        kept = self._kept.get(kind)
+        if kept is None or not _fits(kept, rows):
+            everyone = [self._strategy._sizes_of_all(own, str(self.name)) for own in rows]
+            kept = self._kept[kind] = _grouped(everyone, kept)
+        return kept
 
     def _values(self, leaf: PerReplica, i: int, structure: Any) -> list[Any]:
         count = len(self._strategy.devices)
@@ -155,12 +181,9 @@ class ReplicaFunction(_compile.CompiledFunction):
         return values
 
     def _key_of_parts(
-        self,
-        values: list[Any],
-        i: int,
-        structure: Any,
-        symbols: dict[tuple[int, ...], str],
+        self, values: list[Any], i: int, structure: Any
     ) -> tuple[str, tuple[Any, ...], str]:
+        """Without the first size, which replicas may have different ones of."""
         dtype, shape = str(values[0].dtype), tuple(values[0].shape)
         for r, value in enumerate(values):
             if str(value.dtype) != dtype or tuple(value.shape)[1:] != shape[1:]:
@@ -174,14 +197,7 @@ class ReplicaFunction(_compile.CompiledFunction):
                 self._fail(
                     i, structure, f"has shape {list(shape)} and {list(value.shape)} on replica {r}"
                 )
-        if not shape:
-            return dtype, shape, _OWN
-        rows = tuple(int(value.shape[0]) for value in values)
-        if rows not in symbols:
-            if symbols and len(set(rows)) == 1:
-                return dtype, shape, _OWN
-            symbols[rows] = "batch" if not symbols else f"batch_{len(symbols)}"
-        return dtype, (symbols[rows], *shape[1:]), _OWN
+        return dtype, (None, *shape[1:]) if shape else (), _OWN
 
     def _fail(self, i: int, structure: Any, what: str) -> None:
         raise ValueError(at_line(f"strategy.run: argument {self._places(structure)[i]} {what}"))
@@ -239,6 +255,38 @@ class ReplicaFunction(_compile.CompiledFunction):
         if entry.is_alone:
             return _compile.cost_rows(entry.compiled.profile(self._sizes(arrays), arrays[0], runs))
         return _compile.cost_rows(entry.compiled.profile_replicas(list(arrays), runs))
+
+
+def _grouped(rows: list[tuple[int, ...]], kept: list[int | str] | None) -> list[int | str]:
+    """The first size of each array: a symbol that those with equal sizes on every replica share.
+
+    But an array other than the first has a number where all replicas have that. Of what was `kept`,
+    groups may split, and never merge: they have been equal by accident.
+    """
+    symbols: dict[tuple[Any, tuple[int, ...]], str] = {}
+    firsts: list[int | str] = []
+    for i, sizes in enumerate(rows):
+        before = "batch" if kept is None else kept[i]
+        group = (before if isinstance(before, str) else i, sizes)
+        if group not in symbols:
+            was_own = isinstance(before, str) and before != "batch"
+            if symbols and len(set(sizes)) == 1 and not was_own:
+                firsts.append(sizes[0])
+                continue
+            symbols[group] = f"batch_{len(symbols)}" if symbols else "batch"
+        firsts.append(symbols[group])
+    return firsts
+
+
+def _fits(firsts: list[int | str], rows: list[tuple[int, ...]]) -> bool:
+    found: dict[str, tuple[int, ...]] = {}
+    for first, sizes in zip(firsts, rows, strict=True):
+        if isinstance(first, str):
+            if found.setdefault(first, sizes) != sizes:
+                return False
+        elif set(sizes) != {first}:
+            return False
+    return True
 
 
 def _batch(keys: list[Any], inputs: list[Any]) -> Any:

@@ -255,6 +255,10 @@ class Strategy:
         """Where the rows of each replica of this process begin in the whole batch."""
         return [0, *itertools.accumulate(rows)][: len(rows)]
 
+    def _sizes_of_all(self, sizes: Sequence[int], name: str) -> tuple[int, ...]:
+        """Those of the replicas of all processes, of an argument of the function of that name."""
+        return tuple(sizes)
+
     def _require_here(self, what: str) -> None:
         if _context.replica_context() is not None:
             raise RuntimeError(

@@ -264,6 +264,11 @@ class MultiWorkerMirroredStrategy(Strategy):
         before = sum(everyone[: self._first_replica])
         return [before + first for first in super()._first_rows(rows)]
 
+    def _sizes_of_all(self, sizes: Sequence[int], name: str) -> tuple[int, ...]:
+        if self._world == 1:
+            return super()._sizes_of_all(sizes, name)
+        return tuple(self._numbers(list(sizes), f"sizes of arguments of {name}"))
+
     def _workers(self, what: str = "the next batch of a dataset") -> _input.Workers:
         if self._world == 1:
             return super()._workers()
