@@ -386,3 +386,24 @@ def test_an_evaluator_beside_two_that_train(job: Launcher) -> None:
         ["chief", True, None],
         ["worker", False, None],
     ]
+
+
+def test_what_comes_before_the_first_step_may_take_as_long_as_that(job: Launcher) -> None:
+    body = """
+class Slow(ost.train.Hook):  # the step is traced by then, and has not run
+    def before_step(self, trainer):
+        if rank == 1 and trainer.global_step == 0:
+            time.sleep(2)
+
+t = trainer()
+t.train(data(), hooks=[Slow()])
+tell(t)
+"""
+    timers = {
+        "OSTRIA_TIMER_HEARTBEAT": "50ms",
+        "OSTRIA_TIMER_NO_PROGRESS": "500ms",
+        "OSTRIA_TIMER_FIRST_STEP": "30s",
+    }
+    status, out, err = job.run("--nproc", "2", script(job, body), **timers)
+    assert status == 0, out + err
+    assert [rank["step"] for rank in found(job, 2)] == [7, 7]

@@ -88,7 +88,9 @@ class ReplicaFunction(_compile.CompiledFunction):
         self._strategy._require_here("strategy.run")
         with self._strategy._begin_run(self):
             entry, inputs = self._entry(args, kwargs)
-            return entry.run(inputs, _compile._debugging)
+            result = entry.run(inputs, _compile._debugging)
+        self._strategy._ran(self)
+        return result
 
     def _entry(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -248,6 +248,9 @@ class Strategy:
         """Around each run."""
         return contextlib.nullcontext()
 
+    def _ran(self, function: ReplicaFunction) -> None:
+        """It did, without an error."""
+
     def _traced_for_all(self, name: str, compiled: Any) -> None:
         """A graph was made, and has not run yet."""
 

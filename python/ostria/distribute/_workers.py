@@ -293,7 +293,10 @@ class MultiWorkerMirroredStrategy(Strategy):
         control = self._open("strategy.run")
         with control.guard(f"strategy.run of {name}"):
             yield
-        control.end_step()
+
+    def _ran(self, function: ReplicaFunction) -> None:
+        if self._world > 1 and function.__wrapped__ not in (_total, _gathered):
+            self._open("strategy.run").end_step()  # exchanges of ours are no step of the user's
 
     def _traced_for_all(self, name: str, compiled: Any) -> None:
         control = self._control
