@@ -398,6 +398,9 @@ value and what is accepted. Where a row further down says something else, one wa
 |---|---|---|---|---|---|
 """
 LAUNCHERS_FOOT = """
+`ostria launch` sets `OSTRIA_STORE=launcher` too: its process on host 0 serves the store of the
+control channel, and hears first how a rank ended. Where it is not set, rank 0 serves.
+
 What a launcher does not say may be added: `OSTRIA_WORLD_SIZE`, `OSTRIA_LOCAL_RANK`,
 `OSTRIA_LOCAL_SIZE`, `OSTRIA_NODE_RANK`, `OSTRIA_NODE_COUNT` and `OSTRIA_RENDEZVOUS` (`host:port`).
 What contradicts it is refused.

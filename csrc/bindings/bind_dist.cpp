@@ -5,6 +5,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -81,15 +83,37 @@ py::list AsList(const std::vector<PeerFailure>& failures) {
   return list;
 }
 
-std::unique_ptr<Server> NewServer(const std::string& host, int port, const std::string& job,
+// Waits for the thread of what it drops, which others, with the interpreter's lock, must not wait
+// for. Whoever drops the last reference need not hold that lock.
+template <class T>
+void Drop(T* ended) {
+  if (PyGILState_Check() == 0) {
+    delete ended;
+    return;
+  }
+  const py::gil_scoped_release free;
+  delete ended;
+}
+
+// A line goes into a pipe whole, or, where its reader is far behind, not at all.
+control::LogLine LogTo(int fd) {
+  if (fd < 0) return {};
+  return [fd](const std::string& line) {
+    const std::string text = StrCat(std::string_view(line).substr(0, 4000), "\n");
+    if (write(fd, text.data(), text.size()) < 0) return;
+  };
+}
+
+std::shared_ptr<Server> NewServer(const std::string& host, int port, const std::string& job,
                                   uint32_t generation, int world, const Secret& secret,
-                                  const Timers& timers, int rank, int listen_fd) {
+                                  const Timers& timers, int rank, int listen_fd, int log_fd) {
   const py::gil_scoped_release free;
   Listener listener = listen_fd >= 0 ? Listener::Adopt(listen_fd) : Listener::Open(host, port);
-  return std::make_unique<Server>(
-      std::move(listener),
-      control::HubOptions{job, generation, world, timers, rank, control::HostName(), getpid()},
-      secret);
+  return {new Server(std::move(listener),
+                     control::HubOptions{job, generation, world, timers, rank, control::HostName(),
+                                         getpid()},
+                     secret, LogTo(log_fd)),
+          Drop<Server>};
 }
 
 std::shared_ptr<Client> NewClient(const std::string& host, int port, const std::string& job,
@@ -97,18 +121,18 @@ std::shared_ptr<Client> NewClient(const std::string& host, int port, const std::
                                   const Timers& timers, const std::string& host_name) {
   const py::gil_scoped_release free;
   const auto role = rank < 0 ? control::Role::kLauncher : control::Role::kRank;
-  return std::make_shared<Client>(
-      control::ClientOptions{host, port, job, generation, role, rank, world, host_name, timers,
-                             RunSignalHandlers},
-      secret);
+  return {new Client(control::ClientOptions{host, port, job, generation, role, rank, world,
+                                            host_name, timers, RunSignalHandlers},
+                     secret),
+          Drop<Client>};
 }
 
 void BindServer(py::module_& m) {
-  py::class_<Server>(m, "ControlServer",
-                     "Serves the store of a job from a thread of its own, at one address.")
+  py::class_<Server, std::shared_ptr<Server>>(
+      m, "ControlServer", "Serves the store of a job from a thread of its own, at one address.")
       .def(py::init(&NewServer), py::arg("host"), py::arg("port"), py::arg("job"),
            py::arg("generation"), py::arg("world"), py::arg("secret"), py::arg("timers"),
-           py::arg("rank") = -1, py::arg("listen_fd") = -1)
+           py::arg("rank") = -1, py::arg("listen_fd") = -1, py::arg("log_fd") = -1)
       .def_property_readonly("host", &Server::host)
       .def_property_readonly("port", &Server::port)
       .def("advance", &Server::Advance, py::arg("generation"), py::arg("world"), Free())
@@ -122,7 +146,7 @@ void BindServer(py::module_& m) {
              }
              return AsList(failures);
            })
-      .def("refusals", &Server::Refusals, Free())
+      .def("present", &Server::Present, Free())
       .def(
           "wait_until_left",
           [](Server& s, double timeout) {

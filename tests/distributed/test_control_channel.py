@@ -40,7 +40,6 @@ class Rank:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            close_fds="listen_fd" not in options,
         )
         self._said = b""
         self.port = 0
@@ -281,16 +280,6 @@ def test_ranks_meet_over_ipv6(start: Start) -> None:
         rank.ask("barrier", "b", 10.0)
     for rank in ranks:
         assert rank.answer() == {"result": None}
-
-
-def test_a_child_serves_at_its_parents_socket(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        listener.set_inheritable(True)
-        first = start(0, 2, listen_fd=listener.fileno())
-        assert first.answer() == {"result": port}
-    second = start(1, 2, port=port)
-    assert second.answer() == {"result": port}
 
 
 def test_an_exception_is_told_before_its_rank_ends(start: Start) -> None:

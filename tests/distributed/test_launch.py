@@ -150,21 +150,17 @@ def test_wrong_flags_start_nothing(job: Launcher, words: list[str], parts: list[
 # The port
 
 
-def test_rank_0_gets_the_bound_socket(job: Launcher) -> None:
+def test_the_launcher_holds_the_port_where_ranks_meet(job: Launcher) -> None:
     body = (
-        "import socket\n"
-        "host, port = os.environ['OSTRIA_RENDEZVOUS'].split(':')\n"
-        "if rank == 0:\n"
-        "    listener = socket.socket(fileno=int(os.environ['OSTRIA_RENDEZVOUS_FD']))\n"
-        "    listener.settimeout(10)\n"
-        "    print(listener.accept()[0].recv(5).decode())\n"
-        "else:\n"
-        "    assert 'OSTRIA_RENDEZVOUS_FD' not in os.environ\n"
-        "    socket.create_connection((host, int(port)), 10).send(b'hello')\n"
+        "from ostria.cli.launch.meeting import holder_of\n"
+        "port = int(os.environ['OSTRIA_RENDEZVOUS'].rsplit(':', 1)[1])\n"
+        "print(os.getppid(), holder_of(port))\n"
     )
     code, out, err = job.run("--nproc", "2", job.script(body))
     assert code == 0, err
-    assert lines_of(out) == {0: ["hello"]}
+    for lines in lines_of(out).values():
+        launcher = lines[0].split()[0]
+        assert lines[0].startswith(f"{launcher} process {launcher} ("), lines
 
 
 def test_a_port_in_use_is_named_with_its_holder(job: Launcher) -> None:

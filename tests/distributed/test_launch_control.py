@@ -3,22 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 
+import pytest
 from launching import HOST, Launcher, lines_of
 
 MEET = """
 from ostria import DistributedError, PeerFailedError
 from ostria.distribute import read_environment
-from ostria.distribute._control import Control
-place = read_environment()
-host, port = place.rendezvous.rsplit(":", 1)
-fd = os.environ.get("OSTRIA_RENDEZVOUS_FD")
+from ostria.distribute._workers import _connect
 generation = int(os.environ["OSTRIA_GENERATION"])
-control = Control(
-    place.rank, place.world_size, job=os.environ["OSTRIA_JOB_ID"], address=host, port=int(port),
-    generation=generation, listen_fd=None if fd is None else int(fd),
-)
+control = _connect(read_environment())
 """
 
 
@@ -33,11 +30,14 @@ def test_ranks_meet_where_the_launcher_bound(job: Launcher) -> None:
     assert lines_of(out) == {rank: ["0 1 2 0"] for rank in range(3)}
 
 
-def test_survivors_name_the_rank_that_was_killed_and_the_job_starts_again(job: Launcher) -> None:
+@pytest.mark.parametrize("dies", [0, 2])
+def test_survivors_name_the_rank_that_was_killed_and_the_job_starts_again(
+    job: Launcher, dies: int
+) -> None:
     body = MEET + (
         "control.join()\n"
         "control.barrier('begin')\n"
-        "if generation == 1 and rank == 2:\n"
+        f"if generation == 1 and rank == {dies}:\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "try:\n"
         "    if generation == 1: control.barrier('never', 60)\n"
@@ -51,8 +51,56 @@ def test_survivors_name_the_rank_that_was_killed_and_the_job_starts_again(job: L
     code, out, err = job.run("--nproc", "3", "--max-restarts", "1", job.script(body))
     assert code == 0, err
     said = lines_of(out)
-    for rank in (0, 1):
-        assert "rank 2" in said[rank][0] and HOST in said[rank][0]
+    for rank in {0, 1, 2} - {dies}:
+        assert f"rank {dies} ({HOST}, pid " in said[rank][0]
+        assert "): ended with SIGKILL" in said[rank][0], "the launcher knows the signal"
     assert all(said[rank][-1] == "done" for rank in range(3))
-    assert f"root cause: rank 2 on {HOST}" in err and signal.SIGKILL.name in err
+    assert f"root cause: rank {dies} on {HOST}" in err and signal.SIGKILL.name in err
     assert "starting the job again as generation 2 of at most 2" in err
+
+
+def test_a_rank_that_fails_before_it_comes_is_named_at_once(job: Launcher) -> None:
+    body = (
+        "if rank == 1: sys.exit(3)\n"
+        + MEET
+        + (
+            "try:\n"
+            "    control.join()\n"
+            "except PeerFailedError as error:\n"
+            "    print(error, flush=True)\n"
+            "    sys.exit(1)\n"
+        )
+    )
+    code, out, err = job.run("--nproc", "2", job.script(body), OSTRIA_TIMER_JOIN="60s")
+    assert code == 3, err
+    said = "\n".join(lines_of(out).get(0, [])) + err  # it may have been refused as it came
+    assert "rank 1: ended with exit code 3" in said
+
+
+def test_a_rank_of_another_host_is_named_with_its_signal(job: Launcher) -> None:
+    body = MEET + (
+        "control.join()\n"
+        "control.barrier('begin')\n"
+        "if rank == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "try:\n"
+        "    control.barrier('never', 60)\n"
+        "except PeerFailedError as error:\n"
+        "    print(error, flush=True)\n"
+    )
+    (secret := job.folder / "secret").write_text(os.urandom(32).hex())
+    secret.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    words = ("--nnodes", "2", "--rendezvous", place, "--node-rank")
+    hosts = [
+        job.start(*words, str(n), job.script(body), OSTRIA_SECRET_FILE=str(secret)) for n in (0, 1)
+    ]
+    (code, out, err), (other, _, _) = [job.end(host) for host in hosts]
+    assert (code, other) == (0, 128 + signal.SIGKILL), err
+    assert "): ended with SIGKILL" in lines_of(out)[0][0]
+
+
+def test_a_job_that_needs_no_store_hears_nothing_of_it(job: Launcher) -> None:
+    code, _, err = job.run("--nproc", "2", job.script("time.sleep(0.3)"), OSTRIA_TIMER_JOIN="0.1s")
+    assert code == 0
+    assert "have not joined" not in err and "failure" not in err

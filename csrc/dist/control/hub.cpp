@@ -11,7 +11,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr size_t kMaxConnections = 2 * kMaxRanks;
-constexpr milliseconds kYoung{500};  // a handshake that takes longer makes room for others
+constexpr milliseconds kYoung{500};   // a handshake that takes longer makes room for others
+constexpr milliseconds kReport{250};  // a launcher sees the end of a process within this
 
 }  // namespace
 
@@ -222,6 +223,7 @@ bool Hub::Admit(ConnectionId id, Connection& c, const Proof& proof, Time now) {
     seat.member.host = proof.host;
     seat.member.pid = proof.pid;
     members_.Seen(hello.rank, now);
+    if (!std::exchange(begun_, true)) started_ = reported_ = now;  // a launcher's job may need none
   }
   c.stage = Stage::kReady;
   --pending_;
@@ -268,10 +270,23 @@ void Hub::Disconnected(ConnectionId id, std::string_view why, Time now) {
   Seat& seat = members_.seat(c.hello.rank);
   if (seat.state == RankState::kLeft) return;
   seat.state = RankState::kDead;
-  Blame(members_.Describe(c.hello.rank, StrCat(why,
-                                               " without a leave: its process was killed, "
-                                               "crashed or ended early")),
-        announced_.has_value(), now);
+  std::string reason =
+      StrCat(why, " without a leave: its process was killed, crashed or ended early");
+  const bool by_launcher = options_.rank < 0;
+  if (by_launcher && !announced_ && !record_.Has(c.hello.rank)) {
+    lost_[c.hello.rank] = {now, std::move(reason)};
+  } else {
+    Blame(members_.Describe(c.hello.rank, std::move(reason)), announced_.has_value(), now);
+  }
+}
+
+void Hub::CheckLost(Time now) {
+  while (!lost_.empty()) {
+    const auto [rank, lost] = *lost_.begin();
+    if (!announced_ && now - lost.since < std::min(kReport, options_.timers.heartbeat)) return;
+    lost_.erase(rank);
+    Blame(members_.Describe(rank, lost.why), announced_.has_value(), now);
+  }
 }
 
 void Hub::Enter(ConnectionId id, const Connection& c, Join join, Time now) {
@@ -302,7 +317,9 @@ void Hub::Enter(ConnectionId id, const Connection& c, Join join, Time now) {
 
 void Hub::Blame(PeerFailure failure, bool consequence, Time now) {
   if (failure.rank >= 0 && record_.Has(failure.rank)) return;
-  outbox_->Log(StrCat(consequence ? "consequence: " : "failure: ", ToString(failure)));
+  if (begun_ || failure.rank < 0) {  // else a job that uses no store: its launcher says enough
+    outbox_->Log(StrCat(consequence ? "consequence: " : "failure: ", ToString(failure)));
+  }
   record_.Add(failure, consequence);
   if (announced_) return;
   // Its cause is often on its way: a killed process' own connection says more than its peers'.
@@ -328,7 +345,8 @@ void Hub::Report(int rank, std::string_view reason, Time now) {
   } else if (record_.Has(rank)) {
     record_.Amend(rank, reason);
   } else if (members_.seat(rank).state != RankState::kLeft) {
-    Blame(members_.Describe(rank, std::string(reason)), false, now);
+    lost_.erase(rank);
+    Blame(members_.Describe(rank, std::string(reason)), announced_.has_value(), now);
   }
 }
 
@@ -348,6 +366,7 @@ void Hub::Tick(Time now) {
                       " is over; this process is stale and must end"));
     Blame(*dead, false, now);
   }
+  CheckLost(now);
   for (const Seat& s : members_.seats()) {  // refused for what they sent
     if (!s.present() || connections_.contains(s.connection)) continue;
     const int rank = s.member.rank;
@@ -378,7 +397,7 @@ void Hub::CheckHandshakes(Time now) {
 }
 
 void Hub::CheckJoin(Time now) {
-  if (complete_) return;
+  if (!begun_ || complete_) return;
   std::vector<int> here, missing;
   for (const Seat& s : members_.seats()) (s.joined ? here : missing).push_back(s.member.rank);
   const std::string who = StrCat(missing.size(), " of ", options_.world,
@@ -417,7 +436,8 @@ void Hub::Advance(uint32_t generation, int world, Time now) {
   store_ = {};
   record_ = {};
   started_ = reported_ = now;
-  complete_ = false;
+  begun_ = complete_ = false;
+  lost_.clear();
   joining_.clear();
   announced_.reset();
   consequence_.reset();
@@ -433,6 +453,11 @@ void Hub::Close() {
   for (const auto& [id, c] : connections_) all.push_back(id);
   for (const ConnectionId id : all)
     Refuse(id, Refused::kClosing, "the store of this job has ended");
+}
+
+int Hub::present() const {
+  return static_cast<int>(std::count_if(members_.seats().begin(), members_.seats().end(),
+                                        [](const Seat& s) { return s.present(); }));
 }
 
 bool Hub::everybody_left() const {

@@ -57,7 +57,8 @@ class Hub {
 
   /// A new generation of the job: whoever belongs to the old one is refused, and nothing is left.
   void Advance(uint32_t generation, int world, Time now);
-  /// What the launcher knows about a rank, such as the signal that ended it.
+  /// What its launcher knows about a rank, such as the signal that ended it. Where a launcher
+  /// serves, that is waited for a moment before a connection's end is told without it.
   void Report(int rank, std::string_view reason, Time now);
   /// Tells everybody that the store ends.
   void Close();
@@ -68,6 +69,8 @@ class Hub {
   const std::map<Refused, int64_t>& refusals() const { return refusals_; }
   size_t pending() const { return pending_; }
   bool everybody_left() const;
+  /// How many ranks have come, and neither left nor failed.
+  int present() const;
 
  private:
   enum class Stage : uint8_t { kHello, kProof, kReady };
@@ -91,6 +94,7 @@ class Hub {
   void Announce(const PeerFailure& failure);
   void CheckHandshakes(Time now);
   void CheckJoin(Time now);
+  void CheckLost(Time now);
   template <class T>
   void Send(ConnectionId to, const T& message) {
     outbox_->Send(to, std::make_shared<std::string>(Encode(message, options_.generation)));
@@ -120,7 +124,12 @@ class Hub {
   std::map<Refused, int64_t> refusals_;
   size_t pending_ = 0;
   Time started_, ticked_, reported_;
-  bool complete_ = false;                 // all ranks have joined
+  bool begun_ = false, complete_ = false;  // the first rank has come; all have joined
+  struct Lost {
+    Time since;
+    std::string why;
+  };
+  std::map<int, Lost> lost_;              // ranks whose connection ended, and no more is known
   std::map<int, uint64_t> joining_;       // the ids of their requests
   std::optional<PeerFailure> announced_;  // ends the generation
   std::optional<Time> consequence_;       // when the first was told

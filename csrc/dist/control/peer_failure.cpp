@@ -4,7 +4,9 @@
 namespace ostria {
 
 std::string ToString(const PeerFailure& f) {
-  std::string text = f.rank >= 0 ? StrCat("rank ", f.rank) : std::string("the job");
+  std::string text = f.rank >= 0  ? StrCat("rank ", f.rank)
+                     : f.pid != 0 ? std::string("the launcher")
+                                  : std::string("the job");
   if (!f.host.empty()) {
     text += StrCat(" (", f.host);
     if (f.pid != 0) text += StrCat(", pid ", f.pid);

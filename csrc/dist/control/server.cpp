@@ -349,6 +349,12 @@ std::map<std::string, int64_t> Server::Refusals() {
   return refusals;
 }
 
+int Server::Present() {
+  int present = 0;
+  loop_->Call([&] { present = loop_->hub().present(); });
+  return present;
+}
+
 bool Server::WaitUntilLeft(Timers::ms timeout, const std::function<void()>& poll) {
   const Time deadline = Time::clock::now() + timeout;
   while (true) {

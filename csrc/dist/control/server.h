@@ -33,6 +33,8 @@ class Server {
   std::vector<PeerFailure> Failures();
   /// How many connections were refused, by reason.
   std::map<std::string, int64_t> Refusals();
+  /// See Hub::present.
+  int Present();
   /// All ranks have left, or failed; false where they did not within `timeout`.
   /// `poll` is called while it waits; what it throws ends the wait.
   bool WaitUntilLeft(Timers::ms timeout, const std::function<void()>& poll = {});

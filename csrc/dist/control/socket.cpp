@@ -202,8 +202,6 @@ Listener Listener::Adopt(int fd) {
   return Listener(Fd(fd));
 }
 
-void Listener::KeepOnExec() const { fcntl(fd_.get(), F_SETFD, 0); }
-
 Fd ConnectTo(const std::string& host, int port, Time deadline, const std::function<void()>& poll) {
   CheckPort(port, false);
   milliseconds pause{20};

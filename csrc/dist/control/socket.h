@@ -25,8 +25,6 @@ class Listener {
   const std::string& host() const { return host_; }
   int port() const { return port_; }
   int fd() const { return fd_.get(); }
-  /// Children that are started from now on have it too.
-  void KeepOnExec() const;
 
  private:
   explicit Listener(Fd fd);

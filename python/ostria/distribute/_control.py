@@ -3,7 +3,7 @@
 
 Strategies use it. The channel is apart from the data path: a thread that needs no lock of Python's
 beats and listens, so a rank is known to be alive while it computes, and every wait ends when a peer
-fails. Rank 0's process serves the store, unless a launcher does.
+fails. The launcher of host 0 serves the store; where another launcher started the job, rank 0 does.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Control:
       secret: of the job; None reads OSTRIA_SECRET, OSTRIA_SECRET_FD or OSTRIA_SECRET_FILE.
       timers: seconds by name (heartbeat, suspect, dead, no_progress, first_step, join, report,
         authenticate); the others are the environment's (OSTRIA_TIMER_…) or the defaults.
-      serve: whether this process serves the store; None: rank 0 does.
-      listen_fd: a listening socket of the launcher's to serve at, instead of address and port.
+      serve: whether this process serves the store; None: rank 0 does. A launcher that serves it
+        sees how ranks end.
       host: name of this host in messages; None: the machine's.
 
     Raises:
@@ -79,7 +79,6 @@ class Control:
         secret: dist.JobSecret | None = None,
         timers: Mapping[str, float] | None = None,
         serve: bool | None = None,
-        listen_fd: int | None = None,
         host: str | None = None,
     ) -> None:
         if not 0 <= rank < world:
@@ -89,9 +88,8 @@ class Control:
         secret = dist.secret_from_environment() if secret is None else secret
         self._server: dist.ControlServer | None = None
         if rank == 0 if serve is None else serve:
-            fd = -1 if listen_fd is None else listen_fd
             self._server = dist.ControlServer(
-                address, port, job, generation, world, secret, self.timers, rank, fd
+                address, port, job, generation, world, secret, self.timers, rank
             )
             address, port = self._server.host, self._server.port
         self.address, self.port = address, port

@@ -321,7 +321,14 @@ def _connect(worker: WorkerEnvironment) -> Control:
             )
         )
     address, port = split_address(worker.rendezvous)
-    fd = os.environ.get("OSTRIA_RENDEZVOUS_FD") if worker.rank == 0 else None
+    store = os.environ.get("OSTRIA_STORE", "")
+    if store not in ("", "launcher"):
+        raise ValueError(
+            at_line(
+                f"MultiWorkerMirroredStrategy: OSTRIA_STORE is '{store[:40]}'; it is 'launcher' "
+                "where `ostria launch` serves the job's store, else rank 0 does: unset it"
+            )
+        )
     return Control(
         worker.rank,
         worker.world_size,
@@ -329,7 +336,7 @@ def _connect(worker: WorkerEnvironment) -> Control:
         address=address,
         port=port,
         generation=int(os.environ.get("OSTRIA_GENERATION") or worker.restart_count + 1),
-        listen_fd=None if fd is None else int(fd),
+        serve=worker.rank == 0 and not store,
     )
 
 

@@ -87,6 +87,5 @@ def expect_named(job: Launcher, failed: int, survivors: tuple[int, ...], limit: 
         assert (error["rank"], error["host"]) == (failed, HOST), error
         assert f"rank {failed} ({HOST}, pid " in error["text"], error
         assert "strategy.run of step" in error["text"], error
-        if failed:  # rank 0 serves the store, and takes what it knows of itself with it
-            assert error["operation"].startswith("#"), error
+        assert error["operation"].startswith("#"), error
         assert error["at"] - begin < limit, error

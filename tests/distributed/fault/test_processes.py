@@ -78,7 +78,7 @@ def test_kill_within_a_step(job: Launcher, limit: float) -> None:
 
 @promises(2, "the same, though all others were outside of a collective", bound="2 s")
 def test_kill_between_steps(job: Launcher, limit: float) -> None:
-    """Rank 0, which serves the store, is the one."""
+    """Rank 0, which is no other than its peers."""
     before = (
         'if rank == 0: write("fails.json"); os.kill(os.getpid(), signal.SIGKILL)\n'
         '        exists("fails.json"); time.sleep(0.2)'

@@ -24,6 +24,7 @@ from ostria.cli.launch.meeting import Meeting, make_meeting
 from ostria.cli.launch.options import LaunchOptions, count_threads
 from ostria.cli.launch.output import LineStream, RankLog, Terminal, own_terminals
 from ostria.cli.launch.process import Ended, RankProcess
+from ostria.cli.launch.store import JobStore
 
 # Before SIGTERM: ranks that notice a failure by themselves can still say what it meant to them.
 _NOTICE = 0.5
@@ -48,6 +49,7 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
     """
     guard = Guard()
     terminals = own_terminals()
+    store: JobStore | None = None
     try:
         meeting = make_meeting(
             options.rendezvous,
@@ -57,10 +59,14 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
         )
         if options.log_dir is not None:
             _make_folder(options.log_dir)
+        store = JobStore(meeting, options.nnodes * options.nproc)
         with _SignalPipe() as signals:
             last = options.max_restarts + 1
             for generation in range(1, last + 1):
-                run = _Generation(options, environ, meeting, generation, terminals, guard, signals)
+                store.begin(generation, options.nnodes * options.nproc)
+                run = _Generation(
+                    options, environ, meeting, generation, terminals, guard, signals, store
+                )
                 code, again = run.run(), generation < last
                 if code == 0 or signals.first is not None or not again:
                     return code
@@ -70,6 +76,8 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
         raise AssertionError
     finally:
         guard.close()
+        if store is not None:
+            store.close()
         for terminal in terminals:
             terminal.drain(_PATIENCE_WITH_READERS)
 
@@ -132,10 +140,11 @@ class _Generation:
         terminals: tuple[Terminal, Terminal],
         guard: Guard,
         signals: _SignalPipe,
+        store: JobStore,
     ) -> None:
         self._options, self._environ, self._meeting = options, environ, meeting
         self._generation, self._terminals = generation, terminals
-        self._guard, self._signals = guard, signals
+        self._guard, self._signals, self._store = guard, signals, store
         self._running: dict[int, RankProcess] = {}
         self._ended: list[Ended] = []
         self._failed: Ended | None = None
@@ -149,6 +158,7 @@ class _Generation:
     def run(self) -> int:
         with selectors.DefaultSelector() as selector:
             selector.register(self._signals.reader, selectors.EVENT_READ)
+            selector.register(self._store.log, selectors.EVENT_READ, self._store)
             try:
                 self._start(selector)
                 while self._running:
@@ -157,6 +167,12 @@ class _Generation:
                 for process in list(self._running.values()):
                     process.kill()
                     self._reap(process, selector)
+        timers = self._store.timers
+        self._store.wait(
+            timers.no_progress if self._failed is None else timers.dead,
+            lambda: self._signals.first is not None,
+        )
+        self._pass_on_store()
         return self._report()
 
     def _start(self, selector: selectors.BaseSelector) -> None:
@@ -172,9 +188,6 @@ class _Generation:
             rank = first + local
             fds = [fd for fd in (self._meeting.secret_fd,) if fd is not None]
             environ = self._environ_of(rank, local)
-            if rank == 0 and self._meeting.listener is not None:
-                fds.append(self._meeting.listener.fileno())
-                environ["OSTRIA_RENDEZVOUS_FD"] = str(fds[-1])
             process = RankProcess(
                 rank,
                 o.command,
@@ -196,7 +209,7 @@ class _Generation:
         environ.setdefault("OSTRIA_NUM_THREADS", str(count_threads(o.nproc)))
         # What a rank wrote before it was killed is worth most.
         environ.setdefault("PYTHONUNBUFFERED", "1")
-        for name in ("OSTRIA_RENDEZVOUS_FD", "OSTRIA_SECRET", "OSTRIA_SECRET_FD"):
+        for name in ("OSTRIA_SECRET", "OSTRIA_SECRET_FD"):
             environ.pop(name, None)
         return environ | {
             "OSTRIA_RANK": str(rank),
@@ -206,6 +219,7 @@ class _Generation:
             "OSTRIA_NODE_RANK": str(o.node_rank),
             "OSTRIA_NODE_COUNT": str(o.nnodes),
             "OSTRIA_RENDEZVOUS": m.address,
+            "OSTRIA_STORE": "launcher",
             "OSTRIA_JOB_ID": m.job_id,
             "OSTRIA_GENERATION": str(self._generation),
             "OSTRIA_SECRET_FILE": m.secret_file,
@@ -235,6 +249,8 @@ class _Generation:
                     del self._open[key.fd]
             elif isinstance(key.data, Terminal):
                 key.data.pump()
+            elif key.data is self._store:
+                self._pass_on_store()
             else:
                 self._signals.drain()
         if time.monotonic() >= self._looked + _LOOK_EVERY:
@@ -288,6 +304,10 @@ class _Generation:
         )
         self._stop(signal.SIGTERM if first == signal.SIGHUP else first, self._options.grace)
 
+    def _pass_on_store(self) -> None:
+        for line in self._store.lines():
+            self._terminals[1].say(line)
+
     def _stop(self, signum: int, grace: float) -> None:
         for process in self._running.values():
             process.send(signum)
@@ -300,6 +320,7 @@ class _Generation:
                 selector.unregister(fd)
         self._guard.ended(process.pid)
         end = process.reap()
+        self._store.report(end)
         del self._running[process.rank]
         self._ended.append(end)
         return end

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the processes of a job meet: a port that is bound before it is told, and a secret.
 
-The socket goes to rank 0 as a descriptor, so nobody can take the port in between. The secret is
-never an argument or a variable: it is a file that only its owner reads, or one without a name.
+The socket stays with the launcher, which serves the store there, so nobody can take the port in
+between. The secret is never an argument or a variable: it is a file that only its owner reads, or
+one without a name.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Meeting:
 
     Attributes:
       address: host:port.
-      listener: the bound socket on host 0, None elsewhere.
+      listener: the bound socket on host 0, until the store takes it; None elsewhere.
       secret_file: path of the secret, valid in the children that get ``secret_fd``.
       secret_fd: descriptor to pass on; None for a file that has a name.
       job_id: the same on all hosts, and of this job alone.
@@ -90,7 +91,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(where)
-            listener.listen(128)
+            listener.listen(4096)
             return listener
         except OSError as error:
             listener.close()

@@ -486,6 +486,39 @@ TEST(ControlHub, TheRootCauseIsWhoFailedFirstByItself) {
   EXPECT_EQ(rig.hub.failures()[0].reason, "killed by signal 9; ValueError: shapes differ");
 }
 
+TEST(ControlHub, ALauncherSaysHowARankEndedBeforeOthersHearOfIt) {
+  Rig rig(3, Quick(), 64, -1);
+  const auto ids = rig.EnterAll();
+  rig.hub.Disconnected(ids[1], "its connection closed", rig.now);
+  EXPECT_THAT(rig.Got<Failure>(ids[0]), SizeIs(0));
+  rig.hub.Report(1, "ended with SIGKILL", rig.now);
+  EXPECT_EQ(rig.Got<Failure>(ids[0]).at(0).failure.reason, "ended with SIGKILL");
+  rig.Pass(milliseconds(100), {ids[0], ids[2]});
+  EXPECT_THAT(rig.hub.failures(), SizeIs(1));
+}
+
+TEST(ControlHub, ALauncherThatDoesNotKnowIsNotWaitedForLong) {
+  Rig rig(2, Quick(), 64, -1);
+  const auto ids = rig.EnterAll();
+  rig.hub.Disconnected(ids[1], "its connection closed", rig.now);
+  rig.Pass(milliseconds(25), {ids[0]});
+  EXPECT_THAT(rig.Got<Failure>(ids[0]).at(0).failure.reason,
+              HasSubstr("its connection closed without a leave"));
+  rig.hub.Report(1, "ended with SIGKILL", rig.now);
+  EXPECT_THAT(rig.hub.failures().at(0).reason, HasSubstr("ended with SIGKILL; its connection"));
+}
+
+TEST(ControlHub, TheTimeToJoinBeginsWithTheFirstRank) {
+  Rig rig(2, Quick(), 64, -1);
+  rig.Pass(milliseconds(5000));
+  EXPECT_EQ(rig.log, "") << "a job may need no store";
+  const ConnectionId id = rig.Enter(1);
+  rig.Pass(milliseconds(900), {id});
+  EXPECT_THAT(rig.Got<Failure>(id), SizeIs(0));
+  rig.Pass(milliseconds(150), {id});
+  EXPECT_THAT(rig.Got<Failure>(id).at(0).failure.reason, HasSubstr("did not join within 1 s"));
+}
+
 TEST(ControlHub, AConsequenceWithoutACauseIsToldAfterAHeartbeat) {
   Rig rig(2, Quick());
   const auto ids = rig.EnterAll();

@@ -15,8 +15,8 @@ namespace ostria::control {
 struct Rig final : Outbox {
   using ms = std::chrono::milliseconds;
 
-  explicit Rig(int world, Timers timers = {}, size_t max_pending = 64)
-      : hub({"job", 1, world, timers, 0, "server", 99, max_pending}, secret, this, now) {}
+  explicit Rig(int world, Timers timers = {}, size_t max_pending = 64, int served_by = 0)
+      : hub({"job", 1, world, timers, served_by, "server", 99, max_pending}, secret, this, now) {}
 
   void Send(ConnectionId to, Bytes bytes) override {
     if (!closed.contains(to)) sent[to] += *bytes;
