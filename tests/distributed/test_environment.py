@@ -212,6 +212,15 @@ def test_the_chief_is_rank_0_and_the_evaluator_is_outside() -> None:
         ({**SLURM, "SLURM_NODEID": "3"}, ["SLURM_NODEID=3"]),
         ({**OPEN_MPI, "OMPI_COMM_WORLD_RANK": "2"}, ["Open MPI: rank is 2"]),
         ({"PMIX_RANK": "0"}, ["OSTRIA_WORLD_SIZE is not set", "PMIX_RANK='0'"]),
+        ({**PMIX, "OSTRIA_LOCAL_SIZE": "0"}, ["OSTRIA_LOCAL_SIZE is '0'", "from 1 to"]),
+        (
+            {**TORCHRUN, "OSTRIA_RENDEZVOUS": "h:1"},
+            ["OSTRIA_RENDEZVOUS is 'h:1'", "[fd00::1]:29500, as MASTER_ADDR and MASTER_PORT says"],
+        ),
+        (
+            {**tf_config("worker", 0), "OSTRIA_RENDEZVOUS": "z:1"},
+            ["OSTRIA_RENDEZVOUS is 'z:1'", "a:1, as TF_CONFIG says", "unset"],
+        ),
     ],
 )
 def test_what_is_incomplete_damaged_or_contradictory_is_refused(
@@ -227,6 +236,18 @@ def test_what_a_launcher_does_not_say_may_be_added() -> None:
     assert found is not None and found.rendezvous == "h:1"
     found = quiet({**PMIX, "OSTRIA_LOCAL_RANK": "1", "OSTRIA_LOCAL_SIZE": "2"})
     assert found is not None and (found.local_rank, found.local_size) == (1, 2)
+    found = quiet({**SLURM, "OSTRIA_RENDEZVOUS": "m07:1"})  # where the port that we make is taken
+    assert found is not None and found.rendezvous == "m07:1"
+
+
+def test_the_port_that_torchruns_own_agent_holds_is_no_meeting_place() -> None:
+    agent = {**TORCHRUN, "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    found = quiet(agent)
+    assert found is not None and found.rendezvous is None
+    found = quiet({**agent, "OSTRIA_RENDEZVOUS": "h:1"})
+    assert found is not None and found.rendezvous == "h:1"
+    found = quiet({**TORCHRUN, "TORCHELASTIC_USE_AGENT_STORE": "False"})
+    assert found is not None and found.rendezvous == "[fd00::1]:29500"
 
 
 @pytest.mark.parametrize(

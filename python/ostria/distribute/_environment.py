@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ostria._errors import at_line
 from ostria.distribute._env_values import IncompleteError, Values
-from ostria.distribute._launchers import TABLE, Field, Fields, Launcher
+from ostria.distribute._launchers import TABLE, Fields, Launcher, read_added
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,6 @@ class WorkerEnvironment:
             f"rank {self.rank} of {self.world_size}{where}{meet} "
             f"({self.launcher}: {', '.join(self.variables)})"
         )
-
-
-# What the user may add where a launcher does not say it.
-_ADDED = {
-    "world_size": "OSTRIA_WORLD_SIZE",
-    "local_rank": "OSTRIA_LOCAL_RANK",
-    "local_size": "OSTRIA_LOCAL_SIZE",
-    "node_rank": "OSTRIA_NODE_RANK",
-    "node_count": "OSTRIA_NODE_COUNT",
-}
 
 
 def read_environment(environ: Mapping[str, str] | None = None) -> WorkerEnvironment | None:
@@ -121,18 +111,12 @@ def _read(row: Launcher, values: Values) -> WorkerEnvironment | None:
     fields = row.read(values)
     if fields is None:
         return None
-    for key, variable in _ADDED.items():
-        if not values.has(variable):
-            continue
-        added = Field(values.number(variable), variable)
+    for key, added in read_added(values).items():
         known = fields.setdefault(key, added)
         if known.value != added.value:
             values.refuse(
-                variable, str(added.value), f"{known.value}, as {known.source} says, or unset"
+                added.source, str(added.value), f"{known.value}, as {known.source} says, or unset"
             )
-    if "rendezvous" not in fields and values.has("OSTRIA_RENDEZVOUS"):
-        address = values.address("OSTRIA_RENDEZVOUS")
-        fields["rendezvous"] = Field(address, "OSTRIA_RENDEZVOUS")
     _check(row.name, fields)
 
     def number(key: str) -> int | None:

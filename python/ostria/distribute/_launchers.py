@@ -65,18 +65,23 @@ def _numbers(values: Values, **variables: str) -> Fields:
 
 
 def _explicit(values: Values) -> Fields:
+    fields = _numbers(values, rank="OSTRIA_RANK", world_size="OSTRIA_WORLD_SIZE")
+    generation = values.optional("OSTRIA_GENERATION", 1)
+    if generation is not None:
+        fields["restart_count"] = Field(generation - 1, "OSTRIA_GENERATION")
+    return fields  # the rest is what may be added to any row
+
+
+def read_added(values: Values) -> Fields:
+    """What the user may add where a launcher does not say it."""
     fields = _numbers(
         values,
-        rank="OSTRIA_RANK",
-        world_size="OSTRIA_WORLD_SIZE",
+        world_size="OSTRIA_WORLD_SIZE?",
         local_rank="OSTRIA_LOCAL_RANK?",
         local_size="OSTRIA_LOCAL_SIZE?",
         node_rank="OSTRIA_NODE_RANK?",
         node_count="OSTRIA_NODE_COUNT?",
     )
-    generation = values.optional("OSTRIA_GENERATION", 1)
-    if generation is not None:
-        fields["restart_count"] = Field(generation - 1, "OSTRIA_GENERATION")
     if values.has("OSTRIA_RENDEZVOUS"):
         address = values.address("OSTRIA_RENDEZVOUS")
         fields["rendezvous"] = Field(address, "OSTRIA_RENDEZVOUS")
@@ -187,6 +192,8 @@ def _slurm(values: Values) -> Fields:
         )
     fields["local_size"] = Field(counts[node], "SLURM_STEP_TASKS_PER_NODE")
 
+    if values.has("OSTRIA_RENDEZVOUS"):  # Slurm names no place: ours is one that most often is free
+        return fields
     job, step = values.number("SLURM_JOB_ID", 0, 10**9), values.number("SLURM_STEP_ID", 0, 10**9)
     port = 15000 + job % 10000 + step % 10000
     source = f"{nodelist}, SLURM_JOB_ID and SLURM_STEP_ID"
@@ -284,8 +291,8 @@ TABLE = (
         "`SLURM_PROCID`, `SLURM_STEP_NUM_TASKS`",
         "`SLURM_LOCALID`, `SLURM_STEP_TASKS_PER_NODE`",
         "`SLURM_NODEID`, `SLURM_STEP_NODELIST`",
-        "the first of `SLURM_STEP_NODELIST`; port 15000 + the last four digits of `SLURM_JOB_ID` + "
-        "`SLURM_STEP_ID`",
+        "`OSTRIA_RENDEZVOUS`, else the first of `SLURM_STEP_NODELIST`; port 15000 + the last four "
+        "digits of `SLURM_JOB_ID` + `SLURM_STEP_ID`",
         _is_slurm,
         _slurm,
     ),
