@@ -22,6 +22,7 @@ constexpr Row kRows[] = {
     {&Timers::first_step, "first step", "OSTRIA_TIMER_FIRST_STEP"},
     {&Timers::join, "join", "OSTRIA_TIMER_JOIN"},
     {&Timers::report, "report", "OSTRIA_TIMER_REPORT"},
+    {&Timers::authenticate, "authenticate", "OSTRIA_TIMER_AUTHENTICATE"},
 };
 constexpr double kLongest = 30.0 * 24 * 3600 * 1000;  // milliseconds
 

@@ -26,7 +26,7 @@ struct Timers {
 using Lookup = std::function<const char*(const char*)>;
 
 /// Defaults, changed by OSTRIA_TIMER_HEARTBEAT, …_SUSPECT, …_DEAD, …_NO_PROGRESS, …_FIRST_STEP,
-/// …_JOIN and …_REPORT. Throws Error(kInvalidArgument) that names the variable.
+/// …_JOIN, …_REPORT and …_AUTHENTICATE. Throws Error(kInvalidArgument) that names the variable.
 Timers TimersFrom(const Lookup& lookup);
 Timers TimersFromEnvironment();
 

@@ -121,17 +121,21 @@ TEST(ControlTimers, HaveDefaultsAndVariables) {
   EXPECT_EQ(
       ToString(defaults),
       "heartbeat 1 s, suspect 5 s, dead 10 s, no progress 120 s, first step 600 s, join 300 s, "
-      "report 10 s");
+      "report 10 s, authenticate 5 s");
   const Timers set = TimersFrom(Environment({{"OSTRIA_TIMER_HEARTBEAT", "250ms"},
                                              {"OSTRIA_TIMER_SUSPECT", "0.5"},
                                              {"OSTRIA_TIMER_DEAD", "2s"},
                                              {"OSTRIA_TIMER_NO_PROGRESS", "1.5min"},
                                              {"OSTRIA_TIMER_FIRST_STEP", "2h"},
                                              {"OSTRIA_TIMER_JOIN", "30s"},
-                                             {"OSTRIA_TIMER_REPORT", "1"}}));
+                                             {"OSTRIA_TIMER_REPORT", "1"},
+                                             {"OSTRIA_TIMER_AUTHENTICATE", "3s"}}));
   EXPECT_EQ(ToString(set),
             "heartbeat 0.25 s, suspect 0.5 s, dead 2 s, no progress 90 s, first step 7200 s, join "
-            "30 s, report 1 s");
+            "30 s, report 1 s, authenticate 3 s");
+  Timers none = defaults;
+  none.authenticate = milliseconds(0);
+  EXPECT_THAT(Message([&] { Check(none); }), HasSubstr("OSTRIA_TIMER_AUTHENTICATE"));
 }
 
 TEST(ControlTimers, RefuseWhatIsNoDuration) {
