@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -328,6 +329,31 @@ def test_ctrl_c_ends_a_wait(start: Start) -> None:
     time.sleep(0.2)
     ranks[1].process.send_signal(signal.SIGINT)
     assert ranks[1].answer()["error"] == "KeyboardInterrupt"
+
+
+def test_the_end_of_a_store_holds_up_no_other_thread(secret: str) -> None:
+    server = dist.ControlServer(
+        "127.0.0.1", 0, "test", 1, 2, dist.secret_from_hex(secret), dist.Timers(TIMERS)
+    )
+    # Whom it has to say goodbye to, and does not answer: it waits for a second.
+    with socket.create_connection(("127.0.0.1", server.port)) as silent:
+        silent.sendall(b"x")
+        turns, ended = [time.monotonic()], threading.Event()
+
+        def run() -> None:
+            while not ended.is_set():
+                time.sleep(0.005)
+                turns.append(time.monotonic())
+
+        other = threading.Thread(target=run)
+        other.start()
+        begin = time.monotonic()
+        del server
+        took = time.monotonic() - begin
+        ended.set()
+        other.join()
+    assert took > 0.5, "nothing was waited for: the test shows nothing"
+    assert max(b - a for a, b in itertools.pairwise(turns)) < took / 2
 
 
 def test_a_launchers_new_generation_fences_the_old(start: Start, secret: str) -> None:

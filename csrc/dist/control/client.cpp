@@ -82,13 +82,14 @@ void Client::Handshake(const Secret& secret) {
         continue;
       }
       if (errno != EAGAIN && errno != EINTR) throw TryAgain{"closed the connection"};
-      pollfd wait{fd_.get(), POLLOUT, 0};
-      if (poll(&wait, 1, PollTimeout(until)) == 0) throw TryAgain{"does not read"};
+      if (!WaitReady(fd_.get(), POLLOUT, until, options_.interrupt)) {
+        throw TryAgain{"does not read"};
+      }
     }
   };
   Hello hello{options_.job, options_.role, options_.rank, options_.world, {}};
   while (true) {
-    fd_ = ConnectTo(options_.host, options_.port, deadline, options_.poll);
+    fd_ = ConnectTo(options_.host, options_.port, deadline, options_.interrupt);
     input_.clear();
     try {
       const Time until = std::min(deadline, Time::clock::now() + 2 * options_.timers.authenticate);
@@ -121,12 +122,11 @@ void Client::Handshake(const Secret& secret) {
       input_.erase(0, frame.size());
       return;
     } catch (const TryAgain& again) {
-      if (options_.poll) options_.poll();
       if (Time::clock::now() + milliseconds(50) >= deadline) {
         Fail(ErrorCode::kDistributed, Where(), " ", again.why, "; tried for ",
              ToString(options_.timers.join));
       }
-      std::this_thread::sleep_for(milliseconds(50));
+      WaitReady(-1, 0, Time::clock::now() + milliseconds(50), options_.interrupt);
     }
   }
 }
@@ -153,8 +153,9 @@ Frame Client::ReadFrame(std::string* buffer, Time deadline) {
       continue;
     }
     if (n == 0 || (errno != EAGAIN && errno != EINTR)) throw TryAgain{"closed the connection"};
-    pollfd wait{fd_.get(), POLLIN, 0};
-    if (poll(&wait, 1, PollTimeout(deadline)) == 0) throw TryAgain{"does not answer"};
+    if (!WaitReady(fd_.get(), POLLIN, deadline, options_.interrupt)) {
+      throw TryAgain{"does not answer"};
+    }
   }
 }
 

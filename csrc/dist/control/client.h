@@ -28,7 +28,8 @@ struct ClientOptions {
   int rank = 0, world = 1;  // rank -1 for a launcher
   std::string host_name;    // of this process; "": the machine's
   Timers timers;
-  std::function<void()> poll;  // called every 100 ms by calls that wait; what it throws ends them
+  // Called every 100 ms by all that waits; what it throws ends the wait.
+  std::function<void()> interrupt;
 };
 
 class Client {
@@ -105,6 +106,11 @@ class Client {
   struct Pending {
     bool done = false, wants_lines = false;
     Reply reply;
+  };
+  struct Erase {  // however the wait for it ends
+    std::map<uint64_t, Pending>& pending;
+    uint64_t id;
+    ~Erase() { pending.erase(id); }
   };
 
   void Handshake(const Secret& secret);

@@ -40,7 +40,7 @@ void Client::Await(std::unique_lock<std::mutex>& lock, const std::string& op, Wa
                    ms timeout, const std::function<bool()>& done) {
   const auto over = [&] { return done() || !open_ || (waits == Waits::kYes && failure_); };
   const Time deadline = Time::clock::now() + timeout + options_.timers.dead + ms(1000);
-  while (options_.poll &&
+  while (options_.interrupt &&
          !changed_.wait_until(lock, std::min(deadline, Time::clock::now() + ms(100)), over)) {
     if (Time::clock::now() >= deadline) break;
     lock.unlock();
@@ -48,7 +48,7 @@ void Client::Await(std::unique_lock<std::mutex>& lock, const std::string& op, Wa
       std::unique_lock<std::mutex>& lock;
       ~Relock() { lock.lock(); }
     } relock{lock};
-    options_.poll();
+    options_.interrupt();
   }
   if (!changed_.wait_until(lock, deadline, over)) {
     throw Error(
@@ -79,11 +79,7 @@ Reply Client::Call(Request request, const std::string& op, Waits waits, ms timeo
   queued_ += bytes;
   Wake();
   pending_[request.id];
-  struct Erase {
-    std::map<uint64_t, Pending>& pending;
-    uint64_t id;
-    ~Erase() { pending.erase(id); }
-  } erase{pending_, request.id};
+  const Erase erase{pending_, request.id};
   const Pending& mine = pending_[request.id];
   Await(lock, op, waits, timeout, [&] { return mine.done || mine.wants_lines; });
   if (!mine.done && lines != nullptr) {
@@ -116,11 +112,11 @@ std::vector<Member> Client::Join(std::vector<std::string> addresses) {
   queued_ += Encode(control::Join{id, std::move(addresses)}, options_.generation);
   Wake();
   pending_[id];
+  const Erase erase{pending_, id};
   // The server's time began earlier, so its answer, which names the missing, comes first.
   Await(lock, op, Waits::kYes, options_.timers.join,
         [&] { return members_.has_value() || pending_[id].done; });
-  const Reply reply = pending_[id].reply;
-  pending_.erase(id);
+  const Reply& reply = pending_[id].reply;
   if (members_) return members_->members;
   if (failure_) throw PeerFailedError(op, *failure_);
   throw Error(ErrorCode::kDistributed, op, reply.value);

@@ -147,7 +147,7 @@ bool Hub::Handle(ConnectionId id, Connection& c, const Frame& frame, Time now) {
     Answer(id, c, std::move(*request), now);
   } else if (frame.header.type == MessageType::kJoin && rank) {
     auto join = Decode<Join>(frame.body);
-    if (!join || members_.seat(c.hello.rank).joined) return broken();
+    if (!join) return broken();
     Enter(id, c, std::move(*join), now);
   } else if (frame.header.type == MessageType::kLines && rank) {
     auto lines = Decode<Lines>(frame.body);
@@ -301,14 +301,21 @@ void Hub::Enter(ConnectionId id, const Connection& c, Join join, Time now) {
             StrCat(members_.Name(other.member.rank), " has left the job"));
     return;
   }
+  const auto everybody = [&] {
+    Members all;
+    for (const Seat& s : members_.seats()) all.members.push_back(s.member);
+    return std::make_shared<std::string>(Encode(all, options_.generation));
+  };
+  if (complete_) {  // it had given up its first wait, perhaps for a Ctrl-C
+    outbox_->Send(id, everybody());
+    return;
+  }
   seat.joined = true;
   seat.member.addresses = std::move(join.addresses);
   joining_[c.hello.rank] = join.id;
   if (static_cast<int>(joining_.size()) < options_.world) return;
   complete_ = true;
-  Members all;
-  for (const Seat& s : members_.seats()) all.members.push_back(s.member);
-  const auto bytes = std::make_shared<std::string>(Encode(all, options_.generation));
+  const auto bytes = everybody();
   for (const Seat& s : members_.seats()) outbox_->Send(s.connection, bytes);
   joining_.clear();
   outbox_->Log(StrCat("all ", options_.world, " ranks have joined after ",

@@ -26,6 +26,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kResolve{10'000};  // how long a name may take
+constexpr milliseconds kSlice{100};       // between two looks for an interrupt
 
 struct Address {
   sockaddr_storage storage{};
@@ -87,7 +88,8 @@ int Lookup(const std::string& host, int flags, Address* found) {
 }
 
 // A resolver knows no deadline, so a name is looked up by a thread that may be left behind.
-Address Resolve(const std::string& host, int port, Time deadline) {
+Address Resolve(const std::string& host, int port, Time deadline,
+                const std::function<void()>& interrupt = {}) {
   Address address;
   if (Lookup(host, AI_NUMERICHOST, &address) != 0 && !OfInterface(host, &address)) {
     struct State {
@@ -108,7 +110,10 @@ Address Resolve(const std::string& host, int port, Time deadline) {
       state->done.notify_all();
     }).detach();
     std::unique_lock lock(state->mutex);
-    if (!state->done.wait_until(lock, deadline, [&] { return state->ready; })) {
+    while (!state->done.wait_until(lock, std::min(deadline, Time::clock::now() + kSlice),
+                                   [&] { return state->ready; })) {
+      if (interrupt) interrupt();
+      if (Time::clock::now() < deadline) continue;
       Fail(ErrorCode::kDistributed, "the name '", host,
            "' was not resolved in time; give an address, "
            "or mend the host's resolver");
@@ -202,23 +207,33 @@ Listener Listener::Adopt(int fd) {
   return Listener(Fd(fd));
 }
 
-Fd ConnectTo(const std::string& host, int port, Time deadline, const std::function<void()>& poll) {
+bool WaitReady(int fd, int16_t events, Time until, const std::function<void()>& interrupt) {
+  while (true) {
+    const auto left = std::chrono::ceil<milliseconds>(until - Time::clock::now());
+    pollfd wait{fd, events, 0};
+    const auto slice = std::clamp(left, milliseconds(0), kSlice);
+    if (poll(&wait, 1, static_cast<int>(slice.count())) > 0) return true;
+    if (interrupt) interrupt();
+    if (Time::clock::now() >= until) return false;
+  }
+}
+
+Fd ConnectTo(const std::string& host, int port, Time deadline,
+             const std::function<void()>& interrupt) {
   CheckPort(port, false);
   milliseconds pause{20};
   while (true) {
-    const Address address = Resolve(host, port, deadline);
+    const Address address = Resolve(host, port, deadline, interrupt);
     Fd fd = NewSocket(address);
     int error = connect(fd.get(), address.get(), address.size) == 0 ? 0 : errno;
     if (error == EINPROGRESS) {
-      const auto left = std::chrono::ceil<milliseconds>(deadline - Time::clock::now());
-      pollfd wait{fd.get(), POLLOUT, 0};
       // A host that is not up yet answers nothing: a new try reaches it sooner than this one.
-      const int64_t limit = std::clamp<int64_t>(left.count(), 0, 3000);
+      const Time until = std::min(deadline, Time::clock::now() + milliseconds(3000));
       socklen_t size = sizeof(error);
-      if (::poll(&wait, 1, static_cast<int>(limit)) <= 0)
-        error = ETIMEDOUT;
-      else
+      if (WaitReady(fd.get(), POLLOUT, until, interrupt))
         getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+      else
+        error = ETIMEDOUT;
     }
     if (error == 0) {
       const int yes = 1;
@@ -231,8 +246,7 @@ Fd ConnectTo(const std::string& host, int port, Time deadline, const std::functi
            "; is rank 0 or the launcher running there, and may this host "
            "connect to it?");
     }
-    if (poll) poll();
-    std::this_thread::sleep_for(pause);
+    WaitReady(-1, 0, Time::clock::now() + pause, interrupt);
     pause = std::min(2 * pause, milliseconds(500));
   }
 }

@@ -34,9 +34,13 @@ class Listener {
 };
 
 /// Tries until `deadline`, as the other side may not yet be up. Throws Error(kDistributed), or what
-/// `poll` throws, which is called between tries.
+/// `interrupt` throws, which is called every 100 ms.
 Fd ConnectTo(const std::string& host, int port, Time deadline,
-             const std::function<void()>& poll = {});
+             const std::function<void()>& interrupt = {});
+
+/// Waits until `fd` is ready for `events` of poll(2); -1 never is. False where it is not by
+/// `until`. `interrupt` is called every 100 ms, and what it throws ends the wait.
+bool WaitReady(int fd, int16_t events, Time until, const std::function<void()>& interrupt);
 
 /// Which process has the TCP port, as far as this user may see: "process 77 (python3 train.py)".
 std::string PortHolder(int port);

@@ -18,8 +18,8 @@ from ostria.distribute._env_values import split_address
 
 # What ranks of other hosts are waited for in one go.
 _PAUSE = 0.02
-# How long a launcher of another host tries to tell what it saw; those who wait for it wait less.
-_TELL = 0.25
+# How long a launcher of another host tries to tell what it saw; nobody waits for it for longer.
+_TELL = {"heartbeat": 0.05, "suspect": 0.1, "dead": 0.25, "join": 0.25, "authenticate": 0.25}
 
 
 class JobStore:
@@ -68,11 +68,10 @@ class JobStore:
             self._server.report(end.rank, reason)
             return
         host, port = split_address(self._meeting.address)
-        timers = dist.Timers({"join": _TELL, "authenticate": _TELL})
         try:
             there = dist.ControlClient(
                 *(host, port, self._meeting.job_id, self._generation, -1, self._world),
-                *(self._secret, timers),
+                *(self._secret, dist.Timers(_TELL)),
             )
             there.report(end.rank, reason)
             there.leave()

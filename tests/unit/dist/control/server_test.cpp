@@ -312,6 +312,47 @@ TEST_F(ControlServer, WhatIsNoStoreIsSaid) {
               AllOf(HasSubstr("no store answers at 127.0.0.1:"), HasSubstr("refused")));
 }
 
+TEST_F(ControlServer, AnInterruptEndsEveryWaitSoon) {
+  const Listener silent = Listener::Open("127.0.0.1", 0);  // connects, and does not answer
+  int free = 0;
+  {
+    const Listener gone = Listener::Open("127.0.0.1", 0);  // refuses
+    free = gone.port();
+  }
+  timers.authenticate = timers.join;
+  for (const int port : {silent.port(), free}) {
+    ClientOptions options{"127.0.0.1", port, "job", 1, Role::kRank, 0, 1, "h", timers};
+    const Time begin = Time::clock::now();
+    options.interrupt = [&] {
+      if (Time::clock::now() - begin > milliseconds(200)) throw std::runtime_error("Ctrl-C");
+    };
+    EXPECT_THROW(Client(options, secret), std::runtime_error);
+    EXPECT_LT(Time::clock::now() - begin, milliseconds(2000));
+  }
+}
+
+TEST_F(ControlServer, ARankThatGaveUpJoiningMayJoinAgain) {
+  Start(2);
+  std::atomic<bool> stop{true};
+  ClientOptions options = Options(0, 2);
+  options.interrupt = [&] {
+    if (stop) throw std::runtime_error("Ctrl-C");
+  };
+  stop = false;
+  Client first(options, secret);
+  stop = true;
+  EXPECT_THROW(first.Join({"early"}), std::runtime_error);
+  stop = false;
+  std::vector<Member> found;
+  std::thread again([&] { found = first.Join({"late"}); });
+  const auto second = Connect(1, 2);
+  EXPECT_THAT(second->Join({}), SizeIs(2));
+  again.join();
+  ASSERT_THAT(found, SizeIs(2));
+  EXPECT_THAT(first.Join({}), SizeIs(2)) << "all are there";
+  EXPECT_FALSE(first.failure());
+}
+
 TEST_F(ControlServer, AClientMayComeBeforeItsServer) {
   int port = 0;
   {
