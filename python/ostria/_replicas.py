@@ -8,8 +8,9 @@ processes, under "replicas"; elsewhere it is 1 and nothing here adds a node.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ostria import _functions as F
@@ -18,6 +19,25 @@ from ostria import _native, _step
 _ops = _native.ops
 _CACHE = ("replicas", "sums")
 _SHARES = ("replicas", "shares")
+
+
+# Whose parts other processes hold, by the ids of Variables: the strategy that ran them there.
+_elsewhere: dict[int, Any] = {}
+
+
+def note_parts(variables: Iterable[Any], strategy: Any) -> None:
+    """Replicas of `strategy` in other processes add to these Variables too."""
+    _elsewhere.update((v.id, strategy) for v in variables)
+
+
+def of_all_processes(variables: Sequence[Any]) -> contextlib.AbstractContextManager[None]:
+    """Inside, Variables hold the sums of all processes, which all come here; not while tracing."""
+    if _native.current_trace() is None:
+        for v in variables:
+            if (strategy := _elsewhere.get(v.id)) is not None:
+                summed: contextlib.AbstractContextManager[None] = strategy._summed(variables)
+                return summed
+    return contextlib.nullcontext()
 
 
 def count() -> int:

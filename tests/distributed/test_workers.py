@@ -293,6 +293,61 @@ def test_who_fails_is_named_to_all(job: Launcher, failing: str, said: str) -> No
     assert "root cause: rank 1" in err.splitlines()[-1]
 
 
+METERED = """
+mean = ost.metrics.Mean()
+
+def meter(x):
+    mean.update_state(x)
+
+def rows():
+    values = [np.full(1 + rank, 3 * rank, np.float32)] * ours  # of rank 0 one row, of rank 1 two
+    return values[0] if ours == 1 else ost.distribute.PerReplica(values)
+"""
+
+
+@pytest.mark.parametrize("options", ["", 'devices=["cpu:0","cpu:1"]'], ids=["one", "two"])
+def test_the_result_of_a_metric_is_that_of_all_processes(job: Launcher, options: str) -> None:
+    body = program(RUNNING + METERED, options) + textwrap.dedent(
+        """
+        results = []
+        for k in range(2):
+            strategy.run(meter, (rows(),))
+            results += [mean.result().item(), mean.result().item()]
+        mean.reset_state()
+        results.append(mean.result().item())
+        strategy.close()
+        try:
+            mean.result()
+        except RuntimeError as error:
+            tell(results=results, text=str(error))
+        """
+    )
+    status, _, err = job.run("--nproc", "2", job.script(body))
+    assert status == 0, err
+    for rank in (0, 1):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert found["results"] == [2.0] * 4 + [0.0]
+        assert "the result() of a metric" in found["text"]
+        assert "was closed" in found["text"]
+
+
+def test_a_metric_that_the_chief_alone_asks_for_is_an_error(job: Launcher) -> None:
+    body = program(RUNNING + METERED) + textwrap.dedent(
+        """
+        strategy.run(meter, (rows(),))
+        try:
+            if rank == 0:
+                mean.result()
+            work(0)
+        except ost.DistributedError as error:
+            tell(text=str(error))
+        """
+    )
+    job.run("--nproc", "2", job.script(body))
+    found = json.loads((job.folder / "rank-0.json").read_text())
+    assert "every process calls the result() of a metric, not the chief alone" in found["text"]
+
+
 @promises(
     13,
     "before anything runs, all ranks raise `DistributedError` that shows the first node that "

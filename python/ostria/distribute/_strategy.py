@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ostria import _device, _native
@@ -261,6 +261,14 @@ class Strategy:
     def _sizes_of_all(self, sizes: Sequence[int], name: str) -> tuple[int, ...]:
         """Those of the replicas of all processes, of an argument of the function of that name."""
         return tuple(sizes)
+
+    def _totals(self, variables: Sequence[Any]) -> list[Any]:
+        """The sums that the replicas of all processes hold parts of, as arrays."""
+        return [v.numpy() for v in variables]
+
+    def _summed(self, variables: Iterable[Any]) -> contextlib.AbstractContextManager[None]:
+        """Inside, Variables that are sums are those of all processes; then each has its part."""
+        return contextlib.nullcontext()
 
     def _require_here(self, what: str) -> None:
         if _context.replica_context() is not None:

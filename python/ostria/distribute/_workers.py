@@ -13,13 +13,15 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from ostria import _array_api, _device, _native
+import numpy as np
+
+from ostria import _array_api, _device, _native, _replicas
 from ostria import _functions as F
-from ostria._errors import at_line
+from ostria._errors import add_remark, at_line
 from ostria._keywords import checked_init
 from ostria._version import __version__
 from ostria.distribute import _context, _input, _values
@@ -55,6 +57,9 @@ class MultiWorkerMirroredStrategy(Strategy):
     others (docs/reference/launchers.md). In a process that stands alone it is a strategy of one
     process. Data go through shared memory between processes of a host, and through Gloo between
     hosts.
+
+    `result()` of a metric is that of all processes, which all call it. Reading another Variable
+    made with `aggregation="sum"` adds what the replicas of this process hold.
 
     The first values of Variables are those of rank 0. When a process fails, all others raise
     PeerFailedError that names it; its host and its last operation are part of the message.
@@ -98,7 +103,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             devices = [gpus[(worker.local_rank or 0) % len(gpus)]] if gpus else ["cpu"]
         super().__init__([_native.canonical_device(name) for name in devices])
         self._control: Control | None = None
-        self._failing = False
+        self._failing = self._is_summing = False
         self._traced = 0
         self._shared: set[int] = set()  # ids of Variables whose first values are rank 0's
         self._world = worker.world_size
@@ -248,6 +253,41 @@ class MultiWorkerMirroredStrategy(Strategy):
 
         return _values.joined(local, 1, "strategy.gather", join)
 
+    def _totals(self, variables: Sequence[Any]) -> list[Any]:
+        values = super()._totals(variables)
+        if self._world == 1 or not values:
+            return values
+        flat = np.concatenate([np.asarray(x, np.float64).reshape(-1) for x in values])
+        everywhere = self._sum(F.asarray(flat)).numpy()
+        ends = np.cumsum([x.size for x in values])[:-1]
+        return [
+            total.reshape(x.shape).astype(x.dtype)
+            for total, x in zip(np.split(everywhere, ends), values, strict=True)
+        ]
+
+    @contextlib.contextmanager
+    def _summed(self, variables: Iterable[Any]) -> Iterator[None]:
+        parts = [v for v in variables if v.aggregation == "sum"]
+        if self._world == 1 or not parts or self._is_summing:
+            yield
+            return
+        self._open("the result() of a metric")
+        own = [v.numpy() for v in parts]
+        try:
+            totals = self._totals(parts)
+        except _native.DistributedError as error:
+            add_remark(error, "; every process calls the result() of a metric, not the chief alone")
+            raise
+        self._is_summing = True
+        try:
+            for v, total in zip(parts, totals, strict=True):
+                v.assign(total)
+            yield
+        finally:
+            self._is_summing = False
+            for v, value in zip(parts, own, strict=True):
+                v.assign(value)
+
     def _sum(self, x: Any) -> Any:
         return self._on_first(_total, x)
 
@@ -307,6 +347,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         control.agree(f"graph {self._traced}, of {name}", lines, fingerprint=fingerprint)
         fresh = [v for v in compiled.variables if v.id not in self._shared]
         self._shared.update(v.id for v in fresh)
+        _replicas.note_parts((v for v in fresh if v.aggregation == "sum"), self)
         whole = [v for v in fresh if v.aggregation != "sum"]
         if whole:
             self._group.broadcast_variables(whole)

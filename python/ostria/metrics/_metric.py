@@ -7,13 +7,14 @@ float32 count stops at 16,777,216 examples.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from ostria import _functions as F
-from ostria import _native, _targets
+from ostria import _native, _replicas, _targets
 from ostria._errors import at_line
 from ostria.nn.module import snake_case
 
@@ -30,6 +31,11 @@ class Metric:
     def __init__(self, name: str | None = None):
         self.name = name or snake_case(type(self).__name__)
         self._state: dict[str, Any] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "result" in cls.__dict__:
+            cls.result = _of_all_processes(cls.result)  # type: ignore[method-assign]
 
     def add_state(self, name: str, shape: tuple[int, ...] = ()) -> Any:
         """Makes a float64 Variable of zeros, which `merge_state` adds up; also while tracing."""
@@ -57,7 +63,15 @@ class Metric:
         raise NotImplementedError(at_line(f"{type(self).__name__} has no update_state()"))
 
     def result(self) -> Any:
-        """The metric of everything since `reset_state`, a float64 tensor; 0 without data."""
+        """The metric of everything since `reset_state`, a float64 tensor; 0 without data.
+
+        Of a metric that replicas in several processes update, it is that of all of them, and every
+        process calls it, not the chief alone.
+
+        Raises:
+            DistributedError: other processes do not call it, or one failed.
+            RuntimeError: the strategy of those processes was closed.
+        """
         raise NotImplementedError(at_line(f"{type(self).__name__} has no result()"))
 
     def reset_state(self) -> None:
@@ -101,6 +115,15 @@ class Metric:
 
     def _add(self, variable: Any, amount: Any) -> None:
         variable.assign(variable.value() + amount)
+
+
+def _of_all_processes(result: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @functools.wraps(result)
+    def everywhere(self: Metric) -> Any:
+        with _replicas.of_all_processes(self.variables):
+            return result(self)
+
+    return everywhere
 
 
 def _describe(metric: Metric) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -222,36 +222,12 @@ class Together:
     def collect(self, variables: list[Any]) -> None:
         """Moves what replicas hold of sums to the first, as a restored checkpoint has it."""
         parts = _sums(variables)
-        for v, total in zip(parts, self._totals(parts), strict=True):
+        for v, total in zip(parts, self.strategy._totals(parts), strict=True):
             v.assign(total if self.is_chief else np.zeros(v.shape))
 
-    @contextlib.contextmanager
-    def summed(self, variables: Iterable[Any]) -> Iterator[None]:
+    def summed(self, variables: Iterable[Any]) -> contextlib.AbstractContextManager[None]:
         """Inside, sums are those of all processes; after it each has its own part again."""
-        parts = _sums(variables)
-        if self.num_workers == 1 or not parts:
-            yield
-            return
-        own = [v.numpy() for v in parts]
-        for v, total in zip(parts, self._totals(parts), strict=True):
-            v.assign(total)
-        try:
-            yield
-        finally:
-            for v, value in zip(parts, own, strict=True):
-                v.assign(value)
-
-    def _totals(self, parts: list[Any]) -> list[Any]:
-        values = [v.numpy() for v in parts]
-        if self.num_workers == 1 or not parts:
-            return values
-        flat = np.concatenate([np.asarray(x, np.float64).reshape(-1) for x in values])
-        everywhere = self.strategy._sum(F.asarray(flat)).numpy()  # type: ignore[attr-defined]
-        ends = np.cumsum([x.size for x in values])[:-1]
-        return [
-            total.reshape(x.shape).astype(x.dtype)
-            for total, x in zip(np.split(everywhere, ends), values, strict=True)
-        ]
+        return self.strategy._summed(variables)
 
     # --- Over all processes -----------------------------------------------------------------------
 
