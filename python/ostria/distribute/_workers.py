@@ -335,7 +335,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             yield
 
     def _ran(self, function: ReplicaFunction) -> None:
-        if self._world > 1 and function.__wrapped__ not in (_total, _gathered):
+        if self._world > 1 and function._fn not in (_total, _gathered):
             self._open("strategy.run").end_step()  # exchanges of ours are no step of the user's
 
     def _traced_for_all(self, name: str, compiled: Any) -> None:

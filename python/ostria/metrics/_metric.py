@@ -35,7 +35,7 @@ class Metric:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "result" in cls.__dict__:
-            cls.result = _of_all_processes(cls.result)  # type: ignore[method-assign]
+            cls.result = _of_all_processes(cls.result)  # type: ignore[assignment]
 
     def add_state(self, name: str, shape: tuple[int, ...] = ()) -> Any:
         """Makes a float64 Variable of zeros, which `merge_state` adds up; also while tracing."""
