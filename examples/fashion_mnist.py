@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
         return predict(args) if args.action == "predict" else train(args)
     except TrainingInterrupted as interruption:
         print(f"\n{interruption}", file=sys.stderr)
-        return 128 + interruption.signum
+        return interruption.exit_status
     except (OSError, ost.DeviceUnavailableError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -72,7 +72,7 @@ class Launcher:
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
         try:
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=60)
         finally:
             process.kill()
         assert not re.search(r"^Traceback", err, re.M), err
@@ -116,6 +116,14 @@ class Launcher:
             if mine and not gone(int(folder.name)):
                 found.append(int(folder.name))
         return found
+
+
+def elsewhere(job: Launcher, name: str) -> Launcher:
+    """The same launcher in a folder of its own."""
+    other = Launcher(job.folder / name)
+    other.folder.mkdir()
+    other.mark, other.environ = job.mark, job.environ
+    return other
 
 
 def lines_of(text: str) -> dict[int, list[str]]:

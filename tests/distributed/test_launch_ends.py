@@ -150,6 +150,27 @@ def test_a_second_interrupt_ends_the_wait(job: Launcher) -> None:
     assert code == 137
 
 
+@pytest.mark.parametrize(
+    ("other", "expected", "said"),
+    [
+        ("sys.exit(42)", 42, "rank 0 was stopped by a signal, and has saved; no rank failed"),
+        (WAIT, 137, "rank(s) 1"),
+        ("time.sleep(0.2); sys.exit(3)", 3, "root cause: rank 1"),
+    ],
+)
+def test_a_rank_that_was_stopped_and_saved_has_not_failed(
+    job: Launcher, other: str, expected: int, said: str
+) -> None:
+    body = f"if rank == 0: sys.exit(42)\n{other}\n"
+    start = time.monotonic()
+    code, _, err = job.run("--nproc", "2", "--grace", "0.6", job.script(body))
+    assert time.monotonic() - start < 0.6 + SLACK
+    assert code == expected and said in err.splitlines()[-1], err
+    if expected != 3:
+        code, _, err = job.run("--max-restarts", "1", job.script("sys.exit(42)\n"))
+        assert code == 42 and "generation 2" not in err
+
+
 STARTS_ANOTHER = (
     "import subprocess\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"

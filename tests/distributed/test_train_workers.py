@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from launching import Launcher
+from launching import Launcher, elsewhere
 
 TRAINING = """
 import json
@@ -79,15 +79,6 @@ def run(job: Launcher, nproc: int, body: str, devices: str = "None") -> list[dic
     status, out, err = job.run("--nproc", str(nproc), script(job, body, devices))
     assert status == 0, out + err
     return found(job, nproc)
-
-
-def elsewhere(job: Launcher, name: str) -> Launcher:
-    """The same launcher in a folder of its own."""
-    other = Launcher(job.folder / name)
-    other.folder.mkdir()
-    other.mark = job.mark
-    other.environ = job.environ
-    return other
 
 
 def weights(ranks: list[dict[str, Any]]) -> dict[str, np.ndarray]:

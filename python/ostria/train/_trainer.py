@@ -26,7 +26,12 @@ from ostria.train import _evaluation, _nonfinite, _state
 from ostria.train._checks import check_eval_strategy, check_limits, check_loss, check_strategy
 from ostria.train._hooks import Hook, StepResults, overridden
 from ostria.train._input import BatchReader, batch_size
-from ostria.train._signals import SignalGuard, TrainingInterrupted, of_all
+from ostria.train._signals import (
+    SignalGuard,
+    TrainingInterrupted,
+    end_program_by_status,
+    of_all,
+)
 from ostria.train._task import ModelTask, Task
 
 _log = logging.getLogger("ostria")
@@ -260,7 +265,8 @@ class Trainer:
           ValueError: both limits, no limit with an endless input, or a model and checkpoint that
             differ.
           NonFiniteError: see ``on_nonfinite``; the state is that before the step.
-          TrainingInterrupted: a signal arrived (a KeyboardInterrupt).
+          TrainingInterrupted: a signal arrived (a KeyboardInterrupt); its ``exit_status`` is that
+            of a program that does not catch it.
           PeerFailedError: another process of the strategy failed.
         """
         check_limits(steps, max_steps)
@@ -390,6 +396,7 @@ class Trainer:
         if self.saves and self._saved_step != self.global_step:
             self.save()
         path = self._latest_path() if self.saves else None
+        end_program_by_status()
         raise TrainingInterrupted(signum, self.global_step, path)
 
     def _handle_nonfinite(self, args: tuple[Any, ...], loss: Any) -> None:

@@ -3,8 +3,9 @@
 
 The root cause is the first rank to fail by itself; the others get SIGTERM soon, and SIGKILL when
 their time is up.
-A signal to the launcher is passed on, and the ranks have the grace period to save. Every wait ends:
-by the end of a process, by a signal, or by a deadline.
+A signal to the launcher is passed on, and the ranks have the grace period to save. They have it too
+where a rank that somebody else told to stop has saved: that is no failure, and no reason to start
+again. Every wait ends: by the end of a process, by a signal, or by a deadline.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from types import FrameType
 
 from ostria._errors import at_line
+from ostria._exit_status import SAVED
 from ostria.cli.launch.guard import Guard, die_with_parent
 from ostria.cli.launch.meeting import Meeting, make_meeting
 from ostria.cli.launch.options import LaunchOptions, count_threads
@@ -41,8 +43,8 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
     """Runs the job on this host to its end, with restarts.
 
     Returns:
-      The launcher's exit status: 0 when every rank ended with 0; that of the root cause; 128 + n
-      where signal n ended the job.
+      The launcher's exit status: 0 when every rank ended with 0; 42 where a signal stopped the job
+      and its ranks saved; that of the root cause; 128 + n where signal n ended the job.
 
     Raises:
       ValueError, OSError: nothing was started: no port, no secret, no folder for logs.
@@ -68,7 +70,7 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
                     options, environ, meeting, generation, terminals, guard, signals, store
                 )
                 code, again = run.run(), generation < last
-                if code == 0 or signals.first is not None or not again:
+                if code in (0, SAVED) or signals.first is not None or not again:
                     return code
                 terminals[1].say(
                     f"starting the job again as generation {generation + 1} of at most {last}"
@@ -148,6 +150,7 @@ class _Generation:
         self._running: dict[int, RankProcess] = {}
         self._ended: list[Ended] = []
         self._failed: Ended | None = None
+        self._saved: Ended | None = None  # the first that a signal stopped
         self._terminate_at: float | None = None  # SIGTERM
         self._deadline: float | None = None  # SIGKILL
         self._passed_on = False
@@ -260,10 +263,7 @@ class _Generation:
         ended = [self._reap(process, selector) for process in gone]
         # Of those that ended at once, one that was killed is the cause of one that gave up.
         for end in sorted(ended, key=lambda e: (e.status >= 0 or e.by_us != 0, e.rank)):
-            if end.status != 0 and self._failed is None:
-                self._failed = end
-                if self._deadline is None:
-                    self._terminate_at = time.monotonic() + _NOTICE
+            self._note(end)
         self._pass_on_signals()
         if self._terminate_at is not None and time.monotonic() >= self._terminate_at:
             self._terminate_at = None
@@ -272,6 +272,19 @@ class _Generation:
             for process in self._running.values():
                 process.kill()
             self._deadline = time.monotonic() + _LOOK_EVERY
+
+    def _note(self, end: Ended) -> None:
+        """What the end of a rank means to the others."""
+        if end.status == 0 or self._failed is not None or end.by_us == signal.SIGKILL:
+            return
+        if not end.saved:
+            self._failed = end
+            if not self._passed_on:
+                self._terminate_at = time.monotonic() + _NOTICE
+        elif self._saved is None:
+            self._saved = end
+            if self._deadline is None:  # they agreed on the step, and end by themselves
+                self._deadline = time.monotonic() + self._options.grace
 
     def _choose(self, selector: selectors.BaseSelector) -> None:
         """Listens to ranks whose terminal has room, and to terminals that others wait for."""
@@ -336,21 +349,31 @@ class _Generation:
             for end in self._ended:
                 say(f"rank {end.rank} ended with {end} after {name}")
             if killed:
-                ranks = ", ".join(str(e.rank) for e in killed)
-                say(
-                    f"{name} stopped the job; rank(s) {ranks} on {self._host} did not end within "
-                    f"{self._options.grace:g} s and got SIGKILL, so what they were saving may be "
-                    "incomplete; --grace gives them longer"
-                )
-                return 128 + signal.SIGKILL
-            code = self._failed.exit_code if self._failed is not None else 128 + first
+                return self._say_killed(f"{name} stopped the job", killed)
+            code = 128 + first
+            if self._failed is not None or self._saved is not None:
+                code = SAVED if self._failed is None else self._failed.exit_code
             say(f"{name} stopped the job; every rank ended by itself; exit status {code}")
             return code
+        if self._failed is None and self._saved is not None:
+            stopped = f"rank {self._saved.rank} was stopped by a signal, and has saved"
+            if killed:
+                return self._say_killed(stopped, killed)
+            say(f"{stopped}; no rank failed; the same command goes on; exit status {SAVED}")
+            return SAVED
         if self._failed is None:
             return 0
         cause = self._cause(self._failed)
         self._say_cause(cause)
         return cause.exit_code
+
+    def _say_killed(self, why: str, killed: list[Ended]) -> int:
+        ranks = ", ".join(str(e.rank) for e in killed)
+        self._terminals[1].say(
+            f"{why}; rank(s) {ranks} on {self._host} did not end within {self._options.grace:g} s "
+            "and got SIGKILL, so what they were saving may be incomplete; --grace gives them longer"
+        )
+        return 128 + signal.SIGKILL
 
     def _cause(self, first: Ended) -> Ended:
         """Who failed by itself: whoever gave up because of others may have ended before."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostria._exit_status import SAVED
 from ostria.cli.launch.evidence import (
     MemoryGroup,
     count_oom_kills,
@@ -48,6 +49,11 @@ class Ended:
     def exit_code(self) -> int:
         """As shells give it: 128 + n for signal n."""
         return self.status if self.status >= 0 else 128 - self.status
+
+    @property
+    def saved(self) -> bool:
+        """Whether a signal stopped it and it saved: no failure, but not done either."""
+        return self.status == SAVED
 
     @property
     def last_words(self) -> str:
