@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every command of docs/distributed.md is run as it stands there, with the page's own script.
+"""Every command of docs/distributed.md is run as it stands there, with the page's own scripts.
 
 Names of hosts become addresses of the loopback, and the port a free one. What stands below a line
 `# on host-N` runs at the same time as what stands below the others.
@@ -40,7 +40,14 @@ def blocks(language: str) -> dict[str, str]:
 
 COMMANDS = blocks("sh")
 SECRET = COMMANDS.pop("The secret")
-(SCRIPT,) = blocks("python").values()
+# What trains by a Trainer, with what rank 0 says at the end.
+RECOVERY = {
+    "After a failure": "step 40 on 2 rank(s)",
+    "With fewer processes, or more": "step 40 on 2 rank(s) step 80 on 3 rank(s)",
+    "When it is told to stop": "step 40 on 2 rank(s)",
+}
+RESUMED = {title: COMMANDS.pop(title) for title in RECOVERY}
+SCRIPT, RESUME = blocks("python").values()
 
 
 def hosts_of(command: str) -> list[str]:
@@ -52,6 +59,7 @@ def hosts_of(command: str) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "resume.py").write_text(RESUME)
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, words in (("python", ""), ("ostria", " -m ostria")):
@@ -119,6 +127,12 @@ def test_every_way_to_start_is_tried() -> None:
 @pytest.mark.parametrize("title", list(COMMANDS)[:4])
 def test_commands_that_need_nothing(folder: Path, title: str) -> None:
     expect_training(run(folder, COMMANDS[title]), ranks=2)
+
+
+@pytest.mark.parametrize("title", list(RECOVERY))
+def test_commands_of_recovery(folder: Path, title: str) -> None:
+    lines = run(folder, RESUMED[title]).splitlines()
+    assert " ".join(line.removeprefix("[rank 0] ") for line in lines) == RECOVERY[title]
 
 
 def test_slurm(folder: Path, slurm) -> None:  # noqa: F811

@@ -16,6 +16,7 @@ import ostria as ost
 from ostria.data import AutoShardPolicy, Dataset, Options, TensorSpec
 from ostria.distribute import DistributedIterator, InputContext
 from ostria.distribute._input import (
+    OtherWorldError,
     Workers,
     distribute_dataset,
     distribute_datasets_from_function,
@@ -400,6 +401,38 @@ def test_positions_of_other_inputs_are_refused(tmp_path):
     changed = position.replace('"0 ', '"-1 ')
     (error, *_) = Group(3).run(restore(by_file, changed))
     assert "position is damaged" in str(error)
+
+
+@pytest.mark.parametrize("name", ["file", "off", "function"])
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [((2, 1), (2, 1)), ((2, 1), (3, 1)), ((2, 1), (1, 2)), ((1, 1), (2, 1)), ((1, 1), (1, 2))],
+)
+def test_positions_of_workers_with_data_of_their_own(tmp_path, name, before, now):
+    paths = files(tmp_path, [list(range(i, i + 9)) for i in (0, 10, 20)])
+
+    def iterator(workers: Workers) -> DistributedIterator:
+        if name == "function":
+            make = distribute_datasets_from_function(lambda c: Dataset.range(40).batch(2), workers)
+            return make.iterator(quiet=True)
+        return share(with_policy(read(paths).batch(4), name.upper()), workers)
+
+    def save(workers: Workers) -> str:
+        rows = iterator(workers)
+        next(rows)
+        return rows.save()
+
+    (position, *_) = Group(*before).run(save)
+    results = Group(*now).run(lambda workers: iterator(workers).restore(position))
+    # One worker reads global batches, however many replicas share them.
+    fits = before == now or (before[0] == now[0] == 1 and name != "function")
+    for result in results:
+        if fits:
+            assert result is None
+        else:
+            assert isinstance(result, OtherWorldError)
+            assert f"{before[0]} worker(s) with {before[1]} replica(s) each, and" in str(result)
+            assert f"here are {now[0]} with {now[1]}" in str(result)
 
 
 # What is refused, and what is said

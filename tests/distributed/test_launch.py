@@ -132,6 +132,18 @@ def test_kubeflows_variables_are_defaults(job: Launcher) -> None:
         (["--grace", "nan", "x"], ["--grace is 'nan'"]),
         (["--max-restarts", "x", "x"], ["--max-restarts is 'x'"]),
         (
+            ["--nproc", "2", "--min-nproc", "3", "x"],
+            ["--min-nproc is '3'", "from 1 to 2, which is --nproc"],
+        ),
+        (
+            ["--nproc", "2", "--min-nproc", "1", "--max-restarts", "1", "x"],
+            ["--min-nproc is 1", "--max-restarts is 1", "give --max-restarts 2 or more"],
+        ),
+        (
+            ["--nproc", "2", "--min-nproc", "1", "--nnodes", "2", "--node-rank", "0", "x"],
+            ["--min-nproc is 1", "--nnodes is 2", "goes on from the last checkpoint"],
+        ),
+        (
             ["--log-dir", "x/y", "x"],
             ["ostria launch: --log-dir is 'x/y'", "Not a directory", "can be written"],
         ),

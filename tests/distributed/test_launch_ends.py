@@ -215,6 +215,19 @@ def test_a_failed_job_is_started_again_as_a_whole(job: Launcher) -> None:
     assert code == 7 and "root cause" in err.splitlines()[-1]
 
 
+def test_a_rank_that_fails_twice_in_a_row_costs_a_process(job: Launcher) -> None:
+    body = (
+        "print(os.environ['OSTRIA_WORLD_SIZE'], os.environ['OSTRIA_LOCAL_SIZE'], flush=True)\n"
+        "if rank == (os.environ['OSTRIA_GENERATION'] == '2'): sys.exit(7)\n" + WAIT
+    )
+    flags = ["--nproc", "3", "--min-nproc", "2", "--max-restarts"]
+    code, out, err = job.run(*flags, "5", job.script(body))
+    assert code == 7
+    # Ranks 0, 1, 0, 0: one less; 0, 0: there are no less than 2.
+    assert lines_of(out)[0] == ["3 3", "3 3", "3 3", "3 3", "2 2", "2 2"]
+    assert err.count("with 2 process(es): rank 0 failed twice") == 1, err
+
+
 # Evidence of a kill for want of memory
 
 

@@ -244,6 +244,28 @@ class DistributedDataset:
             print(self.plan, file=sys.stderr)
 
 
+class OtherWorldError(ValueError):
+    """The position of workers that read data of their own, and there are more or fewer of them now.
+
+    All workers raise it. Starting the input anew would repeat rows and leave others out, so it is
+    for the user to choose.
+    """
+
+    _raised_on_all_ranks = True
+
+    def __init__(self, policy: str, before: tuple[int, int], now: tuple[int, int]) -> None:
+        how = "datasets from a function" if policy == "function" else f"the policy {policy.upper()}"
+        super().__init__(
+            at_line(
+                f"restore: the position is that of {before[0]} worker(s) with {before[1]} "
+                f"replica(s) each, and here are {now[0]} with {now[1]}; with {how} each worker has "
+                f"a position of its own, which no other number of them can go on from. Start "
+                f"{before[0]} worker(s) with {before[1]} replica(s) each, or use the policy DATA, "
+                "whose positions fit every number; the input then begins at its start, once"
+            )
+        )
+
+
 class DistributedIterator:
     """One pass, in step with the iterators of the other workers."""
 
@@ -309,13 +331,14 @@ class DistributedIterator:
         Where workers read different data (FILE, or datasets from a function), all of them must call
         it at the same step, because it holds all their positions.
         """
-        if self._plan.policy is AutoShardPolicy.DATA or self._workers.count == 1:
-            return json.dumps({"kind": _KIND, "policy": "data", "position": self._parts.save()})
-        name = self._policy_name()
-        own = self._parts.save()
-        texts = [own] if name == "off" else self._workers.gather(own)
+        name, own = self._policy_name(), self._parts.save()
         shape = {"workers": self._workers.count, "replicas": self._workers.replicas}
-        return json.dumps({"kind": _KIND, "policy": name, **shape, "positions": texts})
+        if self._is_global():
+            position: dict[str, Any] = {"policy": "data", "own": name, "position": own}
+        else:
+            texts = [own] if name == "off" else self._workers.gather(own)
+            position = {"policy": name, "positions": texts}
+        return json.dumps({"kind": _KIND, **position, **shape})
 
     def restore(self, position: str) -> None:
         """Goes to a saved position; what follows equals what followed there.
@@ -324,11 +347,18 @@ class DistributedIterator:
         replicas; others need the same number.
 
         Raises:
-          ValueError: it was saved by another input, another policy, or another number of workers.
+          OtherWorldError: that number differs.
+          ValueError: it was saved by another input, or another policy.
         """
         saved = _parse(position)
         name = self._policy_name()
-        mine = "data" if name == "data" or self._workers.count == 1 else name
+        mine = "data" if self._is_global() else name
+        shape = (self._workers.count, self._workers.replicas)
+        before = (saved["workers"], saved["replicas"])
+        if name == saved.get("own", saved["policy"]) != "data" and before != shape:
+            # One worker alone reads global batches, whatever its number of replicas.
+            if name == "function" or not before[0] == shape[0] == 1:
+                raise OtherWorldError(name, before, shape)
         if saved["policy"] != mine:
             raise ValueError(
                 at_line(
@@ -340,16 +370,6 @@ class DistributedIterator:
         if mine == "data":
             text = saved["position"]
         else:
-            shape = (saved["workers"], saved["replicas"])
-            if shape != (self._workers.count, self._workers.replicas):
-                raise ValueError(
-                    at_line(
-                        f"restore: the position is that of {shape[0]} worker(s) with {shape[1]} "
-                        f"replica(s) each, and here are {self._workers.count} with "
-                        f"{self._workers.replicas}; where workers read different data it needs the "
-                        "same number; the policy DATA does not"
-                    )
-                )
             text = saved["positions"][0 if mine == "off" else self._workers.index]
         self._parts.restore(text)
         self._ended = False
@@ -363,6 +383,10 @@ class DistributedIterator:
     def elements(self) -> int:
         """Batches that were read by this worker."""
         return self._iterator.elements
+
+    def _is_global(self) -> bool:
+        """Whether the position is that of global batches, the same whoever reads them."""
+        return self._plan.policy is AutoShardPolicy.DATA or self._workers.count == 1
 
     def _policy_name(self) -> str:
         return "function" if self._plan.policy is None else self._plan.policy.value
@@ -537,13 +561,14 @@ def _parse(position: str) -> dict[str, Any]:
 
 
 def _is_complete(saved: dict[str, Any]) -> bool:
+    workers, replicas = saved.get("workers"), saved.get("replicas")
+    if type(workers) is not int or type(replicas) is not int:
+        return False
     if saved.get("policy") == "data":
-        return isinstance(saved.get("position"), str)
-    texts, workers, replicas = (saved.get(k) for k in ("positions", "workers", "replicas"))
+        return isinstance(saved.get("own"), str) and isinstance(saved.get("position"), str)
+    texts = saved.get("positions")
     return (
         saved.get("policy") in ("file", "off", "function")
-        and type(workers) is int
-        and type(replicas) is int
         and isinstance(texts, list)
         and all(isinstance(text, str) for text in texts)
         and len(texts) == (1 if saved["policy"] == "off" else workers)

@@ -22,6 +22,7 @@ from ostria._errors import at_line
 from ostria.data import Dataset
 from ostria.distribute import _context
 from ostria.distribute._function import ReplicaFunction
+from ostria.distribute._input import OtherWorldError
 from ostria.distribute._strategy import Strategy
 from ostria.distribute._values import PerReplica
 from ostria.train import _nonfinite
@@ -98,6 +99,11 @@ class Together:
         reader = _reader_of(source, endless)
         reader.is_constant = is_constant
         return reader
+
+    @staticmethod
+    def is_other_world(error: Exception) -> bool:
+        """Whether an input cannot go on because there are more or fewer processes than before."""
+        return isinstance(error, OtherWorldError)
 
     def joined(self, outputs: Any) -> Any:
         """The replicas' predictions for one batch as NumPy arrays, with the rows in their order."""

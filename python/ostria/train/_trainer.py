@@ -262,8 +262,9 @@ class Trainer:
           hooks: observers of this run, after those of the Trainer.
 
         Raises:
-          ValueError: both limits, no limit with an endless input, or a model and checkpoint that
-            differ.
+          ValueError: both limits, no limit with an endless input, a model and checkpoint that
+            differ, or an input that another number of processes cannot go on with (see
+            docs/distributed.md).
           NonFiniteError: see ``on_nonfinite``; the state is that before the step.
           TrainingInterrupted: a signal arrived (a KeyboardInterrupt); its ``exit_status`` is that
             of a program that does not catch it.
@@ -378,6 +379,8 @@ class Trainer:
         try:
             reader.restore(position)
         except ValueError as error:
+            if self._together is not None and self._together.is_other_world(error):
+                raise
             warnings.warn(
                 f"the input is read from its start, not from where step {progress.step} left it: "
                 f"{error}",

@@ -17,6 +17,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import FrameType
 
 from ostria._errors import at_line
@@ -64,6 +65,7 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
         store = JobStore(meeting, options.nnodes * options.nproc)
         with _SignalPipe() as signals:
             last = options.max_restarts + 1
+            failed_before: int | None = None
             for generation in range(1, last + 1):
                 store.begin(generation, options.nnodes * options.nproc)
                 run = _Generation(
@@ -72,8 +74,16 @@ def run_job(options: LaunchOptions, environ: Mapping[str, str]) -> int:
                 code, again = run.run(), generation < last
                 if code in (0, SAVED) or signals.first is not None or not again:
                     return code
+                failed, fewer = run.at_fault, ""
+                if failed is not None and failed == failed_before:
+                    if options.nproc > options.min_nproc:
+                        options = replace(options, nproc=options.nproc - 1)
+                        fewer = f" with {options.nproc} process(es): rank {failed} failed twice"
+                        failed = None
+                failed_before = failed
                 terminals[1].say(
                     f"starting the job again as generation {generation + 1} of at most {last}"
+                    f"{fewer}"
                 )
         raise AssertionError
     finally:
@@ -155,6 +165,7 @@ class _Generation:
         self._deadline: float | None = None  # SIGKILL
         self._passed_on = False
         self._open: dict[int, LineStream] = {}  # not at their end
+        self.at_fault: int | None = None  # the rank that is the root cause, once it is known
         self._host = socket.gethostname()
         self._looked = time.monotonic()
 
@@ -364,6 +375,7 @@ class _Generation:
         if self._failed is None:
             return 0
         cause = self._cause(self._failed)
+        self.at_fault = cause.rank if cause.blamed is None else cause.blamed.rank
         self._say_cause(cause)
         return cause.exit_code
 
@@ -398,7 +410,7 @@ class _Generation:
         if cause.why:
             say(cause.why)
         if cause.blamed is not None:  # one that hangs or is stopped ends by us alone
-            operation, failure = cause.blamed
+            operation, failure = cause.blamed.operation, cause.blamed.failure
             say(f"root cause, as rank {cause.rank} says of {operation}: {failure}")
             return
         say(

@@ -26,6 +26,7 @@ class LaunchOptions:
 
     Attributes:
       nproc: processes on this host; of each host where there are several.
+      min_nproc: with how many a restart may do, where the same rank fails again and again.
       nnodes, node_rank: number of hosts, and which of them this is.
       rendezvous: (host, port) where processes meet; port 0 for any free one.
       max_restarts: how often the whole job may be started again.
@@ -35,6 +36,7 @@ class LaunchOptions:
     """
 
     nproc: int
+    min_nproc: int
     nnodes: int
     node_rank: int
     rendezvous: tuple[str, int]
@@ -52,6 +54,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--node-rank", metavar="R", help="which of the hosts this is, from 0")
     add("--rendezvous", metavar="HOST:PORT", help="an address of host 0, free there")
     add("--max-restarts", metavar="N", default="0", help="start the job again after a failure")
+    add(
+        "--min-nproc",
+        metavar="N",
+        help="where the same rank fails twice in a row, start again with one process less, and N "
+        "at least; one host alone",
+    )
     add("--log-dir", metavar="DIR", help="also write each rank's lines to a file in this folder")
     add(
         "--grace",
@@ -76,12 +84,15 @@ def read_options(given: argparse.Namespace, environ: Mapping[str, str]) -> Launc
     if not given.module and not os.path.exists(given.script):
         _refuse(f"there is no script '{given.script}'", "give a Python file, or -m and a module")
     start = ["-m", given.script] if given.module else [given.script]
+    nproc = _nproc(given.nproc if given.nproc is not None else defaults.nproc or "1")
+    max_restarts = _whole("--max-restarts", given.max_restarts, 0)
     return LaunchOptions(
-        nproc=_nproc(given.nproc if given.nproc is not None else defaults.nproc or "1"),
+        nproc=nproc,
+        min_nproc=_min_nproc(given.min_nproc, nproc, nnodes, max_restarts),
         nnodes=nnodes,
         node_rank=node_rank,
         rendezvous=_rendezvous(given, defaults, nnodes),
-        max_restarts=_whole("--max-restarts", given.max_restarts, 0),
+        max_restarts=max_restarts,
         log_dir=given.log_dir,
         grace=_seconds("--grace", given.grace),
         command=(sys.executable, *start, *given.args),
@@ -98,6 +109,26 @@ def _nproc(text: str) -> int:
         return _whole("--nproc", text, 1, most=_MAX_NPROC, other=", or auto")
     gpus = [p for p in probe()["parts"] if p["title"][:5] == "cuda:" and p["state"] == "works"]
     return len(gpus) or len(os.sched_getaffinity(0))
+
+
+def _min_nproc(text: str | None, nproc: int, nnodes: int, max_restarts: int) -> int:
+    if text is None:
+        return nproc
+    least = _whole("--min-nproc", text, 1, most=nproc, other=", which is --nproc")
+    if nnodes > 1:
+        _refuse(
+            f"--min-nproc is {least}, but --nnodes is {nnodes}: every host has as many processes "
+            "as all others",
+            "leave it out; the same command with another --nproc or --nnodes goes on from the last "
+            "checkpoint",
+        )
+    if least < nproc and max_restarts < 2:
+        _refuse(
+            f"--min-nproc is {least}, but --max-restarts is {max_restarts}: the first restart has "
+            "as many processes as before",
+            "give --max-restarts 2 or more",
+        )
+    return least
 
 
 def _node_rank(given: argparse.Namespace, defaults: LaunchDefaults, nnodes: int) -> int:

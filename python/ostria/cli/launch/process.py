@@ -23,7 +23,16 @@ from ostria.cli.launch.evidence import (
 )
 from ostria.cli.launch.output import LineStream, RankLog, Terminal
 
-_BLAME = re.compile(r"ostria\.(?:PeerFailed|Distributed)Error: (.*?): (rank \d+ \(.*)")
+_BLAME = re.compile(r"ostria\.(?:PeerFailed|Distributed)Error: (.*?): (rank (\d+) \(.*)")
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Whom a rank names that gave up: who failed in which way, and in which operation."""
+
+    operation: str
+    failure: str
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,10 @@ class Ended:
         return self.last_words.startswith(("ostria.PeerFailedError:", "ostria.DistributedError:"))
 
     @property
-    def blamed(self) -> tuple[str, str] | None:
-        """Of one that gave up: in which operation, and who failed in which way."""
+    def blamed(self) -> Blame | None:
+        """Of one that gave up: because of whom."""
         match = _BLAME.match(self.last_words)
-        return None if match is None else (match[1], match[2])
+        return None if match is None else Blame(match[1], match[2], int(match[3]))
 
     def __str__(self) -> str:
         if self.status >= 0:
