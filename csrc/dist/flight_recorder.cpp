@@ -23,16 +23,6 @@ int64_t Wall() {
       .count();
 }
 
-// All recorders of the process.
-struct Registry {
-  std::mutex mutex;
-  std::vector<FlightRecorder*> recorders;
-};
-Registry& TheRegistry() {
-  static auto* registry = new Registry;
-  return *registry;
-}
-
 void AppendQuoted(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
@@ -82,12 +72,6 @@ FlightRecorder::FlightRecorder(FlightOptions options)
   FlightEntry none;
   none.state = CollectiveState::kCompleted;
   Show(none, Monotonic());
-  std::lock_guard lock(TheRegistry().mutex);
-  TheRegistry().recorders.push_back(this);
-}
-FlightRecorder::~FlightRecorder() {
-  std::lock_guard lock(TheRegistry().mutex);
-  std::erase(TheRegistry().recorders, this);
 }
 
 FlightEntry& FlightRecorder::Add(const Call& call) {
@@ -229,6 +213,7 @@ std::string FlightRecorder::Json(std::string_view reason) const {
 
 // Written beside its place and renamed: a reader sees a whole one, even if this process is killed.
 std::string FlightRecorder::Dump(std::string_view reason) const {
+  const std::lock_guard lock(dumping_);
   const std::string text = Json(reason);
   std::error_code error;
   std::filesystem::create_directories(options_.folder, error);
@@ -272,17 +257,22 @@ void RecordedCommunicator::Record(const Call& call, const Make& make) {
   } catch (const Error& e) {
     recorder_.Fail(sequence, e.what());
     const std::string& folder = recorder_.options().folder;
-    bool dumped = false;
-    try {
-      if (!folder.empty()) recorder_.Dump(e.what());
-      dumped = !folder.empty();
-    } catch (const Error&) {  // the disk may be full: what matters is why the call failed
-    }
+    const bool dumped = Dump(e.what());
     if (!dumped || typeid(e) != typeid(Error)) throw;  // as what it is, such as PeerFailedError
     throw Error(e.code(), e.op(),
                 StrCat(e.message(), "; `ostria explain-hang ", folder, "` compares all ranks"));
   }
   recorder_.Complete(sequence);
+}
+
+bool RecordedCommunicator::Dump(std::string_view reason) {
+  if (recorder_.options().folder.empty()) return false;
+  try {
+    recorder_.Dump(reason);
+    return true;
+  } catch (const Error&) {  // the disk may be full: what matters is the reason
+    return false;
+  }
 }
 
 void RecordedCommunicator::AllReduce(std::string_view what, void* data, int64_t count, DType dtype,
@@ -304,19 +294,6 @@ void RecordedCommunicator::Broadcast(std::string_view what, void* data, int64_t 
 }
 void RecordedCommunicator::Barrier(std::string_view what) {
   Record({"barrier", what}, [&] { inner_->Barrier(what); });
-}
-
-std::vector<std::string> DumpFlightRecorders(std::string_view reason) {
-  std::lock_guard lock(TheRegistry().mutex);
-  std::vector<std::string> paths;
-  for (const FlightRecorder* recorder : TheRegistry().recorders) {
-    if (recorder->options().folder.empty()) continue;
-    try {
-      paths.push_back(recorder->Dump(reason));
-    } catch (const Error&) {
-    }
-  }
-  return paths;
 }
 
 }  // namespace ostria

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a rank did last: its latest 1,000 collectives with names, sizes, states and times, and no
-// data. Written to a file when a call fails or somebody asks; `ostria explain-hang` reads the files
+// data. Written to a file when a call or a peer fails; `ostria explain-hang` reads the files
 // of all ranks. Recording takes one uncontended lock per call.
 #pragma once
 
@@ -54,7 +54,6 @@ class FlightRecorder {
   static constexpr int kCapacity = 1000;
 
   explicit FlightRecorder(FlightOptions options);
-  ~FlightRecorder();
   FlightRecorder(const FlightRecorder&) = delete;
   FlightRecorder& operator=(const FlightRecorder&) = delete;
 
@@ -83,7 +82,8 @@ class FlightRecorder {
   void Show(const FlightEntry& entry, int64_t now);
 
   const FlightOptions options_;
-  mutable std::mutex mutex_;  // guards what follows, but for the words of `last_`
+  mutable std::mutex dumping_;  // one file at a time
+  mutable std::mutex mutex_;    // guards what follows, but for the words of `last_`
   std::vector<FlightEntry> ring_;
   int64_t next_ = 0;   // sequence of the next one
   int64_t first_ = 0;  // no scheduled one before it
@@ -97,6 +97,9 @@ class RecordedCommunicator final : public Communicator {
  public:
   RecordedCommunicator(std::unique_ptr<Communicator> inner, std::string host, std::string folder);
   FlightRecorder& recorder() { return recorder_; }
+  /// Writes the record where it has a folder, and says whether it did. From any thread, whatever
+  /// the others wait for.
+  bool Dump(std::string_view reason);
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
@@ -118,9 +121,5 @@ class RecordedCommunicator final : public Communicator {
   std::unique_ptr<Communicator> inner_;
   FlightRecorder recorder_;
 };
-
-/// Dumps every recorder of the process that has a folder, from any thread and whatever the others
-/// wait for; returns the paths. One that cannot be written is left out.
-std::vector<std::string> DumpFlightRecorders(std::string_view reason);
 
 }  // namespace ostria

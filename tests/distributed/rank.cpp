@@ -36,7 +36,7 @@ uint64_t HashOf(const std::vector<float>& data) {
   return hash;
 }
 
-void Serve(Communicator& c, const std::string& line, std::vector<float>& data) {
+void Serve(RecordedCommunicator& c, const std::string& line, std::vector<float>& data) {
   std::istringstream words(line);
   std::string verb, name;
   words >> verb;
@@ -66,8 +66,7 @@ void Serve(Communicator& c, const std::string& line, std::vector<float>& data) {
     Say("ok 0 0");
   } else if (verb == "dump") {
     std::getline(words, name);
-    const auto paths = DumpFlightRecorders(name);
-    Say(StrCat("ok 0 ", paths.size()));
+    Say(StrCat("ok 0 ", c.Dump(name) ? 1 : 0));
   } else if (verb == "abort") {
     std::getline(words, name);
     c.Abort(name);

@@ -39,8 +39,11 @@ Watch::Watch(std::shared_ptr<Client> client, RecordedCommunicator* communicator)
     : client_(std::move(client)) {
   source_ = client_->AddProgressSource(
       [recorder = &communicator->recorder()] { return ProgressOf(*recorder); });
-  token_ = client_->AddHandler(
-      [communicator](const PeerFailure& failure) { communicator->Abort(ToString(failure)); });
+  // Also where nothing of ours waits, so that a rank that others wait for tells what it did last.
+  token_ = client_->AddHandler([communicator](const PeerFailure& failure) {
+    communicator->Abort(ToString(failure));
+    communicator->Dump(ToString(failure));
+  });
 }
 
 Watch::~Watch() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where the control channel meets the data path: heartbeats tell the latest collective of a rank's
-// communicator, a failure of a peer aborts it, and transports find each other through the store.
+// communicator, a failure of a peer aborts it and has it write its record, and transports find each
+// other through the store.
 #pragma once
 
 #include <memory>

@@ -137,6 +137,7 @@ def test_a_hang_with_a_live_heartbeat(job: Launcher, limit: float) -> None:
         assert "did not enter operation #" in told(job, rank)["text"]
     assert code != 0
     assert f" says of strategy.run of step: rank 2 ({HOST}, pid " in err.splitlines()[-1], err
+    assert (records / "rank-2.json").exists(), "who hangs leaves its record too"
     text = io.StringIO()
     explain_hang(str(records), as_json=False, out=text)
     assert "rank 2" in text.getvalue(), text.getvalue()
