@@ -207,22 +207,7 @@ void BindClient(py::module_& m) {
             return py::bytes(*value);
           },
           py::arg("key"))
-      .def(
-          "compare_set",
-          [](Client& c, const std::string& key, const std::optional<py::bytes>& expected,
-             const py::bytes& value) {
-            const std::optional<std::string> before =
-                expected ? std::optional<std::string>(*expected) : std::nullopt;
-            const std::string bytes = value;
-            bool done = false;
-            const py::gil_scoped_release free;
-            c.CompareSet(key, before, bytes, &done);
-            return done;
-          },
-          py::arg("key"), py::arg("expected"), py::arg("value"))
       .def("add", &Client::Add, py::arg("key"), py::arg("number"), Free())
-      .def("delete", &Client::Delete, py::arg("key"), Free())
-      .def("keys", &Client::List, py::arg("prefix"), Free())
       .def(
           "barrier",
           [](Client& c, const std::string& name, double timeout) {

@@ -39,11 +39,6 @@ std::string Shortened(std::string_view line) {
                 ToString(Hash(line)).substr(0, 16));
 }
 
-std::string_view Trimmed(std::string_view line) {
-  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-  return line;
-}
-
 }  // namespace
 
 std::string ToString(const std::array<uint8_t, 32>& hash) {
@@ -65,20 +60,6 @@ Fingerprint FingerprintOf(const Graph& graph) {
     at = end + 1;
   }
   return out;
-}
-
-std::string FirstDifference(const RankLines& a, const RankLines& b) {
-  const size_t common = std::min(a.lines.size(), b.lines.size());
-  size_t at = 0;
-  while (at < common && a.lines[at] == b.lines[at]) ++at;
-  if (at == common && a.lines.size() == b.lines.size()) return "";
-  const auto shown = [&](const RankLines& r) {
-    return StrCat("\n  ", r.name, ": ",
-                  at < r.lines.size() ? Trimmed(r.lines[at]) : std::string_view("(it ends here)"));
-  };
-  return StrCat("graphs differ from line ", at, " on:", shown(a), shown(b),
-                "\nEvery rank must trace the same program with the same options; look for what "
-                "depends on the rank, on the host or on local data");
 }
 
 }  // namespace ostria

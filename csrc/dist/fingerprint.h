@@ -28,14 +28,4 @@ Fingerprint FingerprintOf(const Graph& graph);
 /// 64 hexadecimal digits.
 std::string ToString(const std::array<uint8_t, 32>& hash);
 
-/// The graph of one rank, to be compared.
-struct RankLines {
-  std::string name;  // "rank 1 (host b)"
-  std::span<const std::string> lines;
-};
-
-/// "" for equal lists; else which line is the first to differ, what it is on each rank, and what to
-/// look for.
-std::string FirstDifference(const RankLines& a, const RankLines& b);
-
 }  // namespace ostria

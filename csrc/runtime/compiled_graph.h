@@ -57,8 +57,6 @@ class CompiledGraph {
   /// Executable::Profile of every replica at once: that of replica 0, and its executable.
   std::pair<std::shared_ptr<Executable>, std::vector<double>> ProfileReplicas(
       std::span<const std::vector<Tensor>> inputs, int runs);
-  /// nullptr where there is but one.
-  ReplicaGroup* replicas() const { return replicas_.get(); }
   /// The executable for a binding (of replica 0), made if needed: a plan without a run.
   std::shared_ptr<Executable> For(const Binding& binding);
   /// The plan for a device that need not be there: nothing is moved, bound or kept.

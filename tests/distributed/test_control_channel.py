@@ -380,37 +380,6 @@ def test_a_launchers_new_generation_fences_the_old(start: Start, secret: str) ->
     assert server.wait_until_left(5.0)
 
 
-def test_a_callback_hears_of_a_failure(start: Start, secret: str) -> None:
-    heard = threading.Event()
-    control = Control(
-        0,
-        2,
-        job="test",
-        address="127.0.0.1",
-        secret=dist.secret_from_hex(secret),
-        timers=TIMERS,
-    )
-    control.on_failure(lambda failure: heard.set() if failure.rank == 1 else None)
-    other = start(1, 2, port=control.port)
-    other.answer()
-    assert not heard.is_set()
-    other.kill()
-    assert heard.wait(5.0)
-    control.leave()
-
-
-def test_a_callback_that_never_runs_lets_its_process_end(secret: str) -> None:
-    script = (
-        "from ostria.distribute._control import Control\n"
-        "control = Control(0, 1, job='test', address='127.0.0.1')\n"
-        "control.on_failure(print)\n"
-    )
-    environ = os.environ | {"OSTRIA_SECRET": secret}
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env=environ, capture_output=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr.decode()
-
-
 def test_the_secret_is_in_no_message(secret: str) -> None:
     assert secret not in repr(dist.secret_from_hex(secret))
     with pytest.raises(ValueError, match="64 digits") as caught:

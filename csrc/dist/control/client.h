@@ -58,13 +58,7 @@ class Client {
   std::string Get(const std::string& key, ms timeout);
   /// The same, but nullopt where there is none after `timeout`.
   std::optional<std::string> WaitFor(const std::string& key, ms timeout);
-  /// Sets `key` where it is `expected` (nullopt: absent). Returns what is there afterwards.
-  std::optional<std::string> CompareSet(const std::string& key,
-                                        const std::optional<std::string>& expected,
-                                        const std::string& value, bool* done);
   int64_t Add(const std::string& key, int64_t number);
-  bool Delete(const std::string& key);
-  std::vector<std::string> List(const std::string& prefix);
   /// Returns when every rank has called it.
   void Barrier(const std::string& name, ms timeout);
   /// Returns when every rank has given this fingerprint; otherwise throws on all of them, with the

@@ -91,7 +91,6 @@ Reply Client::Call(Request request, const std::string& op, Waits waits, ms timeo
   switch (reply.status) {
     case ReplyStatus::kOk:
     case ReplyStatus::kAbsent:
-    case ReplyStatus::kDiffers:
     case ReplyStatus::kSendLines: break;
     case ReplyStatus::kRefused: throw Error(ErrorCode::kInvalidArgument, op, reply.value);
     case ReplyStatus::kTimeout:
@@ -148,32 +147,10 @@ std::optional<std::string> Client::WaitFor(const std::string& key, ms timeout) {
   return std::move(reply.value);
 }
 
-std::optional<std::string> Client::CompareSet(const std::string& key,
-                                              const std::optional<std::string>& expected,
-                                              const std::string& value, bool* done) {
-  Request request = ForKey(RequestKind::kCompareSet, key);
-  request.value = value;
-  request.number = expected ? 1 : 0;
-  if (expected) request.expected = *expected;
-  Reply reply = Call(std::move(request), Quoted("store compare-and-set", key));
-  *done = reply.status == ReplyStatus::kOk;
-  if (*done) return value;
-  if (reply.status == ReplyStatus::kAbsent) return std::nullopt;
-  return std::move(reply.value);
-}
-
 int64_t Client::Add(const std::string& key, int64_t number) {
   Request request = ForKey(RequestKind::kAdd, key);
   request.number = number;
   return Call(std::move(request), Quoted("store add", key)).number;
-}
-
-bool Client::Delete(const std::string& key) {
-  return Call(ForKey(RequestKind::kDelete, key), Quoted("store delete", key)).number != 0;
-}
-
-std::vector<std::string> Client::List(const std::string& prefix) {
-  return Call(ForKey(RequestKind::kList, prefix), Quoted("store list", prefix)).list;
 }
 
 void Client::Barrier(const std::string& name, ms timeout) {
@@ -219,7 +196,7 @@ void Client::PostFailure(const std::string& reason, const std::string& operation
                          bool consequence) {
   Request request = ForKey(RequestKind::kFail, "");
   request.value = Clip(reason, kMaxReason);
-  request.expected = Clip(operation, kMaxOperation);
+  request.operation = Clip(operation, kMaxOperation);
   request.number = consequence ? 1 : 0;
   Call(std::move(request), "post a failure");
 }

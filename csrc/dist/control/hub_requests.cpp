@@ -45,7 +45,7 @@ void Hub::Answer(ConnectionId id, const Connection& c, Request request, Time now
     case RequestKind::kFail:
       if (is_rank) {
         PeerFailure failure = members_.Describe(rank, request.value);
-        if (!request.expected.empty()) failure.operation = Clip(request.expected, kMaxOperation);
+        if (!request.operation.empty()) failure.operation = request.operation;
         Blame(std::move(failure), request.number != 0, now);
       } else {
         const int64_t about = std::clamp<int64_t>(request.number, -1, options_.world);
@@ -68,10 +68,7 @@ void Hub::Answer(ConnectionId id, const Connection& c, Request request, Time now
       }
       break;
     case RequestKind::kSet:
-    case RequestKind::kCompareSet:
-    case RequestKind::kAdd:
-    case RequestKind::kDelete:
-    case RequestKind::kList: reply = Serve(request); break;
+    case RequestKind::kAdd: reply = Serve(request); break;
   }
   Send(id, reply);
 }
@@ -84,34 +81,15 @@ Reply Hub::Serve(const Request& request) {
     if (request.kind == RequestKind::kSet) {
       store_.Set(key, request.value);
       Wake(key);
-    } else if (request.kind == RequestKind::kCompareSet) {
-      const auto expected =
-          request.number != 0 ? std::optional<std::string_view>(request.expected) : std::nullopt;
-      if (store_.CompareSet(key, expected, request.value)) {
-        Wake(key);
-      } else {
-        const std::string* value = store_.Find(key);
-        reply.status = value == nullptr ? ReplyStatus::kAbsent : ReplyStatus::kDiffers;
-        if (value != nullptr) reply.value = *value;
-      }
     } else if (request.kind == RequestKind::kAdd) {
       reply.number = store_.Add(key, request.number);
       Wake(key);
-    } else if (request.kind == RequestKind::kDelete) {
-      reply.number = store_.Delete(key) ? 1 : 0;
-    } else if (request.kind == RequestKind::kList) {
-      reply.list = store_.List(key);
-      if (reply.list.size() > kMaxRanks) {
-        Fail(ErrorCode::kInvalidArgument, reply.list.size(), " keys begin with '", key,
-             "'; at most ", kMaxRanks, " can be listed: give a longer prefix");
-      }
     } else if (const std::string* value = store_.Find(key)) {
       reply.value = *value;
     } else {
       reply.status = ReplyStatus::kAbsent;
     }
   } catch (const Error& e) {
-    reply.list.clear();
     reply.status = ReplyStatus::kRefused;
     reply.value = Clip(e.what(), kMaxReason);
   }

@@ -125,11 +125,6 @@ void FailureRecord::Amend(int rank, std::string_view reason) {
   }
 }
 
-bool FailureRecord::has_cause() const {
-  return std::any_of(entries_.begin(), entries_.end(),
-                     [](const Entry& e) { return !e.consequence; });
-}
-
 bool FailureRecord::Has(int rank) const {
   return std::any_of(entries_.begin(), entries_.end(),
                      [&](const Entry& e) { return e.failure.rank == rank; });

@@ -67,8 +67,6 @@ class FailureRecord {
   bool empty() const { return entries_.empty(); }
   /// Puts what a launcher knows (an exit status) before the reason that is recorded for `rank`.
   void Amend(int rank, std::string_view reason);
-  /// Some rank failed by itself.
-  bool has_cause() const;
   bool Has(int rank) const;
   /// The root cause first: the first that is no consequence, then the others as they came.
   std::vector<PeerFailure> Sorted() const;

@@ -24,7 +24,6 @@ std::string_view ToString(Refused reason) {
     case Refused::kSilent: return "silent connection";
     case Refused::kCrowded: return "too many connections";
     case Refused::kProtocol: return "protocol error";
-    case Refused::kSlow: return "reads too slowly";
     case Refused::kClosing: return "store closed";
   }
   return "?";

@@ -94,7 +94,6 @@ enum class Refused : uint16_t {
   kSilent,      // it did not finish the handshake in time
   kCrowded,     // too many others that have not finished either
   kProtocol,    // a message that does not belong here
-  kSlow,        // it does not read what it is sent
   kClosing,     // the server ends
 };
 inline constexpr auto kLastRefused = Refused::kClosing;
@@ -171,15 +170,12 @@ struct HeartbeatReply {
 };
 
 enum class RequestKind : uint8_t {
-  kSet,         // key, value
-  kGet,         // key; number = 0: now, 1: wait until there is one
-  kCompareSet,  // key, expected, value; number = 0: expects none, 1: expects `expected`
-  kAdd,         // key, number; the value is its decimal text
-  kDelete,      // key
-  kList,        // key: the prefix
-  kBarrier,     // key: its name
-  kAgree,       // key: its name, value: the fingerprint
-  kFail,      // value: reason, expected: operation; number = 1: another one's failure was the cause
+  kSet,       // key, value
+  kGet,       // key; number = 0: now, 1: wait until there is one
+  kAdd,       // key, number; the value is its decimal text
+  kBarrier,   // key: its name
+  kAgree,     // key: its name, value: the fingerprint
+  kFail,      // value: reason, operation; number = 1: another one's failure was the cause
   kFailures,  // all so far, root cause first
   kLeave,     // this rank is done
 };
@@ -190,7 +186,7 @@ struct Request {
   RequestKind kind = RequestKind::kSet;
   int64_t timeout_ms = 0;
   int64_t number = 0;
-  std::string key, value, expected;
+  std::string key, value, operation;
   template <class A, class M>
   static void Fields(A& a, M& m) {
     a.Number(m.id);
@@ -199,14 +195,13 @@ struct Request {
     a.Number(m.number);
     a.Text(m.key, kMaxKey, "a key");
     a.Text(m.value, kMaxValue, "a value");
-    a.Text(m.expected, kMaxValue, "an expected value");
+    a.Text(m.operation, kMaxOperation, "an operation's name");
   }
 };
 
 enum class ReplyStatus : uint8_t {
   kOk,
   kAbsent,      // there is no such key
-  kDiffers,     // compare-and-set: `value` is what is there
   kRefused,     // `value` says why: not a number, store full
   kTimeout,     // `value` says who is missing
   kSendLines,   // fingerprints differ, and this rank's lines are wanted

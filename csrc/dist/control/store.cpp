@@ -29,15 +29,6 @@ void Store::Set(std::string_view key, std::string_view value) {
     values_.emplace(key, value);
 }
 
-bool Store::CompareSet(std::string_view key, std::optional<std::string_view> expected,
-                       std::string_view value) {
-  const std::string* now = Find(key);
-  if (expected.has_value() != (now != nullptr) || (now != nullptr && *now != *expected))
-    return false;
-  Set(key, value);
-  return true;
-}
-
 int64_t Store::Add(std::string_view key, int64_t number) {
   int64_t sum = 0;
   if (const std::string* now = Find(key)) {
@@ -53,23 +44,6 @@ int64_t Store::Add(std::string_view key, int64_t number) {
   }
   Set(key, StrCat(sum));
   return sum;
-}
-
-bool Store::Delete(std::string_view key) {
-  const auto at = values_.find(key);
-  if (at == values_.end()) return false;
-  bytes_ -= at->first.size() + at->second.size();
-  values_.erase(at);
-  return true;
-}
-
-std::vector<std::string> Store::List(std::string_view prefix) const {
-  std::vector<std::string> keys;
-  for (auto at = values_.lower_bound(prefix); at != values_.end(); ++at) {
-    if (!at->first.starts_with(prefix)) break;
-    keys.push_back(at->first);
-  }
-  return keys;
 }
 
 }  // namespace ostria::control

@@ -19,15 +19,9 @@ class Store {
   const std::string* Find(std::string_view key) const;
   /// Throws Error(kInvalidArgument) where the store is full.
   void Set(std::string_view key, std::string_view value);
-  /// Sets `key` where it is `expected` (nullopt: absent); says whether.
-  bool CompareSet(std::string_view key, std::optional<std::string_view> expected,
-                  std::string_view value);
   /// Adds to the decimal number under `key` (absent: 0) and returns the sum. Throws
   /// Error(kInvalidArgument) for another text, and where the sum has no 64 bits.
   int64_t Add(std::string_view key, int64_t number);
-  bool Delete(std::string_view key);
-  /// Sorted.
-  std::vector<std::string> List(std::string_view prefix) const;
 
  private:
   std::map<std::string, std::string, std::less<>> values_;

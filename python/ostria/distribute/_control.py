@@ -9,9 +9,8 @@ fails. The launcher of host 0 serves the store; where another launcher started t
 from __future__ import annotations
 
 import hashlib
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -124,19 +123,9 @@ class Control:
     def try_get(self, key: str) -> bytes | None:
         return self._client.try_get(key)
 
-    def compare_set(self, key: str, expected: bytes | None, value: bytes) -> bool:
-        """Sets `key` where it is `expected` (None: absent), and says whether."""
-        return self._client.compare_set(key, expected, value)
-
     def add(self, key: str, number: int) -> int:
         """Adds to the decimal number under `key` (absent: 0) and returns the sum."""
         return self._client.add(key, number)
-
-    def delete(self, key: str) -> bool:
-        return self._client.delete(key)
-
-    def keys(self, prefix: str) -> list[str]:
-        return self._client.keys(prefix)
 
     # --- Meetings ---------------------------------------------------------------------------------
 
@@ -178,15 +167,6 @@ class Control:
 
     # --- Progress and failures --------------------------------------------------------------------
 
-    @contextmanager
-    def operation(self, number: int, name: str) -> Iterator[None]:
-        """Tells the others that this rank is inside its collective `number`, from 1 on."""
-        self._client.enter(number, name)
-        try:
-            yield
-        finally:
-            self._client.exit()
-
     def end_step(self) -> None:
         """A step has ended: from now on ``no_progress`` counts instead of ``first_step``."""
         self._client.end_step()
@@ -220,19 +200,6 @@ class Control:
         """All of this generation, the root cause first; then in the order of the store's clock."""
         source = self._client if self._server is None else self._server
         return [Failure(*f) for f in source.failures()]
-
-    def on_failure(self, callback: Callable[[Failure], None]) -> None:
-        """Calls back once a peer fails, on a thread of its own."""
-        main = threading.main_thread()
-
-        def wait() -> None:
-            while self._open and main.is_alive():
-                if self._client.wait_for_failure(0.2) and (failure := self.failure) is not None:
-                    callback(failure)
-                    return
-
-        # No daemon: one that wakes while the interpreter goes down would end the process badly.
-        threading.Thread(target=wait, name="ostria-failure").start()
 
     def post_failure(self, error: BaseException, operation: str = "") -> None:
         """Tells everybody why this rank ends; a DistributedError is told as a consequence."""

@@ -162,15 +162,6 @@ TEST(ControlHub, StoresValues) {
   EXPECT_EQ(rig.Ask(id, RequestKind::kGet, "a").value, "1");
   EXPECT_EQ(rig.Ask(id, RequestKind::kAdd, "a", "", 41).number, 42);
   EXPECT_EQ(rig.Ask(id, RequestKind::kAdd, "n", "", -1).number, -1);
-  EXPECT_EQ(rig.Ask(id, RequestKind::kCompareSet, "a", "x", 0).status, ReplyStatus::kDiffers);
-  EXPECT_EQ(rig.Ask(id, RequestKind::kCompareSet, "a", "x", 1, "41").value, "42");
-  EXPECT_EQ(rig.Ask(id, RequestKind::kCompareSet, "a", "x", 1, "42").status, ReplyStatus::kOk);
-  EXPECT_EQ(rig.Ask(id, RequestKind::kCompareSet, "new", "y", 0).status, ReplyStatus::kOk);
-  EXPECT_EQ(rig.Ask(id, RequestKind::kCompareSet, "none", "y", 1, "z").status,
-            ReplyStatus::kAbsent);
-  EXPECT_THAT(rig.Ask(id, RequestKind::kList, "n").list, ElementsAre("n", "new"));
-  EXPECT_EQ(rig.Ask(id, RequestKind::kDelete, "a").number, 1);
-  EXPECT_EQ(rig.Ask(id, RequestKind::kDelete, "a").number, 0);
   rig.Ask(id, RequestKind::kSet, "text", "abc");
   const Reply refused = rig.Ask(id, RequestKind::kAdd, "text", "", 1);
   EXPECT_EQ(refused.status, ReplyStatus::kRefused);

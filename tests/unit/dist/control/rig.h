@@ -93,14 +93,14 @@ struct Rig final : Outbox {
 
   uint64_t Begin(ConnectionId id, RequestKind kind, const std::string& key = "",
                  const std::string& value = "", int64_t number = 0, int64_t timeout_ms = 100,
-                 const std::string& expected = "") {
-    Say(id, Request{++request, kind, timeout_ms, number, key, value, expected},
+                 const std::string& operation = "") {
+    Say(id, Request{++request, kind, timeout_ms, number, key, value, operation},
         hub.options().generation);
     return request;
   }
   Reply Ask(ConnectionId id, RequestKind kind, const std::string& key = "",
-            const std::string& value = "", int64_t number = 0, const std::string& expected = "") {
-    Begin(id, kind, key, value, number, 100, expected);
+            const std::string& value = "", int64_t number = 0, const std::string& operation = "") {
+    Begin(id, kind, key, value, number, 100, operation);
     const auto replies = Got<Reply>(id);
     return replies.empty() ? Reply() : replies.back();
   }

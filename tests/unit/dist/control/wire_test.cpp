@@ -23,8 +23,8 @@ std::span<const uint8_t> AsBytes(std::string_view s) {
 
 // One valid message of every type, with and without content.
 std::vector<std::string> Seeds() {
-  Request request{7, RequestKind::kCompareSet, 1500, -3, "key", std::string(300, 'v'), "old"};
-  Reply reply{7, ReplyStatus::kDiffers, 5, "value", {"a", "", "ccc"}};
+  Request request{7, RequestKind::kFail, 1500, -3, "key", std::string(300, 'v'), "old"};
+  Reply reply{7, ReplyStatus::kDisagree, 5, "value", {"a", "", "ccc"}};
   Members members{{{0, "host-a", 11, {"10.0.0.1", "::1"}}, {1, "host-b", 12, {}}}};
   return {Encode(Hello{"job", Role::kRank, 1, 4, {}}, 3),
           Encode(Hello{"", Role::kLauncher, -1, 4, {}}, 1),
