@@ -5,14 +5,12 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "core/tensor.h"
+#include "core/aligned.h"
 #include "ops/common/collective.h"
 #include "ops/ops.h"
 
 namespace ostria {
 namespace {
-
-size_t Padded(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // The same whether a rank overlaps it or not, which depends on its batch.
 std::string What(int64_t tensors) {
@@ -42,7 +40,7 @@ AllReduceNode::AllReduceNode(const NodeDesc& d)
       if (bytes[at] == 0) continue;  // has no place in memory
       if (call.end == call.first) call.first = at;
       call.end = at + 1;
-      all = Padded(all) + bytes[at];
+      all = Aligned(all) + bytes[at];
     }
     if (all == 0) continue;
     call.count = static_cast<int64_t>(all / static_cast<size_t>(SizeOf(dtype)));
@@ -54,9 +52,9 @@ size_t AllReduceNode::GapBehind(const ReduceCall& call, void* const* ptrs, size_
   size_t next = i + 1;
   while (next < call.end && bytes[next] == 0) ++next;
   if (next >= call.end) return 0;
-  const std::byte* const end = out(ptrs, i) + Padded(bytes[i]);
+  const std::byte* const end = out(ptrs, i) + Aligned(bytes[i]);
   OSTRIA_CHECK(out(ptrs, next) == end, "tensors of one call do not follow each other");
-  return Padded(bytes[i]) - bytes[i];
+  return Aligned(bytes[i]) - bytes[i];
 }
 
 std::string AllReduceNode::Detail() const {

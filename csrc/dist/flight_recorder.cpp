@@ -12,6 +12,7 @@
 #include <typeinfo>
 
 #include "base/check.h"
+#include "base/json_string.h"
 
 namespace ostria {
 namespace {
@@ -23,30 +24,13 @@ int64_t Wall() {
       .count();
 }
 
-void AppendQuoted(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      constexpr char kDigits[] = "0123456789abcdef";
-      out += "\\u00";
-      out += kDigits[(c >> 4) & 15];
-      out += kDigits[c & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
 void AppendField(std::string& out, std::string_view name, std::string_view text) {
-  AppendQuoted(out, name);
+  AppendJsonString(out, name);
   out += ": ";
-  AppendQuoted(out, text);
+  AppendJsonString(out, text);
 }
 void AppendField(std::string& out, std::string_view name, int64_t number) {
-  AppendQuoted(out, name);
+  AppendJsonString(out, name);
   out += StrCat(": ", number);
 }
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "dist/fd.h"
 
 namespace ostria {
 namespace {
@@ -36,21 +37,6 @@ bool Parse(std::string_view text, int64_t (&numbers)[3]) {
   }
   return text.empty();
 }
-
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 void* Map(int fd, int64_t bytes) {
   void* const base =
@@ -117,7 +103,7 @@ void ShmSegment::Create(int size, int64_t bytes, const std::string& key, KeyValu
   h.token = token;
   h.segment_bytes = segment_bytes_;
   h.size = size;
-  fd_ = fd.release();
+  fd_ = fd.Release();
   key_values.Set(key, StrCat(getpid(), " ", fd_, " ", token));
 }
 
@@ -158,7 +144,7 @@ void ShmSegment::Open(int size, int64_t bytes, const std::string& key, KeyValues
     Fail(ErrorCode::kDistributed, "shm: '", path, "' is the memory of another group; the entry '",
          key, "' of the store is stale");
   }
-  fd_ = fd.release();
+  fd_ = fd.Release();
 }
 
 }  // namespace ostria

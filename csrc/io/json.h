@@ -17,9 +17,6 @@ namespace ostria {
 /// Offset of the first byte that is not well-formed UTF-8, or npos.
 size_t FindInvalidUtf8(std::string_view text);
 
-/// Appends `text` as a JSON string literal; `text` must be UTF-8.
-void AppendJsonString(std::string& out, std::string_view text);
-
 class JsonReader {
  public:
   static constexpr int kMaxDepth = 8;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/json_string.h"
 #include "io/crc32c.h"
 #include "io/json.h"
 

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 
+#include "base/json_string.h"
 #include "io/json.h"
 
 namespace ostria {

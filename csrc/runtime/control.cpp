@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "core/aligned.h"
 #include "ir/builder.h"
 #include "ops/common/control.h"
 #include "ops/ops.h"
@@ -24,11 +25,6 @@ namespace {
 
 alignas(64) std::byte empty_operand[64];
 thread_local int checked_bodies = 0;
-
-int64_t Aligned(int64_t bytes) {
-  constexpr int64_t a = kAlignment;
-  return (bytes + a - 1) / a * a;
-}
 
 // A body bound to memory: views of the workspace.
 struct Bound {

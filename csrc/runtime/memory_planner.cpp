@@ -7,17 +7,12 @@
 #include <numeric>
 #include <set>
 
-#include "core/tensor.h"
+#include "core/aligned.h"
 
 namespace ostria {
 namespace {
 
 constexpr size_t kQuadraticLimit = 4096;
-
-int64_t Aligned(int64_t bytes) {
-  constexpr int64_t a = kAlignment;
-  return (bytes + a - 1) / a * a;
-}
 
 int64_t LowerBound(const std::vector<Block>& blocks) {
   std::map<int32_t, int64_t> change;  // step -> growth

@@ -18,7 +18,7 @@
 
 #include "backend/communicator.h"
 #include "base/error.h"
-#include "base/parallel.h"
+#include "base/thread_share.h"
 #include "core/device.h"
 
 namespace ostria {
@@ -65,18 +65,6 @@ class ReplicaGroup {
   std::exception_ptr error_;          // the first one
   bool has_cause_ = false;            // it is none of communication
   std::vector<std::thread> threads_;  // last: they use all else
-};
-
-/// Gives the calling thread a share of threads as long as it lives.
-class ThreadShare {
- public:
-  explicit ThreadShare(int n) : before_(NumThreads()) { SetNumThreads(n); }
-  ~ThreadShare() { SetNumThreads(before_); }
-  ThreadShare(const ThreadShare&) = delete;
-  ThreadShare& operator=(const ThreadShare&) = delete;
-
- private:
-  int before_;
 };
 
 }  // namespace ostria

@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "base/check.h"
+#include "core/aligned.h"
 #include "ops/ops.h"
 #include "runtime/eager.h"
 #include "runtime/live_device.h"
@@ -63,11 +64,6 @@ struct Registry {
 Registry& GetRegistry() {
   static Registry* registry = new Registry;  // variables may outlive static teardown
   return *registry;
-}
-
-int64_t Aligned(int64_t bytes) {
-  constexpr int64_t a = kAlignment;
-  return (bytes + a - 1) / a * a;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "core/aligned.h"
 #include "ir/bytes.h"
 #include "ops/common/collective.h"
 #include "ops/common/control.h"
@@ -13,14 +14,7 @@
 #include "passes/match.h"
 
 namespace ostria {
-namespace {
-
-int64_t Aligned(int64_t bytes) {
-  constexpr int64_t a = kAlignment;
-  return (bytes + a - 1) / a * a;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices, const Schedule& schedule,
                        const PlanOptions& options, Plan* plan)

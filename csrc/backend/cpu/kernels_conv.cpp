@@ -13,6 +13,8 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/onednn.h"
 #include "base/parallel.h"
+#include "base/thread_share.h"
+#include "core/aligned.h"
 #include "ops/ops.h"
 
 namespace ostria::cpu {
@@ -37,7 +39,7 @@ struct OnednnConv {
 };
 
 OnednnConv MakeOnednn(const ConvDesc& d, Kind kind, int threads, bool compile) {
-  const onednn::ThreadShare share(threads);
+  const ThreadShare share(threads);
   // Channels come second in sizes, last in memory.
   const auto channels_last = [&](int64_t first, std::span<const int64_t> axes, int64_t channels) {
     onednn::Dims sizes = {first, channels}, strides = {1, 1};
@@ -134,8 +136,6 @@ Support SupportsOnednn(const NodeDesc& node) {
   return support;
 }
 
-int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
-
 struct OnednnState : KernelState {
   Kind kind = Kind::kForward;
   std::unique_ptr<onednn::Primitive> conv, reorder;  // reorder: null when the layouts agree
@@ -154,7 +154,7 @@ std::unique_ptr<KernelState> PrepareOnednn(const NodeDesc& node) {
   state->result_bytes = node.outputs[0].bytes();
   const int threads = onednn::ThreadsFor(node, d.flops());
   const OnednnConv made = MakeOnednn(d, state->kind, threads, true);
-  const onednn::ThreadShare share(threads);
+  const ThreadShare share(threads);
   std::vector<onednn::Primitive::Arg> args;
   switch (state->kind) {
     case Kind::kForward:

@@ -13,6 +13,7 @@
 #include "backend/cpu/simd/gemm_table.h"
 #include "backend/matmul_desc.h"
 #include "base/parallel.h"
+#include "base/thread_share.h"
 #include "ops/ops.h"
 
 namespace ostria::cpu {
@@ -205,7 +206,7 @@ struct OnednnMatmul {
 };
 
 OnednnMatmul MakeOnednn(const MatmulDesc& d, int threads) {
-  const onednn::ThreadShare share(threads);
+  const ThreadShare share(threads);
   onednn::Dims a, b, y, bias, a_strides, b_strides, y_strides;
   for (int i = 0; i < d.batch_rank; ++i) {
     a.push_back(d.a_batch[i] == 0 ? 1 : d.batch[i]);
@@ -256,7 +257,7 @@ std::unique_ptr<KernelState> PrepareOnednn(const NodeDesc& node) {
   const MatmulDesc d = DescribeMatmul(node);
   const int threads = onednn::ThreadsFor(node, d.flops());
   const OnednnMatmul made = MakeOnednn(d, threads);
-  const onednn::ThreadShare share(threads);
+  const ThreadShare share(threads);
   // In the order of a launch's pointers: inputs, output, workspace.
   std::vector<onednn::Primitive::Arg> args = {{DNNL_ARG_SRC, made.a}, {DNNL_ARG_WEIGHTS, made.b}};
   if (d.has_bias) args.push_back({DNNL_ARG_BIAS, made.bias});

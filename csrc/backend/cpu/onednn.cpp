@@ -4,6 +4,7 @@
 #include "backend/cpu/simd/cpu_isa.h"
 #include "base/check.h"
 #include "base/parallel.h"
+#include "base/thread_share.h"
 
 namespace ostria::cpu::onednn {
 namespace {
@@ -84,16 +85,6 @@ dnnl::primitive_attr Attributes(ops::Activation activation, bool sum) {
   }
   attr.set_post_ops(post);
   return attr;
-}
-
-ThreadShare::ThreadShare(int n) {
-  const int now = NumThreads();
-  before_ = now == n ? 0 : now;
-  if (before_ != 0) SetNumThreads(n);
-}
-
-ThreadShare::~ThreadShare() {
-  if (before_ != 0) SetNumThreads(before_);
 }
 
 int ThreadsFor(const NodeDesc& node, double flops) {

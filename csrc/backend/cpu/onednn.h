@@ -40,19 +40,6 @@ Support Takes(DType dtype);
 dnnl::primitive_attr Attributes(ops::Activation activation = ops::Activation::kNone,
                                 bool sum = false);
 
-/// Gives the calling thread `n` threads while it lives; primitives must be made and run under one
-/// count.
-class ThreadShare {
- public:
-  explicit ThreadShare(int n);
-  ~ThreadShare();
-  ThreadShare(const ThreadShare&) = delete;
-  ThreadShare& operator=(const ThreadShare&) = delete;
-
- private:
-  int before_;  // 0: nothing to undo
-};
-
 /// Threads for a node that does `flops` operations: one when a second would cost more than it
 /// saves.
 int ThreadsFor(const NodeDesc& node, double flops);

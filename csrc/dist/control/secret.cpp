@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "dist/control/fd.h"
+#include "dist/fd.h"
 
 namespace ostria::control {
 namespace {

@@ -6,8 +6,8 @@
 #include <functional>
 #include <string>
 
-#include "dist/control/fd.h"
 #include "dist/control/membership.h"
+#include "dist/fd.h"
 
 namespace ostria::control {
 

@@ -13,7 +13,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "dist/control/fd.h"
+#include "dist/fd.h"
 
 namespace ostria::control {
 namespace {
