@@ -18,12 +18,7 @@ constexpr OutputDef kOutputs[] = {{"ys", Arity::kVariadic}};
 // Every rank's result depends on every rank's operand, and each rank knows the cotangent of its own
 // result: they add up.
 void Grad(GradContext& c) {
-  if (c.attr<std::string>(AllReduceAttr::kReduction) != "sum") {
-    throw Error(ErrorCode::kNotImplemented, "all_reduce",
-                StrCat("reduction '", c.attr<std::string>(AllReduceAttr::kReduction),
-                       "' has no gradient, only 'sum' has; wrap its operand in stop_gradient to "
-                       "treat it as a constant"));
-  }
+  RequireSum(c, AllReduceAttr::kReduction);
   std::vector<int> wanted;
   std::vector<Value> cotangents;
   for (int i = 0; i < c.size(); ++i) {

@@ -13,11 +13,6 @@ constexpr InputDef kInputs[] = {{"xs", Arity::kVariadic}};
 constexpr AttrDef kAttrs[] = {kReductionAttr, kCallsAttr, {"slot", AttrType::kInt}};
 constexpr OutputDef kOutputs[] = {{"ys", Arity::kVariadic}};
 
-void Infer(InferContext& c) {
-  if (c.attr<int64_t>(AllReduceAttr::kSlot) < 0) c.Fail("slot must not be negative");
-  InferAllReduce(c);
-}
-
 }  // namespace
 
 constinit const OpDef ops::kAllReduceWait = {
@@ -29,7 +24,7 @@ constinit const OpDef ops::kAllReduceWait = {
     .attrs = kAttrs,
     .outputs = kOutputs,
     .traits = kInternalCollective,
-    .infer = Infer,
+    .infer = InferAllReduce,
     .grad = NoGrad("passes make it, after differentiation"),
     .flops = NoFlops,
 };

@@ -30,12 +30,7 @@ void Infer(InferContext& c) {
 }
 
 void Grad(GradContext& c) {
-  if (c.attr<std::string>(ReduceScatterAttr::kReduction) != "sum") {
-    throw Error(ErrorCode::kNotImplemented, "reduce_scatter",
-                StrCat("reduction '", c.attr<std::string>(ReduceScatterAttr::kReduction),
-                       "' has no gradient, only 'sum' has; wrap its operand in stop_gradient to "
-                       "treat it as a constant"));
-  }
+  RequireSum(c, ReduceScatterAttr::kReduction);
   c.Set(0, c.b(kAllGather, {c.cotangent()}, {c.attr<int64_t>(ReduceScatterAttr::kReplicas)}));
 }
 

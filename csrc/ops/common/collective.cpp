@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "ir/grad_context.h"
 #include "ir/graph.h"
 #include "ops/common/infer.h"
 #include "ops/ops.h"
@@ -35,11 +36,23 @@ void InferAllReduce(InferContext& c) {
   if (!calls.empty() && tensors != c.size()) {
     c.Fail("calls must be counts that add up to the ", c.size(), " tensor(s), or be empty");
   }
+  if (&c.op() != &kAllReduce && c.attr<int64_t>(AllReduceAttr::kSlot) < 0) {
+    c.Fail("slot must not be negative");
+  }
   for (int i = 0; i < c.size(); ++i) {
     RequireNumber(c, i);
     RequireSameDType(c, 0, i);
     c.Out(c.input(i));
   }
+}
+
+void RequireSum(const GradContext& c, int i) {
+  const std::string& given = c.attr<std::string>(i);
+  if (given == "sum") return;
+  throw Error(ErrorCode::kNotImplemented, std::string(c.b.graph().op(c.node()).name),
+              StrCat("reduction '", given,
+                     "' has no gradient, only 'sum' has; wrap its operand in stop_gradient to "
+                     "treat it as a constant"));
 }
 
 void RefuseCollectives(const InferContext& c, const Graph& body, std::string_view what) {

@@ -10,8 +10,9 @@
 #include "ir/op_def.h"
 
 namespace ostria {
+class GradContext;
 class Graph;
-}
+}  // namespace ostria
 
 namespace ostria::ops {
 
@@ -43,8 +44,11 @@ bool ReducesInPlace(const OpDef& op);
 
 /// Fails unless attribute `i` is "sum", "min" or "max".
 void RequireReduction(InferContext& c, int i);
-/// Several tensors of one dtype that is a number come out as they went in; checks `calls`.
+/// Several tensors of one dtype that is a number come out as they went in; checks `calls`, and the
+/// slot of a half.
 void InferAllReduce(InferContext& c);
+/// Fails unless attribute `i` of the differentiated collective is "sum": others have no gradient.
+void RequireSum(const GradContext& c, int i);
 /// Fails where `body`, which `what` names, holds a collective: how often it runs is for the data of
 /// each rank to decide.
 void RefuseCollectives(const InferContext& c, const Graph& body, std::string_view what);
