@@ -57,13 +57,10 @@ void BindDevices(py::module_& m) {
   m.def("devices", &Devices, "The devices of this machine, the CPU first.");
   m.def(
       "device_name", [](DeviceName name) { return ToString(name.id); }, py::arg("name"),
-      "The name in full, as in 'cuda:0', of a device that need not be there.");
+      "The one name of a device, which need not be there: 'cpu' for 'cpu:0', 'cuda:0' for 'cuda'.");
   m.def(
       "require_device", [](DeviceName name) { FindDevice(name, "device"); }, py::arg("name"),
       "Raises why there is no such device.");
-  m.def(
-      "canonical_device", [](const std::string& name) { return ToString(ParseDevice(name)); },
-      py::arg("name"), "The one name of a device: 'cpu' for 'cpu:0', 'cuda:0' for 'cuda'.");
   m.def(
       "set_default_device",
       [](DeviceName name) {

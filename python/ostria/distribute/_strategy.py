@@ -397,7 +397,7 @@ class MirroredStrategy(Strategy):
             )
         if devices is None:
             devices = _device.devices()[1:] or ["cpu"]
-        names = [_native.canonical_device(name) for name in devices]
+        names = [_native.device_name(name) for name in devices]
         group = _native.local_replicas(names, float(timeout))  # checks the devices
         super().__init__(names)
         self._group = group if len(names) > 1 else None

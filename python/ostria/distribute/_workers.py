@@ -101,7 +101,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         if devices is None:
             gpus = _device.devices()[1:]
             devices = [gpus[(worker.local_rank or 0) % len(gpus)]] if gpus else ["cpu"]
-        super().__init__([_native.canonical_device(name) for name in devices])
+        super().__init__([_native.device_name(name) for name in devices])
         self._control: Control | None = None
         self._failing = self._is_summing = False
         self._traced = 0
