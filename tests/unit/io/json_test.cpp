@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "base/json_string.h"
 #include "io_testing.h"
 
 namespace ostria {
