@@ -17,7 +17,7 @@ import numpy as np
 from ostria import io
 from ostria._errors import at_line
 from ostria.train._hooks import Hook, StepResults, overridden
-from ostria.train._input import BatchReader, batch_size, make_reader
+from ostria.train._input import BatchReader, arguments, batch_size, make_reader
 
 if TYPE_CHECKING:
     from ostria.train._together import Together
@@ -65,7 +65,7 @@ def evaluate(
                 "as a generator is read only once"
             )
         )
-    compiled = trainer._eval_step.trace(*_arguments(source.peek()))
+    compiled = trainer._eval_step.trace(*arguments(source.peek()))
     metrics = trainer.task.eval_metrics
     own = {v.id for metric in metrics.values() for v in metric.variables}
     step = _load_for_use(trainer, compiled, own, checkpoint_path, "evaluate")
@@ -83,7 +83,7 @@ def evaluate(
                 break
             for call in before:
                 call(trainer)
-            losses.append(trainer._eval_step(*_arguments(batch)))
+            losses.append(trainer._eval_step(*arguments(batch)))
             for call in after:
                 outputs = {"loss": losses[-1]}
                 rows = batch_size(batch) if together is None else trainer._eval_step.rows
@@ -163,10 +163,6 @@ def _untouched(variables: Iterable[Any]) -> Iterator[None]:
     finally:
         for variable, value in before:
             variable.assign(value)
-
-
-def _arguments(batch: Any) -> tuple[Any, ...]:
-    return batch if type(batch) is tuple else (batch,)
 
 
 def _features(batch: Any) -> Any:

@@ -203,6 +203,11 @@ def split_batch(batch: Any) -> tuple[Any, Any, Any]:
     return batch, None, None
 
 
+def arguments(batch: Any) -> tuple[Any, ...]:
+    """What a step is called with for a batch."""
+    return batch if type(batch) is tuple else (batch,)
+
+
 def batch_size(batch: Any) -> int:
     """Rows of the first array of a batch."""
     if isinstance(batch, dict):

@@ -25,7 +25,7 @@ from ostria._keywords import checked_init
 from ostria.train import _evaluation, _nonfinite, _state
 from ostria.train._checks import check_eval_strategy, check_limits, check_loss, check_strategy
 from ostria.train._hooks import Hook, StepResults, overridden
-from ostria.train._input import BatchReader, batch_size
+from ostria.train._input import BatchReader, arguments, batch_size
 from ostria.train._signals import (
     SignalGuard,
     TrainingInterrupted,
@@ -339,7 +339,7 @@ class Trainer:
                 break
             for call in before:
                 call(self)
-            args = batch if type(batch) is tuple else (batch,)
+            args = arguments(batch)
             self._source = None
             loss, committed = step(*args)
             took_effect = bool(committed)  # on the CPU the step is over: nothing is waited for
@@ -546,7 +546,7 @@ class Trainer:
 
     def _prepare_train(self, batch: Any) -> None:
         """Traces the step for this kind of batch: from then on all Variables exist."""
-        self._train_args = _arguments(batch)
+        self._train_args = arguments(batch)
         compiled = self._train_step.trace(*self._train_args)
         self._train_variables.update((v.id, v) for v in compiled.variables)
 
@@ -568,10 +568,6 @@ class Trainer:
 
     def _trace_predict(self, features: Any) -> Any:
         return self.task.predict(features)
-
-
-def _arguments(batch: Any) -> tuple[Any, ...]:
-    return batch if type(batch) is tuple else (batch,)
 
 
 def _joined(strategy: Any) -> Any:
