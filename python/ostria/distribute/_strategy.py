@@ -105,13 +105,13 @@ class Strategy:
                 warnings.warn(
                     f"strategy.run: {function.name} was made anew {_THRASH} times, and traced each "
                     "time; define it once, outside of the loop, and pass what changes as arguments",
-                    stacklevel=5,
+                    stacklevel=4,
                 )
         return function
 
     @checked_keywords("strategy.reduce")
     def reduce(self, reduce_op: Any, value: Any, axis: int | None = None) -> Any:
-        """The values of all replicas as one tensor.
+        """The values of all replicas as one tensor; over several processes all of them call it.
 
         Args:
             reduce_op: ReduceOp.SUM or ReduceOp.MEAN, or "sum" or "mean".
@@ -120,7 +120,8 @@ class Strategy:
                 the mean is over all its elements then.
 
         Raises:
-            ValueError: the operation is none, or a value that is no PerReplica is to be summed.
+            ValueError: the operation is none, or a value that is no PerReplica is to be summed over
+                several replicas of this process.
 
         Example:
             >>> import ostria as ost
@@ -129,18 +130,21 @@ class Strategy:
             >>> strategy.reduce("sum", rows, axis=0).item()
             4.0
         """
+        self._require_open("strategy.reduce")
         op = _values.reduce_op(reduce_op, "strategy.reduce")
 
         def join(values: list[Any]) -> Any:
             here = [_device.to_device(x, self.devices[0]) for x in values]
-            if op is ReduceOp.MEAN and "int" in str(here[0].dtype):
+            if op is ReduceOp.MEAN and here[0].dtype.kind != "float":
                 here = [F.cast(x, "float32") for x in here]
             count: int = len(here)
             if axis is not None:
                 count = sum(self._size(x, axis) for x in here)
                 here = [_native.ops.sum(x, axis=axis) for x in here]
-            total = _values.tree_sum(here)
-            return total if op is ReduceOp.SUM else total / max(count, 1)
+            total = self._sum(_values.tree_sum(here))
+            if op is ReduceOp.SUM:
+                return total
+            return total / max(self._count(count, "strategy.reduce"), 1)
 
         if op is ReduceOp.SUM and axis is None and len(self.devices) > 1:
             self._require_parts(value)
@@ -261,6 +265,17 @@ class Strategy:
     def _sizes_of_all(self, sizes: Sequence[int], name: str) -> tuple[int, ...]:
         """Those of the replicas of all processes, of an argument of the function of that name."""
         return tuple(sizes)
+
+    def _require_open(self, what: str) -> None:
+        """Raises where `what` needs other processes that the strategy has left."""
+
+    def _sum(self, x: Any) -> Any:
+        """Over all processes, of which each has one."""
+        return x
+
+    def _count(self, here: int, what: str) -> int:
+        """The sum of a number of each process."""
+        return here
 
     def _totals(self, variables: Sequence[Any]) -> list[Any]:
         """The sums that the replicas of all processes hold parts of, as arrays."""

@@ -22,7 +22,7 @@ import numpy as np
 from ostria import _array_api, _device, _native, _replicas
 from ostria import _functions as F
 from ostria._errors import add_remark, at_line
-from ostria._keywords import checked_init
+from ostria._keywords import checked_init, checked_keywords
 from ostria._version import __version__
 from ostria.distribute import _context, _input, _values
 from ostria.distribute._control import Control
@@ -30,7 +30,6 @@ from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
 from ostria.distribute._function import ReplicaFunction
 from ostria.distribute._strategy import Strategy
-from ostria.distribute._values import ReduceOp
 
 _log = logging.getLogger("ostria")
 
@@ -209,35 +208,13 @@ class MultiWorkerMirroredStrategy(Strategy):
 
     # --- Over all processes -----------------------------------------------------------------------
 
-    def reduce(self, reduce_op: Any, value: Any, axis: int | None = None) -> Any:
-        """As `MirroredStrategy.reduce`, over the replicas of all processes, which all call it."""
-        if self._world == 1:
-            return super().reduce(reduce_op, value, axis=axis)
-        self._open("strategy.reduce")
-        mean = _values.reduce_op(reduce_op, "strategy.reduce") is ReduceOp.MEAN
-
-        def join(values: list[Any]) -> Any:
-            here = [_device.to_device(x, self.devices[0]) for x in values]
-            if mean and here[0].dtype.kind != "float":
-                here = [F.cast(x, "float32") for x in here]
-            count = len(here)
-            if axis is not None:
-                count = sum(self._size(x, axis) for x in here)
-                here = [_native.ops.sum(x, axis=axis) for x in here]
-            total = self._sum(_values.tree_sum(here))
-            if not mean:
-                return total
-            counts = self._numbers([count] + [0] * (len(here) - 1), "strategy.reduce")
-            return total / max(sum(counts), 1)
-
-        return _values.joined(value, len(self.devices), "strategy.reduce", join)
-
+    @checked_keywords("strategy.gather")
     def gather(self, value: Any, axis: int) -> Any:
         """As `MirroredStrategy.gather`, over the replicas of all processes, which all call it."""
+        self._require_open("strategy.gather")
         local = super().gather(value, axis=axis)
         if self._world == 1:
             return local
-        self._open("strategy.gather")
         others = [0] * (len(self.devices) - 1)
 
         def join(values: list[Any]) -> Any:
@@ -271,7 +248,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         if self._world == 1 or not parts or self._is_summing:
             yield
             return
-        self._open("the result() of a metric")
+        self._require_open("the result() of a metric")
         own = [v.numpy() for v in parts]
         try:
             totals = self._totals(parts)
@@ -288,8 +265,17 @@ class MultiWorkerMirroredStrategy(Strategy):
             for v, value in zip(parts, own, strict=True):
                 v.assign(value)
 
+    def _require_open(self, what: str) -> None:
+        if self._world > 1:
+            self._open(what)
+
     def _sum(self, x: Any) -> Any:
-        return self._on_first(_total, x)
+        return x if self._world == 1 else self._on_first(_total, x)
+
+    def _count(self, here: int, what: str) -> int:
+        if self._world == 1:
+            return here
+        return sum(self._numbers([here] + [0] * (len(self.devices) - 1), what))
 
     def _on_first(self, fn: Any, x: Any) -> Any:
         """`fn` on all replicas, where the first of each process has `x` and the others zeros."""
