@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fixture `job`: `ostria launch` in a folder, and nothing of it left behind."""
+"""The fixtures `job`, `ostria launch` in a folder, with nothing of it left behind, and `limit`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import Launcher, until
+from launching import SLACK, Launcher, until
 
 
 @pytest.fixture
@@ -21,3 +21,9 @@ def job(tmp_path: Path) -> Iterator[Launcher]:
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert clean, f"processes {left} outlived the launcher"
+
+
+@pytest.fixture
+def limit(request: pytest.FixtureRequest) -> float:
+    """Seconds that the test's own declaration promises, and what a busy machine may take on top."""
+    return float(request.function.limit) + SLACK

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -124,6 +125,22 @@ def elsewhere(job: Launcher, name: str) -> Launcher:
     other.folder.mkdir()
     other.mark, other.environ = job.mark, job.environ
     return other
+
+
+def wait_for(words: str, process: subprocess.Popen[str], patience: float = 30.0) -> str:
+    """What `process` says on stderr until `words` are there; fails where they do not come."""
+    assert process.stderr is not None
+    late = threading.Timer(patience, process.kill)  # which ends the line that is waited for
+    late.start()
+    said = ""
+    try:
+        while words not in said:
+            line = process.stderr.readline()
+            assert line, f"it ended, or took {patience} s, without {words!r}: {said}"
+            said += line
+    finally:
+        late.cancel()
+    return said
 
 
 def lines_of(text: str) -> dict[int, list[str]]:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -244,7 +245,7 @@ def test_garbage_during_a_run_disturbs_nobody(start: Start) -> None:
     ranks = start_all(start, 2)
     port = ranks[0].port
     stop = threading.Event()
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(70)]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
 
     def noise() -> None:
         random.seed(1)
@@ -265,6 +266,9 @@ def test_garbage_during_a_run_disturbs_nobody(start: Start) -> None:
         thread.join()
         for s in silent:
             s.close()
+    log = ranks[0].end()
+    assert re.search(r"refused 127\.0\.0\.1:\d+ \(garbage, no\. 1\)", log), "nobody heard the noise"
+    assert "failure:" not in log, log
 
 
 def test_a_taken_port_names_its_process(start: Start) -> None:

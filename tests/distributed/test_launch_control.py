@@ -59,6 +59,13 @@ def test_survivors_name_the_rank_that_was_killed_and_the_job_starts_again(
     assert "starting the job again as generation 2 of at most 2" in err
 
 
+def test_a_secret_of_the_launchers_own_surroundings_disturbs_nobody(job: Launcher) -> None:
+    body = MEET + "with control:\n    print(len(control.join()), 'OSTRIA_SECRET' in os.environ)\n"
+    code, out, err = job.run("--nproc", "2", job.script(body), OSTRIA_SECRET="ab" * 32)
+    assert code == 0, err
+    assert lines_of(out) == {rank: ["2 False"] for rank in range(2)}
+
+
 def test_a_rank_that_fails_before_it_comes_is_named_at_once(job: Launcher) -> None:
     body = (
         "if rank == 1: sys.exit(3)\n"

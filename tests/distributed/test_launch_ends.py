@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from launching import HOST, LINE, SLACK, WAIT, Launcher, gone, lines_of, until
+from launching import HOST, LINE, SLACK, WAIT, Launcher, gone, lines_of, until, wait_for
 from promises import promises
 
 from ostria.cli.launch.evidence import MemoryGroup, find_group, read_group, say_why_killed
@@ -140,11 +140,10 @@ def test_ranks_that_do_not_save_in_time_are_killed_and_it_is_said(job: Launcher)
 
 def test_a_second_interrupt_ends_the_wait(job: Launcher) -> None:
     process = job.start("--grace", "60", job.script(SAVES.format(seconds=50, code=0)))
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    while "passed on" not in process.stderr.readline():
-        pass
+    wait_for("passed on", process)
     process.send_signal(signal.SIGINT)
     code, _, _ = job.end(process)
     assert code == 137

@@ -255,6 +255,8 @@ def test_reduce_and_gather() -> None:
     nested = strategy.reduce("sum", {"a": scalars, "b": (scalars,)}, axis=None)
     assert (nested["a"].item(), nested["b"][0].item()) == (9, 9)
     assert strategy.reduce("mean", ost.asarray(4.0), axis=None).item() == 4.0
+    right = PerReplica([np.array([True, False]), np.array([True]), np.array([False])])
+    assert strategy.reduce("mean", right, axis=0).item() == 0.5
     with pytest.raises(ValueError, match="which is no PerReplica value, over 3 replicas"):
         strategy.reduce("sum", ost.asarray(4.0), axis=None)
     with pytest.raises(ValueError, match=r"reduce_op 'max' is not accepted; give ReduceOp\.SUM"):
@@ -402,6 +404,27 @@ def test_all_reduce(strategy: ost.distribute.MirroredStrategy) -> None:
         assert mean.item() == (n + 1) / 2
 
 
+def test_all_reduce_of_parts_of_a_tensor_leaves_the_rest_alone(
+    strategy: ost.distribute.MirroredStrategy,
+) -> None:
+    n = strategy.num_replicas_in_sync
+
+    def fn(x: Any) -> Any:
+        context = ost.distribute.get_replica_context()
+        assert context is not None
+        whole = x * 2
+        parts = [whole[1:3], whole[3:70], whole[70:]]
+        return whole, *context.all_reduce("sum", parts), whole + 1
+
+    given = [np.arange(80, dtype=np.float32) + 100 * i for i in range(n)]
+    total = sum(2 * x for x in given)
+    results = strategy.experimental_local_results(strategy.run(fn, (PerReplica(given),)))
+    for x, (whole, a, b, c, after) in zip(given, results, strict=True):
+        np.testing.assert_array_equal(whole.numpy(), 2 * x)
+        np.testing.assert_array_equal(np.concatenate([a, b, c]), total[1:])
+        np.testing.assert_array_equal(after.numpy(), 2 * x + 1)
+
+
 def test_what_replicas_do_not_agree_on_is_no_state() -> None:
     strategy = mirrored(2)
     w = ost.Variable(np.float32(0), name="w")
@@ -446,7 +469,12 @@ def test_a_dataset_is_shared_out(strategy: ost.distribute.MirroredStrategy) -> N
     made = strategy.distribute_datasets_from_function(
         lambda c: ost.data.Dataset.range(8).batch(c.get_per_replica_batch_size(12))
     )
-    assert sum(len(strategy.experimental_local_results(batch)) for batch in made) > 0
+    n = strategy.num_replicas_in_sync
+    each = 12 // n
+    batches = [list(range(k, min(k + each, 8))) for k in range(0, 8, each)]
+    batches += [[]] * (-len(batches) % n)  # who has none in the last step gets no rows
+    parts = [strategy.experimental_local_results(batch) for batch in made]
+    assert [np.asarray(part).tolist() for step in parts for part in step] == batches
 
 
 # --- Mistakes -------------------------------------------------------------------------------------
@@ -520,9 +548,10 @@ def test_debugging_names_the_replica_and_the_op() -> None:
 
 def test_a_function_made_in_a_loop_is_warned_of() -> None:
     strategy = mirrored(1)
-    with pytest.warns(UserWarning, match="define it once, outside of the loop"):
+    with pytest.warns(UserWarning, match="define it once, outside of the loop") as warned:
         for i in range(8):
             strategy.run(lambda x, i=i: x + i, (ost.ones(1),))
+    assert [w.filename for w in warned] == [__file__], "it is the user's line that is named"
 
 
 # --- Looking inside -------------------------------------------------------------------------------

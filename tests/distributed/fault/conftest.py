@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fixture `limit`: seconds that the test's own declaration promises, and what a busy machine
-may take on top. OSTRIA_KILLS=1000 kills that often."""
+"""OSTRIA_KILLS=1000 kills that often."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from launching import SLACK
-
-
-@pytest.fixture
-def limit(request: pytest.FixtureRequest) -> float:
-    return request.function.limit + SLACK
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument("--output", required=True, type=Path, help="of the record, JSON")
     parser.add_argument("--build", default="build/current", help="folder with tests/unit/dist_test")
     parser.add_argument("--kills", type=int, default=1000, help="half within steps, half between")
-    parser.add_argument("--mutations", type=int, default=100_000, help="of variables of launchers")
+    parser.add_argument("--mutations", type=int, default=100_000, help="of variables and messages")
     options = parser.parse_args()
     if options.kills < 2 or options.mutations < 1:
         parser.error("--kills is 2 or more, --mutations 1 or more")
@@ -62,10 +62,11 @@ def main() -> int:
     count, fuzz = f"{options.mutations:,} mutations", {"OSTRIA_FUZZ": str(options.mutations)}
     runs = [
         run(
-            "100,000 mutations each of messages and durations, 20,000 of what a server is sent",
+            f"100,000 mutations each of messages and durations, {options.mutations:,} of what a "
+            "server is sent",
             [*dist_test, "--gtest_filter=*Mutations*"],
             "--gtest_output=xml:",
-            {},
+            fuzz,
         ),
         run(
             f"variables of launchers, {count}",

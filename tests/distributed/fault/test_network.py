@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from launching import Launcher, until
+from launching import MARK, Launcher, until
 from programs import program, told
 from promises import VARIABLES, promises
 from test_real_launchers import clean_environ, hosts, needed  # noqa: F401
@@ -29,7 +29,7 @@ def start_on_two(hosts: list[str], job: Launcher, body: str) -> list[subprocess.
         processes.append(
             subprocess.Popen(
                 [*words, "--node-rank", str(node), job.script(body)],
-                env=clean_environ(OSTRIA_SECRET_FILE=str(secret), **VARIABLES),
+                env=clean_environ(OSTRIA_SECRET_FILE=str(secret), **VARIABLES, **{MARK: job.mark}),
                 cwd=job.folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
