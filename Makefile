@@ -77,7 +77,8 @@ bench:
 	@cmake/setup.sh bench
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
 
-# Two ranks on two cores beside PyTorch's; it measures Ostria alone where PyTorch is missing.
+# Two ranks on two cores beside PyTorch's; where PyTorch is missing, Ostria's training and scaling
+# alone, without all_reduce.
 bench-dist:
 	@cmake/setup.sh bench
 	@cmake --build build/current --target dist_rank
