@@ -16,10 +16,8 @@ struct GlooOptions : GroupOptions {
   std::string interface;  // of the network ("eth0"), or an address or name of this host
 };
 
-/// Ends the group from outside: its ranks throw with `why`, unless there was a reason before.
-void AbortGloo(KeyValues& key_values, const GlooOptions& options, const std::string& why);
-/// The key that carries the reason.
-std::string GlooAbortKey(const GlooOptions& options);
+/// Of the group's keys; see AbortWires.
+std::string GlooPrefix(const GlooOptions& options);
 
 using MakeGlooFn = std::unique_ptr<Communicator> (*)(int rank, int size,
                                                      std::shared_ptr<KeyValues> key_values,

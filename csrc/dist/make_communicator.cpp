@@ -11,6 +11,7 @@
 #include "dist/hierarchical.h"
 #include "dist/local.h"
 #include "dist/shm.h"
+#include "dist/wire.h"
 
 namespace ostria {
 namespace {
@@ -119,7 +120,7 @@ MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
       on_host = n == 1 ? std::move(MakeLocalGroup({host})[0])
                        : MakeShm(rank - first, n, *key_values, inside);
     } catch (const Error& e) {
-      AbortGloo(*key_values, gloo, e.message());
+      AbortWires(*key_values, GlooPrefix(gloo), e.message());
       throw;
     }
     std::unique_ptr<Communicator> leaders;
@@ -133,9 +134,10 @@ MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
       throw;
     }
     on_host->Barrier("hierarchical");  // until the leader has met the others
-    made = MakeHierarchical(
-        rank, layout.ranks, std::move(on_host), std::move(leaders),
-        [key_values, gloo](const std::string& reason) { AbortGloo(*key_values, gloo, reason); });
+    made = MakeHierarchical(rank, layout.ranks, std::move(on_host), std::move(leaders),
+                            [key_values, gloo](const std::string& reason) {
+                              AbortWires(*key_values, GlooPrefix(gloo), reason);
+                            });
     made->set_timeout(options.timeout);
   }
   std::string choice = StrCat(transport, ": ", why);

@@ -9,6 +9,7 @@
 #include "dist/hierarchical.h"
 #include "dist/local.h"
 #include "dist/shm.h"
+#include "dist/wire.h"
 
 namespace ostria {
 namespace {
@@ -73,8 +74,9 @@ std::vector<std::unique_ptr<Communicator>> Hierarchical(int size) {
     std::unique_ptr<Communicator> leaders;
     auto here = MakeShm(r % 2, n, *values, inside);
     if (r % 2 == 0) leaders = make(host, hosts, values, between);
-    return MakeHierarchical(r, ranks, std::move(here), std::move(leaders),
-                            [=](const std::string& why) { AbortGloo(*values, between, why); });
+    return MakeHierarchical(
+        r, ranks, std::move(here), std::move(leaders),
+        [=](const std::string& why) { AbortWires(*values, GlooPrefix(between), why); });
   });
 }
 #endif

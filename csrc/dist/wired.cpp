@@ -1,37 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dist/gloo/gloo_communicator.h"
+#include "dist/wired.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
-#include "dist/gloo/wire.h"
 #include "dist/reduce.h"
 
 namespace ostria {
 namespace {
 
+using Transfer = std::unique_ptr<Wire::Transfer>;
+
 constexpr int64_t kChunk = 2 << 20;  // bytes of all slices together; two chunks are on their way
 
 // What every rank sends to every other first, always of this size: Gloo ends the process where
-// sizes differ and adds what happens to have the same size. Small data come along.
+// sizes differ, and a sum of calls that happen to have one size would be one of apples and pears.
+// Small data come along.
 struct Hello {
   CallRecord call;
   char data[768];  // with the record and headers less than a packet of Ethernet
 };
 
-class GlooCommunicator final : public Communicator {
+class WiredCommunicator final : public Communicator {
  public:
-  GlooCommunicator(int rank, int size, std::shared_ptr<KeyValues> key_values,
-                   const GlooOptions& options)
-      : rank_(rank), size_(size), wire_(rank, size, std::move(key_values), options) {
-    for (auto& hellos : heard_) hellos.resize(static_cast<size_t>(size));
-    if (size > 1) Listen();
+  WiredCommunicator(std::string_view transport, std::unique_ptr<Wire> wire)
+      : transport_(transport),
+        rank_(wire->rank()),
+        size_(wire->size()),
+        owned_(std::move(wire)),
+        wire_(*owned_) {
+    for (auto& hellos : heard_) hellos.resize(static_cast<size_t>(size_));
+    if (size_ > 1) Listen();
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  std::string_view transport() const override { return "gloo"; }
+  std::string_view transport() const override { return transport_; }
 
   void AllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
                  ReduceOrder /*order*/) override {
@@ -61,7 +66,7 @@ class GlooCommunicator final : public Communicator {
           slices, scratch_[0], dtype, [&](int) { return length; },
           [&](int r) { return blocks + (r * count + at) * item; });
       Gather(slices, blocks + (rank_ * count + at) * item, length, dtype, op);
-      for (Transfer& t : slices.sends) wire_.Wait(t);
+      for (Transfer& t : slices.sends) wire_.Wait(*t);
     }
     Finish();
   }
@@ -83,7 +88,7 @@ class GlooCommunicator final : public Communicator {
       for (const int r : Others()) {
         transfers.push_back(wire_.Send(r, slot, blocks + rank_ * bytes + at, length));
       }
-      for (Transfer& t : transfers) wire_.Wait(t);
+      for (Transfer& t : transfers) wire_.Wait(*t);
     }
     Finish();
   }
@@ -103,7 +108,7 @@ class GlooCommunicator final : public Communicator {
       } else {
         for (const int r : Others()) transfers.push_back(wire_.Send(r, slot, first + at, length));
       }
-      for (Transfer& t : transfers) wire_.Wait(t);
+      for (Transfer& t : transfers) wire_.Wait(*t);
     }
     Finish();
   }
@@ -162,8 +167,8 @@ class GlooCommunicator final : public Communicator {
     if (size_ == 1) return;
     std::vector<Transfer> sends;
     for (const int r : Others()) sends.push_back(wire_.Send(r, call_ << 24, &said_, sizeof said_));
-    for (Transfer& t : listening_) wire_.Wait(t);
-    for (Transfer& t : sends) wire_.Wait(t);
+    for (Transfer& t : listening_) wire_.Wait(*t);
+    for (Transfer& t : sends) wire_.Wait(*t);
     for (int r = 0; r < size_; ++r) {
       if (r == rank_ || heard(r).call.hash == said_.call.hash) continue;
       const auto text = [&](int rank) {
@@ -202,7 +207,7 @@ class GlooCommunicator final : public Communicator {
     }
   }
   void Gather(Slices& slices, void* result, int64_t length, DType dtype, ReduceOp op) {
-    for (Transfer& t : slices.receives) wire_.Wait(t);
+    for (Transfer& t : slices.receives) wire_.Wait(*t);
     ReduceTree(slices.in, {&result, 1}, 0, length, dtype, op);
   }
 
@@ -229,7 +234,7 @@ class GlooCommunicator final : public Communicator {
           [&](int r) { return place(k, r); });
     };
     const auto wait = [&](std::vector<Transfer>& transfers) {
-      for (Transfer& t : transfers) wire_.Wait(t);
+      for (Transfer& t : transfers) wire_.Wait(*t);
       transfers.clear();
     };
     scatter(0);
@@ -253,21 +258,21 @@ class GlooCommunicator final : public Communicator {
     for (auto& s : sums) wait(s);
   }
 
+  const std::string_view transport_;
   const int rank_, size_;
   Hello said_{};
   std::vector<Hello> heard_[2];
   Scratch scratch_[2];
   uint64_t call_ = 0, phase_ = 0;
-  Wire wire_;  // after the memory that it fills
+  const std::unique_ptr<Wire> owned_;  // after the memory that it fills
+  Wire& wire_;
   std::vector<Transfer> listening_;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> MakeGlooCommunicator(int rank, int size,
-                                                   std::shared_ptr<KeyValues> key_values,
-                                                   const GlooOptions& options) {
-  return std::make_unique<GlooCommunicator>(rank, size, std::move(key_values), options);
+std::unique_ptr<Communicator> MakeWired(std::string_view transport, std::unique_ptr<Wire> wire) {
+  return std::make_unique<WiredCommunicator>(transport, std::move(wire));
 }
 
 }  // namespace ostria

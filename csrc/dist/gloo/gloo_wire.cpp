@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dist/gloo/wire.h"
+#include "dist/gloo/gloo_wire.h"
 
 #include <gloo/rendezvous/store.h>
 #include <gloo/transport/tcp/device.h>
@@ -48,7 +48,7 @@ class Store final : public gloo::rendezvous::Store {
   }
 
  private:
-  std::string Key(const std::string& key) const { return StrCat(options_.key, "/gloo/", key); }
+  std::string Key(const std::string& key) const { return StrCat(GlooPrefix(options_), "/", key); }
   std::string Wait(const std::string& key, milliseconds timeout) {
     auto value = key_values_.Get(Key(key), timeout);
     if (!value) {
@@ -114,19 +114,14 @@ std::string OwnAddress(const std::string& name) {
 
 }  // namespace
 
-Wire::Wire(int rank, int size, std::shared_ptr<KeyValues> key_values, const GlooOptions& options)
-    : rank_(rank),
-      size_(size),
-      key_values_(std::move(key_values)),
-      abort_key_(GlooAbortKey(options)),
-      labels_(LabelsOf(options, size)),
-      timeout_(options.timeout) {
-  OSTRIA_CHECK(rank >= 0 && rank < size);
+GlooWire::GlooWire(int rank, int size, std::shared_ptr<KeyValues> key_values,
+                   const GlooOptions& options)
+    : Wire(rank, size, std::move(key_values), GlooPrefix(options), options) {
   if (size > 1) Connect(options);
   watcher_ = std::thread([this] { Watch(); });
 }
 
-Wire::~Wire() {
+GlooWire::~GlooWire() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
@@ -135,7 +130,7 @@ Wire::~Wire() {
   watcher_.join();
 }
 
-void Wire::Connect(const GlooOptions& options) {
+void GlooWire::Connect(const GlooOptions& options) {
   const WithoutSigPipe guard;
   gloo::transport::tcp::attr attr;
   const std::string& place = options.interface;
@@ -147,85 +142,52 @@ void Wire::Connect(const GlooOptions& options) {
       attr.hostname = OwnAddress(place);
     device = gloo::transport::tcp::CreateDevice(attr);
   } catch (const std::exception& e) {
-    Fail(ErrorCode::kDistributed, "gloo: ", label(rank_), " cannot use '", place,
+    Fail(ErrorCode::kDistributed, "gloo: ", label(rank()), " cannot use '", place,
          "' to talk to the others: ", e.what(),
          "; name an interface of this host, such as 'eth0', or an address that it has");
   }
-  WaitForAll(options);
-  Store store(*key_values_, options);
-  context_ = std::make_shared<gloo::rendezvous::Context>(rank_, size_);
+  WaitForAll(options.join_timeout);
+  Store store(key_values(), options);
+  context_ = std::make_shared<gloo::rendezvous::Context>(rank(), size());
   context_->setTimeout(options.join_timeout);
   try {
     context_->connectFullMesh(store, device);
   } catch (const std::exception& e) {
-    End(StrCat(label(rank_), " cannot connect to all others: ", e.what(), "; they must reach '",
+    End(StrCat(label(rank()), " cannot connect to all others: ", e.what(), "; they must reach '",
                place, "', and no firewall may stand between"));
   }
   context_->setTimeout(kNever);
 }
 
-// Before Gloo connects: it would say of whom it waits for an address, and not of all.
-void Wire::WaitForAll(const GlooOptions& options) {
-  const auto key = [&](int r) { return StrCat(options.key, "/gloo/here/", r); };
-  const auto deadline = steady_clock::now() + options.join_timeout;
-  key_values_->Set(key(rank_), "");
-  for (int r = 0; r < size_; ++r) {
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
-    if (key_values_->Get(key(r), std::max(left, milliseconds(0)))) continue;
-    std::string missing;
-    for (int m = r; m < size_; ++m) {
-      if (key_values_->Get(key(m), milliseconds(0))) continue;
-      missing += StrCat(missing.empty() ? "" : ", ", label(m));
-    }
-    End(StrCat(missing, " did not come within ", options.join_timeout.count() / 1000.0,
-               " s; see the log of each"));
-  }
-}
-
-void Wire::set_timeout(milliseconds timeout) {
-  std::lock_guard lock(mutex_);
-  timeout_ = timeout;
-}
-
-void Wire::Begin(std::string_view what) {
-  what_ = what;
-  CheckPause();
-  ThrowIfAborted();
-}
-
-// A process that was stopped for long may find all bytes there, from ranks that gave it up since.
-void Wire::CheckPause() {
-  const auto now = steady_clock::now();
-  const bool paused = now - std::exchange(awake_, now) > timeout_ / 2;
-  if (!paused || aborted_) return;
-  if (const std::string why = ReasonOfOthers(); !why.empty()) Abort(why);
-}
-
-Transfer Wire::Start(int rank, uint64_t slot, void* data, int64_t bytes, bool receives) {
-  Transfer transfer{rank, receives, nullptr};
+std::unique_ptr<Wire::Transfer> GlooWire::Start(int rank, uint64_t slot, void* data, int64_t bytes,
+                                                bool receives) {
+  auto transfer = std::make_unique<Buffer>(rank, receives);
   const WithoutSigPipe guard;
   try {
-    transfer.buffer = context_->createUnboundBuffer(data, static_cast<size_t>(bytes));
+    transfer->of_gloo = context_->createUnboundBuffer(data, static_cast<size_t>(bytes));
     if (receives)
-      transfer.buffer->recv(rank, slot);
+      transfer->of_gloo->recv(rank, slot);
     else
-      transfer.buffer->send(rank, slot);
+      transfer->of_gloo->send(rank, slot);
   } catch (const std::exception& e) {
     EndConnection(rank, e.what());
   }
   return transfer;
 }
-Transfer Wire::Send(int rank, uint64_t slot, const void* data, int64_t bytes) {
+std::unique_ptr<Wire::Transfer> GlooWire::Send(int rank, uint64_t slot, const void* data,
+                                               int64_t bytes) {
   return Start(rank, slot, const_cast<void*>(data), bytes, false);
 }
-Transfer Wire::Receive(int rank, uint64_t slot, void* data, int64_t bytes) {
+std::unique_ptr<Wire::Transfer> GlooWire::Receive(int rank, uint64_t slot, void* data,
+                                                  int64_t bytes) {
   return Start(rank, slot, data, bytes, true);
 }
 
-void Wire::Wait(Transfer& transfer) {
+void GlooWire::Wait(Transfer& transfer) {
+  auto& buffer = static_cast<Buffer&>(transfer);
   {
     std::lock_guard lock(mutex_);
-    waiting_ = &transfer;
+    waiting_ = &buffer;
     deadline_ = steady_clock::now() + timeout_;
     expired_ = false;
     if (idle_) call_.notify_all();
@@ -234,8 +196,8 @@ void Wire::Wait(Transfer& transfer) {
   bool done = false, ended = false;
   while (!done && !ended && error.empty()) {
     try {
-      done = transfer.receives ? transfer.buffer->waitRecv(nullptr, kNever)
-                               : transfer.buffer->waitSend(nullptr, kNever);
+      done = buffer.receives ? buffer.of_gloo->waitRecv(nullptr, kNever)
+                             : buffer.of_gloo->waitSend(nullptr, kNever);
     } catch (const std::exception& e) {
       error = StrCat(e.what(), " ");  // never empty
     }
@@ -249,53 +211,23 @@ void Wire::Wait(Transfer& transfer) {
   CheckPause();
   if (done && !aborted_) return;
   ThrowIfAborted();
-  if (!error.empty()) EndConnection(transfer.rank, error.c_str());
-  End(StrCat(label(transfer.rank), " did not come within ", timeout_.count() / 1000.0, " s"));
+  if (!error.empty()) EndConnection(transfer.rank(), error.c_str());
+  EndLate(transfer.rank());
 }
 
-void Wire::EndConnection(int rank, const char* error) {
+void GlooWire::EndConnection(int rank, const char* error) {
   std::string_view text = error;
   while (!text.empty() && (text.back() == ' ' || text.back() == '\n')) text.remove_suffix(1);
   End(StrCat(label(rank), " closed its connection: it died or left the group (", text,
              "); see its log"));
 }
 
-std::string Wire::ReasonOfOthers() {
-  try {
-    return key_values_->Get(abort_key_, milliseconds(0)).value_or("");
-  } catch (const Error&) {
-    return "";  // the store is gone too; whoever keeps it says why
-  }
-}
-
-void Wire::Abort(const std::string& why) {
-  const std::string earlier = ReasonOfOthers();
-  if (earlier.empty()) {
-    try {
-      key_values_->Set(abort_key_, why);
-    } catch (const Error&) {
-    }
-  }
-  std::lock_guard lock(mutex_);
-  if (why_.empty()) why_ = earlier.empty() ? why : earlier;
-  aborted_ = true;
+void GlooWire::Wake() {
   if (waiting_ == nullptr) return;
-  waiting_->receives ? waiting_->buffer->abortWaitRecv() : waiting_->buffer->abortWaitSend();
+  waiting_->receives ? waiting_->of_gloo->abortWaitRecv() : waiting_->of_gloo->abortWaitSend();
 }
 
-void Wire::End(const std::string& why) {
-  Abort(why);
-  ThrowIfAborted();
-  throw Error(ErrorCode::kDistributed, what_, why);
-}
-
-void Wire::ThrowIfAborted() {
-  if (!aborted_) return;
-  std::lock_guard lock(mutex_);
-  throw Error(ErrorCode::kDistributed, what_, why_);
-}
-
-void Wire::Watch() {
+void GlooWire::Watch() {
   auto look = steady_clock::now() + kLook, sleep = steady_clock::now() + kAwake;
   std::unique_lock lock(mutex_);
   while (!stop_) {
@@ -324,7 +256,7 @@ void Wire::Watch() {
     // The wait may be another one by now, with a deadline of its own.
     expired_ = steady_clock::now() >= deadline_;
     if (!expired_ && why_.empty()) continue;
-    waiting_->receives ? waiting_->buffer->abortWaitRecv() : waiting_->buffer->abortWaitSend();
+    Wake();
   }
 }
 
