@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# backend/build_id.h: a hash of the headers that libostria.so, libostria_cuda.so and libostria_gloo.so
-# share. Libraries of different ids may not meet in one process.
+# backend/build_id.h: a hash of the headers that libostria.so, libostria_cuda.so, libostria_gloo.so and
+# libostria_mpi.so share. Libraries of different ids may not meet in one process.
 set(text "${PROJECT_VERSION} ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
 foreach(room base core ir ops backend dist)
   file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/csrc/${room}/*.h)

@@ -33,7 +33,7 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  /// "local", "shm", "gloo", "hierarchical", "nccl".
+  /// "local", "shm", "gloo", "hierarchical", "mpi", "nccl".
   virtual std::string_view transport() const = 0;
 
   /// In place. `what` names the operation to users: "all_reduce of 12 gradients".

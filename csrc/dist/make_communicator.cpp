@@ -10,6 +10,7 @@
 #include "dist/gloo_library.h"
 #include "dist/hierarchical.h"
 #include "dist/local.h"
+#include "dist/mpi_library.h"
 #include "dist/shm.h"
 #include "dist/wire.h"
 
@@ -62,8 +63,8 @@ void CheckChoice(const std::string& transport, const Layout& layout, int size) {
     refuse("is for threads that make their group at once; give 'auto' or 'shm'");
   }
   if (transport != "local" && transport != "shm" && transport != "gloo" &&
-      transport != "hierarchical") {
-    refuse("is not known; give 'auto', 'shm', 'gloo' or 'hierarchical'");
+      transport != "hierarchical" && transport != "mpi") {
+    refuse("is not known; give 'auto', 'shm', 'gloo', 'hierarchical' or 'mpi'");
   }
 }
 
@@ -98,6 +99,8 @@ MadeCommunicator MakeCommunicator(int rank, std::span<const std::string> hosts,
     made = MakeShm(rank, size, *key_values, {group});
   } else if (transport == "gloo") {
     made = MakeGloo(rank, size, key_values, gloo);
+  } else if (transport == "mpi") {
+    made = MakeMpi(rank, size, key_values, group);
   } else {
     int index = 0, first = 0;
     while (first + layout.ranks[static_cast<size_t>(index)] <= rank) {
@@ -149,6 +152,11 @@ std::vector<MadeCommunicator> MakeCommunicators(int first, int count,
                                                 std::span<const std::string> hosts,
                                                 std::shared_ptr<KeyValues> key_values,
                                                 const CommunicatorOptions& options) {
+  if (count > 1 && options.transport == "mpi") {
+    Fail(ErrorCode::kInvalidArgument,
+         "transport 'mpi' has one replica per process, and this one has ", count,
+         "; start a process for each device, or give 'auto'");
+  }
   std::vector<MadeCommunicator> made(static_cast<size_t>(count));
   std::vector<std::exception_ptr> errors(static_cast<size_t>(count));
   std::vector<std::thread> threads;

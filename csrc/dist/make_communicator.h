@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses the transport for a group of processes: memory where all are on one host, sockets between
-// hosts, both where hosts have several ranks each. What a rank does is recorded in any case.
+// hosts, both where hosts have several ranks each; MPI where a program asks for it. What a rank
+// does is recorded in any case.
 #pragma once
 
 #include <memory>
@@ -15,7 +16,8 @@
 namespace ostria {
 
 struct CommunicatorOptions : GroupOptions {
-  std::string transport = "auto";  // or "shm", "gloo", "hierarchical": that one, or an error
+  // Or "shm", "gloo", "hierarchical", "mpi": that one, or an error.
+  std::string transport = "auto";
   std::string interface;      // of the network ("eth0"), or an address of it; empty: hosts[rank]
   std::string record_folder;  // of flight records; empty: a failure is not dumped
 };

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "dist/make_communicator.h"
+#include "tests/distributed/served.h"
 
 namespace ostria {
 namespace {
@@ -18,6 +19,7 @@ using std::chrono::steady_clock;
 
 constexpr char kUsage[] =
     "usage: dist_rank RANK HOST,HOST,... FOLDER [TRANSPORT [JOIN_MS [RECORD_FOLDER]]]\n"
+    "       mpirun dist_rank --serve TRANSPORT FOLDER   for tests/unit/dist/mpirun.cpp\n"
     "  all_reduce NAME COUNT sum|max [REPEATS]   of float32, element i of rank r being r + i % 7\n"
     "  barrier NAME | timeout MS | abort TEXT | dump TEXT | quit\n";
 
@@ -77,6 +79,12 @@ void Serve(RecordedCommunicator& c, const std::string& line, std::vector<float>&
 }
 
 int Main(int argc, char** argv) {
+  if (argc == 4 && std::strcmp(argv[1], "--serve") == 0) {
+    const char *rank = std::getenv("OMPI_COMM_WORLD_RANK"),
+               *size = std::getenv("OMPI_COMM_WORLD_SIZE");
+    if (rank == nullptr || size == nullptr) return 2;
+    return served::Serve(std::atoi(rank), std::atoi(size), argv[2], argv[3]);
+  }
   if (argc < 4) {
     std::fputs(kUsage, stderr);
     return 2;

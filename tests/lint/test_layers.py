@@ -44,6 +44,7 @@ LIBRARIES = [
     (r"omp\.h$", r"csrc/base/parallel\.cpp$"),
     (r"dnnl|oneapi/", r"csrc/backend/cpu/onednn"),
     (r"^gloo/", r"csrc/dist/gloo/"),
+    (r"^mpi\.h$", r"csrc/dist/mpi/"),
     (r"sodium", r"csrc/dist/control/secret\.cpp$"),
     (r"pybind11/|Python\.h$", r"csrc/bindings/"),
     (r"(iostream|regex|ranges)$", r"(?!)"),  # slow to compile, and iostream has static constructors

@@ -55,7 +55,7 @@ class MultiWorkerMirroredStrategy(Strategy):
     launcher's variables say who this process is: `ostria launch`, TF_CONFIG, torchrun, Slurm and
     others (docs/reference/launchers.md). In a process that stands alone it is a strategy of one
     process. Data go through shared memory between processes of a host, and through Gloo between
-    hosts.
+    hosts; through MPI if asked, where MPI started the processes.
 
     `result()` of a metric is that of all processes, which all call it. Reading another Variable
     made with `aggregation="sum"` adds what the replicas of this process hold.
@@ -69,7 +69,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             many. None: the GPU of its local rank, else the CPU.
         timeout: seconds that a replica waits for the others in an exchange; None: as long as the
             control channel, which names who is missing after `no_progress` seconds, 120.
-        transport: "auto", "shm", "gloo" or "hierarchical".
+        transport: "auto", "shm", "gloo", "hierarchical" or "mpi".
         interface: of the network for data, such as "eth0", or an address; empty: the host's.
         record_dir: folder for flight records of collectives, written when one fails; `ostria
             explain-hang` reads them. None: OSTRIA_RECORD_DIR, or none are written.

@@ -22,6 +22,9 @@ using ::testing::HasSubstr;
 
 class EveryTransport : public ::testing::TestWithParam<Transport> {
  protected:
+  void SetUp() override {
+    if (const std::string why = GetParam().why_not(); !why.empty()) GTEST_SKIP() << why;
+  }
   static constexpr int kSizes[] = {1, 2, 3, 4, 8};
   static std::vector<std::vector<float>> Random(int ranks, int64_t count) {
     std::mt19937 engine(7);

@@ -8,6 +8,7 @@
 #include "dist/gloo_library.h"
 #include "dist/hierarchical.h"
 #include "dist/local.h"
+#include "dist/mpirun.h"
 #include "dist/shm.h"
 #include "dist/wire.h"
 
@@ -88,6 +89,9 @@ std::vector<Transport> Transports() {
     {"local", Local}, {"shm", ShmAsUsual}, {"shm_in_small_segments", ShmTiny},
 #if defined(OSTRIA_GLOO)
         {"gloo", Gloo}, {"hierarchical", Hierarchical},
+#endif
+#if defined(OSTRIA_MPI)
+        {"mpi", OverMpirun, WhyNoMpirun},
 #endif
   };
 }

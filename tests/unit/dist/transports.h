@@ -14,9 +14,10 @@ namespace ostria {
 struct Transport {
   const char* name;
   std::vector<std::unique_ptr<Communicator>> (*make)(int size);
+  std::string (*why_not)() = [] { return std::string(); };  // it cannot run here; empty: it can
 };
 
-/// Those that can run here.
+/// Those that were built.
 std::vector<Transport> Transports();
 
 /// Runs `rank` of every communicator in a thread of its own; returns what each threw ("": nothing).
