@@ -53,7 +53,7 @@ void Serve(RecordedCommunicator& c, const std::string& line, std::vector<float>&
     const auto begin = steady_clock::now();
     for (int64_t i = 0; i < repeats; ++i) {
       c.AllReduce(name, data.data(), count, DType::kFloat32,
-                  op == "max" ? ReduceOp::kMax : ReduceOp::kSum);
+                  op == "max" ? ReduceOp::kMax : ReduceOp::kSum, ReduceOrder::kAny);
     }
     const std::chrono::duration<double> took = steady_clock::now() - begin;
     Say(StrCat("ok ", took.count(), " ", HashOf(data)));
