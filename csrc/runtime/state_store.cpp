@@ -233,16 +233,25 @@ Tensor Variable::SnapshotCopy(int copy) const {
   return t;
 }
 
+// Copies are added neighbours first, as transports add those of replicas.
 Tensor Variable::Snapshot() const {
-  Tensor sum = SnapshotCopy(0);
-  if (!is_spread_) return sum;
-  std::vector<Tensor> out;
-  for (int c = 1; c < num_copies(); ++c) {
-    const Tensor terms[] = {sum, SnapshotCopy(c)};
-    RunEagerOn(DeviceId{}, ops::kAdd, terms, {}, &out);
-    sum = out[0];
+  if (!is_spread_) return SnapshotCopy(0);
+  std::vector<Tensor> left, out;
+  for (int c = 0; c < num_copies(); ++c) left.push_back(SnapshotCopy(c));
+  while (left.size() > 1) {
+    size_t next = 0;
+    for (size_t c = 0; c < left.size(); c += 2, ++next) {
+      if (c + 1 < left.size()) {
+        const Tensor terms[] = {left[c], left[c + 1]};
+        RunEagerOn(DeviceId{}, ops::kAdd, terms, {}, &out);
+        left[next] = out[0];
+      } else {
+        left[next] = left[c];
+      }
+    }
+    left.resize(next);
   }
-  return sum;
+  return left[0];
 }
 
 Tensor Variable::Copy() const {

@@ -234,13 +234,14 @@ class MultiWorkerMirroredStrategy(Strategy):
         values = super()._totals(variables)
         if self._world == 1 or not values:
             return values
-        flat = np.concatenate([np.asarray(x, np.float64).reshape(-1) for x in values])
-        everywhere = self._sum(F.asarray(flat)).numpy()
-        ends = np.cumsum([x.size for x in values])[:-1]
-        return [
-            total.reshape(x.shape).astype(x.dtype)
-            for total, x in zip(np.split(everywhere, ends), values, strict=True)
-        ]
+        for dtype in {str(v.dtype): None for v in variables}:  # in which replicas add as well
+            places = [i for i, v in enumerate(variables) if str(v.dtype) == dtype]
+            flat = F.concat([F.asarray(values[i]).reshape(-1) for i in places], axis=0)
+            everywhere = self._sum(flat).numpy()
+            ends = np.cumsum([values[i].size for i in places])[:-1]
+            for i, total in zip(places, np.split(everywhere, ends), strict=True):
+                values[i] = total.reshape(values[i].shape)
+        return values
 
     @contextlib.contextmanager
     def _summed(self, variables: Iterable[Any]) -> Iterator[None]:

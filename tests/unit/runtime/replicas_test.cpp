@@ -315,6 +315,14 @@ TEST(Replicas, TakeVariablesFromOtherGroups) {
   EXPECT_EQ(First(w->SnapshotCopy(2)), 5);
 }
 
+TEST(Copies, AreAddedInTheOrderOfReplicas) {
+  const VariablePtr sum = Made(0, Copies::kSummed);
+  sum->Mirror(Cpus(5));
+  const float parts[] = {1e8F, 1, -1e8F, 1, 3};
+  for (int c = 0; c < 5; ++c) sum->AssignCopy(c, Filled({100}, parts[c]));
+  EXPECT_EQ(First(sum->Snapshot()), 3);  // one after the other it would be 4
+}
+
 TEST(Replicas, OfTwoGroupsTakeTurns) {
   const VariablePtr v[] = {Made(0), Made(0)};
   const Tensor x = Filled({1, 100}, 1);
