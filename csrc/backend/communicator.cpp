@@ -5,6 +5,7 @@ namespace ostria {
 namespace {
 
 thread_local Communicator* current = nullptr;
+thread_local ReduceOrder current_order = ReduceOrder::kAny;
 
 }  // namespace
 
@@ -25,8 +26,16 @@ void Communicator::Wait(int /*slot*/) {}
 void Communicator::Settle() {}
 
 Communicator* Communicator::Current() { return current; }
+ReduceOrder Communicator::CurrentOrder() { return current_order; }
 
-Communicator::Scope::Scope(Communicator* communicator) : outer_(current) { current = communicator; }
-Communicator::Scope::~Scope() { current = outer_; }
+Communicator::Scope::Scope(Communicator* communicator, ReduceOrder order)
+    : outer_(current), outer_order_(current_order) {
+  current = communicator;
+  current_order = order;
+}
+Communicator::Scope::~Scope() {
+  current = outer_;
+  current_order = outer_order_;
+}
 
 }  // namespace ostria

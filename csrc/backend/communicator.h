@@ -77,16 +77,19 @@ class Communicator {
 
   /// Of the replica that runs on the calling thread; nullptr outside of a distributed run.
   static Communicator* Current();
+  /// In which order the reductions of that replica's graph add.
+  static ReduceOrder CurrentOrder();
   /// Makes `communicator` that of the calling thread, as long as it lives.
   class Scope {
    public:
-    explicit Scope(Communicator* communicator);
+    explicit Scope(Communicator* communicator, ReduceOrder order = ReduceOrder::kAny);
     ~Scope();
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
     Communicator* outer_;
+    ReduceOrder outer_order_;
   };
 };
 

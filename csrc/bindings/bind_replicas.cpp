@@ -32,8 +32,8 @@ void Drop(ReplicaGroup* group) {
   delete group;
 }
 
-std::shared_ptr<ReplicaGroup> LocalReplicas(const std::vector<std::string>& names,
-                                            double timeout_s) {
+std::shared_ptr<ReplicaGroup> LocalReplicas(const std::vector<std::string>& names, double timeout_s,
+                                            bool reproducible) {
   std::vector<DeviceId> devices;
   for (const std::string& name : names) devices.push_back(ParseDevice(name));
   const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(timeout_s * 1e3));
@@ -50,7 +50,8 @@ std::shared_ptr<ReplicaGroup> LocalReplicas(const std::vector<std::string>& name
     for (auto& rank : group) rank = MakeOverlapped(std::move(rank));
     return group;
   };
-  return {new ReplicaGroup(devices, connect), Drop};
+  const ReplicaOptions options = reproducible ? kReproducible : ReplicaOptions{};
+  return {new ReplicaGroup(devices, connect, options), Drop};
 }
 
 std::shared_ptr<ReplicaGroup> WorkerReplicas(std::shared_ptr<control::Client> client,
@@ -58,7 +59,7 @@ std::shared_ptr<ReplicaGroup> WorkerReplicas(std::shared_ptr<control::Client> cl
                                              std::vector<std::string> hosts, double timeout_s,
                                              const std::string& transport,
                                              const std::string& interface,
-                                             const std::string& record_folder) {
+                                             const std::string& record_folder, bool reproducible) {
   WorkerOptions options;
   for (const std::string& name : names) options.devices.push_back(ParseDevice(name));
   options.first_rank = first_rank;
@@ -67,6 +68,7 @@ std::shared_ptr<ReplicaGroup> WorkerReplicas(std::shared_ptr<control::Client> cl
   options.communicator.transport = transport;
   options.communicator.interface = interface;
   options.communicator.record_folder = record_folder;
+  if (reproducible) options.replicas = kReproducible;
   return {MakeWorkerReplicas(std::move(client), std::move(options)).release(), Drop};
 }
 
@@ -127,11 +129,13 @@ void BindReplicas(py::module_& m) {
            py::call_guard<py::gil_scoped_release>(),
            "Assigns what replica 0 of the job has to these variables of every process.");
   m.def("local_replicas", &LocalReplicas, py::arg("devices"), py::arg("timeout_s"),
+        py::arg("reproducible") = false,
         "One replica on each device, all in this process. `timeout_s`: how long one waits for the "
-        "others in an exchange.");
+        "others in an exchange. `reproducible`: each computes on one thread, and sums are those of "
+        "the canonical tree.");
   m.def("worker_replicas", &WorkerReplicas, py::arg("client"), py::arg("devices"),
         py::arg("first_rank"), py::arg("hosts"), py::arg("timeout_s"), py::arg("transport"),
-        py::arg("interface"), py::arg("record_folder"),
+        py::arg("interface"), py::arg("record_folder"), py::arg("reproducible") = false,
         "The replicas of one process of the job that `client` belongs to; `hosts` of all of them.");
 }
 

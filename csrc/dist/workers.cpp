@@ -46,8 +46,9 @@ class Connector {
 std::unique_ptr<ReplicaGroup> MakeWorkerReplicas(std::shared_ptr<control::Client> client,
                                                  WorkerOptions options) {
   std::vector<DeviceId> devices = options.devices;
+  const ReplicaOptions replicas = options.replicas;
   return std::make_unique<ReplicaGroup>(std::move(devices),
-                                        Connector(std::move(client), std::move(options)));
+                                        Connector(std::move(client), std::move(options)), replicas);
 }
 
 }  // namespace ostria

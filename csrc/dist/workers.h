@@ -19,6 +19,7 @@ struct WorkerOptions {
   int first_rank = 0;              // of the first one, among all replicas
   std::vector<std::string> hosts;  // of every replica of the job, in order of ranks
   CommunicatorOptions communicator;
+  ReplicaOptions replicas;
   /// Gets one line when a transport was chosen: which, and why.
   std::function<void(const std::string&)> report;
 };

@@ -60,11 +60,14 @@ std::mutex& TurnOfGroups() {
 
 }  // namespace
 
-ReplicaGroup::ReplicaGroup(std::vector<DeviceId> devices, Connect connect)
+ReplicaGroup::ReplicaGroup(std::vector<DeviceId> devices, Connect connect, ReplicaOptions options)
     : devices_(Checked(std::move(devices))),
       connect_(std::move(connect)),
       process_(::getpid()),
-      threads_each_(std::max(1, NumThreads() / static_cast<int>(devices_.size()))) {
+      threads_each_(options.threads_each > 0
+                        ? options.threads_each
+                        : std::max(1, NumThreads() / static_cast<int>(devices_.size()))),
+      order_(options.order) {
   for (int i = 0; i < size(); ++i) threads_.emplace_back([this, i] { Serve(i); });
 }
 
@@ -95,7 +98,7 @@ void ReplicaGroup::Serve(int replica) {
       fn = fn_;
     }
     try {
-      const Communicator::Scope scope(communicators_[i].get());
+      const Communicator::Scope scope(communicators_[i].get(), order_);
       (*fn)(replica);
     } catch (...) {
       NoteError(replica, std::current_exception());

@@ -23,6 +23,17 @@
 
 namespace ostria {
 
+struct ReplicaOptions {
+  /// Threads that each replica computes with; 0: its share of those of the thread that makes the
+  /// group.
+  int threads_each = 0;
+  /// Of the reductions that graphs make.
+  ReduceOrder order = ReduceOrder::kAny;
+};
+/// Of replicas that compute the same bits wherever they run: nothing depends on how many of them
+/// share a process.
+inline constexpr ReplicaOptions kReproducible = {.threads_each = 1, .order = ReduceOrder::kTree};
+
 class ReplicaGroup {
  public:
   /// Makes a communicator for each replica of this process; they may have ranks elsewhere too.
@@ -30,14 +41,14 @@ class ReplicaGroup {
   /// Throws Error(kInvalidArgument) when there is no device, one is named twice, or they are of
   /// different kinds, and Error(kDeviceUnavailable) when one is not there. `connect` is called by
   /// the first run, and by the first one after an error.
-  ReplicaGroup(std::vector<DeviceId> devices, Connect connect);
+  ReplicaGroup(std::vector<DeviceId> devices, Connect connect, ReplicaOptions options = {});
   ~ReplicaGroup();
   ReplicaGroup(const ReplicaGroup&) = delete;
   ReplicaGroup& operator=(const ReplicaGroup&) = delete;
 
   std::span<const DeviceId> devices() const { return devices_; }
   int size() const { return static_cast<int>(devices_.size()); }
-  /// Each replica's share of the threads of the thread that made the group.
+  /// Threads that each replica computes with.
   int threads_each() const { return threads_each_; }
 
   /// Calls fn(i) for every replica of this process, each in its thread, where
@@ -53,7 +64,8 @@ class ReplicaGroup {
   const std::vector<DeviceId> devices_;
   const Connect connect_;
   const pid_t process_;
-  int threads_each_ = 1;
+  const int threads_each_;
+  const ReduceOrder order_;
   std::vector<std::unique_ptr<Communicator>> communicators_;  // of the run; empty after an error
 
   std::mutex mutex_;  // guards what follows

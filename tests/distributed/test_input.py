@@ -20,8 +20,8 @@ from ostria.distribute._input import (
     Workers,
     distribute_dataset,
     distribute_datasets_from_function,
-    split_rows,
 )
+from ostria.distribute._parts import split_rows
 
 PATIENCE = 20.0
 

@@ -41,7 +41,8 @@ void LaunchAllReduce(const KernelState& state, void* const* ptrs) {
   Communicator* c = Communicator::Current();
   if (c == nullptr) return;
   for (const ReduceCall& call : s.calls) {
-    c->AllReduce(call.what, s.out(ptrs, call.first), call.count, s.dtype, s.op);
+    c->AllReduce(call.what, s.out(ptrs, call.first), call.count, s.dtype, s.op,
+                 Communicator::CurrentOrder());
   }
 }
 
@@ -51,7 +52,8 @@ void LaunchStart(const KernelState& state, void* const* ptrs) {
   Communicator* c = Communicator::Current();
   if (c == nullptr) return;
   for (const ReduceCall& call : s.calls) {
-    c->Start(s.slot, call.what, s.out(ptrs, call.first), call.count, s.dtype, s.op);
+    c->Start(s.slot, call.what, s.out(ptrs, call.first), call.count, s.dtype, s.op,
+             Communicator::CurrentOrder());
   }
 }
 
@@ -112,7 +114,7 @@ void LaunchReduceScatter(const KernelState& state, void* const* ptrs) {
   const size_t bytes = s.block * static_cast<size_t>(s.replicas);
   if (bytes > 0) std::memcpy(blocks, ptrs[0], bytes);
   const int64_t count = static_cast<int64_t>(s.block) / SizeOf(s.dtype);
-  c->ReduceScatter(s.name, blocks, count, s.dtype, s.op);
+  c->ReduceScatter(s.name, blocks, count, s.dtype, s.op, Communicator::CurrentOrder());
   const std::byte* mine = blocks + static_cast<size_t>(c->rank()) * s.block;
   if (s.block > 0) std::memcpy(ptrs[1], mine, s.block);
 }

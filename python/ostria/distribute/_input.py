@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,9 @@ import numpy as np
 
 from ostria import _native
 from ostria._errors import at_line
-from ostria.data import AutoShardPolicy, Dataset, DatasetIterator, TensorSpec
+from ostria.data import AutoShardPolicy, Dataset, TensorSpec
 from ostria.data._structure import Structure
+from ostria.distribute._parts import GlobalBatches, Lanes, Part, Stream
 from ostria.distribute._shard import (
     ShardPlan,
     check_agreement,
@@ -79,12 +79,14 @@ class Workers:
       count, index: number of workers, and which this is.
       agree: the maximum of an int64 over all workers; every worker calls it the same number of
         times. For one worker that is the number itself.
+      reproducible: a replica reads the same rows whatever the number of workers.
     """
 
     replicas: int
     count: int = 1
     index: int = 0
     agree: Callable[[int], int] = int
+    reproducible: bool = False
 
     def __post_init__(self) -> None:
         if self.replicas < 1 or not 0 <= self.index < self.count:
@@ -99,6 +101,11 @@ class Workers:
     @property
     def in_sync(self) -> int:
         return self.count * self.replicas
+
+    @property
+    def mine(self) -> range:
+        """The numbers of this worker's replicas."""
+        return range(self.index * self.replicas, (self.index + 1) * self.replicas)
 
     def gather(self, text: str) -> list[str]:
         """``text`` of every worker, in order."""
@@ -145,7 +152,11 @@ def distribute_dataset(
             at_line(f"distribute: a {type(dataset).__name__} was given; it must be a data.Dataset")
         )
     plan = make_plan(
-        dataset, replicas=workers.replicas, workers=workers.count, worker=workers.index
+        dataset,
+        replicas=workers.replicas,
+        workers=workers.count,
+        worker=workers.index,
+        reproducible=workers.reproducible,
     )
     return DistributedDataset(plan, workers, pack, report)
 
@@ -160,25 +171,31 @@ def distribute_datasets_from_function(
     """A dataset for each worker, from ``function``, in batches for one replica.
 
     Each step takes as many of its batches as there are local replicas. Which rows they hold is the
-    function's own choice, by ``InputContext``.
+    function's own choice, by ``InputContext``. Reproducible workers make one for each replica
+    instead, and a step takes one batch of each, so that the choice is the same for any number.
 
     Raises:
       TypeError: the function does not return a dataset.
     """
-    context = InputContext(workers.count, workers.index, workers.in_sync)
-    dataset = function(context)
-    if not isinstance(dataset, Dataset):
-        raise TypeError(
-            at_line(
-                f"distribute_datasets_from_function: the function returned a "
-                f"{type(dataset).__name__}; it must return a data.Dataset"
+    contexts = [InputContext(workers.count, workers.index, workers.in_sync)]
+    if workers.reproducible:
+        contexts = [InputContext(workers.in_sync, i, workers.in_sync) for i in workers.mine]
+    datasets = [function(context) for context in contexts]
+    for dataset in datasets:
+        if not isinstance(dataset, Dataset):
+            raise TypeError(
+                at_line(
+                    f"distribute_datasets_from_function: the function returned a "
+                    f"{type(dataset).__name__}; it must return a data.Dataset"
+                )
             )
-        )
+    who = "replica" if workers.reproducible else "of them"
     text = (
-        f"input: {workers.count} worker(s) with {workers.replicas} replica(s) each; each reads a "
-        "dataset of its own, made by a function"
+        f"input: {workers.count} worker(s) with {workers.replicas} replica(s) each; each {who} "
+        "reads a dataset of its own, made by a function"
     )
-    return DistributedDataset(ShardPlan(None, dataset, text, 0), workers, pack, report)
+    plan = ShardPlan(None, datasets[0], text, 0)
+    return DistributedDataset(plan, workers, pack, report, datasets)
 
 
 class DistributedDataset:
@@ -196,15 +213,18 @@ class DistributedDataset:
         workers: Workers,
         pack: Callable[[Sequence[Any]], Any],
         report: Callable[[str], None] | None,
+        datasets: Sequence[Dataset] = (),
     ) -> None:
         self._plan, self._workers, self._pack, self._report = plan, workers, pack, report
         self._shared: Dataset | None = None
         if plan.policy is AutoShardPolicy.DATA and workers.count > 1:
-            first = workers.index * workers.replicas
-            self._shared = share_batches(plan.dataset, first, workers.replicas, workers.in_sync)
+            self._shared = share_batches(
+                plan.dataset, workers.mine[0], workers.replicas, workers.in_sync
+            )
         # What is cut is read ahead by a thread.
-        read = plan.dataset if self._shared is None else self._shared
-        self._read = read.prefetch(max(2, workers.replicas))
+        read = datasets or [plan.dataset if self._shared is None else self._shared]
+        ahead = max(2, workers.replicas // len(read))
+        self._read = [dataset.prefetch(ahead) for dataset in read]
         self._reported = False
 
     @property
@@ -272,7 +292,7 @@ class DistributedIterator:
     def __init__(
         self,
         plan: ShardPlan,
-        read: Dataset,
+        read: Sequence[Dataset],
         workers: Workers,
         pack: Callable[[Sequence[Any]], Any],
         is_share: bool = False,
@@ -280,16 +300,18 @@ class DistributedIterator:
         self._plan, self._workers, self._pack = plan, workers, pack
         if plan.policy is not None:
             check_agreement(plan, workers.agree)
-        self._iterator = read.iterator()
+        self._iterators = [dataset.iterator() for dataset in read]
+        first = self._iterators[0]
         if plan.policy is not None and workers.count > 1 and has_unseeded_shuffle(plan.dataset):
-            self._iterator.restore(workers.broadcast(self._iterator.save()))
+            first.restore(workers.broadcast(first.save()))
+        self._parts: GlobalBatches | Stream | Lanes
         if plan.policy is AutoShardPolicy.DATA or (plan.policy and workers.count == 1):
-            self._parts: _GlobalBatches | _Stream = _GlobalBatches(
-                self._iterator, workers, is_share
-            )
+            self._parts = GlobalBatches(first, workers.mine, workers.in_sync, is_share)
+        elif workers.reproducible:
+            self._parts = Lanes(self._iterators)
         else:
             parts = 1 if plan.policy is None else workers.in_sync
-            self._parts = _Stream(self._iterator, parts, workers.replicas)
+            self._parts = Stream(first, parts, workers.replicas)
         # Structure, sizes behind the first axis, and dtypes of a batch.
         self._like: tuple[Structure, list[tuple[tuple[int, ...], Any]]] | None = None
         self._ended = False
@@ -312,7 +334,8 @@ class DistributedIterator:
             self._ended = True
             self._workers.agree(_FAILED)
             raise
-        state = self._workers.agree(_DATA if parts else _END)
+        has_data = any(part is not None for part in parts)
+        state = self._workers.agree(_DATA if has_data else _END)
         if state != _DATA:
             self._ended = True
             if state == _END:
@@ -332,19 +355,21 @@ class DistributedIterator:
         it at the same step, because it holds all their positions.
         """
         name, own = self._policy_name(), self._parts.save()
-        shape = {"workers": self._workers.count, "replicas": self._workers.replicas}
+        workers, replicas = self._readers()
         if self._is_global():
             position: dict[str, Any] = {"policy": "data", "own": name, "position": own}
         else:
             texts = [own] if name == "off" else self._workers.gather(own)
+            if isinstance(self._parts, Lanes):
+                texts = [of_one for text in texts for of_one in json.loads(text)]
             position = {"policy": name, "positions": texts}
-        return json.dumps({"kind": _KIND, **position, **shape})
+        return json.dumps({"kind": _KIND, **position, "workers": workers, "replicas": replicas})
 
     def restore(self, position: str) -> None:
         """Goes to a saved position; what follows equals what followed there.
 
-        A position of shared global batches (DATA) can be restored by any number of workers and
-        replicas; others need the same number.
+        A position of shared global batches (DATA), or of reproducible workers, can be restored by
+        any number of workers; others need the same number of workers and replicas.
 
         Raises:
           OtherWorldError: that number differs.
@@ -353,7 +378,7 @@ class DistributedIterator:
         saved = _parse(position)
         name = self._policy_name()
         mine = "data" if self._is_global() else name
-        shape = (self._workers.count, self._workers.replicas)
+        shape = self._readers()
         before = (saved["workers"], saved["replicas"])
         if name == saved.get("own", saved["policy"]) != "data" and before != shape:
             # One worker alone reads global batches, whatever its number of replicas.
@@ -370,31 +395,42 @@ class DistributedIterator:
         if mine == "data":
             text = saved["position"]
         else:
-            text = saved["positions"][0 if mine == "off" else self._workers.index]
+            texts = saved["positions"]
+            text = texts[0 if mine == "off" else self._workers.index]
+            if isinstance(self._parts, Lanes):
+                text = json.dumps([texts[i] for i in self._workers.mine])
         self._parts.restore(text)
         self._ended = False
 
     @property
     def wait_seconds(self) -> float:
         """Time that this worker has spent waiting for its data."""
-        return self._iterator.wait_seconds
+        return sum(iterator.wait_seconds for iterator in self._iterators)
 
     @property
     def elements(self) -> int:
         """Batches that were read by this worker."""
-        return self._iterator.elements
+        return sum(iterator.elements for iterator in self._iterators)
+
+    def _readers(self) -> tuple[int, int]:
+        """How many read, and how many replicas each of them reads for."""
+        if isinstance(self._parts, Lanes):
+            return self._workers.in_sync, 1
+        return self._workers.count, self._workers.replicas
 
     def _is_global(self) -> bool:
         """Whether the position is that of global batches, the same whoever reads them."""
+        if isinstance(self._parts, Lanes):
+            return False
         return self._plan.policy is AutoShardPolicy.DATA or self._workers.count == 1
 
     def _policy_name(self) -> str:
         return "function" if self._plan.policy is None else self._plan.policy.value
 
-    def _padded(self, parts: list[_Part]) -> list[_Part | None]:
+    def _padded(self, parts: list[Part | None]) -> list[Part | None]:
         return [*parts, *[None] * (self._workers.replicas - len(parts))]
 
-    def _filled(self, part: _Part | None) -> Any:
+    def _filled(self, part: Part | None) -> Any:
         """The part, or where there is none a batch of 0 rows like the others."""
         if part is not None:
             structure, leaves = part
@@ -408,140 +444,6 @@ class DistributedIterator:
             self._like = structure, sizes
         structure, like = self._like
         return structure.pack([np.empty((0, *sizes), dtype) for sizes, dtype in like])
-
-
-_Part = tuple[Structure, list[np.ndarray[Any, Any]]]
-
-
-def split_rows(rows: int, parts: int, each: int | None = None) -> list[tuple[int, int]]:
-    """First row and end of each of ``parts`` parts of ``each`` rows, while they last.
-
-    Without ``each`` that is ceil(rows / parts).
-
-    >>> split_rows(8, 3)
-    [(0, 3), (3, 6), (6, 8)]
-    >>> split_rows(4, 5)
-    [(0, 1), (1, 2), (2, 3), (3, 4), (4, 4)]
-    """
-    each = -(-rows // parts) if each is None else each
-    return [(min(i * each, rows), min((i + 1) * each, rows)) for i in range(parts)]
-
-
-def _cut(batch: Any, parts: int, each: int | None = None) -> list[_Part]:
-    """The parts of a batch, as views; those without rows too. ``each``: rows of a whole part."""
-    structure = Structure.of(batch)
-    leaves = structure.flatten(batch)
-    rows = None
-    for leaf, name in zip(leaves, structure.names(), strict=True):
-        if leaf.ndim == 0 or (rows is not None and len(leaf) != rows):
-            what = "a scalar" if leaf.ndim == 0 else f"{len(leaf)} rows"
-            raise ValueError(
-                at_line(
-                    f"distribute: {name} of a batch is {what}"
-                    + (f", and {structure.names()[0]} has {rows} rows" if rows is not None else "")
-                    + "; every array of a global batch needs the same number of rows, since "
-                    "replicas get some of them each"
-                )
-            )
-        rows = len(leaf)
-    cuts = split_rows(rows or 0, parts, each)
-    return [(structure, [leaf[a:b] for leaf in leaves]) for a, b in cuts]
-
-
-def _has_rows(part: _Part) -> bool:
-    return bool(part[1]) and len(part[1][0]) > 0
-
-
-class _GlobalBatches:
-    """A global batch each step, of which every worker keeps its own parts.
-
-    With ``is_share`` no others were read, and the rows of the global batch come with them.
-    """
-
-    def __init__(self, iterator: DatasetIterator, workers: Workers, is_share: bool) -> None:
-        self._iterator, self._workers, self._is_share = iterator, workers, is_share
-
-    def take(self) -> list[_Part]:
-        first = self._workers.index * self._workers.replicas
-        for batch in self._iterator:
-            if self._is_share:
-                value, rows = batch
-                each = -(-int(rows) // self._workers.in_sync)
-                return _cut(value, self._workers.replicas, each)
-            parts = _cut(batch, self._workers.in_sync)
-            if _has_rows(parts[0]):  # a batch without a row is no step
-                return parts[first : first + self._workers.replicas]
-        return []
-
-    def save(self) -> str:
-        return self._iterator.save()
-
-    def restore(self, text: str) -> None:
-        self._iterator.restore(text)
-
-
-class _Stream:
-    """This worker's own batches, cut into parts; a step takes the next ones that have rows.
-
-    A step may end inside a batch: the position is then that before the batch, and how many of its
-    parts were taken.
-    """
-
-    def __init__(self, iterator: DatasetIterator, parts: int, per_step: int) -> None:
-        self._iterator, self._count, self._per_step = iterator, parts, per_step
-        self._waiting: deque[_Part] = deque()
-        self._before = ""
-        self._taken = 0
-
-    def take(self) -> list[_Part]:
-        taken: list[_Part] = []
-        while len(taken) < self._per_step:
-            if not self._waiting and not self._pull():
-                break
-            taken.append(self._waiting.popleft())
-            self._taken += 1
-        return taken
-
-    def _pull(self) -> bool:
-        if self._count > 1:
-            self._before = self._iterator.save()
-        for batch in self._iterator:
-            self._waiting.extend(p for p in _cut(batch, self._count) if _has_rows(p))
-            if self._waiting:
-                self._taken = 0
-                return True
-            if self._count > 1:
-                self._before = self._iterator.save()
-        return False
-
-    def save(self) -> str:
-        if self._waiting:
-            return f"{self._taken} {self._before}"
-        return f"0 {self._iterator.save()}"
-
-    def restore(self, text: str) -> None:
-        taken, _, position = text.partition(" ")
-        count = int(taken) if taken.isascii() and taken.isdigit() and len(taken) < 10 else -1
-        if not 0 <= count <= self._count:
-            raise ValueError(
-                at_line(
-                    "restore: the position is damaged: it does not begin with the number of parts "
-                    "taken; use another checkpoint"
-                )
-            )
-        self._iterator.restore(position)
-        self._waiting.clear()
-        if count:
-            if not self._pull() or len(self._waiting) < count:
-                raise ValueError(
-                    at_line(
-                        f"restore: the position is after part {count} of a batch that has fewer "
-                        "now; a resumed input must yield what it yielded before"
-                    )
-                )
-            for _ in range(count):
-                self._waiting.popleft()
-        self._taken = count
 
 
 def _parse(position: str) -> dict[str, Any]:

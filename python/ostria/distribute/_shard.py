@@ -36,15 +36,21 @@ class ShardPlan:
     fingerprint: int
 
 
-def make_plan(dataset: Dataset, *, replicas: int, workers: int, worker: int) -> ShardPlan:
+def make_plan(
+    dataset: Dataset, *, replicas: int, workers: int, worker: int, reproducible: bool = False
+) -> ShardPlan:
     """The plan of one of ``workers`` workers with ``replicas`` replicas each.
 
     Raises:
-      ValueError: the dataset is not batched, or the policy FILE cannot be had.
+      ValueError: the dataset is not batched, or the policy FILE cannot be had, or ``reproducible``
+        and the policy's rows depend on the number of workers.
     """
     _check_batched(dataset)
     wanted = dataset.options().experimental_distribute.auto_shard_policy
-    policy, why = _decide(dataset, wanted, workers)
+    if reproducible:
+        policy, why = _decide_reproducible(wanted)
+    else:
+        policy, why = _decide(dataset, wanted, workers)
     lines = [
         f"input: {workers} worker(s) with {replicas} replica(s) each, {workers * replicas} in "
         f"sync; auto-shard {wanted.name}" + (f" -> {policy.name} ({why})" if why else "")
@@ -131,6 +137,18 @@ def _decide(dataset: Dataset, wanted: AutoShardPolicy, workers: int) -> tuple[Au
                 )
             )
     return AutoShardPolicy.FILE, "files are read" if wanted is AutoShardPolicy.AUTO else ""
+
+
+def _decide_reproducible(wanted: AutoShardPolicy) -> tuple[AutoShardPolicy, str]:
+    if wanted in (AutoShardPolicy.FILE, AutoShardPolicy.OFF):
+        raise ValueError(
+            at_line(
+                f"auto-shard {wanted.name}: which rows a replica gets depends on the number of "
+                "workers, and the strategy is reproducible; use the policy DATA (or AUTO), or "
+                "leave reproducible=True out"
+            )
+        )
+    return AutoShardPolicy.DATA, "" if wanted is AutoShardPolicy.DATA else "reproducible"
 
 
 def _makings(dataset: Dataset) -> Iterator[Making]:

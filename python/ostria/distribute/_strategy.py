@@ -20,6 +20,7 @@ from ostria.data import Dataset
 from ostria.distribute import _context, _input, _values
 from ostria.distribute._function import ReplicaFunction
 from ostria.distribute._input import DistributedDataset, InputContext
+from ostria.distribute._reproducible import check_unused, one_thread, shard_devices
 from ostria.distribute._values import PerReplica, ReduceOp, ValueContext
 
 _THRASH = 8  # functions of the same lines after which a warning explains what to do
@@ -33,6 +34,7 @@ class Strategy:
     devices: list[str]
     _group: Any = None
     _first_replica = 0
+    _reproducible = False
 
     def __init__(self, devices: list[str]) -> None:
         self.devices = devices
@@ -57,7 +59,7 @@ class Strategy:
         self._require_no_other("scope")
         _context.scopes().append(self)
         try:
-            with _device.device(self.devices[0]):
+            with _device.device(self.devices[0]), self._threads():
                 yield self
         finally:
             _context.scopes().pop()
@@ -134,21 +136,38 @@ class Strategy:
         op = _values.reduce_op(reduce_op, "strategy.reduce")
 
         def join(values: list[Any]) -> Any:
-            here = [_device.to_device(x, self.devices[0]) for x in values]
-            if op is ReduceOp.MEAN and here[0].dtype.kind != "float":
-                here = [F.cast(x, "float32") for x in here]
-            count: int = len(here)
-            if axis is not None:
-                count = sum(self._size(x, axis) for x in here)
-                here = [_native.ops.sum(x, axis=axis) for x in here]
-            total = self._sum(_values.tree_sum(here))
-            if op is ReduceOp.SUM:
-                return total
-            return total / max(self._count(count, "strategy.reduce"), 1)
+            total, count, dtype = self._total_here(values, op, axis)
+            total = self._sum(total)
+            if op is ReduceOp.MEAN:
+                total = total / max(self._count(count, "strategy.reduce"), 1)
+            return _values.as_float(total, dtype)
 
         if op is ReduceOp.SUM and axis is None and len(self.devices) > 1:
             self._require_parts(value)
-        return _values.joined(value, len(self.devices), "strategy.reduce", join)
+        with self._threads():
+            return _values.joined(value, len(self.devices), "strategy.reduce", join)
+
+    def _total_here(
+        self, values: list[Any], op: ReduceOp, axis: int | None
+    ) -> tuple[Any, int, Any]:
+        """The sum of this process's replicas, how many make its mean, and the result's dtype."""
+        here = [_device.to_device(x, self.devices[0]) for x in values]
+        dtype = here[0].dtype
+        if op is ReduceOp.MEAN and dtype.kind != "float":
+            dtype = _native.float32
+        if dtype.kind == "float" and dtype.itemsize < 4:  # added in float32 and rounded once
+            here = [F.cast(x, "float32") for x in here]
+        elif dtype != here[0].dtype:
+            here = [F.cast(x, dtype) for x in here]
+        count = len(here)
+        if axis is not None:
+            count = sum(self._size(x, axis) for x in here)
+            here = [_native.ops.sum(x, axis=axis) for x in here]
+        return _values.tree_sum(here), count, dtype
+
+    def _threads(self) -> contextlib.AbstractContextManager[None]:
+        """Around what is computed outside of replicas."""
+        return one_thread() if self._reproducible else contextlib.nullcontext()
 
     @checked_keywords("strategy.gather")
     def gather(self, value: Any, axis: int) -> Any:
@@ -240,7 +259,7 @@ class Strategy:
 
     def _workers(self, what: str = "") -> _input.Workers:
         """The processes, which agree on numbers; `what` names it where that fails."""
-        return _input.Workers(len(self.devices))
+        return _input.Workers(len(self.devices), reproducible=self._reproducible)
 
     @staticmethod
     def _pack(batches: Sequence[Any]) -> Any:
@@ -382,9 +401,13 @@ class MirroredStrategy(Strategy):
         devices: names of different devices of one kind: ["cuda:0", "cuda:1"], or virtual devices of
             the CPU, ["cpu:0", "cpu:1"], which share its cores. None: all GPUs, else the CPU.
         timeout: seconds that a replica waits for the others in an exchange.
+        reproducible: the same bits on however many devices: the job has `virtual_shards` replicas,
+            which the devices share evenly. For CPUs; see docs/distributed.md.
+        virtual_shards: a power of two, 8 where it is None; what the number of devices must divide.
 
     Raises:
-        ValueError: a name is none of a device, is given twice, or of another kind than the first.
+        ValueError: a name is none of a device, is given twice, or of another kind than the first;
+            or `virtual_shards` cannot be spread over the devices.
         DeviceUnavailableError: there is no such device.
 
     Example:
@@ -395,7 +418,14 @@ class MirroredStrategy(Strategy):
         9.0
     """
 
-    def __init__(self, devices: Sequence[str] | None = None, *, timeout: float = 120.0) -> None:
+    def __init__(
+        self,
+        devices: Sequence[str] | None = None,
+        *,
+        timeout: float = 120.0,
+        reproducible: bool = False,
+        virtual_shards: int | None = None,
+    ) -> None:
         if isinstance(devices, str):
             raise ValueError(
                 at_line(
@@ -413,6 +443,12 @@ class MirroredStrategy(Strategy):
         if devices is None:
             devices = _device.devices()[1:] or ["cpu"]
         names = [_native.device_name(name) for name in devices]
-        group = _native.local_replicas(names, float(timeout))  # checks the devices
+        if reproducible:
+            names = shard_devices("MirroredStrategy", names, virtual_shards)
+        else:
+            check_unused("MirroredStrategy", virtual_shards)
+        self._reproducible = bool(reproducible)
+        # Checks the devices.
+        group = _native.local_replicas(names, float(timeout), self._reproducible)
         super().__init__(names)
         self._group = group if len(names) > 1 else None

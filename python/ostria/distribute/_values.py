@@ -132,6 +132,11 @@ def joined(value: Any, replicas: int, what: str, join: Callable[[list[Any]], Any
     return _tree.map_structure(one, value)
 
 
+def as_float(x: Any, dtype: Any) -> Any:
+    """`x` as that dtype where it is a float; integers stay what they are."""
+    return F.cast(x, dtype) if x.dtype.kind == "float" else x
+
+
 def tree_sum(values: list[Any]) -> Any:
     """The sum in the order of neighbours first, (0 + 1) + (2 + 3), as transports add."""
     while len(values) > 1:

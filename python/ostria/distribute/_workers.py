@@ -29,6 +29,7 @@ from ostria.distribute._control import Control
 from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
 from ostria.distribute._function import ReplicaFunction
+from ostria.distribute._reproducible import check_unused, shard_devices
 from ostria.distribute._strategy import Strategy
 
 _log = logging.getLogger("ostria")
@@ -73,9 +74,14 @@ class MultiWorkerMirroredStrategy(Strategy):
         interface: of the network for data, such as "eth0", or an address; empty: the host's.
         record_dir: folder for flight records of collectives, written when one fails; `ostria
             explain-hang` reads them. None: OSTRIA_RECORD_DIR, or none are written.
+        reproducible: the same bits in however many processes: the job has `virtual_shards`
+            replicas, which the processes share evenly. For CPUs; see docs/distributed.md.
+        virtual_shards: as for MirroredStrategy; what the number of devices of all processes must
+            divide.
 
     Raises:
-        ValueError: the environment is incomplete or contradicts itself, or there is no secret.
+        ValueError: the environment is incomplete or contradicts itself, there is no secret, or
+            `virtual_shards` cannot be spread over the devices.
         DistributedError: processes do not come in time or differ in version or devices.
 
     Example:
@@ -94,13 +100,22 @@ class MultiWorkerMirroredStrategy(Strategy):
         transport: str = "auto",
         interface: str = "",
         record_dir: str | os.PathLike[str] | None = None,
+        reproducible: bool = False,
+        virtual_shards: int | None = None,
     ) -> None:
         self.environment = cluster_resolver or read_environment() or _ALONE
         worker = self.environment
         if devices is None:
             gpus = _device.devices()[1:]
             devices = [gpus[(worker.local_rank or 0) % len(gpus)]] if gpus else ["cpu"]
-        super().__init__([_native.device_name(name) for name in devices])
+        names = [_native.device_name(name) for name in devices]
+        if reproducible:
+            what = "MultiWorkerMirroredStrategy"
+            names = shard_devices(what, names, virtual_shards, worker.world_size)
+        else:
+            check_unused("MultiWorkerMirroredStrategy", virtual_shards)
+        super().__init__(names)
+        self._reproducible = bool(reproducible)
         self._control: Control | None = None
         self._failing = self._is_summing = False
         self._traced = 0
@@ -109,7 +124,9 @@ class MultiWorkerMirroredStrategy(Strategy):
         self._first_replica = worker.rank * len(self.devices)
         if worker.world_size == 1:
             if len(self.devices) > 1:
-                self._group = _native.local_replicas(self.devices, float(timeout or 120.0))
+                self._group = _native.local_replicas(
+                    self.devices, float(timeout or 120.0), self._reproducible
+                )
             return
         self._control = control = _connect(worker)
         atexit.register(self.close)
@@ -117,6 +134,8 @@ class MultiWorkerMirroredStrategy(Strategy):
         try:
             members = control.join()
             text = f"{len(self.devices)} x {self.devices[0].split(':')[0]}"
+            if reproducible:
+                text += f", reproducible with {self.num_replicas_in_sync} virtual shards"
             control.agree("versions and devices", [f"ostria {__version__}", f"devices: {text}"])
             hosts = [m.host for m in members for _ in self.devices]
             folder = os.environ.get("OSTRIA_RECORD_DIR", "") if record_dir is None else record_dir
@@ -129,6 +148,7 @@ class MultiWorkerMirroredStrategy(Strategy):
                 transport,
                 interface,
                 os.fspath(folder),
+                self._reproducible,
             )
             with control.guard("MultiWorkerMirroredStrategy"):
                 self._group.all_gather([0] * len(self.devices))  # all can reach all
@@ -280,7 +300,8 @@ class MultiWorkerMirroredStrategy(Strategy):
 
     def _on_first(self, fn: Any, x: Any) -> Any:
         """`fn` on all replicas, where the first of each process has `x` and the others zeros."""
-        parts = [x, *[F.zeros_like(x)] * (len(self.devices) - 1)]
+        nothing = -F.zeros_like(x) if x.dtype.kind == "float" else F.zeros_like(x)  # x + -0 is x
+        parts = [x, *[nothing] * (len(self.devices) - 1)]
         given = _values.PerReplica(parts) if len(parts) > 1 else x
         return self.experimental_local_results(self.run(fn, (given,)))[0]
 
@@ -300,7 +321,8 @@ class MultiWorkerMirroredStrategy(Strategy):
         if self._world == 1:
             return super()._workers()
         agree = functools.partial(self._largest, what=what)
-        return _input.Workers(len(self.devices), self._world, self.environment.rank, agree)
+        rank = self.environment.rank
+        return _input.Workers(len(self.devices), self._world, rank, agree, self._reproducible)
 
     def _largest(self, number: int, what: str) -> int:
         """The largest of a number of each process."""

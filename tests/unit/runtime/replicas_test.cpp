@@ -199,6 +199,57 @@ TEST_P(ReplicaCounts, MeetInThreadsThatAreKept) {
   EXPECT_EQ(Communicator::Current(), nullptr);
 }
 
+/// Alone in its group; notes how it was called.
+class Noting final : public Communicator {
+ public:
+  explicit Noting(std::vector<ReduceOrder>* orders) : orders_(*orders) {}
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  std::string_view transport() const override { return "noting"; }
+  void AllReduce(std::string_view, void*, int64_t, DType, ReduceOp, ReduceOrder order) override {
+    orders_.push_back(order);
+  }
+  void ReduceScatter(std::string_view, void*, int64_t, DType, ReduceOp,
+                     ReduceOrder order) override {
+    orders_.push_back(order);
+  }
+  void AllGather(std::string_view, void*, int64_t) override {}
+  void Broadcast(std::string_view, void*, int64_t, int) override {}
+  void Barrier(std::string_view) override {}
+  void Abort(const std::string&) override {}
+  void set_timeout(milliseconds) override {}
+
+ private:
+  std::vector<ReduceOrder>& orders_;
+};
+
+TEST(Replicas, AddAsATreeAndComputeOnOneThreadWhereTheyAreReproducible) {
+  for (const bool reproducible : {false, true}) {
+    std::vector<ReduceOrder> orders;
+    const auto connect = [&] {
+      std::vector<std::unique_ptr<Communicator>> ranks;
+      ranks.push_back(std::make_unique<Noting>(&orders));
+      return ranks;
+    };
+    const ThreadShare share(6);
+    const auto group = std::make_shared<ReplicaGroup>(
+        Cpus(1), connect, reproducible ? kReproducible : ReplicaOptions{});
+    EXPECT_EQ(group->threads_each(), reproducible ? 1 : 6);
+    Graph g;
+    Builder b(g, 0);
+    const Value x = g.AddInput("x", {DType::kFloat32, {100}}, 0);
+    const Value sum = b.Multi(ops::kAllReduce, {x})[0];  // in two halves, for there is work between
+    const Value part = b(ops::kReduceScatter, {b(ops::kTanh, {x})});
+    g.AddOutput("sum", b(ops::kAdd, {sum, part}));
+    CompiledGraph compiled(std::move(g), {}, group);
+    const std::vector<std::vector<Tensor>> inputs = {{Filled({100}, 1)}};
+    std::vector<std::vector<Tensor>> outputs;
+    compiled.RunReplicas(inputs, &outputs);
+    const ReduceOrder order = reproducible ? ReduceOrder::kTree : ReduceOrder::kAny;
+    EXPECT_EQ(orders, (std::vector<ReduceOrder>{order, order}));
+  }
+}
+
 TEST(Replicas, AnErrorEndsTheOthersAndIsTheOneThatIsThrown) {
   const auto group = Group(3);
   const auto begin = std::chrono::steady_clock::now();
