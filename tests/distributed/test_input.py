@@ -22,6 +22,7 @@ from ostria.distribute._input import (
     distribute_datasets_from_function,
 )
 from ostria.distribute._parts import split_rows
+from ostria.distribute._shard import make_plan
 
 PATIENCE = 20.0
 
@@ -459,6 +460,17 @@ def test_the_plan_is_said_before_the_first_batch(tmp_path, capsys):
     assert printed.count("input: ") == 1, "worker 0 alone prints it"
     assert "AUTO -> DATA (no reader of files was found)" in printed
     assert "worker 1: parts 2 to 3 of the 4 of every global batch" in printed
+
+
+def test_the_plan_of_many_workers_is_said_in_few_lines():
+    by_data = make_plan(Dataset.range(8).batch(8), replicas=1, workers=1024, worker=3).text
+    lines = by_data.splitlines()
+    assert len(lines) == 34
+    assert lines[1] == "  worker 0: part 0 of the 1024 of every global batch"
+    assert lines[-2] == "  … 992 more lines like these"
+    assert lines[-1] == "  worker 1023: part 1023 of the 1024 of every global batch"
+    few = make_plan(Dataset.range(8).batch(8), replicas=1, workers=33, worker=3)
+    assert len(few.text.splitlines()) == 34 and "…" not in few.text
 
 
 def test_fewer_files_than_workers_is_an_error_by_file(tmp_path):

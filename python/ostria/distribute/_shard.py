@@ -19,6 +19,7 @@ from ostria.data._making import Making
 _KEEP_BATCHES = ("prefetch", "repeat", "take", "skip", "shuffle", "options")
 # They count elements over all files, which no worker alone can under FILE.
 _COUNTS = ("take", "skip", "enumerate")
+_SHOWN = 32  # lines of a plan
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,15 @@ def make_plan(
     known = [text, str(own.cardinality()) if policy is not AutoShardPolicy.FILE else ""]
     known += [f"{m.kind} {m.files}" for m in _makings(dataset)]
     digest = hashlib.sha256("\n".join(known).encode(errors="surrogatepass")).digest()
-    return ShardPlan(policy, own, text, int.from_bytes(digest[:7], "little"))
+    return ShardPlan(policy, own, _shortened(lines), int.from_bytes(digest[:7], "little"))
+
+
+def _shortened(lines: list[str]) -> str:
+    """The lines of the plan, of which those in the middle are left out where there are many."""
+    if len(lines) > _SHOWN + 2:
+        left = len(lines) - _SHOWN - 1
+        lines = [*lines[:_SHOWN], f"  … {left} more lines like these", lines[-1]]
+    return "\n".join(lines)
 
 
 def share_batches(dataset: Dataset, first: int, count: int, total: int) -> Dataset | None:
