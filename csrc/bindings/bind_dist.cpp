@@ -13,6 +13,7 @@
 
 #include "bindings/bind_dist.h"
 #include "dist/control/client.h"
+#include "dist/control/join_time.h"
 #include "dist/control/server.h"
 
 namespace py = pybind11;
@@ -283,6 +284,14 @@ void BindDist(py::module_& m) {
   }
   BindServer(dist);
   BindClient(dist);
+  dist.def(
+      "measure_join",
+      [](int ranks) {
+        if (ranks < 1) Fail(ErrorCode::kInvalidArgument, "measure_join: ", ranks, " rank(s)");
+        return control::MeasureJoin(ranks);
+      },
+      py::arg("ranks"), Free(),
+      "Seconds until so many threads of this process, which join as processes would, know all.");
 }
 
 }  // namespace ostria

@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "bindings/bindings.h"
 #include "dist/local.h"
+#include "dist/modelled.h"
 #include "dist/overlapped.h"
 #include "dist/workers.h"
 #include "runtime/replica_group.h"
@@ -70,6 +71,29 @@ std::shared_ptr<ReplicaGroup> WorkerReplicas(std::shared_ptr<control::Client> cl
   options.communicator.record_folder = record_folder;
   if (reproducible) options.replicas = kReproducible;
   return {MakeWorkerReplicas(std::move(client), std::move(options)).release(), Drop};
+}
+
+std::shared_ptr<ReplicaGroup> ModelledReplicas(const std::string& device, int size,
+                                               std::shared_ptr<CallLog> log) {
+  if (ParseDevice(device).kind != DeviceKind::kCpu || size < 1) {
+    Fail(ErrorCode::kInvalidArgument, "modelled_replicas: ", size, " rank(s) of which the first is",
+         " on ", device, "; accepted are 1 or more, and a device of the CPU");
+  }
+  const auto connect = [size, log = std::move(log)] {
+    std::vector<std::unique_ptr<Communicator>> group;
+    group.push_back(MakeModelled(size, log));
+    return group;
+  };
+  return {new ReplicaGroup({ParseDevice(device)}, connect), Drop};
+}
+
+py::list CallRows(const CallLog& log) {
+  py::list rows;
+  for (const ModelledCall& c : log.Calls()) {
+    rows.append(
+        py::make_tuple(std::string(ToString(c.kind)), c.what, c.bytes, c.slot, c.begin, c.end));
+  }
+  return rows;
 }
 
 // One number of each replica of this process; those of all replicas, in order of ranks. `what` they
@@ -137,6 +161,15 @@ void BindReplicas(py::module_& m) {
         py::arg("first_rank"), py::arg("hosts"), py::arg("timeout_s"), py::arg("transport"),
         py::arg("interface"), py::arg("record_folder"), py::arg("reproducible") = false,
         "The replicas of one process of the job that `client` belongs to; `hosts` of all of them.");
+  py::class_<CallLog, std::shared_ptr<CallLog>>(m, "CallLog",
+                                                "What rank 0 of a modelled group called, and when.")
+      .def(py::init<>())
+      .def_property_readonly("reduced_bytes", &CallLog::reduced_bytes)
+      .def("calls", &CallRows,
+           "(kind, what, bytes of the whole, slot or -1, begin, end) of each; the times are "
+           "nanoseconds of the monotonic clock, between which nothing is computed.");
+  m.def("modelled_replicas", &ModelledReplicas, py::arg("device"), py::arg("size"), py::arg("log"),
+        "Rank 0 of `size` ranks, of which the others are not there and taken to hold the same.");
 }
 
 }  // namespace ostria
