@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `ostria doctor`, `explain-hang` and `launch`, also as `python -m ostria …`."""
+"""The command line: `ostria doctor`, `explain-hang`, `launch` and `simulate`.
+
+Also as `python -m ostria …`.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ostria.cli.launch import add_flags
 
     add_flags(launch)
+    simulate = commands.add_parser(
+        "simulate",
+        help="say how a training script would do as rank 0 of many",
+        description="Runs a script here as rank 0 of a world of any size, whose collectives take "
+        "the time that a model says, and prints the schedule of its buckets, exposed "
+        "communication, memory and the time to meet. Every figure is labelled measured, "
+        "simulated or modelled. The exit status is 0 when there is a report, 1 when the script "
+        "failed.",
+    )
+    from ostria.cli.simulate import add_flags as add_simulate_flags
+
+    add_simulate_flags(simulate)
     arguments = parser.parse_args(argv)
+    if arguments.command == "simulate":
+        return _simulate(arguments)
     if arguments.command == "launch":
         return _launch(arguments)
     if arguments.command == "explain-hang":
@@ -70,4 +87,15 @@ def _launch(arguments: argparse.Namespace) -> int:
         return run_job(read_options(arguments, os.environ), os.environ)
     except (ValueError, OSError) as error:
         print(re.sub(r"^\[Errno \d+\] ", "", str(error)), file=sys.stderr)
+        return 2
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from ostria.cli.simulate import read_options
+    from ostria.cli.simulate.command import simulate
+
+    try:
+        return simulate(read_options(arguments), sys.stdout)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
         return 2

@@ -24,7 +24,7 @@ from ostria import _functions as F
 from ostria._errors import add_remark, at_line
 from ostria._keywords import checked_init, checked_keywords
 from ostria._version import __version__
-from ostria.distribute import _context, _input, _values
+from ostria.distribute import _context, _input, _simulated, _values
 from ostria.distribute._control import Control
 from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
@@ -105,8 +105,9 @@ class MultiWorkerMirroredStrategy(Strategy):
     ) -> None:
         self.environment = cluster_resolver or read_environment() or _ALONE
         worker = self.environment
+        self._simulation = simulation = _simulated.current()
         if devices is None:
-            gpus = _device.devices()[1:]
+            gpus = [] if simulation else _device.devices()[1:]
             devices = [gpus[(worker.local_rank or 0) % len(gpus)]] if gpus else ["cpu"]
         names = [_native.device_name(name) for name in devices]
         if reproducible:
@@ -122,13 +123,16 @@ class MultiWorkerMirroredStrategy(Strategy):
         self._shared: set[int] = set()  # ids of Variables whose first values are rank 0's
         self._world = worker.world_size
         self._first_replica = worker.rank * len(self.devices)
+        if simulation is not None:
+            simulation.adopt(self)
         if worker.world_size == 1:
             if len(self.devices) > 1:
                 self._group = _native.local_replicas(
                     self.devices, float(timeout or 120.0), self._reproducible
                 )
             return
-        self._control = control = _connect(worker)
+        connect = _connect if simulation is None else simulation.connect
+        self._control = control = connect(worker)
         atexit.register(self.close)
         self._unwatch = _watch_exceptions(self)
         try:
@@ -139,7 +143,8 @@ class MultiWorkerMirroredStrategy(Strategy):
             control.agree("versions and devices", [f"ostria {__version__}", f"devices: {text}"])
             hosts = [m.host for m in members for _ in self.devices]
             folder = os.environ.get("OSTRIA_RECORD_DIR", "") if record_dir is None else record_dir
-            self._group = _native.worker_replicas(
+            replicas = _native.worker_replicas if simulation is None else simulation.replicas
+            self._group = replicas(
                 control.native,
                 self.devices,
                 self._first_replica,
@@ -335,7 +340,8 @@ class MultiWorkerMirroredStrategy(Strategy):
         return everyone
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._world == 1 else self._guarded(str(function.name))
+        run = contextlib.nullcontext() if self._world == 1 else self._guarded(str(function.name))
+        return run if self._simulation is None else self._simulation.running(function, run)
 
     @contextlib.contextmanager
     def _guarded(self, name: str) -> Iterator[None]:

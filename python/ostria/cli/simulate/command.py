@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ostria simulate` from its options to its report. The head is printed first, so that a script's
+own lines are never taken for those of a cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from typing import TextIO
+
+from ostria.cli.simulate import calibrate, rendezvous
+from ostria.cli.simulate.figures import as_json
+from ostria.cli.simulate.options import SimulateOptions
+from ostria.cli.simulate.report import make_report
+from ostria.cli.simulate.session import ScriptError, run_script
+from ostria.cli.simulate.text import head_lines, report_lines
+from ostria.cli.simulate.topology import MEASURED, read_topology
+
+
+def simulate(options: SimulateOptions, out: TextIO) -> int:
+    """Runs the script and reports; returns the exit status, 1 where the script failed.
+
+    Raises:
+      ValueError: the topology is damaged, or the script is none that could be simulated.
+      OSError: the file of --json cannot be written.
+    """
+    default = MEASURED if options.calibrate else ""
+    topology = read_topology(options.topology, options.world, calibrate.measure, default)
+    print("\n".join(head_lines(options.world)), file=out, flush=True)
+    try:
+        simulation = run_script(options, topology)
+    except ScriptError as error:
+        traceback.print_exception(error.__cause__)
+        print(f"ostria simulate: {error} failed as above", file=sys.stderr)
+        return 1
+    met = None
+    try:
+        met = rendezvous.measure(options.world, options.joined)
+    except ValueError as error:  # all else is there
+        print(error, file=sys.stderr)
+    report = make_report(options, simulation, topology, met)
+    print("\n".join(report_lines(report)), file=out, flush=True)
+    if options.json is not None:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(as_json(report), file, indent=1)
+            file.write("\n")
+    return 0
