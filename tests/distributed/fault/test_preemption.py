@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 
-from launching import Launcher, elsewhere, until
+from launching import HEAD, Launcher, elsewhere, until
 from programs import run, start, told
-from promises import promises
+from promises import VARIABLES, promises
+from test_real_launchers import Slurm, clean_environ, slurm  # noqa: F401
 from training import begun, order_of_rows, state, training
 
 from ostria.io import list_checkpoints
@@ -127,4 +131,33 @@ def test_sigterm_and_a_step_that_does_not_end(job: Launcher) -> None:
     assert 1 <= time.monotonic() - begin < 30
     assert code == 137, err
     assert "got SIGKILL, so what they were saving may be incomplete" in err.splitlines()[-1]
+    expect_that_it_goes_on(job)
+
+
+@promises(
+    21, "the same under Slurm, which sends the signal to every rank: `srun` ends with status 42"
+)
+def test_sigterm_by_slurm(job: Launcher, slurm: Slurm) -> None:  # noqa: F811
+    secret = job.folder / "secret"
+    secret.write_text(os.urandom(32).hex())
+    secret.chmod(0o600)
+    script = job.folder / "train.py"
+    script.write_text(HEAD.replace("OSTRIA_RANK", "SLURM_PROCID") + training(STOPPED))
+    environ = {"OSTRIA_SECRET_FILE": str(secret), "OSTRIA_GENERATION": "1", **VARIABLES}
+    words = ["srun", "-N2", "-n2", "--kill-on-bad-exit=0", sys.executable, str(script)]
+    process = subprocess.Popen(
+        words,
+        env=clean_environ(SLURM_CONF=str(slurm.conf), **environ),
+        cwd=job.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert until((job.folder / "waits").exists, 60)
+    (number,) = slurm.run(["squeue", "-h", "-o", "%i"])[1].split()
+    assert slurm.run(["scancel", "--signal=TERM", number])[0] == 0
+    (job.folder / "sent").write_text("")
+    code, _, err = job.end(process)
+    assert code == 42, err
+    assert err.count("training was stopped by SIGTERM after step ") == 2, err
     expect_that_it_goes_on(job)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 
 import numpy as np
 import pytest
@@ -45,6 +47,33 @@ def test_a_restart_changes_nothing(job: Launcher) -> None:
         assert begun(killed, 2)["step"] == (step - 1) // 4 * 4, what  # saved after the hooks
         assert state(killed) == state(whole), what
         assert order_of_rows((killed, 1), (killed, 2)) == order_of_rows((whole, 1)), what
+
+
+@promises(17, "the same over several hosts, where every `ostria launch` has the flag")
+def test_a_restart_over_two_hosts(job: Launcher) -> None:
+    secret = job.folder / "secret"
+    secret.write_text(os.urandom(32).hex())
+    secret.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    body = """
+    if generation == 1 and rank == 1:
+        trainer.train(data, hooks=[At(10, kill)])
+    trainer.train(data)
+    """
+    flags = ["--nnodes", "2", "--rendezvous", address, "--max-restarts", "1", "--node-rank"]
+    secret_file = {"OSTRIA_SECRET_FILE": str(secret)}
+    hosts = [
+        start(job, training(body), *flags, node, nproc=1, **secret_file) for node in ("0", "1")
+    ]
+    ends = [job.end(host) for host in hosts]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert f"root cause: rank 1 on {HOST}" in ends[1][2]
+    assert "says of" in ends[0][2] and "starting the job again as generation 2" in ends[0][2]
+    assert begun(job, 2) == {**begun(job, 2), "step": 8, "world": 2}
+    whole = elsewhere(job, "whole")
+    run(whole, training(), nproc=2)
+    assert state(job) == state(whole)
 
 
 def expect_same_order(job: Launcher, generations: list[tuple[Launcher, int]]) -> None:
