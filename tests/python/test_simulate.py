@@ -349,11 +349,13 @@ def test_a_script_as_rank_0_of_1024(run: Simulate, tmp_path: Path) -> None:
     said = re.findall(r"^0 of 1024: 4 rows, (.*)$", out, re.M)
     assert len(said) == 4 and "the end" not in out, "a step that traces, and 3 that are measured"
     assert float(said[-1]) < float(said[0]) < 10, "the loss is that of 1,024 equal shares"
+    assert "StepsDone" not in err, "the end is no failure"
 
     data, found = report(tmp_path / "report.json")
     assert data["format"] == "ostria simulation 1"
     assert data["given"]["world"] == 1024 and data["given"]["nodes"] == 128
     assert data["step"]["function"] == "step"
+    assert data["step"]["measured_steps"]["value"] == 3, "without the one that plans"
     assert [figure["value"] for figure in data["step"]["rows"]] == [4]
     assert re.fullmatch("[0-9a-f]{16}", data["step"]["fingerprint"]["value"])
     buckets = [b for b in data["buckets"] if b["bytes"]["value"] > 1000]
@@ -431,7 +433,6 @@ def test_a_trainer_is_simulated_too(run: Simulate, tmp_path: Path) -> None:
     status, out, err = run(*flags, script=TRAINER)
     assert status == 0, err
     assert "100 steps are done" not in out
-    assert "StepsDone" not in err, "and that is no failure"
     data, _ = report(tmp_path / "trainer.json")
     assert data["step"]["function"] == "train_step"
     assert [figure["value"] for figure in data["step"]["rows"]] == [2]
