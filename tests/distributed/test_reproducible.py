@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import reproducible_job
 from launching import Launcher
-from ranks import gloo_is_built
+from ranks import why_not
 
 import ostria as ost
 from ostria import _native, nn
@@ -118,8 +118,8 @@ def test_processes(job: Launcher, nproc: int, kinds: list[str]) -> None:
 
 
 def test_processes_of_several_devices_over_sockets(job: Launcher) -> None:
-    if not gloo_is_built():
-        pytest.skip("Gloo was not found when this was built")
+    if reason := why_not("gloo"):
+        pytest.skip(reason)
     devices = ["cpu:3", "cpu:1"]
     for rank in run(job, 2, ["cnn"], devices=devices, transport="gloo", interface="lo"):
         assert rank == {"cnn": alone("cnn")}
