@@ -21,7 +21,7 @@ import numpy as np
 
 from ostria import _array_api, _device, _native, _replicas
 from ostria import _functions as F
-from ostria._errors import add_remark, at_line
+from ostria._errors import add_line, add_remark, at_line
 from ostria._keywords import checked_init, checked_keywords
 from ostria._version import __version__
 from ostria.distribute import _context, _input, _simulated, _values
@@ -279,6 +279,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         try:
             totals = self._totals(parts)
         except _native.DistributedError as error:
+            add_line(error)
             add_remark(error, "; every process calls the result() of a metric, not the chief alone")
             raise
         self._is_summing = True
@@ -359,13 +360,20 @@ class MultiWorkerMirroredStrategy(Strategy):
             return
         self._traced += 1
         fingerprint, lines = compiled.fingerprint()
-        control.agree(f"graph {self._traced}, of {name}", lines, fingerprint=fingerprint)
+        # The name is compared, not what ranks meet under: else those that run different functions
+        # would wait for each other.
+        lines, whole = [f"graph of {name}", *lines], name.encode() + b"\0" + fingerprint
+        try:
+            control.agree(f"graph {self._traced}", lines, fingerprint=whole)
+        except _native.DistributedError as error:
+            add_line(error)
+            add_remark(error, f"; here it is that of {name}")
+            raise
         fresh = [v for v in compiled.variables if v.id not in self._shared]
         self._shared.update(v.id for v in fresh)
         _replicas.note_parts((v for v in fresh if v.aggregation == "sum"), self)
-        whole = [v for v in fresh if v.aggregation != "sum"]
-        if whole:
-            self._group.broadcast_variables(whole)
+        if equal := [v for v in fresh if v.aggregation != "sum"]:
+            self._group.broadcast_variables(equal)
 
 
 def _connect(worker: WorkerEnvironment) -> Control:

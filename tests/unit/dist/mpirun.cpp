@@ -50,8 +50,8 @@ std::string Find(const std::string& program) {
 class Ranks {
  public:
   explicit Ranks(int size) : fds_(static_cast<size_t>(size), -1) {
-    char name[] = "/tmp/ostria-mpirun-XXXXXX";
-    folder_ = mkdtemp(name);
+    std::string name = std::filesystem::temp_directory_path() / "ostria-mpirun-XXXXXX";
+    folder_ = mkdtemp(name.data());
     const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
