@@ -24,6 +24,7 @@
 #include "passes/fused_groups.h"
 #include "passes/match.h"
 #include "passes/pass.h"
+#include "passes/pins.h"
 
 namespace ostria {
 namespace {
@@ -119,6 +120,7 @@ class LoopFuser {
       if (g_.shape(g_.result(n, i)).numel() == 0) return s;
     }
     const OpDef& op = g_.op(n);
+    if (PinOf(op) != nullptr) return s;
     if (op.traits.elementwise || &op == &ops::kBroadcastTo) {
       if (!op.scalar && op.decompose == nullptr && &op != &ops::kCast && &op != &ops::kBroadcastTo)
         return s;

@@ -16,6 +16,7 @@
 #include "passes/match.h"
 #include "passes/norms.h"
 #include "passes/pass.h"
+#include "passes/pins.h"
 
 namespace ostria {
 namespace {
@@ -157,6 +158,7 @@ class NormFuser {
     if (!back.valid() || !OnlyReads(relu_grad, da) || g_.num_uses(dy) != 1) return false;
     const NodeId norm_grad = g_.uses(dy)[0].user;
     if (!g_.is(norm_grad, ops::kBatchNormGrad) || !OnlyReads(norm_grad, dy)) return false;
+    if (PinOf(ops::kBatchNormGrad) != nullptr) return false;
     const Value of[] = {dy, g_.operand(n, 0), g_.operand(n, 1), g_.result(n, 1), g_.result(n, 2)};
     if (!std::ranges::equal(g_.operands(norm_grad), of) ||
         g_.attr<double>(norm_grad, 0) != g_.attr<double>(n, 0)) {
@@ -217,7 +219,8 @@ bool NormsIntoConvs(Graph& graph, const PassContext& context) {
   NormFuser fuser(graph, context);
   std::vector<NodeId> norms;
   for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
-    if (graph.is(n, ops::kBatchNorm) && NormFuser::IsFor(graph, n)) norms.push_back(n);
+    if (!graph.is(n, ops::kBatchNorm) || PinOf(ops::kBatchNorm) != nullptr) continue;
+    if (NormFuser::IsFor(graph, n)) norms.push_back(n);
   }
   bool changed = false;
   for (NodeId n : norms) changed |= fuser.Rewrite(n);

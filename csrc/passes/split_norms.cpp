@@ -12,6 +12,7 @@
 #include "passes/match.h"
 #include "passes/norms.h"
 #include "passes/pass.h"
+#include "passes/pins.h"
 
 namespace ostria {
 namespace {
@@ -86,6 +87,7 @@ bool SplitNorms(Graph& graph, const PassContext&) {
     next = graph.next(n);
     const bool forward = graph.is(n, ops::kBatchNorm);
     if ((!forward && !graph.is(n, ops::kBatchNormGrad)) || IsEmpty(graph, n)) continue;
+    if (PinOf(graph.op(n)) != nullptr) continue;
     (forward ? SplitForward : SplitBackward)(graph, n);
     changed = true;
   }

@@ -10,6 +10,7 @@
 #include "ir/builder.h"
 #include "ops/ops.h"
 #include "passes/match.h"
+#include "passes/pins.h"
 #include "runtime/control.h"
 
 namespace ostria {
@@ -21,11 +22,6 @@ constexpr int kDeepest = 16;
 constexpr std::string_view kDecompose = "decompose";
 
 using KernelLists = std::unordered_map<const OpDef*, std::vector<const KernelDef*>>;
-
-std::unordered_map<const OpDef*, std::string>& Pins() {
-  thread_local std::unordered_map<const OpDef*, std::string> pins;
-  return pins;
-}
 
 // An empty operand with a non-empty result: the value the op declares (decision A9).
 bool ReplaceEmpty(Graph& g, NodeId n) {
@@ -141,9 +137,9 @@ bool HasKernel(const DeviceProps& device, const OpDef& op, std::span<const Attr>
   for (const ValueType& t : outputs) describe(t, &out);
   const NodeDesc desc{&op, attrs, in, out, &device};
   const auto kernels = KernelsFor(device.kind, op);
-  const auto pin = Pins().find(&op);
+  const std::string* const pin = PinOf(op);
   return empty || std::any_of(kernels.begin(), kernels.end(), [&](const KernelDef* k) {
-           return (pin == Pins().end() || k->impl == pin->second) && k->supports(desc).ok;
+           return (pin == nullptr || k->impl == *pin) && k->supports(desc).ok;
          });
 }
 
@@ -162,18 +158,14 @@ void DescribeNode(const Graph& g, NodeId n, std::vector<MemDesc>* inputs,
 }
 
 void PinKernel(const OpDef& op, std::string_view impl, DeviceKind device) {
-  if (impl.empty()) {
-    Pins().erase(&op);
-    return;
-  }
-  if (impl == kDecompose && op.decompose != nullptr) {
-    Pins()[&op] = impl;
+  if (impl.empty() || (impl == kDecompose && op.decompose != nullptr)) {
+    SetPin(op, impl);
     return;
   }
   std::string known;
   for (const KernelDef* k : KernelsFor(device, op)) {
     if (k->impl == impl) {
-      Pins()[&op] = impl;
+      SetPin(op, impl);
       return;
     }
     known += StrCat(known.empty() ? "'" : ", '", k->impl, "'");
@@ -211,11 +203,11 @@ std::vector<Choice> Lower(Graph& g, const DeviceProps& device, bool keeps,
     const NodeDesc desc{&op,     g.attrs(n), inputs,
                         outputs, &device,    keeps ? LastingInputs(g, n, origins) : 0};
     std::vector<std::string> reasons;
-    auto pin = Pins().find(&op);
+    const std::string* pin = PinOf(op);
     // A decomposition may use its own op for another dtype: there the choice is free.
-    if (pin != Pins().end() && pin->second == kDecompose && depth[n.id] > 0) pin = Pins().end();
+    if (pin != nullptr && *pin == kDecompose && depth[n.id] > 0) pin = nullptr;
     for (const KernelDef* k : KernelsFor(device.kind, op)) {
-      if (pin != Pins().end() && k->impl != pin->second) continue;
+      if (pin != nullptr && k->impl != *pin) continue;
       const Support support = k->supports(desc);
       if (support.ok) {
         choices[n.id] = {k, k->prepare(desc)};

@@ -5,6 +5,7 @@
 #include "golden.h"
 #include "ir/builder.h"
 #include "ops/ops.h"
+#include "passes/pins.h"
 
 namespace ostria {
 namespace {
@@ -208,6 +209,20 @@ output "m" %m
 output "v" %v
 )"),
             "(add layer_norm)");
+}
+
+TEST(FuseLoops, WhatIsPinnedStaysANode) {
+  SetPin(ops::kLayerNorm, "cudnn");
+  const std::string units = Units(R"(input %x "x": float32[4, 8]
+input %s "s": float32[8]
+%a: float32[4, 8] = add@1(%x, %x)
+%b: float32[4, 8] = exp@1(%a)
+%y: float32[4, 8], %m: float32[4], %v: float32[4] = layer_norm@1(%b, %s, %s) {epsilon = 0.001, axes = 1}
+%z: float32[4, 8] = tanh@1(%y)
+output "z" %z
+)");
+  SetPin(ops::kLayerNorm, "");
+  EXPECT_EQ(units, "(add exp) layer_norm tanh");
 }
 
 // Gradients of three products that arrive one after another: a single sum at the end would keep all

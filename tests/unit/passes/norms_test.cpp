@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batch normalisation and convolutions on a GPU, and the one thing that changes for them on a CPU.
 #include "golden.h"
+#include "passes/pins.h"
 
 namespace ostria {
 namespace {
@@ -61,6 +62,21 @@ output "db" %d2
             "(relu_grad cast sum cast subtract multiply sum) "
             "(full add rsqrt multiply multiply multiply full multiply full multiply) "
             "(cast subtract multiply cast add add multiply cast)");
+}
+
+// Where one of their implementations is pinned, they reach it.
+TEST(SplitNorms, WhatIsPinnedStaysWhole) {
+  const std::string text = std::string(kHead) + "%c: float16[2, 4, 4, 8] = conv2d@1(%x, %w) " +
+                           kAttrs + "}\n" + Norm("%y", "%c") + R"(
+%d0: float16[2, 4, 4, 8], %d1: float32[8], %d2: float32[8] = batch_norm_grad@1(%y0, %c, %s, %y1, %y2) {epsilon = 0.001}
+output "dx" %d0
+output "ds" %d1
+output "db" %d2
+)";
+  SetPin(ops::kBatchNorm, "cudnn");
+  const std::string after = UnitsAfter({NormsIntoConvs, SplitNorms}, text);
+  SetPin(ops::kBatchNorm, "");
+  EXPECT_TRUE(after.starts_with("conv2d batch_norm cast")) << after;
 }
 
 TEST(WidenNorms, CastsAroundWhatACpuHasNoKernelFor) {
