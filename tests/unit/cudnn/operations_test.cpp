@@ -1,84 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
-// What cuDNN has for single normalisations and pools: engines that are compiled at run time. The
-// backend has kernels of its own for them; this holds the descriptions to what the library takes.
+// What cuDNN has for the normalisations and pools of ResNet-50, GPT-2 and BERT-large: engines that
+// are compiled at run time. So the backend's own kernels come first, and these where they are
+// pinned.
 #include "cudnn/real.h"
+#include "ops/common/pool.h"
+#include "ops/ops.h"
 
 namespace ostria::cuda {
 namespace {
 
 using Ints = std::vector<int64_t>;
 
-constexpr DType kFloat = DType::kFloat32;
+constexpr DType kTypes[] = {DType::kFloat16, DType::kBFloat16, DType::kFloat32};
 
-// x, y and per-channel or per-row tensors of a normalisation, forward or backward.
-CudnnGraph Norm(std::string_view mode, DType dtype, bool back) {
-  CudnnGraph g;
-  const bool batch = mode == "batch", rms = mode == "rms";
-  const auto image = [&] {
-    return batch ? g.ChannelsLast(dtype, 64, 64, Ints{28, 28})
-                 : g.ChannelsLast(dtype, 8192, 768, Ints{1, 1});
-  };
-  const auto channels = [&] { return g.PerChannel(kFloat, batch ? 64 : 768); };
-  const auto statistics = [&] {
-    return batch ? channels() : g.Tensor(kFloat, {8192, 1, 1, 1}, {1, 1, 1, 1});
-  };
-  const int64_t x = image(), scale = channels(), rstd = statistics();
-  std::vector<std::pair<std::string_view, int64_t>> t = {
-      {"x", x}, {"scale", scale}, {"rstd", rstd}};
-  if (!rms) t.emplace_back("mean", statistics());
-  if (back) {
-    t.emplace_back("dy", image());
-    t.emplace_back("dx", image());
-    t.emplace_back("dscale", channels());
-    if (!rms) t.emplace_back("dbias", channels());
-  } else {
-    t.emplace_back("epsilon", g.Scalar(kFloat, 1e-5, 4));
-    t.emplace_back("y", image());
-    if (!rms) t.emplace_back("bias", channels());
+// ResNet-50's images, each that differs once; parameters are float32, whatever the image is.
+constexpr std::pair<int64_t, int64_t> kImages[] = {{112, 64},  {56, 64},  {56, 256}, {56, 128},
+                                                   {28, 128},  {28, 512}, {28, 256}, {14, 256},
+                                                   {14, 1024}, {14, 512}, {7, 512},  {7, 2048}};
+// Rows of GPT-2 124M and BERT-large.
+const Shape kRows[] = {{16, 1024, 768}, {32, 512, 1024}};
+
+class Table {
+ public:
+  explicit Table(const DeviceProps& device) : device_(device) {}
+
+  void Add(const OpDef& op, const std::vector<Attr>& attrs, const std::vector<ValueType>& inputs) {
+    text_ += StrCat(op.name, " of ", inputs[0].dtype, inputs[0].shape, ": ",
+                    PlanOf(op, attrs, inputs, device_), "\n");
   }
-  g.Add(back ? GraphOp::kNormGrad : GraphOp::kNormForward, std::move(t), {.mode = mode});
-  return g;
+  void AddBatchNorm(DType dtype, const Shape& shape) {
+    const ValueType x{dtype, shape}, p{DType::kFloat32, {shape[shape.rank() - 1]}};
+    Add(ops::kBatchNorm, {0.001}, {x, p, p});
+    Add(ops::kBatchNormGrad, {0.001}, {x, x, p, p, p});
+  }
+  void AddRows(DType dtype, const Shape& shape) {
+    const ValueType x{dtype, shape}, p{dtype, {shape[2]}}, s{dtype, {shape[0], shape[1]}};
+    Add(ops::kLayerNorm, {1e-5, int64_t{1}}, {x, p, p});
+    Add(ops::kLayerNormGrad, {int64_t{1}}, {x, x, p, s, s});
+    Add(ops::kRmsNorm, {1e-5, int64_t{1}}, {x, p});
+    Add(ops::kRmsNormGrad, {int64_t{1}}, {x, x, p, s});
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  const DeviceProps& device_;
+  std::string text_;
+};
+
+void ExpectPlans(std::string_view name) {
+  const DeviceProps device = DeviceNamed(name);
+  Table table(device);
+  for (const DType dtype : kTypes) {
+    for (const auto& [size, channels] : kImages) {
+      table.AddBatchNorm(dtype, {64, size, size, channels});
+    }
+    for (const Shape& shape : kRows) table.AddRows(dtype, shape);
+  }
+  for (size_t at = 0, end; at < table.text().size(); at = end + 1) {
+    end = table.text().find('\n', at);
+    const std::string line = table.text().substr(at, end - at);
+    EXPECT_NE(line.find("compiled at run time"), std::string::npos) << line;
+  }
+  ExpectGolden(StrCat("operations_", name), table.text());
 }
 
-CudnnGraph Pool(std::string_view mode, DType dtype) {
-  CudnnGraph g;
-  const int64_t x = g.ChannelsLast(dtype, 64, 64, Ints{112, 112}),
-                y = g.ChannelsLast(dtype, 64, 64, Ints{56, 56});
-  std::vector<std::pair<std::string_view, int64_t>> t = {{"x", x}, {"y", y}};
-  if (mode == "max") t.emplace_back("index", g.ChannelsLast(DType::kInt8, 64, 64, Ints{56, 56}));
-  g.Add(GraphOp::kPoolForward, std::move(t),
-        {.mode = mode, .size = {3, 3}, .low = {1, 1}, .high = {1, 1}, .stride = {2, 2}});
-  return g;
+TEST(CudnnOperations, AreCompiledAtRunTimeOnH100) {
+  OSTRIA_NEEDS_CUDNN();
+  ExpectPlans("h100");
 }
 
-CudnnGraph PoolGrad(DType dtype) {
-  CudnnGraph g;
-  const int64_t dy = g.ChannelsLast(dtype, 64, 64, Ints{56, 56}),
-                index = g.ChannelsLast(DType::kInt8, 64, 64, Ints{56, 56}),
-                dx = g.ChannelsLast(dtype, 64, 64, Ints{112, 112});
-  g.Add(GraphOp::kPoolGrad, {{"dy", dy}, {"index", index}, {"dx", dx}},
-        {.mode = "max", .size = {3, 3}, .low = {1, 1}, .high = {1, 1}, .stride = {2, 2}});
-  return g;
+TEST(CudnnOperations, AreCompiledAtRunTimeOnH200) {
+  OSTRIA_NEEDS_CUDNN();
+  ExpectPlans("h200");
 }
 
-TEST(CudnnOperations, NormalisationsAndPoolsAreCompiledAtRunTime) {
+// Channels that fill no vectors, and arithmetic in double.
+TEST(CudnnOperations, WhatHasNoEngineIsRefused) {
   OSTRIA_NEEDS_CUDNN();
   const DeviceProps device = DeviceNamed("h100");
-  std::string table;
-  const auto line = [&](DType dtype, std::string_view name, const CudnnGraph& g) {
-    table += StrCat(dtype, " ", name, ": ", PlanOf(g, device), "\n");
-  };
-  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
-    for (const std::string_view mode : {"batch", "layer", "rms"}) {
-      line(dtype, StrCat(mode, " forward"), Norm(mode, dtype, false));
-      line(dtype, StrCat(mode, " gradient"), Norm(mode, dtype, true));
-    }
-    line(dtype, "max pool", Pool("max", dtype));
-    line(dtype, "max pool gradient", PoolGrad(dtype));
-    line(dtype, "average pool", Pool("average", dtype));
-  }
-  EXPECT_EQ(table.find("no:"), std::string::npos) << table;
-  ExpectGolden("operations", table);
+  const ValueType p{DType::kFloat32, {3}};
+  EXPECT_EQ(PlanOf(ops::kBatchNorm, {0.001}, {{DType::kFloat16, {64, 28, 28, 3}}, p, p}, device),
+            "no: cuDNN has no engine for it");
+  const ValueType x{DType::kFloat64, {8, 16}}, d{DType::kFloat64, {16}};
+  EXPECT_EQ(PlanOf(ops::kRmsNorm, {0.001, int64_t{1}}, {x, d}, device), "no: computes in float32");
 }
 
 }  // namespace

@@ -27,13 +27,13 @@ struct CudnnNode {
   std::vector<Inside> inside;                 // tensors that are parts of an operand whose uid is 0
   int64_t workspace_limit = kWorkspaceLimit;  // of the engine's own
   bool comes_built = false;                   // engines that are compiled at run time do not count
-  // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's,
-  // and kernels of ours may write some of them before it runs.
-  struct Written {
+  // Other tensors of the graph that are not inside it lie in the workspace, behind the engine's;
+  // kernels of ours may write some of them before it runs, and read some afterwards.
+  struct Scratch {
     int64_t uid = 0;
     std::function<void(Launches* all, Place at)> add;
   };
-  std::vector<Written> written;
+  std::vector<Scratch> written, read;
 
   static CudnnNode No(std::string why) {
     CudnnNode node;
@@ -51,6 +51,10 @@ CudnnNode DescribeAttentionGrad(const NodeDesc& node);
 /// The same of q, k and v within one tensor, and of their gradients.
 CudnnNode DescribeAttentionPacked(const NodeDesc& node);
 CudnnNode DescribeAttentionPackedGrad(const NodeDesc& node);
+
+/// batch_norm, batch_norm_grad; layer_norm, rms_norm and their gradients.
+CudnnNode DescribeBatchNorm(const NodeDesc& node);
+CudnnNode DescribeRowNorm(const NodeDesc& node);
 
 /// conv1d to conv3d, conv_fused, conv_grad_input, conv_grad_filter.
 CudnnNode DescribeConv(const NodeDesc& node);

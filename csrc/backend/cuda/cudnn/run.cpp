@@ -34,12 +34,15 @@ struct CudnnState : KernelState {
   PlanOptions options;
   std::shared_ptr<const CudnnPlan> plan;
   std::vector<std::pair<int64_t, int64_t>> scratch;  // uid and offset in the workspace
-  std::shared_ptr<Launches> before;                  // of kernels that write some of that, or null
+  std::shared_ptr<Launches> before, after;           // of kernels that use some of that, or null
   std::vector<std::string> LaunchNames() const override {
     std::vector<std::string> names;
     if (before != nullptr) names = before->LaunchNames();
     names.push_back(StrCat("cudnn ", Name(node.graph.nodes()[0].op), " ",
                            HashOf(node.graph.Text()).Hex().substr(0, 12)));
+    if (after != nullptr) {
+      for (std::string& name : after->LaunchNames()) names.push_back(std::move(name));
+    }
     return names;
   }
 };
@@ -67,7 +70,7 @@ struct Way {
 // Bound to a stream, and so used by one thread at a time.
 struct BoundCudnn : KernelState {
   std::shared_ptr<const CudnnState> state;
-  std::unique_ptr<KernelState> before;
+  std::unique_ptr<KernelState> before, after;
   std::shared_ptr<CudnnHandle> handle;
   std::unique_ptr<Way> way;
   std::unique_ptr<Way> unaligned;  // where operands may lie anywhere
@@ -262,6 +265,20 @@ void Time(const BoundCudnn& bound, const CudaStream& stream, const CudnnPlan& pl
                tried[FastestOf(stream, operands.copies(), ways)]->plan);
 }
 
+// Of our kernels that use tensors in the workspace; null where there are none.
+std::shared_ptr<Launches> LaunchesOf(const CudnnState& state,
+                                     const std::vector<CudnnNode::Scratch>& used) {
+  if (used.empty()) return nullptr;
+  auto launches = std::make_shared<Launches>();
+  const auto workspace = static_cast<int>(state.node.uids.size());
+  for (const CudnnNode::Scratch& s : used) {
+    for (const auto& [uid, offset] : state.scratch) {
+      if (uid == s.uid) s.add(launches.get(), {workspace, offset});
+    }
+  }
+  return launches;
+}
+
 }  // namespace
 
 Support SupportsCudnn(const NodeDesc& node, const CudnnNode& described) {
@@ -289,13 +306,8 @@ std::unique_ptr<KernelState> PrepareCudnn(const NodeDesc& node, CudnnNode descri
     state->scratch.emplace_back(t.uid, Aligned(state->workspace_bytes));
     state->workspace_bytes = state->scratch.back().second + BytesOf(t);
   }
-  const auto workspace = static_cast<int>(state->node.uids.size());
-  for (const CudnnNode::Written& w : state->node.written) {
-    if (state->before == nullptr) state->before = std::make_shared<Launches>();
-    for (const auto& [uid, offset] : state->scratch) {
-      if (uid == w.uid) w.add(state->before.get(), {workspace, offset});
-    }
-  }
+  state->before = LaunchesOf(*state, state->node.written);
+  state->after = LaunchesOf(*state, state->node.read);
   state->detail = state->plan->Detail();
   return state;
 }
@@ -306,6 +318,7 @@ std::unique_ptr<KernelState> BindCudnn(const std::shared_ptr<const KernelState>&
   bound->state = std::static_pointer_cast<const CudnnState>(state);
   bound->handle = CudnnHandle::Of(StreamOf(to));
   if (bound->state->before != nullptr) bound->before = BindMany(bound->state->before, to);
+  if (bound->state->after != nullptr) bound->after = BindMany(bound->state->after, to);
   const CudnnState& s = *bound->state;
   const auto pass = [&](int64_t uid, size_t operand, int64_t offset) {
     bound->uids.push_back(uid);
@@ -357,6 +370,7 @@ void LaunchCudnn(const KernelState& state, void* const* ptrs) {
     Fail(e.code(), e.message(), "; engine ", way->plan.engine,
          " is passed over when this is planned again: compile the function anew");
   }
+  if (s.after != nullptr) RunMany(*s.after, ptrs);
 }
 
 }  // namespace ostria::cuda

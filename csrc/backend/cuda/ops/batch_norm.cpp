@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batch and group normalisation: statistics of pieces of rows, what they come to, and the elements.
-// How rows are cut depends on sizes and the device alone.
+// How rows are cut depends on sizes and the device alone. cuDNN's comes second: all its engines for
+// it are compiled when a plan is first built, which takes seconds.
 #include <algorithm>
 
+#include "backend/cuda/cudnn/run.h"
 #include "backend/cuda/launch/launches.h"
 #include "backend/cuda/ops/kernels.h"
 #include "kernels/common/lane_groups.h"
@@ -183,7 +185,9 @@ constexpr KernelDef Def(const OpDef* op, std::unique_ptr<KernelState> (*prepare)
 
 constexpr KernelDef kKernels[] = {
     Def(&ops::kBatchNorm, PrepareBatchNorm, nullptr),
+    CudnnKernel<DescribeBatchNorm>(&ops::kBatchNorm),
     Def(&ops::kBatchNormGrad, PrepareBatchNormGrad, AliasFirst),
+    CudnnKernel<DescribeBatchNorm>(&ops::kBatchNormGrad),
     Def(&ops::kBatchNormStats, PrepareStats, nullptr),
     Def(&ops::kBatchNormInference, PrepareInference, AliasFirst),
     Def(&ops::kGroupNorm, PrepareGroupNorm, nullptr),

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fused groups, and every single op that is a loop: generated code, compiled when the plan is
-// bound.
+// bound. cuDNN's engines for rows come second: they are compiled then too, and join no neighbours.
 #include <algorithm>
 #include <vector>
 
 #include "backend/cuda/codegen/loop_launch.h"
+#include "backend/cuda/cudnn/run.h"
 #include "backend/cuda/ops/kernels.h"
 #include "backend/loop_node.h"
 #include "base/check.h"
@@ -96,6 +97,10 @@ std::vector<KernelDef> Kernels() {
                     .launch = RunLoop,
                     .alias_ok = OneAliasOk,
                     .bind = BindLoop});
+  }
+  for (const OpDef* op :
+       {&ops::kLayerNorm, &ops::kLayerNormGrad, &ops::kRmsNorm, &ops::kRmsNormGrad}) {
+    list.push_back(CudnnKernel<DescribeRowNorm>(op));
   }
   return list;
 }
