@@ -189,7 +189,15 @@ int Client::AddProgressSource(std::function<Progress()> source) {
 
 void Client::RemoveProgressSource(int token) {
   const std::lock_guard lock(progress_mutex_);
-  sources_.erase(token);
+  const auto source = sources_.find(token);
+  if (source == sources_.end()) return;
+  if (sources_.size() == 1) {  // a rank that leaves next has done this, though its group is gone
+    const auto steps = progress_.steps;
+    progress_ = source->second();
+    progress_.inside = false;
+    progress_.steps = steps;
+  }
+  sources_.erase(source);
 }
 
 void Client::PostFailure(const std::string& reason, const std::string& operation,

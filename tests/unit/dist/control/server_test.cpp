@@ -424,6 +424,20 @@ TEST_F(ControlServer, WhoLeavesBeforeACollectiveIsToldByItsProgress) {
   other.join();
 }
 
+// Others may still be inside of the last collective, on their last words' evidence.
+TEST_F(ControlServer, WhoLeavesBehindItsLastCollectiveIsNotBlamed) {
+  Start(2);
+  auto clients = ConnectAll(2);
+  const auto at = [](bool inside) {
+    return [inside] { return Progress{5, "all_reduce", inside, 3}; };
+  };
+  clients[0]->AddProgressSource(at(true));
+  const int ended = clients[1]->AddProgressSource(at(false));
+  clients[1]->RemoveProgressSource(ended);
+  clients[1]->Leave();
+  EXPECT_FALSE(clients[0]->WaitForFailure(milliseconds(500))) << clients[0]->failure()->reason;
+}
+
 TEST_F(ControlServer, TheReplicaThatIsBehindIsTold) {
   timers.no_progress = timers.first_step = milliseconds(300);
   Start(2);
