@@ -221,11 +221,12 @@ void BindRecords(py::module_& io) {
       .def("flush", &RecordWriter::Flush)
       .def("close", &RecordWriter::Close);
   py::class_<RecordReader>(io, "RecordReader")
-      .def(py::init([](const std::string& path, bool stop_at_cut) {
-             return std::make_unique<RecordReader>(
-                 path, stop_at_cut ? RecordReader::Tail::kStop : RecordReader::Tail::kError);
+      .def(py::init([](const std::string& path, bool stop_at_cut, bool skip_damage) {
+             using R = RecordReader;
+             return std::make_unique<R>(path, stop_at_cut ? R::Tail::kStop : R::Tail::kError,
+                                        skip_damage ? R::Damage::kSkip : R::Damage::kError);
            }),
-           py::arg("path"), py::arg("stop_at_cut") = false)
+           py::arg("path"), py::arg("stop_at_cut") = false, py::arg("skip_damage") = false)
       .def("read",
            [](RecordReader& reader) -> py::object {
              std::string record;
@@ -233,6 +234,8 @@ void BindRecords(py::module_& io) {
              return py::bytes(record);
            })
       .def_property_readonly("offset", &RecordReader::offset)
+      .def_property_readonly("num_skipped", &RecordReader::num_skipped)
+      .def_property_readonly("skipped", &RecordReader::skipped)
       .def("seek", &RecordReader::Seek, py::arg("offset"));
 }
 

@@ -258,5 +258,28 @@ def test_records(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="RecordReader: this reader is closed"):
         next(reader)
     damage(path, 2)
-    with pytest.raises(ValueError, match=rf"{path}: damaged at byte 37: the checksum of a record"):
+    with pytest.raises(ValueError, match=rf"{path}: damaged at byte 37: the checksum of record 2"):
         list(io.RecordReader(path))
+
+
+def test_damaged_records_are_left_out_with_a_warning_and_a_count(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    with io.RecordWriter(path) as records:
+        for k in range(4):
+            records.write(b"%d" % k)
+    content = bytearray(path.read_bytes())
+    content[17 + 12] ^= 1  # the data of record 1
+    path.write_bytes(content[:-1])
+    with io.RecordReader(path, on_damage="skip") as reader:
+        with pytest.warns(
+            RuntimeWarning, match=rf"left out: {path}: damaged at byte 17: .*record 1"
+        ):
+            assert [next(reader), next(reader)] == [b"0", b"2"]
+        assert reader.num_skipped == 1
+        with pytest.warns(
+            RuntimeWarning, match="damaged at byte 51: the file ends inside record 3"
+        ):
+            assert list(reader) == []
+        assert reader.num_skipped == 2
+    with pytest.raises(ValueError, match="on_damage 'ignore' is unknown; accepted are 'raise' and"):
+        io.RecordReader(path, on_damage="ignore")

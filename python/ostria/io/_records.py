@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,24 +57,47 @@ class RecordReader:
 
     Args:
         path: the file.
+        on_damage: where a checksum does not fit or the file ends inside a record: "raise", or
+            "skip", which goes on at the next record that is whole, with a RuntimeWarning for each
+            damaged place. All that read the file see the same records.
 
     Raises:
-        DataCorruptionError: a checksum does not fit, or the file ends inside a record; names the
-            file and the byte.
+        DataCorruptionError: the file is damaged; names file, byte and number of the record, which
+            counts from 0.
         OSError: the file cannot be read.
+        ValueError: `on_damage` is something else.
     """
 
-    def __init__(self, path: PathLike) -> None:
-        self._native: Any = native().RecordReader(to_path(path))
+    def __init__(self, path: PathLike, *, on_damage: str = "raise") -> None:
+        if on_damage not in ("raise", "skip"):
+            raise ValueError(
+                at_line(
+                    f"RecordReader: on_damage {on_damage!r} is unknown; accepted are 'raise' and "
+                    "'skip'"
+                )
+            )
+        self._native: Any = native().RecordReader(to_path(path), False, on_damage == "skip")
+        self._skipped = 0
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        record: bytes | None = self._open().read()
+        reader = self._open()
+        record: bytes | None = reader.read()
+        if self._skipped != reader.num_skipped:
+            count, self._skipped = reader.num_skipped - self._skipped, reader.num_skipped
+            places = "left out" if count == 1 else f"left out {count} places, the last of them"
+            warnings.warn(f"{places}: {reader.skipped}", RuntimeWarning, stacklevel=2)
         if record is None:
             raise StopIteration
         return record
+
+    @property
+    def num_skipped(self) -> int:
+        """Damaged places that were left out so far (`on_damage="skip"`): a record each, or several
+        in a row where their lengths are lost too."""
+        return self._skipped
 
     @property
     def offset(self) -> int:

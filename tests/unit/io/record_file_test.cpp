@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io_testing.h"
@@ -84,17 +85,69 @@ TEST(RecordFile, DamageNamesFileAndOffset) {
   bad[30] ^= 1;  // a byte of "hello"
   EXPECT_EQ(
       ErrorText(ErrorCode::kDataCorruption, [&] { read_all(bad, RecordReader::Tail::kError); }),
-      path + ": damaged at byte 16: the checksum of a record of 5 bytes does not fit");
+      path + ": damaged at byte 16: the checksum of record 1 of 5 bytes does not fit");
   bad = kGolden;
   bad[22] ^= 1;  // the length becomes 2^48 + 5: must not be believed
   EXPECT_EQ(
       ErrorText(ErrorCode::kDataCorruption, [&] { read_all(bad, RecordReader::Tail::kStop); }),
-      path + ": damaged at byte 16: the checksum of a record's length does not fit");
+      path + ": damaged at byte 16: the checksum of record 1's length does not fit");
   const std::string cut = kGolden.substr(0, 30);
   EXPECT_EQ(
       ErrorText(ErrorCode::kDataCorruption, [&] { read_all(cut, RecordReader::Tail::kError); }),
-      path + ": damaged at byte 16: the file ends inside a record, 14 bytes after its start");
+      path + ": damaged at byte 16: the file ends inside record 1, 14 bytes after its start");
   EXPECT_EQ(read_all(cut, RecordReader::Tail::kStop), 1);
+}
+
+// What a reader that skips damage gives, each record followed by a comma, and how often it skipped.
+std::pair<std::string, int64_t> ReadSkipping(const std::string& path) {
+  RecordReader reader(path, RecordReader::Tail::kError, RecordReader::Damage::kSkip);
+  std::string record, all;
+  while (reader.Read(&record)) all += record + ",";
+  return {all, reader.num_skipped()};
+}
+
+TEST(RecordFile, SkipsDamageAndCountsIt) {
+  TempDir dir;
+  const std::string path = dir / "r";
+  {
+    RecordWriter writer(path);
+    for (const char* record : {"zero", "one", "two", "three"}) writer.Write(record);
+    writer.Close();
+  }
+  const std::string whole = ReadWholeFile(path, 1 << 20);  // records begin at 0, 20, 39, 58
+  const auto damaged = [&](std::vector<size_t> bytes, size_t size = std::string::npos) {
+    std::string text = whole.substr(0, size);
+    for (const size_t at : bytes) text[at] ^= 0x10;
+    Spill(path, text);
+    return ReadSkipping(path);
+  };
+  using Result = std::pair<std::string, int64_t>;
+  EXPECT_EQ(damaged({}), Result("zero,one,two,three,", 0));
+  EXPECT_EQ(damaged({33}), Result("zero,two,three,", 1));                // a byte of "one"
+  EXPECT_EQ(damaged({20}), Result("zero,two,three,", 1));                // of its length
+  EXPECT_EQ(damaged({28}), Result("zero,two,three,", 1));                // of the length's checksum
+  EXPECT_EQ(damaged({33, 52}), Result("zero,three,", 2));                // of two records
+  EXPECT_EQ(damaged({21, 40}), Result("zero,three,", 1));                // two lengths: one place
+  EXPECT_EQ(damaged({}, whole.size() - 1), Result("zero,one,two,", 1));  // the end is cut off
+  EXPECT_EQ(damaged({}, 62), Result("zero,one,two,", 1));                // within a header
+  EXPECT_EQ(damaged({58}), Result("zero,one,two,", 1));                  // nothing whole behind it
+}
+
+TEST(RecordFile, RecordsHaveNumbersUntilAPositionIsSet) {
+  TempDir dir;
+  std::string bad = kGolden;
+  bad[30] ^= 1;
+  Spill(dir / "r", bad);
+  RecordReader reader(dir / "r", RecordReader::Tail::kError, RecordReader::Damage::kSkip);
+  std::string record;
+  while (reader.Read(&record)) {
+  }
+  EXPECT_NE(reader.skipped().find("damaged at byte 16: the checksum of record 1 "),
+            std::string::npos);
+  reader.Seek(16);
+  EXPECT_FALSE(reader.Read(&record));
+  EXPECT_NE(reader.skipped().find("the checksum of a record of 5 bytes"), std::string::npos);
+  EXPECT_EQ(reader.num_skipped(), 2);
 }
 
 TEST(RecordFile, MemoryAndFileReadersAgree) {
