@@ -115,10 +115,14 @@ std::optional<Manifest> TryReadManifest(const std::string& checkpoint) {
   }
 }
 
+// Of the tensor file, for whoever reads it alone.
+Metadata StateMetadata(int64_t step) {
+  return {{"format", std::string(kManifestFormat)}, {"step", StrCat(step)}};
+}
+
 void WriteContent(const std::string& directory, const CheckpointData& data, Manifest manifest) {
   OutputFile state(PathIn(directory, kState));
-  WriteTensorFile(state, data.tensors,
-                  {{"format", std::string(kManifestFormat)}, {"step", StrCat(data.step)}});
+  WriteTensorFile(state, data.tensors, StateMetadata(data.step));
   state.Sync();
   state.Close();
   for (const auto& [name, value] : data.tensors) {
@@ -296,6 +300,9 @@ CheckpointData LoadCheckpoint(const std::string& path) {
   if (data.tensors.size() != manifest.tensors.size()) {
     FailCorrupt(reader.path(), 8, "it holds ", data.tensors.size(), " tensors; the manifest lists ",
                 manifest.tensors.size());
+  }
+  if (reader.index().metadata != StateMetadata(manifest.step)) {
+    FailCorrupt(reader.path(), 8, "its metadata are not those that were written");
   }
   std::sort(data.tensors.begin(), data.tensors.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
