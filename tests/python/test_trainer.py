@@ -538,6 +538,32 @@ def test_nonfinite_skip(tmp_path):
 # --- Reading ahead --------------------------------------------------------------------------------
 
 
+def test_a_checkpoint_that_cannot_be_written_stops_training_or_is_a_warning(tmp_path, monkeypatch):
+    save = ost.io.save_checkpoint
+
+    def full(directory, step, *args, **options):
+        if step in (20, 30):
+            raise OSError(f"cannot write {directory}: No space left on device")
+        return save(directory, step, *args, **options)
+
+    monkeypatch.setattr(ost.io, "save_checkpoint", full)
+    t = trainer(tmp_path / "raise")
+    with pytest.raises(OSError, match="No space left"):
+        t.train(dataset, max_steps=50)
+    assert t.global_step == 20 and steps_of(tmp_path / "raise") == [0, 10]
+    t = trainer(tmp_path / "warn", on_save_error="warn")
+    with pytest.warns(RuntimeWarning, match="goes on without a checkpoint of step") as said:
+        t.train(dataset, max_steps=50)
+    assert all(f"step {k}: " in str(w.message) for k, w in zip((20, 30), said, strict=True))
+    assert steps_of(tmp_path / "warn") == [0, 10, 40, 50]
+    t = trainer(tmp_path / "warn", on_save_error="warn")
+    monkeypatch.setattr(ost.io, "save_checkpoint", lambda *_, **__: full(tmp_path, 20))
+    with pytest.raises(OSError, match="No space left"):
+        t.save()
+    with pytest.raises(ValueError, match="on_save_error 'ignore' is unknown; accepted are"):
+        Trainer(task=Regression(), on_save_error="ignore")
+
+
 def test_the_position_is_that_of_the_next_batch():
     reader = BatchReader(iter([1, 2, 3]))
     assert next(reader) == 1

@@ -118,9 +118,17 @@ def load_latest_checkpoint(
     Raises:
         DataCorruptionError: there are checkpoints, and all are damaged.
     """
-    found, messages = native().load_latest(to_path(directory))
+    found, messages = latest_and_messages(directory, bfloat16)
     _warn(messages)
-    return None if found is None else _wrap(found[0], found[1], bfloat16)
+    return found
+
+
+def latest_and_messages(
+    directory: PathLike, bfloat16: BFloat16As = "float32"
+) -> tuple[Checkpoint | None, list[str]]:
+    """As `load_latest_checkpoint`, which warns of what is told here of each damaged one."""
+    found, messages = native().load_latest(to_path(directory))
+    return None if found is None else _wrap(found[0], found[1], bfloat16), list(messages)
 
 
 def list_checkpoints(directory: PathLike) -> list[tuple[int, str]]:

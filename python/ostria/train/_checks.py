@@ -10,6 +10,15 @@ from ostria._checks import is_int
 from ostria._errors import at_line
 
 
+def check_choice(name: str, value: Any, accepted: tuple[str, str]) -> None:
+    """Raises ValueError unless `value` is one of two."""
+    if value not in accepted:
+        one, other = accepted
+        raise ValueError(
+            at_line(f"Trainer: {name} {value!r} is unknown; accepted are '{one}' and '{other}'")
+        )
+
+
 def check_loss(loss: Any, what: str) -> None:
     """``loss`` is a float scalar; ``what`` names the function that returned it."""
     if not isinstance(loss, _native.Tensor) or loss.ndim != 0 or loss.dtype.kind != "float":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ from ostria.distribute._function import ReplicaFunction
 from ostria.distribute._input import OtherWorldError
 from ostria.distribute._strategy import Strategy
 from ostria.distribute._values import PerReplica
+from ostria.io._checkpoints import latest_and_messages
 from ostria.train import _nonfinite
 from ostria.train._input import BatchReader, is_batch, leaves, takes_context
 from ostria.train._signals import of_all
@@ -174,20 +176,26 @@ class Together:
     def load(self, model_dir: str | None, path: str | None = None) -> Any:
         """The checkpoint at `path`, or the newest good one of `model_dir`: the same on all ranks.
 
+        All ranks warn of the damaged ones that rank 0 found before it.
+
         Raises:
           FileNotFoundError: a rank does not see the one that rank 0 has; on all ranks.
         """
         found: list[Any] = []
 
         def choose() -> str:
+            messages: list[str] = []
             if path is not None:
                 found.append(io.load_checkpoint(path))
             else:
                 assert model_dir is not None
-                found.append(io.load_latest_checkpoint(model_dir))
-            return "" if found[0] is None else str(found[0].path)
+                latest, messages = latest_and_messages(model_dir)
+                found.append(latest)
+            return json.dumps(["" if found[0] is None else str(found[0].path), *messages])
 
-        chosen = self.on_chief("restoring a checkpoint", choose)
+        chosen, *messages = json.loads(self.on_chief("restoring a checkpoint", choose))
+        for message in messages:
+            warnings.warn(message, RuntimeWarning, stacklevel=5)
         if not chosen or self.num_workers == 1:
             return found[0] if found else None
         problem = ""

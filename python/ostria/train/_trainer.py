@@ -23,7 +23,13 @@ from ostria._compile import compile as compile_function
 from ostria._errors import at_line
 from ostria._keywords import checked_init
 from ostria.train import _evaluation, _nonfinite, _state
-from ostria.train._checks import check_eval_strategy, check_limits, check_loss, check_strategy
+from ostria.train._checks import (
+    check_choice,
+    check_eval_strategy,
+    check_limits,
+    check_loss,
+    check_strategy,
+)
 from ostria.train._hooks import Hook, StepResults, overridden
 from ostria.train._input import BatchReader, arguments, batch_size
 from ostria.train._signals import (
@@ -54,6 +60,9 @@ class Trainer:
         values and draws do not depend on what else the process has done.
       on_nonfinite: what happens when loss or a gradient is NaN or infinite; the step then changes
         nothing. 'stop' raises NonFiniteError that names step, op and line; 'skip' goes on.
+      on_save_error: what happens when a checkpoint of a run cannot be written, as on a full disk;
+        those before are intact. 'raise' raises the OSError, under a strategy on all ranks; 'warn'
+        goes on with a RuntimeWarning. ``save`` itself always raises.
       initialize: called with all Variables before the first step of a run that has no checkpoint to
         go on from; may assign them (a warm start).
       hooks: observers of every run, see ``Hook``.
@@ -93,6 +102,7 @@ class Trainer:
         save_graph: bool = True,
         seed: int | None = None,
         on_nonfinite: str = "stop",
+        on_save_error: str = "raise",
         initialize: Callable[[list[Any]], None] | None = None,
         hooks: Iterable[Hook] = (),
         precision: str | None = None,
@@ -110,13 +120,8 @@ class Trainer:
                     "given; give one of them: a model (with loss and optimizer) or task="
                 )
             )
-        if on_nonfinite not in ("stop", "skip"):
-            raise ValueError(
-                at_line(
-                    f"Trainer: on_nonfinite {on_nonfinite!r} is unknown; accepted are 'stop' and "
-                    "'skip'"
-                )
-            )
+        check_choice("on_nonfinite", on_nonfinite, ("stop", "skip"))
+        check_choice("on_save_error", on_save_error, ("raise", "warn"))
         if (save_steps or save_secs) and model_dir is None:
             raise ValueError(
                 at_line(
@@ -135,7 +140,7 @@ class Trainer:
         self._save_graph = save_graph
         self._initialize = initialize
         self._seed = seed
-        self._on_nonfinite = on_nonfinite
+        self._on_nonfinite, self._on_save_error = on_nonfinite, on_save_error
         self._hooks = list(hooks)
         self._active: list[Hook] = []  # hooks of the run in progress
 
@@ -324,7 +329,7 @@ class Trainer:
             hook.begin(self)
         before, after = overridden(hooks, "before_step"), overridden(hooks, "after_step")
         if self.saves and self._saved_step is None:
-            self.save()
+            self._save_or_warn()
         first = self.global_step
         saved_at = time.monotonic()
         progress, step = self._progress, self._train_step
@@ -360,13 +365,13 @@ class Trainer:
             if due or (every and progress.step % every == 0):
                 if progress.step != last:  # the last one is marked as such, below
                     progress.finished = reader.at_end
-                    self.save()
+                    self._save_or_warn()
                     saved_at = time.monotonic()
         if progress.step == first and not self._stop:
             self._warn_no_steps()
         progress.finished = True
         if self.saves and self._saved_step != progress.step:
-            self.save()
+            self._save_or_warn()
         for hook in hooks:
             hook.end(self)
 
@@ -397,7 +402,7 @@ class Trainer:
         signum = self._interrupting
         assert signum is not None
         if self.saves and self._saved_step != self.global_step:
-            self.save()
+            self._save_or_warn()
         path = self._latest_path() if self.saves else None
         end_program_by_status()
         raise TrainingInterrupted(signum, self.global_step, path)
@@ -465,6 +470,23 @@ class Trainer:
         if self._interrupting:
             self._interrupt()
         return path
+
+    def _save_or_warn(self) -> None:
+        """`save`, of a run that ``on_save_error`` may let go on without it.
+
+        Under a strategy the error is that of all ranks, so all decide alike.
+        """
+        step = self.global_step
+        try:
+            self.save()
+        except OSError as error:
+            if self._on_save_error == "raise" or self._saved_step == step:
+                raise
+            warnings.warn(
+                f"training goes on without a checkpoint of step {step}: {error}",
+                RuntimeWarning,
+                stacklevel=5,
+            )
 
     def _latest(self) -> Any:
         assert self.model_dir is not None
