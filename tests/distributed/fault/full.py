@@ -51,8 +51,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, type=Path, help="of the record, JSON")
     parser.add_argument("--build", default="build/current", help="folder with tests/unit/dist_test")
-    parser.add_argument("--kills", type=int, default=1000, help="half within steps, half between")
-    parser.add_argument("--mutations", type=int, default=100_000, help="of variables and messages")
+    parser.add_argument(
+        "--kills", type=int, default=1000, help="of ranks, half within steps; of savers"
+    )
+    parser.add_argument(
+        "--mutations", type=int, default=100_000, help="of variables, messages and files"
+    )
     options = parser.parse_args()
     if options.kills < 2 or options.mutations < 1:
         parser.error("--kills is 2 or more, --mutations 1 or more")
@@ -79,6 +83,18 @@ def main() -> int:
             [*pytest, "tests/distributed/fault/test_processes.py", "-k", "kill"],
             "--junitxml=",
             {"OSTRIA_KILLS": str(options.kills)},
+        ),
+        run(
+            f"kill -9 of a process that saves, {options.kills:,} times",
+            [*pytest, "tests/distributed/fault/test_files.py", "-k", "kill_while_saving"],
+            "--junitxml=",
+            {"OSTRIA_KILLS": str(options.kills)},
+        ),
+        run(
+            f"damaged checkpoints, and record files read in two ways, {count} each",
+            [*pytest, "tests/distributed/fault/test_files.py", "-k", "always_found or goes_unseen"],
+            "--junitxml=",
+            fuzz,
         ),
     ]
     commit = subprocess.run(
