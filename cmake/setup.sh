@@ -41,7 +41,9 @@ need() {  # need PACKAGE REASON PROBE...: PROBE succeeds when there is nothing t
 has() { command -v "$1"; }
 any_file() { local f; for f in "$@"; do [ -e "$f" ] && return 0; done; return 1; }
 gloo=(/usr{,/local}/include/gloo/transport/tcp/device.h)
-mpi=(/usr/include/*-linux-gnu/mpi/mpi.h /usr/lib/*-linux-gnu/openmpi/include/mpi.h /usr{,/local}/include/mpi.h)
+has_mpi() {  # a function, since patterns match only after the installation
+  any_file /usr/{include,lib}/*-linux-gnu/{,openmpi/include/,mpi/}mpi.h /usr{,/local}/include/mpi.h
+}
 check_packages() {
   need g++ "compiles the C++ core; brings OpenMP" has g++
   need cmake "drives the build" has cmake
@@ -62,7 +64,7 @@ check_packages() {
     need slurm-wlm "tests start ranks by srun on two nodes of one machine" has /usr/sbin/slurmctld
     need munge "by which Slurm's daemons know each other" has /usr/sbin/munged
     need openmpi-bin "tests start ranks by mpirun" has mpirun
-    need libopenmpi-dev "carries sums between processes that mpirun started" any_file "${mpi[@]}"
+    need libopenmpi-dev "carries sums between processes that mpirun started" has_mpi
     need iproute2 "tests make hosts of network namespaces" has /sbin/ip
   fi
   if [ "$mode" = tools ]; then
@@ -121,7 +123,7 @@ print(v, v, sysconfig.get_platform().replace("-", "_"), sep="-")')
 export CMAKE_ARGS="-DOSTRIA_BUILD_TESTS=ON -DOSTRIA_WERROR=${OSTRIA_WERROR:-OFF} ${CMAKE_ARGS:-}"
 wheels=build/$tag/dist
 sources=$({
-  echo "$tag $CMAKE_ARGS" "$(any_file "${gloo[@]}" && echo gloo)" "$(any_file "${mpi[@]}" && echo mpi)"
+  echo "$tag $CMAKE_ARGS" "$(any_file "${gloo[@]}" && echo gloo)" "$(has_mpi && echo mpi)"
   find csrc kernels cmake python packaging tests/fake_cuda CMakeLists.txt setup.py pyproject.toml README.md LICENSE tests/unit/CMakeLists.txt \
     -type f -not -name '*.so' -not -name '*.so.*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*' \
     -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
