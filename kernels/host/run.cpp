@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs blocks on the host. A fiber runs one thread of the block after the other until one of them
 // waits; then the next fiber goes on, so a kernel without barriers needs one, and switches cost
-// only where threads wait. The order is drawn anew after every barrier.
+// only where threads wait. The order is drawn anew after every barrier. Blocks of a cluster run
+// together, their threads numbered through, each block with shared memory of its own.
 #include <algorithm>
 #include <exception>
 #include <memory>
@@ -12,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/host/shim.h"
+#include "kernels/host/cluster.h"
 #include "kernels/host/switch.h"
 
 namespace ostria::kernels::host {
@@ -28,7 +29,13 @@ std::unordered_map<std::string, Kernel>& Kernels() {
   return *kernels;
 }
 
-enum class State : uint8_t { kReady, kAtBlock, kAtWarp, kDone };
+// Those of more than one block; others are not there.
+std::unordered_map<Body, unsigned>& Clusters() {
+  static auto* clusters = new std::unordered_map<Body, unsigned>;
+  return *clusters;
+}
+
+enum class State : uint8_t { kReady, kAtBlock, kAtWarp, kAtCluster, kDone };
 
 struct Thread {
   State state = State::kReady;
@@ -36,15 +43,18 @@ struct Thread {
   Fiber* fiber = nullptr;  // where it waits
 };
 
-// The block that runs in this thread of the host.
+// The block that runs in this thread of the host, or several of a cluster.
 struct Block {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber*> idle;
   std::vector<Thread> threads;
-  std::vector<uint64_t> slots;  // what lanes exchange
-  std::vector<std::byte> shared;
+  std::vector<uint64_t> slots;    // what lanes exchange
+  std::vector<std::byte> shared;  // of one block after the other
+  size_t shared_bytes = 0;        // from one to the next
   dim3 size;
-  size_t count = 0;
+  size_t each = 0;     // threads of a block
+  size_t count = 0;    // of all blocks that run
+  uint3 first{};       // of those blocks
   size_t current = 0;  // the thread that runs now
   size_t started = 0, turn = 0;
   bool backwards = false;
@@ -64,9 +74,11 @@ Block& TheBlock() {
 // Makes thread `index` the one whose numbers device code reads.
 void Become(Block& b, size_t index) {
   b.current = index;
-  threadIdx = {static_cast<unsigned>(index % b.size.x),
-               static_cast<unsigned>(index / b.size.x % b.size.y),
-               static_cast<unsigned>(index / b.size.x / b.size.y)};
+  const size_t thread = index % b.each;
+  threadIdx = {static_cast<unsigned>(thread % b.size.x),
+               static_cast<unsigned>(thread / b.size.x % b.size.y),
+               static_cast<unsigned>(thread / b.size.x / b.size.y)};
+  blockIdx = {b.first.x + static_cast<unsigned>(index / b.each), b.first.y, b.first.z};
 }
 
 // The life of a fiber: in every block, threads that nobody has begun.
@@ -99,10 +111,20 @@ void Enter(Block& b, Fiber* f) {
   std::rethrow_exception(std::exchange(b.thrown, nullptr));
 }
 
-// Lets through the warps whose lanes have all come, and the block when nobody is left elsewhere.
-// Whether somebody may run now.
+// Lets threads [begin, end) through that wait in `state`, when none of them is elsewhere.
+void ReleaseAll(Block& b, size_t begin, size_t end, State state) {
+  for (size_t i = begin; i < end; ++i) {
+    const State s = b.threads[i].state;
+    if (s != state && s != State::kDone) return;
+  }
+  for (size_t i = begin; i < end; ++i) {
+    if (b.threads[i].state == state) b.threads[i].state = State::kReady;
+  }
+}
+
+// Lets through the warps whose lanes have all come, and blocks and the cluster when nobody of them
+// is left elsewhere. Whether somebody may run now.
 bool Release(Block& b) {
-  bool ready = false, all_at_block = true;
   for (size_t first = 0; first < b.count; first += 32) {
     const size_t lanes = std::min<size_t>(32, b.count - first);
     unsigned here = 0;
@@ -119,19 +141,10 @@ bool Release(Block& b) {
       here &= ~mask;
     }
   }
-  for (size_t i = 0; i < b.count; ++i) {
-    const State s = b.threads[i].state;
-    ready |= s == State::kReady;
-    all_at_block &= s == State::kAtBlock || s == State::kDone;
-  }
-  if (ready || !all_at_block) return ready;
-  for (size_t i = 0; i < b.count; ++i) {
-    if (b.threads[i].state == State::kAtBlock) {
-      b.threads[i].state = State::kReady;
-      ready = true;
-    }
-  }
-  return ready;
+  for (size_t i = 0; i < b.count; i += b.each) ReleaseAll(b, i, i + b.each, State::kAtBlock);
+  ReleaseAll(b, 0, b.count, State::kAtCluster);
+  return std::any_of(b.threads.begin(), b.threads.end(),
+                     [](const Thread& t) { return t.state == State::kReady; });
 }
 
 // A turn of the list and a direction: cheap, and no order is relied upon.
@@ -204,21 +217,33 @@ int MaxThreads(const char* name) {
 
 void SetSeed(uint64_t seed) { TheBlock().random.seed(seed); }
 
+Cluster::Cluster(Body body, unsigned blocks) { Clusters()[body] = blocks; }
+
 void LaunchBody(Body body, dim3 grid, dim3 block, size_t shared_bytes, const void* params) {
+  const auto known = Clusters().find(body);
+  const unsigned cluster = known == Clusters().end() ? 1 : known->second;
   Block& b = TheBlock();
   b.body = body;
   b.params = params;
   b.size = block;
-  b.count = size_t{block.x} * block.y * block.z;
+  b.each = size_t{block.x} * block.y * block.z;
+  b.count = b.each * cluster;
+  if (cluster > 1 && (b.each % 32 != 0 || grid.x % cluster != 0)) {
+    throw std::logic_error(
+        "kernel: blocks of a cluster are whole warps, and clusters fill the grid");
+  }
   b.slots.resize(b.count);
+  b.shared_bytes = (shared_bytes + 15) / 16 * 16;
   gridDim = grid;
   blockDim = block;
-  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z, turn = b.random() % blocks;
-  for (uint64_t i = 0; i < blocks; ++i) {
-    const uint64_t at = (i + turn) % blocks;
-    blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
-                static_cast<unsigned>(at / grid.x / grid.y)};
-    b.shared.assign(shared_bytes, std::byte{0xff});  // NaN, whatever the type
+  const uint64_t width = grid.x / cluster;
+  const uint64_t clusters = width * grid.y * grid.z, turn = b.random() % clusters;
+  for (uint64_t i = 0; i < clusters; ++i) {
+    const uint64_t at = (i + turn) % clusters;
+    b.first = {static_cast<unsigned>(at % width) * cluster,
+               static_cast<unsigned>(at / width % grid.y),
+               static_cast<unsigned>(at / width / grid.y)};
+    b.shared.assign(b.shared_bytes * cluster, std::byte{0xff});  // NaN, whatever the type
     RunBlock(b);
   }
 }
@@ -247,7 +272,26 @@ void SetCondition(uint64_t handle, unsigned value) {
   condition_setter(handle, value);
 }
 
-void* DynamicShared() { return TheBlock().shared.data(); }
+void* DynamicShared() {
+  Block& b = TheBlock();
+  return b.shared.data() + b.current / b.each * b.shared_bytes;
+}
+const void* SharedOf(unsigned rank, const void* at) {
+  const Block& b = TheBlock();
+  const auto* const own = static_cast<const std::byte*>(DynamicShared());
+  const auto offset = static_cast<size_t>(static_cast<const std::byte*>(at) - own);
+  const size_t first = rank * b.each;
+  if (offset >= b.shared_bytes || first >= b.count) {
+    throw std::logic_error("kernel: no shared memory of this cluster");
+  }
+  const auto done = [](const Thread& t) { return t.state == State::kDone; };
+  const auto begin = b.threads.begin() + static_cast<std::ptrdiff_t>(first);
+  if (std::all_of(begin, begin + static_cast<std::ptrdiff_t>(b.each), done)) {
+    throw std::logic_error("kernel: the block whose shared memory is read has ended");
+  }
+  return b.shared.data() + rank * b.shared_bytes + offset;
+}
+void SyncCluster() { Wait(State::kAtCluster, 0); }
 void SyncThreads() { Wait(State::kAtBlock, 0); }
 void SyncWarp(unsigned mask) { Wait(State::kAtWarp, LiveLanes(mask)); }
 int Lane() { return static_cast<int>(Index() % 32); }

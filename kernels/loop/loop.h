@@ -256,4 +256,41 @@ OSTRIA_LOOP_FN T FoldBlock(T x, T* parts) {
   return FoldLanes<Fold, 32>(x);
 }
 
+// --- Clusters: blocks that run at the same time, and may read each other's shared memory
+
+#if defined(__CUDACC_RTC__)
+/// A barrier of all threads of the cluster, behind which they see what all of them wrote.
+OSTRIA_LOOP_FN void SyncCluster() {
+  asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+}
+/// The place that `at` is in shared memory, in that of block `rank`.
+template <class T>
+OSTRIA_LOOP_FN const T* SharedOf(unsigned rank, const T* at) {
+  const T* there;
+  asm volatile("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(at), "r"(rank));
+  return there;
+}
+#else
+using host::SyncCluster;
+template <class T>
+OSTRIA_LOOP_FN const T* SharedOf(unsigned rank, const T* at) {
+  return static_cast<const T*>(host::SharedOf(rank, at));
+}
+#endif
+
+/// As FoldBlock, over two blocks of a cluster: first that of rank 0. `parts` lie in dynamic shared
+/// memory; a block may end only behind a further barrier.
+template <class Fold, int kThreads, class T>
+OSTRIA_LOOP_FN T FoldCluster(T x, T* parts) {
+  x = FoldLanes<Fold, 32>(x);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
+  SyncCluster();
+  constexpr int kWarps = kThreads / 32;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const T none = Fold::template Start<T>();
+  const T first = lane < kWarps ? *SharedOf(0, parts + lane) : none;
+  const T second = lane < kWarps ? *SharedOf(1, parts + lane) : none;
+  return Fold::Call(FoldLanes<Fold, 32>(first), FoldLanes<Fold, 32>(second));
+}
+
 }  // namespace ostria::kernels::loop

@@ -91,7 +91,12 @@ inline constexpr bool is_signed_v = T(-1) < T(0);
 #define __builtin_nanf(text) __int_as_float(0x7fc00000)
 #define OSTRIA_LOOP(name, Params, threads) \
   extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Params p)
+/// The same, of which so many neighbours in the grid are a cluster however it is launched.
+#define OSTRIA_LOOP_CLUSTER(name, Params, threads, blocks)                             \
+  extern "C" __global__ void __cluster_dims__(blocks, 1, 1) __launch_bounds__(threads) \
+      name(const __grid_constant__ Params p)
 #define OSTRIA_LOOP_SHARED(T, name, count) __shared__ T name[count]
+#define OSTRIA_LOOP_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define OSTRIA_LOOP_FN __device__ __forceinline__
 #define OSTRIA_UNROLL _Pragma("unroll")
 #else
@@ -105,7 +110,13 @@ inline constexpr bool is_signed_v = T(-1) < T(0);
     name##_on_host(*static_cast<const Params*>(params)); \
   }                                                      \
   static void name##_on_host(const Params& p)
+#define OSTRIA_LOOP_CLUSTER(name, Params, threads, blocks)                    \
+  extern "C" void name(const void* params);                                   \
+  static const ::ostria::kernels::host::Cluster name##_cluster(name, blocks); \
+  OSTRIA_LOOP(name, Params, threads)
 #define OSTRIA_LOOP_SHARED(T, name, count) static T name[count]
+#define OSTRIA_LOOP_DYNAMIC_SHARED(name) \
+  auto* const name = static_cast<unsigned char*>(::ostria::kernels::host::DynamicShared())
 #define OSTRIA_LOOP_FN inline
 #define OSTRIA_UNROLL
 #endif

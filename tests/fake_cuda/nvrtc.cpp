@@ -81,7 +81,7 @@ nvrtcResult nvrtcCompileProgram(nvrtcProgram p, int, const char* const*) {
   const std::filesystem::path base = folder.path / std::to_string(number++);
   const std::string source = base.string() + ".cpp", library = base.string() + ".so",
                     log = base.string() + ".log";
-  std::ofstream(source) << "#include \"kernels/host/shim.h\"\n" << p->source;
+  std::ofstream(source) << "#include \"kernels/host/cluster.h\"\n" << p->source;
   const std::string command = std::string(FAKE_CUDA_COMPILER) +
                               " -std=c++20 -O1 -w -fPIC -shared -ffp-contract=off " +
                               FAKE_CUDA_FLAGS + " -I" + FAKE_CUDA_SOURCES + " '" + source + "' '" +

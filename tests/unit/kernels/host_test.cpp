@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "kernels/host/shim.h"
+#include "kernels/host/cluster.h"
 
 namespace ostria::kernels {
 namespace {
@@ -85,6 +85,50 @@ TEST(HostMachine, AThreadKeepsItsNumbers) {
   const IndexParams p{dst.data()};
   host::LaunchBody(body, {1, 2}, {5, 7, 3}, 0, &p);
   for (const unsigned block : dst) EXPECT_TRUE(block == 1 || block == 2);
+}
+
+struct ClusterParams {
+  unsigned* dst;
+  bool first, last;  // barriers
+};
+
+// Each block leaves its number in its own shared memory, and reads that of the other.
+void OtherBlock(const void* params) {
+  const auto& p = *static_cast<const ClusterParams*>(params);
+  auto* const own = static_cast<unsigned*>(host::DynamicShared());
+  own[threadIdx.x] = blockIdx.x;
+  if (p.first) host::SyncCluster();
+  const void* const there = host::SharedOf(1 - blockIdx.x % 2, own + threadIdx.x);
+  p.dst[blockIdx.x * 64 + threadIdx.x] = *static_cast<const unsigned*>(there);
+  if (p.last) host::SyncCluster();
+}
+
+TEST(HostMachine, BlocksOfAClusterReadEachOther) {
+  const host::Cluster cluster(OtherBlock, 2);
+  std::array<unsigned, 4 * 64> dst = {};
+  int unseen = 0, ended = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    host::SetSeed(seed);
+    const ClusterParams good{dst.data(), true, true};
+    host::LaunchBody(OtherBlock, {4}, {64}, 64 * sizeof(unsigned), &good);
+    for (unsigned i = 0; i < dst.size(); ++i) EXPECT_EQ(dst[i], i / 64 ^ 1);
+    const ClusterParams early{dst.data(), false, true};
+    host::LaunchBody(OtherBlock, {4}, {64}, 64 * sizeof(unsigned), &early);
+    for (unsigned i = 0; i < dst.size(); ++i) unseen += dst[i] == (i / 64 ^ 1) ? 0 : 1;
+    // Without the last barrier a block is gone when the other comes to read.
+    const ClusterParams gone{dst.data(), true, false};
+    try {
+      host::LaunchBody(OtherBlock, {4}, {64}, 64 * sizeof(unsigned), &gone);
+    } catch (const std::logic_error&) {
+      ++ended;
+    }
+  }
+  EXPECT_GT(unseen, 0);
+  EXPECT_GT(ended, 0);
+  const ClusterParams good{dst.data(), true, true};
+  EXPECT_THROW(host::LaunchBody(OtherBlock, {3}, {64}, 256, &good), std::logic_error);
+  EXPECT_THROW(host::LaunchBody(OtherBlock, {2}, {48}, 256, &good), std::logic_error);
+  EXPECT_THROW(host::LaunchBody(OtherBlock, {2}, {64}, 0, &good), std::logic_error);
 }
 
 // Each thread of the host has a machine of its own.
