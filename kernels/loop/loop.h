@@ -293,4 +293,48 @@ OSTRIA_LOOP_FN T FoldCluster(T x, T* parts) {
   return Fold::Call(FoldLanes<Fold, 32>(first), FoldLanes<Fold, 32>(second));
 }
 
+// --- Exponentials below the largest number
+
+/// Whether it is neither infinite nor NaN.
+template <class T>
+OSTRIA_LOOP_FN bool IsFinite(T x) {
+  return x - x == T(0);
+}
+
+/// The largest of some numbers, and the sum of exp(scale * (x - largest)), which shrinks whenever a
+/// larger one comes: see ExponentialSum for numbers that are not finite.
+template <class T>
+struct Exponentials {
+  T largest = -Infinity<T>(), sum = T(0);
+
+  template <int kCount>
+  OSTRIA_LOOP_FN void Add(const T (&x)[kCount], T scale) {
+    T now = largest;
+    OSTRIA_UNROLL
+    for (int j = 0; j < kCount; ++j) now = FoldMax::Call(now, x[j]);
+    if (!(now == largest)) {
+      sum = Below(now, scale);
+      largest = now;
+    }
+    const T top = Top(now);
+    OSTRIA_UNROLL
+    for (int j = 0; j < kCount; ++j) sum += Exp(scale * (x[j] - top));
+  }
+  /// The sum of exp(scale * (x - most)), `most` being at least the largest.
+  OSTRIA_LOOP_FN T Below(T most, T scale) const { return sum * Exp(scale * (largest - Top(most))); }
+
+ private:
+  // Below -inf there is no difference to take: it adds exp(-inf).
+  static OSTRIA_LOOP_FN T Top(T most) { return IsFinite(most) ? most : T(0); }
+};
+
+/// `sum` is that of exp(scale * (x - most)) where `most` is finite. Otherwise it is what adding up
+/// in a second pass would give: NaN, or where what is subtracted is finite all the same
+/// (`kGuarded`) 0, inf and NaN for -inf, inf and NaN.
+template <bool kGuarded, class T>
+OSTRIA_LOOP_FN T ExponentialSum(T sum, T most) {
+  if (IsFinite(most)) return sum;
+  return kGuarded ? Exp(most) : most - most;
+}
+
 }  // namespace ostria::kernels::loop

@@ -81,6 +81,19 @@ void AddRows(Maker& m) {
   m.Add("log_softmax_f32", [&](Builder& b) -> std::vector<Value> {
     return {b(ops::kLogSoftmax, {m.Rows(b, kSingle, 50304)}, {int64_t{-1}})};
   });
+  m.Add("softmax_vocabulary_f32", [&](Builder& b) -> std::vector<Value> {
+    return {b(ops::kSoftmax, {m.Rows(b, kSingle, 50257)}, {int64_t{-1}})};
+  });
+  m.Add("softmax_long_bf16", [&](Builder& b) -> std::vector<Value> {
+    return {b(ops::kSoftmax, {m.Rows(b, kHalf, 250000)}, {int64_t{-1}})};
+  });
+  m.Add("layer_norm_grad_wide_f32", [&](Builder& b) -> std::vector<Value> {
+    const Value g = m.Rows(b, kSingle, 8192), x = m.Rows(b, kSingle, 8192);
+    const Shape rows = Shape::FromSizes({{b.shape(g)[0].value()}});
+    return b.Multi(ops::kLayerNormGrad,
+                   {g, x, m.In(b, kSingle, {8192}), m.In(b, kSingle, rows), m.In(b, kSingle, rows)},
+                   {int64_t{1}});
+  });
   const auto single = [](Builder& b, Value v) { return b(ops::kCast, {v}, {kSingle}); };
   const auto half = [](Builder& b, Value v) { return b(ops::kCast, {v}, {kHalf}); };
   m.Add("add_layer_norm_bf16", [&](Builder& b) -> std::vector<Value> {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a loop program to CUDA C++. Three forms:
 //   flat     every element by itself, in vectors; sums of everything
-//   rows     folds over columns whose value is read again: a few lanes, a warp or a block per row,
-//            which stays in registers while it is short enough, and is read again otherwise
+//   rows     folds over columns whose value is read again: a few lanes, a warp, a block or two
+//            blocks of a cluster per row, which stays in registers or shared memory while it is
+//            short enough, and is read again otherwise (rows_plan.h)
 //   columns  folds over rows: a grid of pieces, whose partial folds a second kernel joins
 // The text begins with the program, as a comment. It names neither the node nor its operands, and
 // the size of the outermost axis is a parameter: equal layers have equal text. No device is needed.

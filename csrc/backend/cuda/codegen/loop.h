@@ -59,6 +59,8 @@ class LoopWriter {
   std::string Offset(const LoopOperand& o, int first, int last) const;
   /// What instruction `n` computes of v<args>; `last` is the coordinate along the last axis.
   std::string Expression(int n, std::string_view last) const;
+  /// A number of the type of instruction `n`.
+  std::string Number(int n, double x) const;
   /// `const T v<n> = ...;`
   void Define(int n, std::string_view last);
 

@@ -1,62 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rows form. Folds over columns come one after the other: pass 0 computes what needs none of
-// them, pass k what needs those of pass k - 1. A row belongs to `lanes` threads. While it is short
-// they keep what later passes read in registers; otherwise every pass reads and computes it again.
-// Folds over rows gather in registers too, or in the piece's place of the workspace.
+// The rows form, written as rows_plan.h has it planned. A row belongs to `lanes` threads, which
+// take its vectors in turn. In every pass they load some vectors, all of them where the row is kept
+// registers, compute and store. Folds over rows gather where the row is kept, or in the piece's
+// place of the workspace.
 #include <algorithm>
-#include <bit>
 
-#include "backend/cuda/codegen/loop.h"
+#include "backend/cuda/codegen/rows_plan.h"
 #include "backend/cuda/launch/launch.h"
 
 namespace ostria::cuda {
 namespace {
 
 constexpr int64_t kMostPieces = 512;  // about four blocks of every multiprocessor
-constexpr int kRegisters = 64;        // 32-bit, of a thread, for what it keeps of a row
-constexpr int kFewRegisters = 16;     // the same where a block has 1024 threads
-constexpr int kBlock = 256;           // threads, where several rows share a block
 
 class RowsWriter {
  public:
-  RowsWriter(const CanonicalLoop& loop, int vector)
-      : w_(loop, vector, NeedsWide(loop.p)), p_(loop.p), first_column_(loop.first_column()) {
-    Levels();
-    Keep(true);
-    Shape();
-  }
+  RowsWriter(const CanonicalLoop& loop, int vector, const DeviceProps& device)
+      : w_(loop, vector, NeedsWide(loop.p)),
+        p_(loop.p),
+        plan_(w_, device),
+        first_column_(loop.first_column()),
+        lanes_(plan_.lanes()),
+        per_lane_(plan_.per_lane()),
+        cluster_(plan_.cluster()),
+        registers_(plan_.home() == RowHome::kRegisters),
+        shared_(plan_.home() == RowHome::kShared) {}
 
   LoopWriter& writer() { return w_; }
-  int threads() const { return threads_; }
-  int rows_per_block() const { return threads_ / lanes_; }
-  bool streams() const { return stream_; }
-  const std::vector<int>& input_pass() const { return input_pass_; }
-  const std::vector<int>& output_pass() const { return output_pass_; }
+  const RowsPlan& plan() const { return plan_; }
 
   void Write() {
-    w_.Open("OSTRIA_LOOP(@, @_params, ", threads_, ")");
+    const int rows = plan_.rows_per_block();
+    if (cluster_ == 1) {
+      w_.Open("OSTRIA_LOOP(@, @_params, ", plan_.threads(), ")");
+    } else {
+      w_.Open("OSTRIA_LOOP_CLUSTER(@, @_params, ", plan_.threads(), ", ", cluster_, ")");
+    }
     w_.Pointers();
     if (!w_.RowFolds().empty()) w_.Parts();
     for (size_t n = 0; n < p_.code.size(); ++n) {
-      if (place_[n] == Place::kUniform) w_.Define(static_cast<int>(n), "0");
+      const int i = static_cast<int>(n);
+      if (plan_.place(i) == Place::kUniform) w_.Define(i, "0");
     }
-    for (size_t n = 0; n < p_.code.size(); ++n) {
-      if (p_.code[n].kind != LoopKind::kFoldCols || lanes_ <= 32) continue;
-      w_.Line("OSTRIA_LOOP_SHARED(", w_.ValueType(static_cast<int>(n)), ", shared", n, ", 64);");
-    }
-    w_.Line("const int lane = threadIdx.x % ", lanes_, ";");
+    Shared();
+    const auto team = [&](const char* number) {
+      return cluster_ == 1 ? StrCat("Index{", number, "}")
+                           : StrCat("Index{", number, " / ", cluster_, "}");
+    };
+    w_.Line("const int lane = ",
+            cluster_ == 1
+                ? StrCat("threadIdx.x % ", lanes_)
+                : StrCat("blockIdx.x % ", cluster_, " * ", plan_.threads(), " + threadIdx.x"),
+            ";");
     if (!w_.RowFolds().empty()) {
-      w_.Line("const Index piece = Index{blockIdx.x} * ", rows_per_block(), " + threadIdx.x / ",
-              lanes_, ";");
+      w_.Line("const Index piece = ", team("blockIdx.x"), " * ", rows, " + threadIdx.x / ", lanes_,
+              ";");
     }
-    if (!stream_) Gathered(true);
+    Gathered(true);
     w_.Line("const Index n = static_cast<Index>(p.n);");
     w_.Line("int turn = 0;");
     // The whole block takes the turn, so that every lane is there for the folds.
-    w_.Open("for (Index base = Index{blockIdx.x} * ", rows_per_block(),
-            "; base < n; base += ", "Index{gridDim.x} * ", rows_per_block(), ", turn ^= 32)");
+    w_.Open("for (Index base = ", team("blockIdx.x"), " * ", rows,
+            "; base < n; base += ", team("gridDim.x"), " * ", rows, ", turn ^= 32)");
     const std::string own = StrCat("base + threadIdx.x / ", lanes_);
-    if (rows_per_block() == 1) {
+    if (rows == 1) {
       w_.Line("constexpr bool live = true;");
       w_.Line("const Index row = ", own, ";");
     } else {
@@ -65,169 +72,67 @@ class RowsWriter {
       w_.Line("const Index row = live ? ", own, " : base;");
     }
     w_.Coordinates(0, first_column_, "row");
-    for (int pass = 0; pass <= last_pass_; ++pass) Pass(pass);
+    for (int pass = 0; pass <= plan_.last_pass(); ++pass) Pass(pass);
     w_.Close();
-    if (!stream_) Gathered(false);
+    Gathered(false);
+    if (cluster_ > 1) w_.Line("SyncCluster();");  // the other block may still read the parts
     w_.Close();
   }
 
  private:
-  enum class Place : uint8_t { kUniform, kRow, kElement };
+  using Place = RowsPlan::Place;
 
-  void Levels() {
-    const unsigned columns = ~((1u << first_column_) - 1);
-    for (size_t n = 0; n < p_.code.size(); ++n) {
-      const LoopInstr& i = p_.code[n];
-      int level = 0;
-      Place place = Place::kUniform;
-      for (int32_t a : i.args) {
-        if (a < 0) continue;
-        level = std::max(level, level_[a]);
-        place = std::max(place, place_[a]);
-      }
-      if (i.kind == LoopKind::kFoldCols) {
-        ++level;
-        place = Place::kRow;
-      } else if (i.kind == LoopKind::kDraw) {
-        place = Place::kElement;
-      } else if (i.kind == LoopKind::kLoad || i.kind == LoopKind::kIndex) {
-        const unsigned axes = w_.loop.axes[n];
-        place = axes == 0 ? Place::kUniform : (axes & columns) == 0 ? Place::kRow : Place::kElement;
-      }
-      level_.push_back(level);
-      place_.push_back(place);
-    }
-    for (const LoopOperand& o : p_.outputs) {
-      output_pass_.push_back(level_[o.value]);
-      last_pass_ = std::max(last_pass_, level_[o.value]);
-    }
-  }
-
-  bool AlongColumns(const LoopOperand& o) const {
-    return std::any_of(o.strides.begin() + first_column_, o.strides.end(),
-                       [](int64_t s) { return s != 0; });
-  }
-
-  // What is computed in a pass: folds of both kinds, and elements to store.
-  std::vector<int> Roots(int pass) const {
-    std::vector<int> out;
-    for (size_t n = 0; n < p_.code.size(); ++n) {
-      const LoopInstr& i = p_.code[n];
-      const bool fold = i.kind == LoopKind::kFoldCols || i.kind == LoopKind::kFoldRows;
-      if (fold && level_[i.args[0]] == pass) out.push_back(i.args[0]);
-    }
-    for (int k : Stored(pass)) out.push_back(p_.outputs[k].value);
-    return out;
-  }
-  std::vector<int> Stored(int pass) const {
-    std::vector<int> out;
-    for (size_t k = 0; k < p_.outputs.size(); ++k) {
-      if (output_pass_[k] == pass && !w_.StoresFold(static_cast<int>(k)) &&
-          (AlongColumns(p_.outputs[k]) || place_[p_.outputs[k].value] == Place::kElement)) {
-        out.push_back(static_cast<int>(k));
-      }
-    }
-    return out;
-  }
-
-  // Which elements each pass computes, and which of them it leaves to later ones.
-  void Keep(bool registers) {
-    const size_t size = p_.code.size();
-    std::vector<bool> known(size);
-    for (size_t n = 0; n < size; ++n) known[n] = place_[n] != Place::kElement;
-    std::vector<int> made(size, -1);
-    kept_.assign(size, false);
-    needed_.clear();
-    input_pass_.assign(p_.inputs.size(), 0);
-    for (int pass = 0; pass <= last_pass_; ++pass) {
-      needed_.push_back(Needed(p_, Roots(pass), known));
-      for (int n : needed_.back()) {
-        if (p_.code[n].kind == LoopKind::kLoad) input_pass_[p_.code[n].operand] = pass;
-        made[n] = pass;
-      }
-      if (registers) {
-        for (int n : needed_.back()) known[n] = true;
-      }
-    }
-    for (int pass = 0; registers && pass <= last_pass_; ++pass) {
-      for (int n : ReadIn(pass)) {
-        if (made[n] >= 0 && made[n] < pass) kept_[n] = true;
-      }
-    }
-  }
-
-  // Elements that the pass reads without computing them.
-  std::vector<int> ReadIn(int pass) const {
-    std::vector<bool> here(p_.code.size()), read(p_.code.size());
-    for (int n : needed_[pass]) here[n] = true;
-    for (int n : needed_[pass]) {
-      for (int32_t a : p_.code[n].args) {
-        if (a >= 0) read[a] = true;
-      }
-    }
-    for (int n : Roots(pass)) read[n] = true;
-    std::vector<int> out;
-    for (size_t n = 0; n < p_.code.size(); ++n) {
-      if (read[n] && !here[n] && place_[n] == Place::kElement) out.push_back(static_cast<int>(n));
-    }
-    return out;
-  }
-
-  // 32-bit registers per element of a row that a thread holds.
-  double Held() const {
-    double bytes = 0;
-    for (const LoopOperand& o : p_.inputs) {
-      if (AlongColumns(o) && !w_.IsStill(o)) bytes += static_cast<double>(SizeOf(o.dtype));
-    }
-    for (size_t n = 0; n < p_.code.size(); ++n) {
-      const LoopInstr& i = p_.code[n];
-      const bool held = (kept_[n] && i.kind != LoopKind::kLoad) || i.kind == LoopKind::kFoldRows;
-      if (held) bytes += static_cast<double>(std::max<int64_t>(SizeOf(i.dtype), 4));
-    }
-    // Arithmetic in double holds as much again.
-    const bool doubles = std::any_of(p_.code.begin(), p_.code.end(),
-                                     [](const LoopInstr& i) { return i.dtype == DType::kFloat64; });
-    return doubles ? bytes / 2 : bytes / 4;
-  }
-
-  void Shape() {
-    const int64_t vectors = p_.cols() / w_.vector;
-    const auto fits = [&](int64_t per_lane, int registers) {
-      return static_cast<double>(per_lane * w_.vector) * Held() <= registers;
+  // s<i>: a row of input i; acc<f>: of fold f over rows; shared<f>: of a fold over columns.
+  void Shared() {
+    if (shared_) w_.Line("OSTRIA_LOOP_DYNAMIC_SHARED(dynamic);");
+    const auto place = [&](std::string_view type, const char* name, size_t k, int64_t at) {
+      w_.Line("auto* const ", name, k, " = reinterpret_cast<", type, "*>(dynamic + ", at, ");");
     };
-    const auto take = [&](int64_t lanes, int threads) {
-      lanes_ = static_cast<int>(lanes);
-      threads_ = threads;
-      per_lane_ = static_cast<int>((vectors + lanes - 1) / lanes);
-    };
-    // A few lanes or a warp.
-    const auto lanes = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(vectors)));
-    const int64_t longest = w_.RowFolds().empty() ? 1024 : 32 * w_.vector;
-    if (p_.cols() <= longest && fits((vectors + 31) / 32, kRegisters)) {
-      return take(std::min<int64_t>(lanes, 32), kBlock);
+    const SharedPlaces& places = plan_.shared();
+    for (size_t k = 0; shared_ && k < p_.inputs.size(); ++k) {
+      if (places.inputs[k] >= 0) place(StorageType(p_.inputs[k].dtype), "s", k, places.inputs[k]);
     }
-    struct Block {
-      int threads, registers;
-    };
-    for (const Block block :
-         {Block{256, kRegisters}, {512, kRegisters / 2}, {1024, kFewRegisters}}) {
-      const int64_t each = (vectors + block.threads - 1) / block.threads;
-      if (!fits(each, block.registers)) continue;
-      const int64_t enough = ((vectors + each - 1) / each + 31) / 32 * 32;
-      return take(enough, static_cast<int>(enough));
+    for (size_t n = 0; n < p_.code.size(); ++n) {
+      const bool columns = p_.code[n].kind == LoopKind::kFoldCols;
+      const std::string type = w_.ValueType(static_cast<int>(n));
+      if (shared_ && places.folds[n] >= 0) {
+        place(type, columns ? "shared" : "acc", n, places.folds[n]);
+      } else if (columns && lanes_ > 32) {
+        w_.Line("OSTRIA_LOOP_SHARED(", type, ", shared", n, ", 64);");
+      }
     }
-    stream_ = true;
-    Keep(false);
-    const int64_t most = std::min<int64_t>(512, (vectors + 31) / 32 * 32);
-    take(most, static_cast<int>(most));
-    per_lane_ = 1;
   }
-
-  bool Exact() const { return int64_t{per_lane_} * lanes_ * w_.vector == p_.cols(); }
 
   // acc<f>: what this thread has folded over its rows, begun or left in the workspace.
   void Gathered(bool begin) {
     if (w_.RowFolds().empty()) return;
+    if (registers_) {
+      GatheredInRegisters(begin);
+    } else if (GathersShared()) {
+      GatheredInShared(begin);
+    }
+  }
+  bool GathersShared() const { return shared_ && plan_.shared().folds[w_.RowFolds().front()] >= 0; }
+  void GatheredInShared(bool begin) {
+    w_.Open("for (Index i = 0; i < ", plan_.vectors_per_lane(), "; ++i)");
+    w_.Line("const Index slot = (i * ", plan_.threads(), " + threadIdx.x) * ", w_.vector, ";");
+    if (!begin) w_.Line("const Index c = (i * ", lanes_, " + lane) * ", w_.vector, ";");
+    w_.Open(begin ? "" : StrCat("if (c < ", p_.cols(), ")"));
+    w_.Line("OSTRIA_UNROLL");
+    w_.Open("for (int j = 0; j < ", w_.vector, "; ++j)");
+    for (int f : w_.RowFolds()) {
+      const std::string acc = StrCat("acc", f, "[slot + j]");
+      if (begin) {
+        w_.Line(acc, " = ", w_.FoldStart(f), ";");
+      } else {
+        w_.Line("part", f, "[piece * ", p_.cols(), " + c + j] = ", acc, ";");
+      }
+    }
+    w_.Close();
+    w_.Close();
+    w_.Close();
+  }
+  void GatheredInRegisters(bool begin) {
     for (int f : w_.RowFolds()) {
       if (begin) w_.Line(w_.ValueType(f), " acc", f, "[", per_lane_, "][", w_.vector, "];");
     }
@@ -248,74 +153,89 @@ class RowsWriter {
     w_.Close();
   }
 
+  // A loop over vectors k of this lane, of which `c` is the first column.
+  void OpenVectors() {
+    w_.Line("OSTRIA_UNROLL");
+    w_.Open("for (int k = 0; k < ", per_lane_, "; ++k)");
+    w_.Line("const Index c = ", registers_ ? "" : "at + ", "(k * ", lanes_, " + lane) * ",
+            w_.vector, ";");
+    if (!plan_.Exact()) w_.Open("if (c < ", p_.cols(), ")");
+    w_.Coordinates(first_column_, p_.rank(), "c");
+  }
+  void CloseVectors() {
+    if (!plan_.Exact()) w_.Close();
+    w_.Close();
+  }
+
   void Pass(int pass) {
     RowValues(pass);
-    std::vector<int> folds;
-    for (size_t n = 0; n < p_.code.size(); ++n) {
-      const LoopInstr& i = p_.code[n];
-      if (i.kind == LoopKind::kFoldCols && level_[i.args[0]] == pass) {
-        folds.push_back(static_cast<int>(n));
-        w_.Line(w_.ValueType(static_cast<int>(n)), " a", n, " = ",
-                w_.FoldStart(static_cast<int>(n)), ";");
+    const std::vector<int> folds = plan_.Folds(pass);
+    for (int f : folds) BeginFold(f);
+    if (!plan_.Roots(pass).empty()) {
+      for (int n : plan_.needed(pass)) {
+        if (!plan_.kept(n) || p_.code[n].kind == LoopKind::kLoad) continue;
+        w_.Line(w_.ValueType(n), " k", n, "[", per_lane_, "][", w_.vector, "];");
       }
-    }
-    if (!Roots(pass).empty()) {
-      if (!stream_) {
-        for (int n : needed_[pass]) {
-          if (!kept_[n] || p_.code[n].kind == LoopKind::kLoad) continue;
-          w_.Line(w_.ValueType(n), " k", n, "[", per_lane_, "][", w_.vector, "];");
-        }
-        Loads(pass);
-        w_.Line("OSTRIA_UNROLL");
-        w_.Open("for (int k = 0; k < ", per_lane_, "; ++k)");
-        w_.Line("const Index c = (k * ", lanes_, " + lane) * ", w_.vector, ";");
-        if (!Exact()) w_.Open("if (c < ", p_.cols(), ")");
-        w_.Coordinates(first_column_, p_.rank(), "c");
-        Vector(pass, folds);
-        if (!Exact()) w_.Close();
-        w_.Close();
-      } else {
-        w_.Open("for (Index c = lane * ", w_.vector, "; c < ", p_.cols(),
-                "; c += ", lanes_ * w_.vector, ")");
-        w_.Line("constexpr int k = 0;");
-        w_.Coordinates(first_column_, p_.rank(), "c");
-        Loads(pass);
-        Vector(pass, folds);
-        w_.Close();
+      if (!registers_) {
+        w_.Open("for (Index at = 0; at < ", p_.cols(),
+                "; at += ", int64_t{per_lane_} * lanes_ * w_.vector, ")");
       }
+      Loads(pass);
+      OpenVectors();
+      Vector(pass, folds);
+      CloseVectors();
+      if (!registers_) w_.Close();
     }
-    for (int f : folds) {
-      const std::string_view fold = FoldName(p_.code[f].fold);
-      if (lanes_ <= 32) {
-        w_.Line("const ", w_.ValueType(f), " v", f, " = FoldLanes<", fold, ", ", lanes_, ">(a", f,
-                ");");
-      } else {
-        w_.Line("const ", w_.ValueType(f), " v", f, " = FoldBlock<", fold, ", ", threads_, ">(a", f,
-                ", shared", f, " + turn);");
-      }
+    for (int f : folds) EndFold(f);
+  }
+
+  // The state of a fold over columns is a<n>, or e<n> of the sum of exponentials that n is of.
+  void BeginFold(int n) {
+    const ExponentialSum* const e = plan_.ExponentialsOf(n);
+    if (e == nullptr) {
+      w_.Line(w_.ValueType(n), " a", n, " = ", w_.FoldStart(n), ";");
+    } else if (e->sum == n) {
+      w_.Line("Exponentials<", w_.ValueType(n), "> e", n, ";");
     }
+  }
+  void EndFold(int n) {
+    const ExponentialSum* const e = plan_.ExponentialsOf(n);
+    const std::string type = w_.ValueType(n), value = StrCat("const ", type, " v", n, " = ");
+    if (e == nullptr) return w_.Line(value, Joined(n, StrCat("a", n)), ";");
+    if (e->most == n) return w_.Line(value, Joined(n, StrCat("e", e->sum, ".largest")), ";");
+    const std::string most = StrCat("v", e->most), scale = w_.Number(n, e->scale);
+    w_.Line(value, "ExponentialSum<", e->guarded ? "true" : "false", ">(",
+            Joined(n, StrCat("e", n, ".Below(", most, ", ", scale, ")")), ", ", most, ");");
+  }
+  // What all lanes of the row get of a fold to which each brings `own`.
+  std::string Joined(int n, const std::string& own) const {
+    const std::string_view fold = FoldName(p_.code[n].fold);
+    if (lanes_ <= 32) return StrCat("FoldLanes<", fold, ", ", lanes_, ">(", own, ")");
+    return StrCat(cluster_ == 1 ? "FoldBlock<" : "FoldCluster<", fold, ", ", plan_.threads(), ">(",
+                  own, ", shared", n, " + turn)");
   }
 
   // Values per row that need the folds so far, and outputs of them.
   void RowValues(int pass) {
-    for (size_t n = 0; n < p_.code.size(); ++n) {
+    for (size_t k = 0; k < p_.code.size(); ++k) {
+      const int n = static_cast<int>(k);
       const LoopInstr& i = p_.code[n];
-      if (place_[n] != Place::kRow || level_[n] != pass || i.kind == LoopKind::kFoldCols ||
-          i.kind == LoopKind::kFoldRows) {
+      if (plan_.place(n) != Place::kRow || plan_.level(n) != pass ||
+          i.kind == LoopKind::kFoldCols || i.kind == LoopKind::kFoldRows) {
         continue;
       }
       if (i.kind == LoopKind::kLoad) {
         const LoopOperand& o = p_.inputs[i.operand];
-        w_.Line("const ", w_.ValueType(static_cast<int>(n)), " v", n, " = Get(x", i.operand, "[",
+        w_.Line("const ", w_.ValueType(n), " v", n, " = Get(x", i.operand, "[",
                 w_.Offset(o, 0, first_column_), "]);");
       } else {
-        w_.Define(static_cast<int>(n), "0");
+        w_.Define(n, "0");
       }
     }
     for (size_t k = 0; k < p_.outputs.size(); ++k) {
       const LoopOperand& o = p_.outputs[k];
-      if (output_pass_[k] != pass || w_.StoresFold(static_cast<int>(k)) || AlongColumns(o) ||
-          place_[o.value] == Place::kElement) {
+      if (plan_.output_pass()[k] != pass || w_.StoresFold(static_cast<int>(k)) ||
+          plan_.AlongColumns(o) || plan_.place(o.value) == Place::kElement) {
         continue;
       }
       w_.Line("if (live && lane == 0", w_.OncePerPlace(o, 0, first_column_), ") y", k, "[",
@@ -324,40 +244,99 @@ class RowsWriter {
     }
   }
 
+  std::vector<int> Read(int pass) const {
+    std::vector<int> out;
+    for (int n : plan_.needed(pass)) {
+      if (p_.code[n].kind == LoopKind::kLoad) out.push_back(p_.code[n].operand);
+    }
+    return out;
+  }
+  bool FindsShared(int input, int pass) const { return shared_ && plan_.FindsShared(input, pass); }
+
   void Loads(int pass) {
     std::vector<int> inputs;
-    for (int n : needed_[pass]) {
-      if (p_.code[n].kind == LoopKind::kLoad) inputs.push_back(p_.code[n].operand);
+    for (int k : Read(pass)) {
+      if (!FindsShared(k, pass)) inputs.push_back(k);
     }
     if (inputs.empty()) return;
     for (int k : inputs) w_.DeclareInput(k, per_lane_);
     for (const bool whole : {true, false}) {
       w_.Open(whole ? "if (aligned)" : "else");
-      if (!stream_) {
-        w_.Line("OSTRIA_UNROLL");
-        w_.Open("for (int k = 0; k < ", per_lane_, "; ++k)");
-        w_.Line("const Index c = (k * ", lanes_, " + lane) * ", w_.vector, ";");
-        if (!Exact()) w_.Open("if (c < ", p_.cols(), ")");
-        w_.Coordinates(first_column_, p_.rank(), "c");
-      }
+      OpenVectors();
       for (int k : inputs) w_.LoadInput(k, "k", whole, "");
-      if (!stream_) {
-        if (!Exact()) w_.Close();
-        w_.Close();
-      }
+      CloseVectors();
       w_.Close();
     }
   }
 
   void Vector(int pass, const std::vector<int>& folds) {
-    const std::vector<int>& needed = needed_[pass];
-    const std::vector<int> stored = Stored(pass);
+    const std::vector<int>& needed = plan_.needed(pass);
+    const std::vector<int> stored = plan_.Stored(pass);
+    if (shared_) SharedRow(pass);
     w_.Draws(needed, StrCat("uint64_t{row} * ", p_.cols(), " + c"));
     for (int k : stored) w_.DeclareOutput(k);
+    std::vector<const ExponentialSum*> exponentials;
+    for (int f : folds) {
+      const ExponentialSum* const e = plan_.ExponentialsOf(f);
+      if (e == nullptr || e->sum != f) continue;
+      exponentials.push_back(e);
+      w_.Line(w_.ValueType(f), " b", f, "[", w_.vector, "];");
+    }
     w_.Line("OSTRIA_UNROLL");
     w_.Open("for (int j = 0; j < ", w_.vector, "; ++j)");
-    if (!stream_) {
-      for (int n : ReadIn(pass)) {
+    Elements(pass);
+    for (const ExponentialSum* e : exponentials) w_.Line("b", e->sum, "[j] = v", e->of, ";");
+    for (int f : folds) {
+      if (plan_.ExponentialsOf(f) != nullptr) continue;
+      w_.Line("a", f, " = ", w_.Folded(f, StrCat("a", f), StrCat("v", p_.code[f].args[0])), ";");
+    }
+    for (int k : stored) w_.SetOutput(k);
+    w_.Close();
+    for (const ExponentialSum* e : exponentials) {
+      w_.Line("e", e->sum, ".Add(b", e->sum, ", ", w_.Number(e->sum, e->scale), ");");
+    }
+    for (int f : SharedFolds(pass)) {
+      w_.Line("StoreVector<", w_.vector, ">(acc", f, " + slot, g", f, ");");
+    }
+    if (stored.empty()) return;
+    w_.Open("if (live)");
+    for (int k : stored) w_.StoreOutput(k, "aligned", "");
+    w_.Close();
+  }
+
+  // What a vector leaves in shared memory for later passes, and finds there.
+  void SharedRow(int pass) {
+    w_.Line("const Index slot = ",
+            cluster_ == 1 ? std::string("c")
+                          : StrCat("at / ", cluster_, " + (k * ", plan_.threads(),
+                                   " + threadIdx.x) * ", w_.vector),
+            ";");
+    for (int k : Read(pass)) {
+      if (plan_.shared().inputs[k] < 0) continue;
+      if (plan_.FindsShared(k, pass)) {
+        w_.DeclareInput(k, 1);
+        w_.Line("LoadVector<", w_.vector, ">(r", k, "[0], s", k, " + slot);");
+      } else {
+        w_.Line("StoreVector<", w_.vector, ">(s", k, " + slot, r", k, "[k]);");
+      }
+    }
+    for (int f : SharedFolds(pass)) {
+      w_.Line(w_.ValueType(f), " g", f, "[", w_.vector, "];");
+      w_.Line("LoadVector<", w_.vector, ">(g", f, ", acc", f, " + slot);");
+    }
+  }
+  std::vector<int> SharedFolds(int pass) const {
+    std::vector<int> out;
+    for (int f : w_.RowFolds()) {
+      if (GathersShared() && plan_.level(p_.code[f].args[0]) == pass) out.push_back(f);
+    }
+    return out;
+  }
+
+  // Element j of a vector, and what it adds to folds over rows.
+  void Elements(int pass) {
+    if (registers_) {
+      for (int n : plan_.ReadIn(pass)) {
         if (p_.code[n].kind == LoopKind::kLoad) {
           w_.Element(n, "k");
         } else {
@@ -365,53 +344,44 @@ class RowsWriter {
         }
       }
     }
-    for (int n : needed) {
-      w_.Element(n, "k");
-      if (kept_[n] && p_.code[n].kind != LoopKind::kLoad) w_.Line("k", n, "[k][j] = v", n, ";");
-    }
-    for (int f : folds) {
-      w_.Line("a", f, " = ", w_.Folded(f, StrCat("a", f), StrCat("v", p_.code[f].args[0])), ";");
+    for (int n : plan_.needed(pass)) {
+      const bool here = p_.code[n].kind == LoopKind::kLoad && FindsShared(p_.code[n].operand, pass);
+      w_.Element(n, here ? "0" : "k");
+      if (plan_.kept(n) && p_.code[n].kind != LoopKind::kLoad) {
+        w_.Line("k", n, "[k][j] = v", n, ";");
+      }
     }
     for (int f : w_.RowFolds()) {
       const int arg = p_.code[f].args[0];
-      if (level_[arg] != pass) continue;
-      if (!stream_) {
+      if (plan_.level(arg) != pass) continue;
+      if (registers_) {
         const std::string acc = StrCat("acc", f, "[k][j]");
         w_.Line("if (live) ", acc, " = ", w_.Folded(f, acc, StrCat("v", arg)), ";");
+      } else if (GathersShared()) {
+        const std::string acc = StrCat("g", f, "[j]");
+        w_.Line(acc, " = ", w_.Folded(f, acc, StrCat("v", arg)), ";");
       } else {
         const std::string part = StrCat("part", f, "[piece * ", p_.cols(), " + c + j]");
-        w_.Line(part, " = base == blockIdx.x ? v", arg, " : ", w_.Folded(f, part, StrCat("v", arg)),
+        w_.Line(part, " = base == piece ? v", arg, " : ", w_.Folded(f, part, StrCat("v", arg)),
                 ";");
       }
     }
-    for (int k : stored) w_.SetOutput(k);
-    w_.Close();
-    if (stored.empty()) return;
-    w_.Open("if (live)");
-    for (int k : stored) w_.StoreOutput(k, "aligned", "");
-    w_.Close();
   }
 
   LoopWriter w_;
   const LoopProgram& p_;
-  const int first_column_;
-  std::vector<int> level_;  // how many folds over columns come before a value
-  std::vector<Place> place_;
-  std::vector<bool> kept_;                // elements that later passes find in registers
-  std::vector<std::vector<int>> needed_;  // per pass: elements that it computes
-  std::vector<int> input_pass_, output_pass_;
-  int last_pass_ = 0;
-  bool stream_ = false;
-  int lanes_ = 32, threads_ = kBlock, per_lane_ = 1;
+  const RowsPlan plan_;
+  const int first_column_, lanes_, per_lane_, cluster_;
+  const bool registers_, shared_;
 };
 
 // Where much of a row is kept, long vectors need more registers than a thread has. A row that is
 // read once is worth more than accesses of 16 bytes of its smallest type.
-int RowsVector(const CanonicalLoop& loop) {
+int RowsVector(const CanonicalLoop& loop, const DeviceProps& device) {
   int longest = VectorFor(loop);
   while (loop.p.sizes.back() % longest != 0) longest /= 2;
   for (int vector = longest; vector >= 2; vector /= 2) {
-    if (!RowsWriter(loop, vector).streams()) return vector;
+    if (RowsWriter(loop, vector, device).plan().home() == RowHome::kRegisters) return vector;
   }
   return longest;
 }
@@ -420,21 +390,24 @@ int RowsVector(const CanonicalLoop& loop) {
 
 void WriteRows(const CanonicalLoop& loop, const DeviceProps& device, GeneratedLoop* out) {
   const LoopProgram& p = loop.p;
-  RowsWriter rows(loop, RowsVector(loop));
+  RowsWriter rows(loop, RowsVector(loop, device), device);
+  const RowsPlan& plan = rows.plan();
   rows.Write();
-  const int64_t each = rows.rows_per_block(), blocks = (p.rows() + each - 1) / each;
-  int64_t grid = std::min<int64_t>(blocks, int64_t{16} * std::max(device.multiprocessors, 1));
+  const int64_t each = plan.rows_per_block(), blocks = (p.rows() + each - 1) / each;
+  const int64_t most = int64_t{16} * std::max(device.multiprocessors, 1) / plan.cluster();
+  int64_t teams = std::min<int64_t>(blocks, std::max<int64_t>(most, 1));
   const bool folds = !rows.writer().RowFolds().empty();
-  if (folds) grid = std::clamp<int64_t>(blocks / 4, 1, std::max<int64_t>(kMostPieces / each, 64));
+  if (folds) teams = std::clamp<int64_t>(blocks / 4, 1, std::max<int64_t>(kMostPieces / each, 64));
   LoopLaunch launch{.function = "@", .shape = {}};
-  launch.shape.grid[0] = static_cast<unsigned>(grid);
-  launch.shape.block = static_cast<unsigned>(rows.threads());
+  launch.shape.grid[0] = static_cast<unsigned>(teams * plan.cluster());
+  launch.shape.block = static_cast<unsigned>(plan.threads());
+  launch.shape.shared_bytes = static_cast<unsigned>(plan.shared().bytes);
   out->launches.push_back(std::move(launch));
-  const int64_t pieces = grid * each;
+  const int64_t pieces = teams * each;
   out->words = {static_cast<uint64_t>(p.rows()), static_cast<uint64_t>(pieces), 0};
   if (folds) AddFinish(&rows.writer(), pieces, out);
   out->text = std::move(rows.writer().out);
-  FindAliases(loop, rows.input_pass(), rows.output_pass(), out);
+  FindAliases(loop, plan.input_pass(), plan.output_pass(), out);
 }
 
 }  // namespace ostria::cuda

@@ -51,6 +51,8 @@ std::string_view FoldName(LoopFold fold) {
 LoopWriter::LoopWriter(const CanonicalLoop& l, int v, bool w)
     : loop(l), p(l.p), vector(v), wide(w) {}
 
+std::string LoopWriter::Number(int n, double x) const { return Literal(p.code[n].dtype, x); }
+
 std::string LoopWriter::ValueType(int n) const { return std::string(StorageType(p.code[n].dtype)); }
 
 bool LoopWriter::IsVector(const LoopOperand& o) const {
