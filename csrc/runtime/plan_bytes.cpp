@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/repeated_bytes.h"
 #include "runtime/control.h"
 #include "runtime/fused_bound.h"
 #include "runtime/moved_bytes.h"
@@ -17,6 +18,9 @@ int64_t MovedBytes(const Plan& plan, const Step& step) {
   for (int i = 0; i < step.num_outputs; ++i) {
     const Operand& out = plan.operands[step.first_operand + step.num_inputs + i];
     if (out.region != Region::kUnread) bytes += WrittenBytes(plan.graph, step.node, i);
+  }
+  if (const auto* again = dynamic_cast<const RepeatsBytes*>(step.state.get())) {
+    bytes += again->RepeatedBytes();
   }
   for (const BodyPlan& body : BodiesOf(*step.state)) {
     bytes += body.times * body.plan->stats.moved_bytes;

@@ -24,7 +24,7 @@ class PlanReport:
         peak_bytes: what the step takes: activations and workspaces, Variables, inputs, outputs.
         least_bytes: the same where activations take no more than what is alive at once.
         moved_bytes: what steps read and write in one run: every operand of each of them once,
-            also where a kernel looks at it twice.
+            and again for every pass over rows that are too long to be kept on a GPU's chip.
         fused_bound_bytes: what a perfect fuser would read and write.
         launches: kernels and calls of libraries that one run puts into a stream.
         copies: copies that it needs besides them.

@@ -48,6 +48,16 @@ def test_the_plan_of_a_described_gpu_names_its_kernels() -> None:
     assert "plan for cuda:sm_90" in report.text and "plan for cuda:sm_90" in str(report)
 
 
+@pytest.mark.parametrize(
+    ("columns", "passes"), [(50257, 1), (400000, 2)], ids=["kept", "read again"]
+)
+def test_bytes_of_long_rows_count_as_often_as_they_are_read(columns: int, passes: int) -> None:
+    x = np.zeros((64, columns), np.float32)
+    report = plan_on_gpu(ost.compile(ost.softmax), x)
+    assert report.moved_bytes == sum(report.moved.values()) == (passes + 1) * x.nbytes
+    assert report.fused_bound_bytes == 2 * x.nbytes
+
+
 def test_a_gpu_is_described_by_a_path_its_text_or_a_dict() -> None:
     f = ost.compile(loss)
     reports = [

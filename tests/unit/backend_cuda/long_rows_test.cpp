@@ -6,14 +6,18 @@
 #include <cmath>
 #include <cstring>
 
+#include "backend/backend.h"
 #include "backend/cuda/codegen/exponentials.h"
 #include "backend_cuda/evaluate.h"
 #include "backend_cuda/loop_programs.h"
 #include "ir/builder.h"
 #include "loop/build.h"
 #include "ops/ops.h"
+#include "runtime/plan.h"
 
 namespace ostria {
+
+Backend* CudaBackend();
 
 namespace {
 
@@ -248,6 +252,27 @@ TEST(CudaLongRows, GatherOverRows) {
                      {sums, sums, Tensor::Empty(DType::kFloat32, {24})}});
   }
   CheckAll(cases);
+}
+
+// Rows that are kept count once, others once for every pass.
+TEST(CudaLongRows, CountWhatEveryPassReads) {
+  RegisterBackend(CudaBackend());
+  const auto moved = [](const OpDef& op, const std::vector<Attr>& attrs, int64_t columns) {
+    Graph g;
+    Builder b(g, 0);
+    const Shape shape = Shape::FromSizes({{int64_t{64}, columns}});
+    g.AddOutput("y", b(op, {g.AddInput("x", {DType::kFloat32, shape}, 0)}, attrs));
+    return MakePlan(g, {.device = CudaBackend()->Props(0)})->stats;
+  };
+  const auto tensor = [](int64_t columns) { return 64 * 4 * columns; };
+  for (const int64_t columns : {50257, 100000}) {
+    EXPECT_EQ(moved(ops::kSoftmax, {int64_t{-1}}, columns).moved_bytes, 2 * tensor(columns));
+  }
+  const PlanStats twice = moved(ops::kSoftmax, {int64_t{-1}}, 400000);
+  EXPECT_EQ(twice.moved_bytes, 3 * tensor(400000));
+  EXPECT_EQ(twice.fused_bound_bytes, 2 * tensor(400000));
+  const std::vector<int64_t> last = {1};
+  EXPECT_EQ(moved(ops::kLogsumexp, {last, false}, 400000).moved_bytes, tensor(400000) + 64 * 4);
 }
 
 }  // namespace

@@ -6,11 +6,12 @@
 
 #include "backend/cuda/cache/nvrtc_cache.h"
 #include "backend/cuda/launch/launch.h"
+#include "backend/repeated_bytes.h"
 
 namespace ostria::cuda {
 namespace {
 
-struct LoopState final : KernelState {
+struct LoopState final : KernelState, RepeatsBytes {
   std::shared_ptr<const GeneratedLoop> loop;
   int capability = 0;
   size_t workspace = 0;  // which pointer of the node it is
@@ -19,6 +20,7 @@ struct LoopState final : KernelState {
     for (const LoopLaunch& l : loop->launches) names.push_back(l.function);
     return names;
   }
+  int64_t RepeatedBytes() const override { return loop->repeated_bytes; }
 };
 
 struct BoundLoop final : KernelState {

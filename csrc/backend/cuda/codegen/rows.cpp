@@ -406,6 +406,7 @@ void WriteRows(const CanonicalLoop& loop, const DeviceProps& device, GeneratedLo
   const int64_t pieces = teams * each;
   out->words = {static_cast<uint64_t>(p.rows()), static_cast<uint64_t>(pieces), 0};
   if (folds) AddFinish(&rows.writer(), pieces, out);
+  out->repeated_bytes = plan.RepeatedBytes();
   out->text = std::move(rows.writer().out);
   FindAliases(loop, plan.input_pass(), plan.output_pass(), out);
 }

@@ -284,6 +284,27 @@ std::vector<int> RowsPlan::input_pass() const {
   return out;
 }
 
+int64_t RowsPlan::RepeatedBytes() const {
+  if (home_ == RowHome::kRegisters) return 0;
+  int64_t bytes = 0;
+  for (size_t k = 0; k < p_.inputs.size(); ++k) {
+    const LoopOperand& o = p_.inputs[k];
+    const bool shared = home_ == RowHome::kShared && shared_.inputs[k] >= 0;
+    const bool along_rows = std::any_of(o.strides.begin(), o.strides.begin() + first_column_,
+                                        [](int64_t s) { return s != 0; });
+    // What all rows read alike stays in the cache.
+    if (shared || reading_passes_[k].size() < 2 || !along_rows || !AlongColumns(o)) continue;
+    int64_t once = SizeOf(o.dtype);
+    for (int d = 0; d < p_.rank(); ++d) once *= o.strides[d] == 0 ? 1 : p_.sizes[d];
+    bytes += once * static_cast<int64_t>(reading_passes_[k].size() - 1);
+  }
+  for (int f : w_.RowFolds()) {
+    const bool shared = home_ == RowHome::kShared && shared_.folds[f] >= 0;
+    if (!shared) bytes += 2 * p_.rows() * p_.cols() * SizeOf(p_.code[f].dtype);
+  }
+  return bytes;
+}
+
 bool RowsPlan::Exact() const {
   return home_ == RowHome::kRegisters && int64_t{per_lane_} * lanes_ * w_.vector == p_.cols();
 }

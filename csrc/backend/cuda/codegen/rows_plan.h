@@ -86,6 +86,8 @@ class RowsPlan {
   bool FindsShared(int input, int pass) const {
     return shared_.inputs[input] >= 0 && pass > reading_passes_[input].front();
   }
+  /// Bytes that are read and written beside every operand once.
+  int64_t RepeatedBytes() const;
 
  private:
   void FindLevels();
