@@ -59,6 +59,7 @@ TEST(CudaLaunchSizes, FollowTheMultiprocessorsOfADescription) {
   // Little work takes what it needs wherever it is.
   EXPECT_EQ(PlannedBlocks(64, 132), PlannedBlocks(64, 33));
   EXPECT_EQ(GeneratedBlocks(132), 4 * GeneratedBlocks(33));
+  EXPECT_EQ(GeneratedBlocks(132), 8u * 132);  // as many as are resident: they stride over the rest
 }
 
 }  // namespace

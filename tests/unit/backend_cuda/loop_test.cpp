@@ -182,8 +182,32 @@ TEST(CudaLoop, LargeSpacesHaveWideIndices) {
     p.sizes[0] = rows;
     return cuda::GenerateLoop(p, Sm90())->text;
   };
-  EXPECT_NE(text_of(int64_t{1} << 24).find("using Index = uint32_t"), std::string::npos);
-  EXPECT_NE(text_of(int64_t{1} << 26).find("using Index = uint64_t"), std::string::npos);
+  constexpr int64_t kRows = (int64_t{1} << 31) / 64;  // whose elements 32 bits no longer number
+  EXPECT_NE(text_of(kRows - 1).find("using Index = uint32_t"), std::string::npos);
+  EXPECT_NE(text_of(kRows).find("using Index = uint64_t"), std::string::npos);
+}
+
+// Folds over rows: float32 sums of pieces, whose number follows from the sizes, and a second
+// kernel.
+TEST(CudaLoop, ColumnsLeavePartialSumsForASecondKernel) {
+  const auto of = [](int64_t rows, int multiprocessors) {
+    LoopProgram p = ParseLoop(
+        "loop [4, 768] columns 1\ninput bfloat16 [768, 1]\n%0 = load float32 input 0\n"
+        "%1 = fold_rows float32 sum %0\noutput bfloat16 [0, 1] %1\n");
+    p.sizes[0] = rows;
+    DeviceProps device = Sm90();
+    device.multiprocessors = multiprocessors;
+    return *cuda::GenerateLoop(p, device);
+  };
+  const cuda::GeneratedLoop many = of(8192, 132);
+  EXPECT_EQ(many.form, "columns");
+  ASSERT_EQ(many.launches.size(), 2u);
+  const unsigned pieces = many.launches[0].shape.grid[1];
+  EXPECT_GT(pieces, 1u);
+  EXPECT_EQ(many.workspace_bytes, int64_t{pieces} * 768 * 4);
+  EXPECT_EQ(of(8192, 7).launches[0].shape.grid[1], pieces);
+  EXPECT_EQ(many.text.find("atomic"), std::string::npos);
+  EXPECT_EQ(of(8, 132).launches.size(), 1u);
 }
 
 TEST(CudaLoop, OutputsLieOnInputsOfTheSameElements) {
