@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/py_variable.h"
 
+#include <pybind11/stl.h>
+
+#include <vector>
+
+#include "base/check.h"
 #include "bindings/device_name.h"
 #include "bindings/py_tensor.h"
 #include "bindings/trace.h"
@@ -162,6 +167,25 @@ void BindVariable(py::module_& m) {
             Assign(v, value, [&](Trace& t, Value x) { t.AssignAlways(v, x); });
           },
           py::arg("value"))
+      .def(
+          "_parts",
+          [](const VariablePtr& v) {
+            std::vector<PyTensor> parts;
+            for (int c = 0; c < v->num_copies(); ++c) {
+              parts.push_back(PyTensor::Concrete(v->SnapshotCopy(c)));
+            }
+            return parts;
+          },
+          "What each replica of this process holds.")
+      .def(
+          "_assign_parts",
+          [](const VariablePtr& v, const std::vector<PyTensor>& parts) {
+            OSTRIA_CHECK(static_cast<int>(parts.size()) == v->num_copies());
+            for (size_t c = 0; c < parts.size(); ++c) {
+              v->AssignCopy(static_cast<int>(c), RequireData(parts[c], "_assign_parts()"));
+            }
+          },
+          py::arg("parts"))
       .def(
           "_slot",
           [](const VariablePtr& v, const std::string& kind, double fill) {

@@ -6,6 +6,7 @@ As a program it is one process of a job: it writes what it ended with to `rank-R
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -64,7 +65,7 @@ class Watch(ost.train.Hook):
 
 
 def train(
-    strategy: Any, kind: str, *, model_dir: str | None = None, cut: int | None = None
+    strategy: Any, kind: str, model_dir: str | None = None, cut: int | None = None
 ) -> dict[str, Any]:
     """Losses, evaluation and every Variable of a run, as text that keeps every bit.
 
@@ -103,9 +104,59 @@ def train(
     }
 
 
+def measure(strategy: Any) -> dict[str, Any]:
+    """The results of a metric behind each of some steps, which go on adding to it."""
+    with strategy.scope():
+        metric = ost.metrics.MeanSquaredError()
+    rows = ost.data.Dataset.from_tensor_slices((_SERIES, 2 * _SERIES)).batch(10)
+
+    def step(x: Any, y: Any) -> None:
+        metric.update_state(y, x)
+
+    results = []
+    for batch in strategy.experimental_distribute_dataset(rows):
+        strategy.run(step, batch)
+        results.append(float(metric.result().item()).hex())
+    return {"results": results}
+
+
+def estimate(strategy: Any, model_dir: str) -> dict[str, Any]:
+    """Variables and evaluation of an Estimator."""
+
+    def model_fn(features: Any, labels: Any, mode: str) -> Any:
+        training = mode == ost.estimator.ModeKeys.TRAIN
+        logits = nn.Dense(4)(nn.Dropout(0.3)(nn.LSTM(8)(features), training=training))
+        return ost.estimator.EstimatorSpec(
+            mode,
+            loss=ost.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits),
+            train_op=ost.optim.Adam(0.02) if training else None,
+        )
+
+    config = ost.estimator.RunConfig(
+        tf_random_seed=7, train_distribute=strategy, save_checkpoints_steps=4
+    )
+    estimator = ost.estimator.Estimator(model_fn, model_dir, config)
+    estimator.train(lambda: data("lstm", 2))
+    evaluation = estimator.evaluate(lambda: data("lstm", 1))
+    return {
+        "evaluation": {name: float(value).hex() for name, value in evaluation.items()},
+        "state": {
+            name: np.asarray(estimator.get_variable_value(name)).tobytes().hex()
+            for name in estimator.get_variable_names()
+        },
+    }
+
+
+def do(strategy: Any, kind: str, **training: Any) -> dict[str, Any]:
+    if kind == "metric":
+        return measure(strategy)
+    make = estimate if kind == "estimator" else functools.partial(train, kind=kind)
+    return make(strategy, **training)
+
+
 if __name__ == "__main__":
     kinds, training, keywords = (json.loads(argument) for argument in sys.argv[1:])
     with ost.distribute.MultiWorkerMirroredStrategy(reproducible=True, **keywords) as job:
-        told = {kind: train(job, kind, **training) for kind in kinds}
+        told = {kind: do(job, kind, **training) for kind in kinds}
         with open(f"rank-{os.environ['OSTRIA_RANK']}.json", "w") as file:
             json.dump(told, file)

@@ -33,7 +33,7 @@ def mirrored(count: int, **options: Any) -> ost.distribute.MirroredStrategy:
 def alone(kind: str) -> dict[str, Any]:
     """What a job on one device ends with."""
     if kind not in _alone:
-        _alone[kind] = reproducible_job.train(mirrored(1), kind)
+        _alone[kind] = reproducible_job.do(mirrored(1), kind)
     return _alone[kind]
 
 
@@ -111,7 +111,9 @@ def test_training_happened_and_depends_on_shards() -> None:
 # --- Processes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("nproc", "kinds"), [(2, KINDS), (4, ["cnn", "lstm"])])
+@pytest.mark.parametrize(
+    ("nproc", "kinds"), [(2, [*KINDS, "metric"]), (4, ["cnn", "lstm", "metric"])]
+)
 def test_processes(job: Launcher, nproc: int, kinds: list[str]) -> None:
     for rank in run(job, nproc, kinds):
         assert rank == {kind: alone(kind) for kind in kinds}
@@ -134,6 +136,17 @@ def test_a_checkpoint_is_gone_on_from_by_any_number_of_processes(job: Launcher) 
         for rank in run(job, nproc, ["cnn"], {"model_dir": f"model-{nproc}"}):
             assert cut[:4] + rank["cnn"].pop("losses") == whole["losses"]
             assert rank["cnn"] == {key: whole[key] for key in ("step", "evaluation", "state")}
+
+
+def test_an_estimator(job: Launcher, tmp_path: Path) -> None:
+    folders = [str(tmp_path / name) for name in ("one", "four")]
+    one, four = (
+        reproducible_job.estimate(mirrored(n), folder)
+        for n, folder in zip((1, 4), folders, strict=True)
+    )
+    assert one == four
+    for rank in run(job, 2, ["estimator"], {"model_dir": "model"}):
+        assert rank == {"estimator": one}
 
 
 # --- A loop of one's own --------------------------------------------------------------------------

@@ -275,7 +275,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             yield
             return
         self._require_open("the result() of a metric")
-        own = [v.numpy() for v in parts]
+        own = [v._parts() for v in parts]
         try:
             totals = self._totals(parts)
         except _native.DistributedError as error:
@@ -289,8 +289,8 @@ class MultiWorkerMirroredStrategy(Strategy):
             yield
         finally:
             self._is_summing = False
-            for v, value in zip(parts, own, strict=True):
-                v.assign(value)
+            for v, of_replicas in zip(parts, own, strict=True):
+                v._assign_parts(of_replicas)
 
     def _require_open(self, what: str) -> None:
         if self._world > 1:
