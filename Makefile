@@ -40,7 +40,7 @@ test-distributed:
 	cmake --build build/current --target dist_test dist_rank runtime_test
 	OMP_WAIT_POLICY=passive build/current/tests/unit/dist_test --gtest_brief=1
 	OMP_WAIT_POLICY=passive build/current/tests/unit/runtime_test --gtest_brief=1 --gtest_filter='*Replica*'
-	OMP_WAIT_POLICY=passive $(PY) -m pytest -q tests/distributed tests/python/test_distribute*.py
+	OMP_WAIT_POLICY=passive $(PY) -m pytest -q tests/distributed tests/python/test_distribute*.py tests/python/test_simulate*.py
 
 test-faults:
 	@cmake/setup.sh distributed
