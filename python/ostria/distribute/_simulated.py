@@ -62,6 +62,13 @@ class Simulation:
 
     def adopt(self, strategy: MultiWorkerMirroredStrategy) -> None:
         """A strategy was made, and knows its devices."""
+        if strategy._reproducible:
+            raise ValueError(
+                at_line(
+                    "ostria simulate: how long ranks take to add in the order of reproducible=True "
+                    "is not modelled; leave it out here"
+                )
+            )
         devices = strategy.devices
         if len(devices) > 1 or devices[0].split(":")[0] != "cpu":
             raise ValueError(
@@ -123,6 +130,21 @@ class Simulation:
     def reduced_bytes(self, function: ReplicaFunction) -> int:
         """That one run of a function reduces."""
         return self._reduced[function]
+
+
+class RealRun(Simulation):
+    """One rank of ranks that are all there: its steps are timed and end alike."""
+
+    def adopt(self, strategy: MultiWorkerMirroredStrategy) -> None:
+        self.strategies.append(strategy)
+
+    def connect(self, worker: WorkerEnvironment) -> Control:
+        from ostria.distribute._workers import _connect  # which imports this file
+
+        return _connect(worker)
+
+    def replicas(self, client: Any, devices: list[str], *others: Any) -> _native.ReplicaGroup:
+        return _native.worker_replicas(client, devices, *others)
 
 
 _current: Simulation | None = None

@@ -4,15 +4,20 @@ own lines are never taken for those of a cluster."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import TextIO
 
-from ostria.cli.simulate import calibrate, rendezvous
-from ostria.cli.simulate.figures import as_json
+from ostria import _native
+from ostria.cli.simulate import calibrate, real, rendezvous
+from ostria.cli.simulate.figures import Figure, as_json
+from ostria.cli.simulate.load import Load
 from ostria.cli.simulate.options import SimulateOptions
-from ostria.cli.simulate.report import make_report
+from ostria.cli.simulate.report import add_real, make_report
 from ostria.cli.simulate.session import ScriptError, run_script
 from ostria.cli.simulate.text import head_lines, report_lines
 from ostria.cli.simulate.topology import MEASURED, read_topology
@@ -26,23 +31,38 @@ def simulate(options: SimulateOptions, out: TextIO) -> int:
       OSError: the file of --json cannot be written.
     """
     default = MEASURED if options.calibrate else ""
+    if options.real:  # a process of many has as many threads
+        _native.set_num_threads(max(1, len(os.sched_getaffinity(0)) // options.world))
     topology = read_topology(options.topology, options.world, calibrate.measure, default)
     print("\n".join(head_lines(options.world)), file=out, flush=True)
+    load = Load()
     try:
         simulation = run_script(options, topology)
     except ScriptError as error:
         traceback.print_exception(error.__cause__)
         print(f"ostria simulate: {error} failed as above", file=sys.stderr)
         return 1
+    others = load.other_cores()
     met = None
-    try:
+    with _told():
         met = rendezvous.measure(options.world, options.joined)
-    except ValueError as error:  # all else is there
-        print(error, file=sys.stderr)
     report = make_report(options, simulation, topology, met)
+    report["step"]["other_cores"] = Figure(others, "cores", "measured")
+    if options.real:
+        with _told():
+            add_real(report, real.measure(options, report["step"]["function"]))
     print("\n".join(report_lines(report)), file=out, flush=True)
     if options.json is not None:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(as_json(report), file, indent=1)
             file.write("\n")
     return 0
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What is missing of a report is said, and the rest of it stands."""
+    try:
+        yield
+    except ValueError as error:
+        print(error, file=sys.stderr)

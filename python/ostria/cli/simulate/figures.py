@@ -15,7 +15,7 @@ MEANING = {
 
 
 class Figure(NamedTuple):
-    """`value` in `unit`: "s", "B", "ranks", "1" for shares and counts, "" for a name."""
+    """`value` in `unit`: "s", "B", "ranks", "cores", "1" for shares and counts, "" for a name."""
 
     value: float | int | str
     unit: str
@@ -35,7 +35,7 @@ class Figure(NamedTuple):
             return bytes_text(self.value)
         if self.unit == "1" and isinstance(self.value, float):
             return f"{100 * self.value:.1f} %"
-        return f"{self.value:,}"
+        return f"{self.value:,.2f}" if isinstance(self.value, float) else f"{self.value:,}"
 
 
 def seconds_text(seconds: float) -> str:

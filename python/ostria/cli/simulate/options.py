@@ -7,9 +7,12 @@ import argparse
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
+from ostria import _compile, _functions, _plan
 from ostria._errors import at_line
+from ostria._native import DeviceUnavailableError
 from ostria.cli.simulate.topology import DEFAULT, FORMS, TIMES
 from ostria.distribute._env_values import MAX_WORLD_SIZE
 
@@ -28,7 +31,9 @@ class SimulateOptions:
       function: name of the function whose runs are steps, or empty.
       step_time: seconds of computing that a step takes elsewhere, or None.
       calibrate: links that the topology leaves out are measured.
+      real: whether so many processes of this machine do it too, to compare.
       joined: how many ranks really join, to be timed.
+      device: the description of a GPU whose plan says what memory a rank takes, or None.
       checkpoint_time: seconds that a checkpoint keeps all ranks.
       json: file of the report, or None.
       script, args: what is run.
@@ -40,7 +45,9 @@ class SimulateOptions:
     function: str
     step_time: float | None
     calibrate: bool
+    real: bool
     joined: int
+    device: str | None
     checkpoint_time: float
     json: str | None
     script: str
@@ -62,7 +69,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--function", metavar="NAME", default="", help="whose runs are steps; else what reduces")
     add("--step-time", metavar="TIME", help="of computing on another device, such as 38ms")
     add("--calibrate", action="store_true", help="measure links that --topology leaves out here")
+    add("--real", action="store_true", help="compare with so many processes of this machine")
     add("--rendezvous", metavar="RANKS", help=f"that really join; at most {MAX_JOINED}, 0 for none")
+    add("--device", metavar="JSON", help="a GPU's description, to plan memory for; else this CPU")
     add("--checkpoint-time", metavar="TIME", default="30s", help="that saving keeps all ranks")
     add("--json", metavar="FILE", help="also write all figures there")
     add("script", help="a Python script that trains with MultiWorkerMirroredStrategy")
@@ -80,6 +89,8 @@ def read_options(given: argparse.Namespace) -> SimulateOptions:
     if given.json is not None and not os.path.isdir(os.path.dirname(given.json) or "."):
         _refuse(f"--json is '{given.json}', whose folder is not there", "make it, or name another")
     world = _whole("--world", given.world, 1, MAX_WORLD_SIZE)
+    if given.real:
+        _check_real(world, given)
     joined = min(world, MAX_JOINED)
     if given.rendezvous is not None:
         joined = _whole("--rendezvous", given.rendezvous, 0, joined)
@@ -89,13 +100,38 @@ def read_options(given: argparse.Namespace) -> SimulateOptions:
         steps=_whole("--steps", given.steps, 1, MAX_STEPS),
         function=given.function,
         step_time=None if given.step_time is None else _time("--step-time", given.step_time),
-        calibrate=given.calibrate,
+        calibrate=given.calibrate or given.real,
+        real=given.real,
         joined=joined,
+        device=None if given.device is None else _description(given.device),
         checkpoint_time=_time("--checkpoint-time", given.checkpoint_time),
         json=given.json,
         script=given.script,
         args=tuple(given.args),
     )
+
+
+def _check_real(world: int, given: argparse.Namespace) -> None:
+    cores = len(os.sched_getaffinity(0))
+    if not 2 <= world <= cores:
+        what = f"--real starts as many processes as --world says, {world}"
+        _refuse(what, f"give 2 to {cores}, as many as there are cores, or leave --real out")
+    if given.topology or given.step_time is not None:
+        what = "--real compares with this machine, whose links and computing are measured"
+        _refuse(what, "leave --topology and --step-time out")
+
+
+def _description(path: str) -> str:
+    """What the file says, if a plan can be made for it."""
+    if not os.path.isfile(path):
+        what = "give one as fn.plan_for('cuda', …).description says it where the GPU is"
+        _refuse(f"--device is '{path}', which is no file", what)
+    _, description = _plan.described(Path(path))
+    try:
+        _compile.compile(lambda x: x + x).plan_for(description, _functions.zeros(2))
+    except DeviceUnavailableError as error:
+        _refuse(f"--device is '{path}', and nothing can be planned for it: {error}", "leave it out")
+    return description
 
 
 def _whole(flag: str, text: str, least: int, most: int) -> int:

@@ -87,11 +87,18 @@ def make_report(
         "step": _step(simulation, recorded, shown, measured, timed),
         "buckets": [_bucket(bucket, timed) for bucket in shown.buckets],
         "between_steps": _between(recorded, model, shown, options.step_time is None),
-        "memory": _memory(simulation, options.world),
+        "memory": _memory(simulation, options),
         "start": _start(recorded, model, rendezvous),
         "growth": _growth(step, topology, scale),
         "failures": _failures(options, recorded, rendezvous),
     }
+
+
+def add_real(report: dict[str, Any], seconds: float) -> None:
+    """A real step took so long: that, and by which share the model is above or below it."""
+    step = report["step"]
+    step["real"] = Figure(seconds, "s", "measured")
+    step["off"] = Figure(step["step_time"].value / seconds - 1.0, "1", "modelled")
 
 
 def _given(options: SimulateOptions, topology: Topology) -> dict[str, Any]:
@@ -181,9 +188,12 @@ def _between(recorded: Recorded, model: Model, step: Schedule, counts_host: bool
     return data
 
 
-def _memory(simulation: Simulation, world: int) -> dict[str, Any]:
+def _memory(simulation: Simulation, options: SimulateOptions) -> dict[str, Any]:
     compiled, sizes = simulation.planned()
-    stats = compiled.plan_stats(sizes)
+    stats, device = compiled.plan_stats(sizes), "cpu"
+    if options.device is not None:
+        stats = compiled.plan_for(sizes, "cuda", options.device)
+        device = stats["device"]
     variables = list(compiled.variables)
 
     def total(chosen: list[Any]) -> int:
@@ -193,7 +203,7 @@ def _memory(simulation: Simulation, world: int) -> dict[str, Any]:
     # An optimizer's slot is named after its weight: "dense/kernel/adam_m".
     slots = total([v for v in variables if shapes.get(v.name.rpartition("/")[0]) == v.shape])
     weights = total([v for v in variables if v.trainable])
-    share = -(-slots // world)
+    share = -(-slots // options.world)
     peak = int(stats["peak_bytes"])
     parts = {
         "weights": weights,
@@ -204,7 +214,10 @@ def _memory(simulation: Simulation, world: int) -> dict[str, Any]:
         "constants": int(stats["constant_bytes"]) + int(stats["kept_bytes"]),
         "peak": peak,
     }
-    return {name: Figure(value, "B", "simulated") for name, value in parts.items()} | {
+    figures = {name: Figure(value, "B", "simulated") for name, value in parts.items()}
+    return {
+        "device": device,
+        **figures,
         "optimizer_zero1": Figure(share, "B", "modelled"),
         "peak_zero1": Figure(peak - slots + share, "B", "modelled"),
     }

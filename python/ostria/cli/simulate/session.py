@@ -40,25 +40,36 @@ def run_script(options: SimulateOptions, topology: Topology) -> Simulation:
         "OSTRIA_NODE_RANK": "0",
         "OSTRIA_NODE_COUNT": str(topology.nodes),
     }
-    folder = os.path.dirname(os.path.abspath(options.script))
-    status: object = None
-    with _process(environ, [options.script, *options.args], folder):
-        with _simulated.active(simulation):
-            try:
-                runpy.run_path(options.script, run_name="__main__")
-            except StepsDone:
-                pass
-            except SystemExit as end:
-                status = end.code
-            except Exception as error:
-                raise ScriptError(options.script) from error
-    sys.stdout.flush()
+    try:
+        status = execute(simulation, options.script, options.args, environ)
+    except Exception as error:
+        raise ScriptError(options.script) from error
     if status not in (None, 0) and simulation.stopped is None:
         raise ValueError(
             at_line(f"ostria simulate: {options.script} ended with exit status {status}")
         )
     _check(options, simulation)
     return simulation
+
+
+def execute(
+    simulation: Simulation, script: str, args: Sequence[str], environ: Mapping[str, str]
+) -> object:
+    """Runs a script, with more variables, until it ends or its steps are done.
+
+    Returns its exit status, None where there was none, and raises what it raises.
+    """
+    folder = os.path.dirname(os.path.abspath(script))
+    with _process(environ, [script, *args], folder), _simulated.active(simulation):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except StepsDone:
+            pass
+        except SystemExit as end:
+            return end.code
+        finally:
+            sys.stdout.flush()
+    return None
 
 
 @contextlib.contextmanager

@@ -69,10 +69,14 @@ def _step(report: dict[str, Any]) -> Iterator[str]:
     else:
         least, most = step["compute_here_least"].text, step["compute_here_most"].text
         yield _row("computing", step["compute"], f" {least} to {most}")
+    yield _row("cores that others used", step["other_cores"], " meanwhile")
     yield _row("communication", step["communication"], f" {len(buckets)} collective(s)")
     yield _row("exposed communication", step["exposed"])
     yield _row("time of a step", step["step_time"])
     yield _row("scaling efficiency", step["efficiency"], " with the batch of a rank as it is")
+    if "real" in step:
+        yield _row("time of a real step", step["real"], " by as many processes of this machine")
+        yield _row("the model is off by", step["off"])
     if buckets:
         yield ""
         yield from _table(
@@ -110,7 +114,7 @@ def _between(between: dict[str, Any]) -> Iterator[str]:
 
 def _memory(memory: dict[str, Any], world: int) -> Iterator[str]:
     yield ""
-    yield "memory of a rank"
+    yield f"memory of a rank, by its plan for {memory['device']}"
     for name, key in (
         ("weights", "weights"),
         ("optimizer's slots", "optimizer"),
