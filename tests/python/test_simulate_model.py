@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -249,6 +251,18 @@ def test_threads_meet_over_a_real_control_channel() -> None:
     assert partly is not None and not partly.is_measured
     assert [n for n, _ in partly.joined] == [8, 16, 32]
     assert partly.seconds > partly.joined[-1][1]
+
+
+def test_the_limit_of_open_files_is_raised_for_ranks_to_meet() -> None:
+    code = (
+        "import resource as r\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (100, r.getrlimit(r.RLIMIT_NOFILE)[1]))\n"
+        "from ostria.cli.simulate import rendezvous\n"
+        "print(rendezvous.measure(200, 200).seconds)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout) < 60
 
 
 def test_the_load_is_that_of_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ Timers Patient() {
   timers.suspect = Timers::ms(120'000);
   timers.dead = Timers::ms(240'000);
   timers.authenticate = Timers::ms(60'000);
+  timers.join = Timers::ms(60'000);
   return timers;
 }
 

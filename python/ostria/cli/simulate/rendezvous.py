@@ -4,12 +4,15 @@ machine can hold, computed from what was measured."""
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ostria._errors import at_line
 from ostria._native import DistributedError, dist
 from ostria.cli.simulate.fitting import fit
+
+_DESCRIPTORS = 4  # that a rank and its connection take
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ def measure(world: int, joined: int) -> Rendezvous | None:
     """
     if joined == 0:
         return None
+    _allow_descriptors(_DESCRIPTORS * joined + 256)
     try:
         if joined == world:
             seconds = dist.measure_join(world)
@@ -51,6 +55,15 @@ def measure(world: int, joined: int) -> Rendezvous | None:
         ) from None
     seconds, off = extrapolate(points, world)
     return Rendezvous(tuple(points), seconds, False, off)
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raises this process's limit of open files, as far as it may be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def extrapolate(points: Sequence[tuple[int, float]], world: int) -> tuple[float, float]:
