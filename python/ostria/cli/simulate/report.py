@@ -200,15 +200,20 @@ def _memory(simulation: Simulation, options: SimulateOptions) -> dict[str, Any]:
         return sum(int(v.size) * int(v.dtype.itemsize) for v in chosen)
 
     shapes = {v.name: v.shape for v in variables if v.trainable}
-    # An optimizer's slot is named after its weight: "dense/kernel/adam_m".
-    slots = total([v for v in variables if shapes.get(v.name.rpartition("/")[0]) == v.shape])
+
+    def is_slot(v: Any) -> bool:
+        """An optimizer names it after its weight: "dense/kernel/adam_m"."""
+        return not v.trainable and shapes.get(v.name.rpartition("/")[0]) == v.shape
+
     weights = total([v for v in variables if v.trainable])
-    share = -(-slots // options.world)
+    other = total([v for v in variables if not v.trainable and not is_slot(v)])
+    held = int(stats["state_bytes"]) - weights - other  # of the slots, by this rank
+    share = min(held, -(-total([v for v in variables if is_slot(v)]) // options.world))
     peak = int(stats["peak_bytes"])
     parts = {
         "weights": weights,
-        "optimizer": slots,
-        "other_state": int(stats["state_bytes"]) - slots - weights,
+        "optimizer": held,
+        "other_state": other,
         "activations": int(stats["activation_bytes"]),
         "inputs_and_results": int(stats["input_bytes"]) + int(stats["output_bytes"]),
         "constants": int(stats["constant_bytes"]) + int(stats["kept_bytes"]),
@@ -219,7 +224,7 @@ def _memory(simulation: Simulation, options: SimulateOptions) -> dict[str, Any]:
         "device": device,
         **figures,
         "optimizer_zero1": Figure(share, "B", "modelled"),
-        "peak_zero1": Figure(peak - slots + share, "B", "modelled"),
+        "peak_zero1": Figure(peak - held + share, "B", "modelled"),
     }
 
 
