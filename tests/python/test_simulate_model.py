@@ -258,7 +258,7 @@ def test_the_limit_of_open_files_is_raised_for_ranks_to_meet() -> None:
         "import resource as r\n"
         "r.setrlimit(r.RLIMIT_NOFILE, (100, r.getrlimit(r.RLIMIT_NOFILE)[1]))\n"
         "from ostria.cli.simulate import rendezvous\n"
-        "print(rendezvous.measure(200, 200).seconds)\n"
+        "print(rendezvous.measure(800, 800).seconds)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

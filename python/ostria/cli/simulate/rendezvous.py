@@ -12,7 +12,8 @@ from ostria._errors import at_line
 from ostria._native import DistributedError, dist
 from ostria.cli.simulate.fitting import fit
 
-_DESCRIPTORS = 4  # that a rank and its connection take
+# That a rank takes: a server allows itself two, and here all clients are in its process.
+_DESCRIPTORS = 4
 
 
 @dataclass(frozen=True)
