@@ -31,9 +31,9 @@ struct Compiled {
         captures(std::move(captured)) {}
   Compiled(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
            std::vector<Tensor> captured, std::shared_ptr<ReplicaGroup> replicas,
-           int64_t memory_limit, bool recompute)
+           int64_t memory_limit, bool recompute, std::vector<Parts> parts)
       : compiled(std::move(graph), std::move(variables), std::move(replicas), memory_limit,
-                 recompute),
+                 recompute, std::move(parts)),
         captures(std::move(captured)) {}
   CompiledGraph compiled;
   std::vector<Tensor> captures;
@@ -62,9 +62,11 @@ std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const st
     captured.push_back(RequireData(t, "a closed-over value"));
   if (VerifyEnabled()) Verify(trace.graph(), "trace");
   if (replicas.has_value()) {
-    RequireAgreement(trace.graph(), trace.variables(), own_inputs);
+    std::vector<Parts> parts = trace.parts();
+    RequireAgreement(trace.graph(), trace.variables(), own_inputs, parts);
     return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
-                                      std::move(*replicas), memory_limit, recompute);
+                                      std::move(*replicas), memory_limit, recompute,
+                                      std::move(parts));
   }
   return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
                                     ParseDevice(device), memory_limit, recompute);
@@ -283,7 +285,9 @@ void BindCompiled(py::module_& m) {
              const std::string& description, const py::object& arguments, uint64_t seed) {
             const auto plan = c.compiled.PlanFor(ToBinding(sizes), PropsOf(device, description));
             std::vector<Tensor> state;
-            for (const auto& v : c.compiled.variables()) state.push_back(v->Snapshot());
+            for (const auto& v : c.compiled.variables()) {
+              state.push_back(v->parts().any() ? v->SnapshotCopy(0) : v->Snapshot());
+            }
             ShuffledResult result = RunShuffled(*plan, Inputs(c, arguments), state, seed);
             return py::make_tuple(ToList(std::move(result.outputs)),
                                   ToList(std::move(result.state)));

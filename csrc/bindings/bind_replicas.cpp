@@ -138,6 +138,10 @@ void BroadcastVariables(ReplicaGroup& group,
 }  // namespace
 
 void BindReplicas(py::module_& m) {
+  py::class_<Parts>(m, "Parts", "How replicas share a Variable of which each holds a part.")
+      .def_readonly("total", &Parts::total)
+      .def("begin_of", &Parts::BeginOf, py::arg("part"), py::arg("size"),
+           "The element of `size` that a part begins with; all have ceil(size / total) elements.");
   py::class_<ReplicaGroup, std::shared_ptr<ReplicaGroup>>(m, "ReplicaGroup")
       .def_property_readonly("devices",
                              [](const ReplicaGroup& group) {
@@ -145,6 +149,14 @@ void BindReplicas(py::module_& m) {
                                for (DeviceId d : group.devices()) names.push_back(ToString(d));
                                return names;
                              })
+      .def(
+          "parts",
+          [](const std::shared_ptr<ReplicaGroup>& group, int total, int first) {
+            return Parts{total, first, group};
+          },
+          py::arg("total"), py::arg("first"),
+          "How these and other processes' replicas, `total` in all, share what each holds a part "
+          "of; `first`: the part of this process's first replica.")
       .def("all_gather", &AllGather, py::arg("numbers"),
            py::arg("what") = "a number of each replica", py::call_guard<py::gil_scoped_release>(),
            "One number of each replica of this process; returns those of all, in order of ranks. "

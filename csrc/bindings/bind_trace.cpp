@@ -128,6 +128,8 @@ void BindTrace(py::module_& m) {
              else
                Fail(ErrorCode::kTypeError, "watch: give a Tensor or a Variable");
            })
+      .def("divide", &Trace::Divide, py::arg("variable"), py::arg("parts"),
+           "Each replica holds a part of the variable, and reads and assigns that alone.")
       .def("set_commit", [](Trace& t, const PyTensor& c) { t.SetCommit(t.Use(c)); })
       .def_property_readonly("commit",
                              [](Trace& t) -> py::object {

@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/check.h"
@@ -105,6 +106,10 @@ void BindVariable(py::module_& m) {
           "aggregation",
           [](const VariablePtr& v) { return v->copies() == Copies::kSummed ? "sum" : "none"; },
           "'sum' where replicas' copies are added up when read, else 'none'.")
+      .def_property_readonly(
+          "num_parts", [](const VariablePtr& v) { return std::max(v->parts().total, 1); },
+          "How many replicas, over all processes, hold a part of the value each; 1 where each "
+          "holds all of it.")
       .def_readwrite("trainable", &Variable::trainable)
       .def_property_readonly(
           "chunk", [](const VariablePtr& v) { return py::make_tuple(v->chunk_id(), v->offset()); },
@@ -131,9 +136,15 @@ void BindVariable(py::module_& m) {
                    "' was made on device 'null', which holds no values; make the model on the "
                    "device that it is to run on");
             }
-            return ArrayFromTensor(v->Snapshot());
+            if (!v->parts().any()) return ArrayFromTensor(v->Snapshot());
+            Tensor whole;
+            {
+              const py::gil_scoped_release release;  // other processes may be waited for
+              whole = v->Snapshot();
+            }
+            return ArrayFromTensor(whole);
           },
-          "A copy as a NumPy array.")
+          "A copy as a NumPy array. Of what several processes hold parts of, all call it.")
       .def(
           "move_to",
           [](const VariablePtr& v, DeviceName device) {
@@ -188,10 +199,10 @@ void BindVariable(py::module_& m) {
           py::arg("parts"))
       .def(
           "_slot",
-          [](const VariablePtr& v, const std::string& kind, double fill) {
-            return Variable::CreateSlot(v, kind, fill);
+          [](const VariablePtr& v, const std::string& kind, double fill, const Parts* parts) {
+            return Variable::CreateSlot(v, kind, fill, parts == nullptr ? Parts{} : *parts);
           },
-          py::arg("kind"), py::arg("fill") = 0.0)
+          py::arg("kind"), py::arg("fill") = 0.0, py::arg("parts") = py::none())
       .def("__repr__", [](const VariablePtr& v) {
         return StrCat("<Variable '", v->name(), "' ", ValueType{v->dtype(), v->shape()}, ">");
       });

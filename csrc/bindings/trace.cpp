@@ -194,7 +194,7 @@ Value Trace::Import(const PyTensor& tensor) {
 Value Trace::Read(const std::shared_ptr<Variable>& variable) {
   const auto it = state_.find(variable->id());
   if (it != state_.end()) return it->second.current;
-  const ValueType type{variable->dtype(), variable->shape()};
+  const ValueType type = TypeOf(*variable);
   if (kind_ == Kind::kBody) {  // bodies are closed: the variable's value is an operand
     Trace* outer = Around();
     const PyTensor before = outer != nullptr ? outer->Wrap(outer->Read(variable))
@@ -214,6 +214,36 @@ Value Trace::Read(const std::shared_ptr<Variable>& variable) {
     data_[v.id] = variable->Copy();
   }
   return v;
+}
+
+ValueType Trace::TypeOf(const Variable& variable) const {
+  for (const Trace* t = this; t != nullptr; t = t->parent_.get()) {
+    const auto it = t->divided_.find(variable.id());
+    if (it == t->divided_.end()) continue;
+    return {variable.dtype(), {it->second.SizeOf(variable.shape().numel())}};
+  }
+  return {variable.dtype(), variable.shape()};
+}
+
+void Trace::Divide(const std::shared_ptr<Variable>& variable, const Parts& parts) {
+  Trace* root = this;
+  while (root->kind_ == Kind::kBody && root->parent_ != nullptr) root = root->parent_.get();
+  if (root->divided_.contains(variable->id())) return;
+  if (root->state_.contains(variable->id())) {
+    Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
+         "' is read before the optimizer's step, but each replica holds a part of it alone "
+         "(shard_optimizer_state); read it outside of the step, where its value is whole");
+  }
+  root->divided_[variable->id()] = parts;
+}
+
+std::vector<Parts> Trace::parts() const {
+  std::vector<Parts> all;
+  for (const auto& v : variables_) {
+    const auto it = divided_.find(v->id());
+    all.push_back(it == divided_.end() ? Parts{} : it->second);
+  }
+  return all;
 }
 
 Value Trace::Initial(const std::shared_ptr<Variable>& variable) {
@@ -255,7 +285,7 @@ Trace::Entry& Trace::Write(const std::shared_ptr<Variable>& variable, Value valu
   RequireWrites(*variable);
   Read(variable);
   Entry& s = state_.at(variable->id());
-  const ValueType want{variable->dtype(), variable->shape()};
+  const ValueType want = TypeOf(*variable);
   if (graph_.type(value) != want) {
     Fail(ErrorCode::kInvalidArgument, "variable '", variable->name(),
          "': cannot assign a value of ", graph_.type(value), "; it holds ", want,

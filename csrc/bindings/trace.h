@@ -38,6 +38,11 @@ class Trace : public std::enable_shared_from_this<Trace> {
   /// The variable's current value in this trace; the first read makes it a state input (in a body:
   /// an operand of the node that will own the body).
   Value Read(const std::shared_ptr<Variable>& variable);
+  /// Each replica holds a part of this variable alone, and that is what is read and assigned:
+  /// before the first read of it. Throws Error when it was read whole.
+  void Divide(const std::shared_ptr<Variable>& variable, const Parts& parts);
+  /// The same in the order of variables().
+  std::vector<Parts> parts() const;
   /// The variable's value as it was when the trace began.
   Value Initial(const std::shared_ptr<Variable>& variable);
   /// Every value that the variable had so far, the initial one first. A write is no step of
@@ -113,6 +118,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
   };
   void PinLike(Value input, const PyTensor& source);
   Entry& Write(const std::shared_ptr<Variable>& variable, Value value);
+  ValueType TypeOf(const Variable& variable) const;
   void RequireWrites(const Variable& variable) const;
   /// The trace around this one, while it is open.
   Trace* Around() const;
@@ -129,6 +135,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Graph graph_;
   std::vector<std::shared_ptr<Variable>> variables_;
   std::unordered_map<int64_t, Entry> state_;
+  std::unordered_map<int64_t, Parts> divided_;
   std::vector<Cell> cells_;
   std::vector<PyTensor> captures_;
   std::unordered_map<const void*, std::vector<std::pair<PyTensor, Value>>> captured_;

@@ -10,7 +10,8 @@
 //
 // Backward passes finish weights in about the reverse order of their creation, so buckets are cut
 // from the last tensor on. The first is small, so that it can begin early. Other reductions, such
-// as that of the loss, move up to where their operands are made.
+// as that of the loss, and every reduce_scatter, with what only lays out its operand, move up to
+// where their operands are made: gradients are of no use behind them.
 #include <optional>
 #include <vector>
 
@@ -85,16 +86,31 @@ class Bucketer {
   std::vector<int> position_;
 };
 
+// With the nodes in front of it that give its operands another shape or place.
+bool MoveUpWithLayout(Graph& g, NodeId n) {
+  bool moved = false;
+  for (int i = 0; i < g.num_operands(n); ++i) {
+    const NodeId p = g.producer(g.operand(n, i));
+    if (!p.valid()) continue;
+    if (g.is(p, ops::kReshape) || g.is(p, ops::kConcat) || g.is(p, ops::kSlice)) {
+      moved |= MoveUpWithLayout(g, p);
+    }
+  }
+  return MoveReductionUp(g, n) || moved;
+}
+
 }  // namespace
 
 bool BucketReductions(Graph& graph, const PassContext&) {
-  std::vector<NodeId> reductions;
+  std::vector<NodeId> reductions, scatters;
   for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
     if (graph.is(n, ops::kAllReduce)) reductions.push_back(n);
+    if (graph.is(n, ops::kReduceScatter)) scatters.push_back(n);
   }
   bool changed = false;
   for (const NodeId n : reductions) changed |= MoveReductionUp(graph, n);
-  if (reductions.empty()) return false;
+  for (const NodeId n : scatters) changed |= MoveUpWithLayout(graph, n);
+  if (reductions.empty()) return changed;
   Bucketer bucketer(graph);
   for (const NodeId n : reductions) changed |= bucketer.Split(n);
   return changed;

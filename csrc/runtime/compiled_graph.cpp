@@ -43,10 +43,12 @@ CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>>
 
 CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
                              std::shared_ptr<ReplicaGroup> replicas, int64_t memory_limit,
-                             bool recompute)
+                             bool recompute, std::vector<Parts> parts)
     : CompiledGraph(std::move(graph), std::move(variables), replicas->devices()[0], memory_limit,
                     recompute) {
   replicas_ = std::move(replicas);
+  parts_ = std::move(parts);
+  parts_.resize(variables_.size());
   // Asked of the traced graph: plans of other sizes may have dropped what looks at data.
   commits_together_ = WritesState() && ops::ChecksData(graph_);
 }
@@ -209,9 +211,9 @@ void CompiledGraph::MirrorVariables() {
   const int64_t behind = Variable::fell_behind();
   if (moves_ == Variable::moves() && copies_ == behind) return;
   std::lock_guard lock(MovingMutex());
-  for (const auto& v : variables_) {
-    v->Mirror(replicas_->devices());
-    v->CatchUp();
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    variables_[i]->Mirror(replicas_->devices(), parts_[i]);
+    variables_[i]->CatchUp();
   }
   moves_ = Variable::moves();
   copies_ = behind;
@@ -305,7 +307,7 @@ void CompiledGraph::RunReplicas(std::span<const std::vector<Tensor>> inputs,
 // What makes copies differ is a value that replicas did not agree on.
 void CompiledGraph::CheckCopies() const {
   for (const auto& v : variables_) {
-    if (v->copies() == Copies::kSummed) continue;
+    if (v->copies() == Copies::kSummed || v->parts().any()) continue;
     const Tensor first = v->SnapshotCopy(0);
     for (int c = 1; c < v->num_copies(); ++c) {
       if (std::memcmp(first.raw(), v->SnapshotCopy(c).raw(), static_cast<size_t>(first.bytes())) ==

@@ -36,10 +36,11 @@ class CompiledGraph {
   /// `memory_limit` in bytes, 0 = none; `recompute`: see PlanOptions.
   CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables, DeviceId device = {},
                 int64_t memory_limit = 0, bool recompute = false);
-  /// The same for replicas; the first run mirrors `variables` to their devices.
+  /// The same for replicas; the first run mirrors `variables` to their devices, or gives each
+  /// replica the part of them that `parts`, in the same order, says (none: all of it).
   CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
                 std::shared_ptr<ReplicaGroup> replicas, int64_t memory_limit = 0,
-                bool recompute = false);
+                bool recompute = false, std::vector<Parts> parts = {});
 
   const Graph& graph() const { return graph_; }
   std::span<const std::shared_ptr<Variable>> variables() const { return variables_; }
@@ -91,6 +92,7 @@ class CompiledGraph {
   int64_t memory_limit_;
   bool recompute_;
   std::shared_ptr<ReplicaGroup> replicas_;
+  std::vector<Parts> parts_;  // by variable; empty: every replica holds all of each
   bool commits_together_ = false;
   std::atomic<int64_t> moves_{-1};   // Variable::moves() when all were seen on the device
   std::atomic<int64_t> copies_{-1};  // Variable::spreads() or fell_behind() when they were settled

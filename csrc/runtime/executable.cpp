@@ -126,7 +126,7 @@ void Executable::CheckVariables() const {
   OSTRIA_CHECK(variables_.size() == plan_->state.size());
   for (size_t i = 0; i < variables_.size(); ++i) {
     const StateSlot& slot = plan_->state[i];
-    const ValueType type{variables_[i]->dtype(), variables_[i]->shape()};
+    const ValueType type{variables_[i]->dtype(), variables_[i]->copy_shape()};
     if (type != slot.type) {
       Fail(ErrorCode::kInvalidArgument, "variable '", variables_[i]->name(), "' is ", type,
            ", but the plan was made for '", slot.name, "' as ", slot.type);

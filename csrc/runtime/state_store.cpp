@@ -14,6 +14,7 @@
 #include "ops/ops.h"
 #include "runtime/eager.h"
 #include "runtime/live_device.h"
+#include "runtime/replica_group.h"
 
 namespace ostria {
 
@@ -133,7 +134,8 @@ std::shared_ptr<Variable> Variable::Create(std::string name, const Tensor& initi
 }
 
 std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& of,
-                                               std::string_view kind, double fill) {
+                                               std::string_view kind, double fill,
+                                               const Parts& parts) {
   std::shared_ptr<Variable> v(new Variable);
   v->trainable = false;  // an optimizer writes it
   v->name_ = StrCat(of->name_, "/", kind);
@@ -142,10 +144,17 @@ std::shared_ptr<Variable> Variable::CreateSlot(const std::shared_ptr<Variable>& 
   v->offset_ = of->offset_;
   v->slot_kind_ = kind;
   v->slot_of_ = of;
+  if (parts.any()) {
+    const std::shared_ptr<ReplicaGroup> group = parts.group.lock();
+    OSTRIA_CHECK(group != nullptr);
+    v->PlaceOn(group->devices(), parts);
+  }
   {
     Registry& r = GetRegistry();
     std::lock_guard lock(r.mutex);
-    v->chunk_ = MirrorOf(*of->chunk_, v->slot_kind_, v->offset_ + Aligned(v->bytes()));
+    if (!parts.any()) {
+      v->chunk_ = MirrorOf(*of->chunk_, v->slot_kind_, v->offset_ + Aligned(v->bytes()));
+    }
     v->id_ = r.next_variable++;
   }
   if (v->device().kind == DeviceKind::kNull) return v;  // its pages are never touched
@@ -169,12 +178,13 @@ void Variable::RequireHere(DeviceId to) const {
 }
 
 void Variable::MoveTo(DeviceId device) {
-  if (chunk_->device == device) return;
+  if (chunk_->device == device && !parts_.any()) return;
   const std::shared_ptr<Variable> of = slot_of_.lock();
   RequireHere(device);
   if (of != nullptr) of->MoveTo(device);
   const Tensor value = Snapshot();  // before anything changes: it may throw
   others_.clear();
+  parts_ = {};
   {
     std::lock_guard lock(GetRegistry().mutex);
     if (of != nullptr) {
@@ -188,7 +198,20 @@ void Variable::MoveTo(DeviceId device) {
   moves_.fetch_add(1, std::memory_order_acq_rel);
 }
 
-void Variable::Mirror(std::span<const DeviceId> devices) {
+// Parts lie behind each other, wherever their variables do: chunks that mirrored these would take
+// their whole size on a device.
+void Variable::PlaceOn(std::span<const DeviceId> devices, const Parts& parts) {
+  parts_ = parts;
+  others_.clear();
+  const int64_t size = Aligned(parts_.SizeOf(shape_.numel()) * SizeOf(dtype_));
+  std::lock_guard lock(GetRegistry().mutex);
+  std::tie(chunk_, offset_) = Place(devices[0], dtype_, class_, size);
+  for (DeviceId device : devices.subspan(1)) {
+    others_.push_back(CopyOf(*chunk_, device, offset_ + size));
+  }
+}
+
+void Variable::Mirror(std::span<const DeviceId> devices, const Parts& parts) {
   OSTRIA_CHECK(!devices.empty());
   const auto is_there = [&] {
     if (devices.size() != static_cast<size_t>(num_copies())) return false;
@@ -198,10 +221,20 @@ void Variable::Mirror(std::span<const DeviceId> devices) {
     return true;
   };
   if (const std::shared_ptr<Variable> of = slot_of_.lock()) of->Mirror(devices);
-  if (is_there()) return;
+  if (is_there() && parts_.IsLike(parts)) {
+    parts_.group = parts.group;
+    return;
+  }
   RequireHere(devices[0]);
+  if (parts.any()) {
+    const Tensor value = Snapshot();
+    PlaceOn(devices, parts);
+    Assign(value);
+    moves_.fetch_add(1, std::memory_order_acq_rel);
+    return;
+  }
   const Tensor value = Snapshot();
-  others_.clear();
+  if (!parts_.any()) others_.clear();
   MoveTo(devices[0]);
   {
     std::lock_guard lock(GetRegistry().mutex);
@@ -222,19 +255,65 @@ DeviceId Variable::device(int copy) const { return chunk(copy).device; }
 int64_t Variable::chunk_id() const { return chunk_->id; }
 void* Variable::data(int copy) const { return chunk(copy).base + offset_; }
 
+Shape Variable::copy_shape() const {
+  return parts_.any() ? Shape{parts_.SizeOf(shape_.numel())} : shape_;
+}
+
 Tensor Variable::SnapshotCopy(int copy) const {
-  Tensor t = Tensor::Empty(dtype_, shape_);
+  Tensor t = Tensor::Empty(dtype_, copy_shape());
   const DeviceId d = device(copy);
   if (LiveDevice* live = LiveDevice::Of(d)) {
-    live->CopyToHost(t.raw(), data(copy), bytes(), nullptr);
+    live->CopyToHost(t.raw(), data(copy), t.bytes(), nullptr);
   } else {
-    FindBackend(d.kind).CopyToHost(d.ordinal, t.raw(), data(copy), static_cast<size_t>(bytes()));
+    FindBackend(d.kind).CopyToHost(d.ordinal, t.raw(), data(copy), static_cast<size_t>(t.bytes()));
   }
   return t;
 }
 
+Tensor Variable::PartOf(const Tensor& value, int part) const {
+  Tensor t = Tensor::Empty(dtype_, copy_shape());
+  const int64_t begin = parts_.BeginOf(part, shape_.numel()) * SizeOf(dtype_);
+  if (t.bytes() > 0) {
+    std::memcpy(t.raw(), value.data<std::byte>() + begin, static_cast<size_t>(t.bytes()));
+  }
+  return t;
+}
+
+Tensor Variable::Joined() const {
+  Tensor whole = Tensor::Empty(dtype_, shape_);
+  const int64_t n = shape_.numel(), bytes = parts_.SizeOf(n) * SizeOf(dtype_);
+  if (n == 0) return whole;
+  const auto put = [&](int part, const void* from) {
+    const int64_t begin = parts_.BeginOf(part, n) * SizeOf(dtype_);
+    std::memcpy(whole.data<std::byte>() + begin, from, static_cast<size_t>(bytes));
+  };
+  if (num_copies() == parts_.total) {
+    for (int c = 0; c < num_copies(); ++c) put(c, SnapshotCopy(c).raw());
+    return whole;
+  }
+  const std::shared_ptr<ReplicaGroup> group = parts_.group.lock();
+  if (group == nullptr) {
+    Fail(ErrorCode::kDistributed, "variable '", name_, "': ", parts_.total,
+         " replicas of several processes hold a part of it each, and the strategy that they belong "
+         "to was closed; read it before, or load it from a checkpoint");
+  }
+  std::vector<Tensor> all;  // of each replica here: its row is its part
+  for (int c = 0; c < num_copies(); ++c) {
+    all.push_back(Tensor::Empty(dtype_, {parts_.total, parts_.SizeOf(n)}));
+    std::memcpy(all.back().data<std::byte>() + (parts_.first + c) * bytes, SnapshotCopy(c).raw(),
+                static_cast<size_t>(bytes));
+  }
+  group->Run([&](int i) {
+    Communicator::Current()->AllGather(StrCat("the value of '", name_, "'"),
+                                       all[static_cast<size_t>(i)].raw(), bytes);
+  });
+  for (int p = 0; p < parts_.total; ++p) put(p, all[0].data<std::byte>() + p * bytes);
+  return whole;
+}
+
 // Copies are added neighbours first, as transports add those of replicas.
 Tensor Variable::Snapshot() const {
+  if (parts_.any()) return Joined();
   if (!is_spread_) return SnapshotCopy(0);
   std::vector<Tensor> left, out;
   for (int c = 0; c < num_copies(); ++c) left.push_back(SnapshotCopy(c));
@@ -256,7 +335,7 @@ Tensor Variable::Snapshot() const {
 
 Tensor Variable::Copy() const {
   LiveDevice* live = LiveDevice::Of(chunk_->device);
-  if (live == nullptr) return Snapshot();
+  if (live == nullptr || parts_.any()) return Snapshot();
   std::shared_ptr<void> block = live->Allocate(bytes());
   void* const copy = block.get();
   live->CopyToDevice(copy, View());
@@ -265,7 +344,7 @@ Tensor Variable::Copy() const {
 
 Tensor Variable::View() const {
   const DeviceId d = chunk_->device;
-  if (is_spread_) return Snapshot();
+  if (is_spread_ || parts_.any()) return Snapshot();
   if (LiveDevice* live = LiveDevice::Of(d)) {
     return live->Wrap(dtype_, shape_, data(), chunk_, nullptr);
   }
@@ -282,7 +361,8 @@ void Variable::Write(int copy, const Tensor& value) {
     return;
   }
   const Tensor host = value.OnHost();
-  FindBackend(d.kind).CopyToDevice(d.ordinal, data(copy), host.raw(), static_cast<size_t>(bytes()));
+  FindBackend(d.kind).CopyToDevice(d.ordinal, data(copy), host.raw(),
+                                   static_cast<size_t>(host.bytes()));
 }
 
 void Variable::Assign(const Tensor& value) {
@@ -291,8 +371,11 @@ void Variable::Assign(const Tensor& value) {
          ValueType{value.dtype(), value.shape()}, "; it holds ", ValueType{dtype_, shape_},
          "; use cast or reshape first");
   }
-  Write(0, value);
-  if (!others_.empty()) {
+  if (parts_.any()) {
+    const Tensor host = value.OnHost();
+    for (int c = 0; c < num_copies(); ++c) Write(c, PartOf(host, parts_.first + c));
+  } else {
+    Write(0, value);
     const Tensor rest = copies_ == Copies::kSummed ? Tensor::Zeros(dtype_, shape_) : value;
     for (int c = 1; c < num_copies(); ++c) Write(c, rest);
   }
@@ -301,7 +384,7 @@ void Variable::Assign(const Tensor& value) {
 }
 
 void Variable::AssignCopy(int copy, const Tensor& value) {
-  OSTRIA_CHECK(value.dtype() == dtype_ && value.shape() == shape_);
+  OSTRIA_CHECK(value.dtype() == dtype_ && value.shape() == copy_shape());
   Write(copy, value);
   MarkCopyWritten(StateClock::Tick());
 }
@@ -314,7 +397,7 @@ void Variable::MarkCopyWritten(int64_t now) {
 }
 
 void Variable::MarkBehind() {
-  if (copies_ == Copies::kSummed || others_.empty()) return;
+  if (copies_ == Copies::kSummed || others_.empty() || parts_.any()) return;
   is_behind_ = true;
   fell_behind_.fetch_add(1, std::memory_order_acq_rel);
 }

@@ -42,7 +42,7 @@ class _Entry:
         self.static = static  # (position, value) of results that are not tensors
         self.why = why
         self.policy = mixed_precision.global_policy()
-        self.report: list[str] = []  # what precision and the memory budget changed
+        self.report: list[str] = []  # what precision, a budget, a strategy changed
         self.rows = 0  # of the batch that can be split
         self.seconds = seconds
         self.reads = reads
@@ -285,6 +285,7 @@ class CompiledFunction:
                 )
             rows = trace.scratch.get("rows", 0)
             report = mixed_precision.report(trace, policy) if policy.is_mixed else []
+            report += trace.scratch.get("report", [])
         finally:
             trace.pop()
         seconds = time.perf_counter() - begin

@@ -237,6 +237,7 @@ class ReplicaFunction(_compile.CompiledFunction):
         own = [i for i, key in enumerate(given) if key[-1] == _OWN]
         notes["own_inputs"] = [*own, len(given), len(given) + 1]
         notes["replicas"] = strategy.num_replicas_in_sync
+        notes["state_parts"] = strategy._parts
         notes["replica_context"] = _context.ReplicaContext(strategy, replica_id)
         if strategy.num_replicas_in_sync > 1:
             self._rows = _step.ReplicaRows(replica_id, first_row, _batch(keys, inputs))

@@ -29,12 +29,13 @@ _THRASH = 8  # functions of the same lines after which a warning explains what t
 class Strategy:
     """What all strategies have in common; made by their subclasses."""
 
-    # Replicas of this process: their devices, what runs them (None: there is but one in all), and
-    # the number of the first.
+    # Replicas of this process: their devices, what runs them (None: there is but one in all), the
+    # number of the first, and how all replicas divide the state of optimizers (None: they do not).
     devices: list[str]
     _group: Any = None
     _first_replica = 0
     _reproducible = False
+    _parts: Any = None
 
     def __init__(self, devices: list[str]) -> None:
         self.devices = devices
@@ -265,6 +266,18 @@ class Strategy:
     def _pack(batches: Sequence[Any]) -> Any:
         return _values.regroup(batches, "the dataset")
 
+    def _divide_state(self, shard_optimizer_state: Any) -> None:
+        if not isinstance(shard_optimizer_state, bool):
+            raise TypeError(
+                at_line(
+                    f"{type(self).__name__}: shard_optimizer_state {shard_optimizer_state!r} is "
+                    "not accepted; give True, to divide the slots of optimizers among the "
+                    "replicas, or False"
+                )
+            )
+        if shard_optimizer_state and self._group is not None:
+            self._parts = self._group.parts(self.num_replicas_in_sync, self._first_replica)
+
     # --- For ReplicaFunction ----------------------------------------------------------------------
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
@@ -404,6 +417,8 @@ class MirroredStrategy(Strategy):
         reproducible: the same bits on however many devices: the job has `virtual_shards` replicas,
             which the devices share evenly. For CPUs; see docs/distributed.md.
         virtual_shards: a power of two, 8 where it is None; what the number of devices must divide.
+        shard_optimizer_state: each of n replicas holds 1/n of the slots of optimizers (ZeRO, stage
+            1; docs/distributed.md), where else each holds all of them.
 
     Raises:
         ValueError: a name is none of a device, is given twice, or of another kind than the first;
@@ -425,6 +440,7 @@ class MirroredStrategy(Strategy):
         timeout: float = 120.0,
         reproducible: bool = False,
         virtual_shards: int | None = None,
+        shard_optimizer_state: bool = False,
     ) -> None:
         if isinstance(devices, str):
             raise ValueError(
@@ -452,3 +468,4 @@ class MirroredStrategy(Strategy):
         group = _native.local_replicas(names, float(timeout), self._reproducible)
         super().__init__(names)
         self._group = group if len(names) > 1 else None
+        self._divide_state(shard_optimizer_state)

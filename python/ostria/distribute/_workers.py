@@ -78,6 +78,8 @@ class MultiWorkerMirroredStrategy(Strategy):
             replicas, which the processes share evenly. For CPUs; see docs/distributed.md.
         virtual_shards: as for MirroredStrategy; what the number of devices of all processes must
             divide.
+        shard_optimizer_state: as for MirroredStrategy, over the replicas of all processes; whoever
+            reads a slot then does so in all of them.
 
     Raises:
         ValueError: the environment is incomplete or contradicts itself, there is no secret, or
@@ -102,6 +104,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         record_dir: str | os.PathLike[str] | None = None,
         reproducible: bool = False,
         virtual_shards: int | None = None,
+        shard_optimizer_state: bool = False,
     ) -> None:
         self.environment = cluster_resolver or read_environment() or _ALONE
         worker = self.environment
@@ -130,6 +133,7 @@ class MultiWorkerMirroredStrategy(Strategy):
                 self._group = _native.local_replicas(
                     self.devices, float(timeout or 120.0), self._reproducible
                 )
+            self._divide_state(shard_optimizer_state)
             return
         connect = _connect if simulation is None else simulation.connect
         self._control = control = connect(worker)
@@ -157,6 +161,7 @@ class MultiWorkerMirroredStrategy(Strategy):
             )
             with control.guard("MultiWorkerMirroredStrategy"):
                 self._group.all_gather([0] * len(self.devices))  # all can reach all
+            self._divide_state(shard_optimizer_state)
         except BaseException as error:
             self._fail(error)
             self.close()
@@ -372,7 +377,8 @@ class MultiWorkerMirroredStrategy(Strategy):
         fresh = [v for v in compiled.variables if v.id not in self._shared]
         self._shared.update(v.id for v in fresh)
         _replicas.note_parts((v for v in fresh if v.aggregation == "sum"), self)
-        if equal := [v for v in fresh if v.aggregation != "sum"]:
+        # Parts are made where they lie, of the slot's first value.
+        if equal := [v for v in fresh if v.aggregation != "sum" and v.num_parts == 1]:
             self._group.broadcast_variables(equal)
 
 

@@ -27,17 +27,28 @@ class Averages:
     def variables(self) -> list[Any]:
         return list(self._of.values())
 
-    def build(self, variable: Any) -> None:
+    def build(self, variable: Any, parts: Any) -> None:
         """Makes the average of a variable that has none: a slot begins with zeros, even again."""
         if variable.id not in self._of:
-            self._of[variable.id] = variable._slot("ema", 0.0)
+            self._of[variable.id] = variable._slot("ema", 0.0, parts)
 
-    def update(self, variables: Sequence[Any], step: Any, commit: Any) -> None:
-        """Moves the averages on; `step` is 1 in the first one."""
-        slots = [self._of[v.id] for v in variables]
-        results = _ops.ema_update(slots, list(variables), step, commit, **self._attributes)
-        for target, value in zip([*slots, *variables], results, strict=True):
+    def of(self, variables: Sequence[Any]) -> list[Any]:
+        """The averages of these variables."""
+        return [self._of[v.id] for v in variables]
+
+    def update(
+        self, variables: Sequence[Any], weights: Sequence[Any], step: Any, commit: Any
+    ) -> list[Any]:
+        """Moves the averages on by the new `weights`; `step` is 1 in the first one.
+
+        Returns:
+            The weights, which the averages may have replaced.
+        """
+        slots = self.of(variables)
+        results = _ops.ema_update(slots, list(weights), step, commit, **self._attributes)
+        for target, value in zip(slots, results[: len(slots)], strict=True):
             target._assign_decided(value, commit)
+        return list(results[len(slots) :])
 
     def overwrite(self, kind: str, variables: Sequence[Any]) -> None:
         """Assigns the averages to the weights."""

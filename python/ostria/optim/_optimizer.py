@@ -18,7 +18,7 @@ import numpy as np
 from ostria import _accumulate, _autodiff, _checks, _native, _replicas, _step
 from ostria import _functions as F
 from ostria._errors import at_line
-from ostria.optim import _options
+from ostria.optim import _division, _options
 from ostria.optim._averages import Averages
 from ostria.optim._segments import constrain, decay_table, factors_of, rate_table
 
@@ -54,6 +54,8 @@ class Optimizer:
     _slots: tuple[tuple[str, float], ...] = ()
     #: Whether the update op takes the number of the step, from 1, after the rate.
     _takes_step = False
+    #: Whether each element is updated by what is in its place alone, so that a part can be.
+    _elementwise = False
 
     def __init__(
         self,
@@ -116,15 +118,18 @@ class Optimizer:
         Raises:
             TypeError: an element is no Variable of a floating-point dtype.
         """
+        self._build(variables, None)
+
+    def _build(self, variables: Sequence[Any], parts: Any) -> None:
         for v in variables:
             self._check_variable(v)
             if v.id not in self._slot_variables:
-                self._slot_variables[v.id] = self._make_slots(v)
+                self._slot_variables[v.id] = self._make_slots(v, parts)
             if self._averages is not None:
-                self._averages.build(v)
+                self._averages.build(v, parts)
 
-    def _make_slots(self, variable: Any) -> list[Any]:
-        return [variable._slot(kind, first) for kind, first in self._slots]
+    def _make_slots(self, variable: Any, parts: Any) -> list[Any]:
+        return [variable._slot(kind, first, parts) for kind, first in self._slots]
 
     def _check_variable(self, v: Any) -> None:
         if not isinstance(v, _native.Variable) or v.dtype.kind != "float":
@@ -334,18 +339,25 @@ class Optimizer:
         """
         variables, grads = list(variables), list(grads)
         self._check(grads, variables)
-        self.build(variables)
+        division = _division.of_step(
+            type(self).__name__, self._elementwise, bool(self._slots or self._averages)
+        )
+        self._build(variables, None if division is None else division.parts)
+        if division is not None:
+            division.divide(type(self).__name__, self._state_of(variables))
         groups: dict[Any, list[int]] = {}
         for i, v in enumerate(variables):
             groups.setdefault(v.dtype, []).append(i)
         if _replicas.count() > 1:
             loss = None if loss is None else _replicas.total(loss)
             for members in groups.values():
-                _sum_over_replicas(grads, variables, members)
+                _sum_over_replicas(grads, variables, members, division)
 
         commit = None
         for members in groups.values():  # before clipping, which would hide infinities
             commit = _and(commit, _ops.all_finite([grads[i] for i in members]))
+        if division is not None:
+            commit = division.agree(commit)
         if loss is not None:
             commit = _and(commit, _ops.all_finite([F.asarray(loss)]))
         trace = _native.current_trace()
@@ -354,7 +366,8 @@ class Optimizer:
         if trace is not None and trace.commit is not None:  # an earlier update of this step
             commit = _and(commit, trace.commit)
 
-        grads, grad_scale = self._clip(grads, groups)
+        norm = _norm_of(variables, division)
+        grads, grad_scale = self._clip(grads, groups, norm)
         if scale is not None:
             grad_scale = 1.0 / scale
         rate = self.current_learning_rate()
@@ -368,15 +381,21 @@ class Optimizer:
             decay = decay_table(self.weight_decay, [self._decays(w) for w in ws])
             scalars = [lr, step + 1] if self._takes_step else [lr]
             gs = [grads[i] for i in members]
+            own = ws if division is None else division.own(ws)
             results = update(
-                ws, gs, *slots, *scalars, grad_scale, commit, **attributes, **decay, **rates
+                own, gs, *slots, *scalars, grad_scale, commit, **attributes, **decay, **rates
             )
-            results = results if isinstance(results, tuple) else (results,)
-            targets = ws + [slot for group in slots for slot in group]
-            for target, value in zip(targets, results, strict=True):
+            results = list(results) if isinstance(results, tuple) else [results]
+            values = results[: len(ws)]
+            flat = [slot for group in slots for slot in group]
+            for target, value in zip(flat, results[len(ws) :], strict=True):
                 target._assign_decided(value, commit)
             if self._averages is not None:
-                self._averages.update(ws, step + 1, commit)
+                values = self._averages.update(ws, values, step + 1, commit)
+            if division is not None:
+                values = division.whole(values, ws)
+            for target, value in zip(ws, values, strict=True):
+                target._assign_decided(value, commit)
         for v in variables:
             constrain(v, commit)
         self._count(commit, trace)
@@ -430,16 +449,31 @@ class Optimizer:
                     )
                 )
 
-    def _clip(self, grads: list[Any], groups: dict[Any, list[int]]) -> tuple[list[Any], Any]:
-        """(gradients, what the update multiplies them by)."""
+    def _state_of(self, variables: Sequence[Any]) -> list[Any]:
+        """What this optimizer keeps of these variables."""
+        slots = [slot for v in variables for slot in self._slot_variables[v.id]]
+        return slots + (self._averages.of(variables) if self._averages else [])
+
+    def _clip(
+        self,
+        grads: list[Any],
+        groups: dict[Any, list[int]],
+        norm_of: Callable[[Sequence[Any], Sequence[int]], Any],
+    ) -> tuple[list[Any], Any]:
+        """(gradients, what the update multiplies them by).
+
+        `norm_of`: of gradients, and which of the variables they are of.
+        """
         if self.clipvalue is not None:
             limit = float(self.clipvalue)
             grads = [_ops.clip(g, -limit, limit) for g in grads]
         elif self.clipnorm is not None:
             limit = float(self.clipnorm)
-            grads = [g * F.cast(_shrink(_ops.global_norm([g]), limit), g.dtype) for g in grads]
+            grads = [
+                g * F.cast(_shrink(norm_of([g], [i]), limit), g.dtype) for i, g in enumerate(grads)
+            ]
         elif self.global_clipnorm is not None:
-            norms = [_ops.global_norm([grads[i] for i in members]) for members in groups.values()]
+            norms = [norm_of([grads[i] for i in members], members) for members in groups.values()]
             norm = norms[0] if len(norms) == 1 else _ops.global_norm(norms)
             return grads, _shrink(norm, float(self.global_clipnorm))
         return grads, 1.0
@@ -480,11 +514,25 @@ class Optimizer:
         self.first_bad_step._assign_always(_ops.where(is_first, step, first))
 
 
-def _sum_over_replicas(grads: list[Any], variables: list[Any], members: list[int]) -> None:
+def _sum_over_replicas(
+    grads: list[Any],
+    variables: list[Any],
+    members: list[int],
+    division: _division.Division | None,
+) -> None:
     # In the order in which the weights lie, so that a part of the gradients is one range.
     places = sorted(members, key=lambda i: variables[i].id)
-    for i, g in zip(places, _replicas.sums([grads[i] for i in places]), strict=True):
+    add = _replicas.sums if division is None else division.reduced
+    for i, g in zip(places, add([grads[i] for i in places]), strict=True):
         grads[i] = g
+
+
+def _norm_of(
+    variables: list[Any], division: _division.Division | None
+) -> Callable[[Sequence[Any], Sequence[int]], Any]:
+    if division is None:
+        return lambda grads, _: _ops.global_norm(list(grads))
+    return lambda grads, members: division.norm(grads, [variables[i] for i in members])
 
 
 def _and(a: Any, b: Any) -> Any:

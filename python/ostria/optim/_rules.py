@@ -30,6 +30,8 @@ class SGD(Optimizer):
             ema_momentum, ema_overwrite_frequency, learning_rate_multipliers and name.
     """
 
+    _elementwise = True
+
     def __init__(
         self,
         learning_rate: Rate = 0.01,
@@ -52,6 +54,7 @@ class _Moments(Optimizer):
     """What the family of Adam shares: two decays, an epsilon, two slots, the number of the step."""
 
     _takes_step = True
+    _elementwise = True
     _op: Any
 
     def __init__(
@@ -111,6 +114,7 @@ class Adam(_Moments):
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.lazy = bool(lazy)
+        self._elementwise = not self.lazy
 
     def _rule(self) -> tuple[Any, dict[str, Any]]:
         op, attributes = super()._rule()
@@ -188,6 +192,7 @@ class Lamb(_Moments):
     """
 
     _slots = (("lamb_m", 0.0), ("lamb_v", 0.0))
+    _elementwise = False
     _op = _ops.lamb_update
 
 
@@ -203,6 +208,7 @@ class Lion(Optimizer):
     """
 
     _slots = (("lion_m", 0.0),)
+    _elementwise = True
 
     def __init__(
         self,
@@ -229,6 +235,8 @@ class Adagrad(Optimizer):
         epsilon: added under the root.
         options: as `SGD`.
     """
+
+    _elementwise = True
 
     def __init__(
         self,
@@ -260,6 +268,7 @@ class Adadelta(Optimizer):
     """
 
     _slots = (("adadelta_gradient", 0.0), ("adadelta_step", 0.0))
+    _elementwise = True
 
     def __init__(
         self,
@@ -288,6 +297,8 @@ class RMSprop(Optimizer):
         centered: divide by the spread of the gradient: v less the square of its average.
         options: as `SGD`.
     """
+
+    _elementwise = True
 
     def __init__(
         self,
@@ -374,6 +385,7 @@ class Ftrl(Optimizer):
             "beta": beta,
             "lazy": bool(lazy),
         }
+        self._elementwise = not lazy
         start = check_not_negative("Ftrl", "initial_accumulator_value", initial_accumulator_value)
         self._slots = (("ftrl_accumulator", start), ("ftrl_linear", 0.0))
 
@@ -434,7 +446,7 @@ class Adafactor(Optimizer):
             "clip_threshold": float(clip_threshold),
         }
 
-    def _make_slots(self, variable: Any) -> list[Any]:
+    def _make_slots(self, variable: Any, parts: Any) -> list[Any]:
         shape = tuple(variable.shape)
         shapes = (shape[:-1], shape[:-2] + shape[-1:]) if len(shape) >= 2 else (shape, ())
         return [

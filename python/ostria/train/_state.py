@@ -67,9 +67,12 @@ def by_name(variables: Iterable[Any]) -> dict[str, Any]:
     return named
 
 
-def to_tensors(variables: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """Copies of all values as ``io.save_checkpoint`` takes them."""
-    tensors = {name: _to_host(variable) for name, variable in variables.items()}
+def to_tensors(
+    variables: Mapping[str, Any], step: int, known: Mapping[int, Any] | None = None
+) -> dict[str, Any]:
+    """Copies of all values as ``io.save_checkpoint`` takes them; some are `known`, by id."""
+    known = known or {}
+    tensors = {name: known[v.id] if v.id in known else _to_host(v) for name, v in variables.items()}
     tensors[STEP_KEY] = np.asarray(step, np.int64)
     return tensors
 

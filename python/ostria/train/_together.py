@@ -230,14 +230,27 @@ class Together:
         for v in _sums(variables):
             if not self.is_chief:
                 v.assign(np.zeros(v.shape))
-        if whole := [v for v in variables if v.aggregation != "sum"]:
+        if whole := [v for v in variables if v.aggregation != "sum" and v.num_parts == 1]:
             self.strategy._group.broadcast_variables(whole)
 
-    def collect(self, variables: list[Any]) -> None:
-        """Moves what replicas hold of sums to the first, as a restored checkpoint has it."""
+    def collect(self, variables: list[Any]) -> dict[int, Any]:
+        """Moves what replicas hold of sums to the first, as a restored checkpoint has it.
+
+        Returns:
+          Of Variables that processes hold parts of the whole value, by id: on rank 0.
+        """
         parts = _sums(variables)
         for v, total in zip(parts, self.strategy._totals(parts), strict=True):
             v.assign(total if self.is_chief else np.zeros(v.shape))
+        whole: dict[int, Any] = {}
+        if self.num_workers > 1:
+            for v in variables:
+                if v.num_parts == 1:
+                    continue
+                value = v.numpy()  # all take part
+                if self.is_chief:
+                    whole[v.id] = value
+        return whole
 
     def summed(self, variables: Iterable[Any]) -> contextlib.AbstractContextManager[None]:
         """Inside, sums are those of all processes; after it each has its own part again."""

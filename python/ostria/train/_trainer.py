@@ -446,12 +446,13 @@ class Trainer:
         if self._save_graph and self._train_args is not None:
             blobs["graph"] = self._train_step.trace(*self._train_args).text()
         directory, variables = self.model_dir, _state.by_name(self.variables)
+        known: dict[int, Any] = {}
 
         def write() -> str:
             return io.save_checkpoint(
                 directory,
                 progress.step,
-                _state.to_tensors(variables, progress.step),
+                _state.to_tensors(variables, progress.step, known),
                 blobs=blobs,
                 metadata={"framework": "ostria"},
                 **self._keep,  # type: ignore[arg-type]
@@ -460,7 +461,7 @@ class Trainer:
         if self._together is None:
             path = write()
         else:
-            self._together.collect(list(variables.values()))
+            known = self._together.collect(list(variables.values()))
             path = self._together.on_chief("writing a checkpoint", write)
         self._source, self._saved_step = path, progress.step
         for call in overridden(self._active, "after_save"):

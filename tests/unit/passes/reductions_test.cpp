@@ -92,6 +92,28 @@ output "s" %s
   EXPECT_FALSE(BucketReductions(g, {}));
 }
 
+TEST(BucketReductions, MovesScattersUpWithWhatLaysOutTheirOperands) {
+  Graph g = Parse(R"(ostria-graph 1
+input %x "x": float32[8]
+%gb: float32[8] = exp@1(%x)
+%ga: float32[8] = tanh@1(%gb)
+%rb: float32[2, 4] = reshape@1(%gb) {shape = [2, 4]}
+%sb: float32[1, 4] = reduce_scatter@1(%rb) {reduction = "sum", replicas = 2}
+%ra: float32[2, 4] = reshape@1(%ga) {shape = [2, 4]}
+%both: float32[2, 8] = concat@1(%ra, %rb) {axis = 1}
+%sa: float32[1, 8] = reduce_scatter@1(%both) {reduction = "sum", replicas = 2}
+%last: float32[8] = sin@1(%ga)
+output "b" %sb
+output "a" %sa
+output "last" %last
+)");
+  EXPECT_TRUE(BucketReductions(g, {}));
+  Verify(g, "bucket_reductions");
+  EXPECT_EQ(UnitsAfter({}, Print(g).substr(std::string("ostria-graph 1\n").size())),
+            "exp reshape reduce_scatter tanh reshape concat reduce_scatter sin");
+  EXPECT_FALSE(BucketReductions(g, {}));
+}
+
 TEST(OverlapReductions, StartsBehindTheOperandAndWaitsInFrontOfTheReader) {
   EXPECT_EQ(After(OverlapReductions, R"(input %x "x": float32[8]
 input %y "y": float32[8]
