@@ -146,5 +146,9 @@ inline Array PerChannel(const Ints& image) {
 // One operation each, in the files of their families.
 void NormForward(const Descriptor& op, Memory& memory);
 void NormGrad(const Descriptor& op, Memory& memory);
+void PoolForward(const Descriptor& op, Memory& memory);
+void PoolGrad(const Descriptor& op, Memory& memory);
+bool PoolForwardFits(const Descriptor& op);
+bool PoolGradFits(const Descriptor& op);
 
 }  // namespace fake_cudnn

@@ -268,6 +268,8 @@ bool Fits(const Descriptor& op) {
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR:
       return ConvFits(op, kFilter);
     case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR: return MatmulFits(op);
+    case CUDNN_BACKEND_OPERATION_RESAMPLE_FWD_DESCRIPTOR: return PoolForwardFits(op);
+    case CUDNN_BACKEND_OPERATION_RESAMPLE_BWD_DESCRIPTOR: return PoolGradFits(op);
     default: return true;
   }
 }
@@ -299,6 +301,8 @@ bool Run(const Descriptor& graph, const std::map<int64_t, void*>& addresses) {
       case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR: Reshape(*op, memory); break;
       case CUDNN_BACKEND_OPERATION_NORM_FORWARD_DESCRIPTOR: NormForward(*op, memory); break;
       case CUDNN_BACKEND_OPERATION_NORM_BACKWARD_DESCRIPTOR: NormGrad(*op, memory); break;
+      case CUDNN_BACKEND_OPERATION_RESAMPLE_FWD_DESCRIPTOR: PoolForward(*op, memory); break;
+      case CUDNN_BACKEND_OPERATION_RESAMPLE_BWD_DESCRIPTOR: PoolGrad(*op, memory); break;
       default: return false;
     }
   }

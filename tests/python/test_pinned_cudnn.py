@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normalisations by cuDNN, which come second on a GPU: a model that is pinned to them
+"""Normalisations and pools by cuDNN, which come second on a GPU: a model that is pinned to them
 trains as without, here on the driver that runs kernels on the host."""
 
 from __future__ import annotations
@@ -48,7 +48,14 @@ def train(network, precision, pinned=()):
     return losses, [v.numpy() for v in model.variables], text
 """
 PINS = {
-    "images": ["batch_norm", "batch_norm_grad"],
+    "images": [
+        "batch_norm",
+        "batch_norm_grad",
+        "max_pool2d",
+        "max_pool_grad",
+        "avg_pool2d",
+        "avg_pool_grad",
+    ],
     "rows": ["layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad"],
 }
 

@@ -40,6 +40,17 @@ class Table {
     Add(ops::kRmsNorm, {1e-5, int64_t{1}}, {x, p});
     Add(ops::kRmsNormGrad, {int64_t{1}}, {x, x, p, s});
   }
+  // A pool of square images, its windows without padding or with as much as keeps sizes.
+  void AddPools(DType dtype, const Shape& image, const std::vector<Attr>& attrs) {
+    const std::vector<Attr> with_size = ops::PoolWithSize(attrs, image);
+    for (const OpDef* op : {&ops::MaxPoolOp(image.rank() - 2), &ops::AvgPoolOp(image.rank() - 2)}) {
+      const ValueType x{dtype, image};
+      std::vector<ValueType> y;
+      InferTypes(*op, std::span(&x, 1), attrs, &y);
+      Add(*op, attrs, {x});
+      Add(y.size() == 2 ? ops::kMaxPoolGrad : ops::kAvgPoolGrad, with_size, y);
+    }
+  }
   const std::string& text() const { return text_; }
 
  private:
@@ -55,6 +66,10 @@ void ExpectPlans(std::string_view name) {
       table.AddBatchNorm(dtype, {64, size, size, channels});
     }
     for (const Shape& shape : kRows) table.AddRows(dtype, shape);
+    table.AddPools(dtype, {64, 112, 112, 64}, {Ints{3, 3}, Ints{2, 2}, Ints(4, 1)});
+    table.AddPools(dtype, {64, 7, 7, 2048}, {Ints{7, 7}, Ints{1, 1}, Ints(4, 0)});
+    table.AddPools(dtype, {8, 100, 32}, {Ints{3}, Ints{2}, Ints{1, 0}});
+    table.AddPools(dtype, {4, 8, 14, 14, 16}, {Ints(3, 2), Ints(3, 2), Ints(6, 0)});
   }
   for (size_t at = 0, end; at < table.text().size(); at = end + 1) {
     end = table.text().find('\n', at);
@@ -74,13 +89,16 @@ TEST(CudnnOperations, AreCompiledAtRunTimeOnH200) {
   ExpectPlans("h200");
 }
 
-// Channels that fill no vectors, and arithmetic in double.
+// Channels that fill no vectors, windows that are too large, and arithmetic in double.
 TEST(CudnnOperations, WhatHasNoEngineIsRefused) {
   OSTRIA_NEEDS_CUDNN();
   const DeviceProps device = DeviceNamed("h100");
   const ValueType p{DType::kFloat32, {3}};
   EXPECT_EQ(PlanOf(ops::kBatchNorm, {0.001}, {{DType::kFloat16, {64, 28, 28, 3}}, p, p}, device),
             "no: cuDNN has no engine for it");
+  const ValueType image{DType::kFloat16, {4, 32, 32, 8}};
+  EXPECT_EQ(PlanOf(ops::kMaxPool2d, {Ints{12, 12}, Ints{4, 4}, Ints(4, 0)}, {image}, device),
+            "no: its index tells 128 positions of a window apart, and there are 144");
   const ValueType x{DType::kFloat64, {8, 16}}, d{DType::kFloat64, {16}};
   EXPECT_EQ(PlanOf(ops::kRmsNorm, {0.001, int64_t{1}}, {x, d}, device), "no: computes in float32");
 }

@@ -209,6 +209,7 @@ Descriptor MakePool(const GraphNode& n) {
   d.Set(CUDNN_ATTR_RESAMPLE_SPATIAL_DIMS, static_cast<int64_t>(s.size.size()));
   SetEnum(d, CUDNN_ATTR_RESAMPLE_PADDING_MODE, CUDNN_TYPE_PADDING_MODE,
           mode == CUDNN_RESAMPLE_MAXPOOL ? CUDNN_NEG_INF_PAD : CUDNN_ZERO_PAD);
+  SetEnum(d, CUDNN_ATTR_RESAMPLE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, CUDNN_PROPAGATE_NAN);
   for (const auto& [name, values] : {std::pair(CUDNN_ATTR_RESAMPLE_WINDOW_DIMS, &s.size),
                                      std::pair(CUDNN_ATTR_RESAMPLE_PRE_PADDINGS, &s.low),
                                      std::pair(CUDNN_ATTR_RESAMPLE_POST_PADDINGS, &s.high),

@@ -19,6 +19,11 @@ void AppendInts(std::string& out, std::string_view name, const std::vector<int64
 
 std::string_view Name(GraphOp op) { return kNames[static_cast<size_t>(op)]; }
 
+std::vector<int64_t> PerAxis(std::vector<int64_t> values, int64_t missing) {
+  if (values.size() == 1) values.insert(values.begin(), missing);
+  return values;
+}
+
 int64_t CudnnGraph::Tensor(DType dtype, std::vector<int64_t> sizes, std::vector<int64_t> strides,
                            Kind kind) {
   OSTRIA_CHECK(sizes.size() == strides.size());

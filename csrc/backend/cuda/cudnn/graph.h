@@ -104,4 +104,8 @@ class CudnnGraph {
 
 std::string_view Name(GraphOp op);
 
+/// Numbers per spatial axis: one axis becomes two, as CudnnGraph::ChannelsLast makes of images, and
+/// `missing` is that of the new one.
+std::vector<int64_t> PerAxis(std::vector<int64_t> values, int64_t missing);
+
 }  // namespace ostria::cuda

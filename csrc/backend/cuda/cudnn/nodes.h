@@ -56,6 +56,9 @@ CudnnNode DescribeAttentionPackedGrad(const NodeDesc& node);
 CudnnNode DescribeBatchNorm(const NodeDesc& node);
 CudnnNode DescribeRowNorm(const NodeDesc& node);
 
+/// The pools and their gradients.
+CudnnNode DescribePool(const NodeDesc& node);
+
 /// conv1d to conv3d, conv_fused, conv_grad_input, conv_grad_filter.
 CudnnNode DescribeConv(const NodeDesc& node);
 

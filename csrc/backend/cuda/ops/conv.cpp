@@ -13,11 +13,6 @@ namespace {
 using ops::ConvAttr;
 using Ints = std::vector<int64_t>;
 
-// One spatial axis becomes two, as CudnnGraph::ChannelsLast makes of images.
-Ints Spatial(const Ints& values, int64_t missing) {
-  return values.size() == 1 ? Ints{missing, values[0]} : values;
-}
-
 GraphSettings ConvSettings(const NodeDesc& node) {
   GraphSettings s;
   Ints low, high;
@@ -26,10 +21,10 @@ GraphSettings ConvSettings(const NodeDesc& node) {
     low.push_back(padding[i]);
     high.push_back(padding[i + 1]);
   }
-  s.low = Spatial(low, 0);
-  s.high = Spatial(high, 0);
-  s.stride = Spatial(node.attr<Ints>(ConvAttr::kStrides), 1);
-  s.dilation = Spatial(node.attr<Ints>(ConvAttr::kDilation), 1);
+  s.low = PerAxis(low, 0);
+  s.high = PerAxis(high, 0);
+  s.stride = PerAxis(node.attr<Ints>(ConvAttr::kStrides), 1);
+  s.dilation = PerAxis(node.attr<Ints>(ConvAttr::kDilation), 1);
   return s;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pools and their gradients: kernels/pool, one launch each.
+// Pools and their gradients: kernels/pool, one launch each. cuDNN's come second: all its engines
+// for them are compiled when a plan is first built, which takes seconds.
 #include "kernels/pool/pool.h"
+#include "backend/cuda/cudnn/run.h"
 #include "backend/cuda/launch/launch.h"
 #include "backend/cuda/launch/window.h"
 #include "backend/cuda/ops/kernels.h"
@@ -88,6 +90,14 @@ constexpr KernelDef kKernels[] = {
     Pooling(ops::kAvgPool3d, PrepareAverage),
     Pooling(ops::kMaxPoolGrad, PrepareMaxGrad),
     Pooling(ops::kAvgPoolGrad, PrepareAverageGrad),
+    CudnnKernel<DescribePool>(&ops::kMaxPool1d),
+    CudnnKernel<DescribePool>(&ops::kMaxPool2d),
+    CudnnKernel<DescribePool>(&ops::kMaxPool3d),
+    CudnnKernel<DescribePool>(&ops::kAvgPool1d),
+    CudnnKernel<DescribePool>(&ops::kAvgPool2d),
+    CudnnKernel<DescribePool>(&ops::kAvgPool3d),
+    CudnnKernel<DescribePool>(&ops::kMaxPoolGrad),
+    CudnnKernel<DescribePool>(&ops::kAvgPoolGrad),
 };
 
 }  // namespace
