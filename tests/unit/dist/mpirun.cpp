@@ -9,11 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include "base/error.h"
@@ -50,42 +52,14 @@ std::string Find(const std::string& program) {
 class Ranks {
  public:
   explicit Ranks(int size) : fds_(static_cast<size_t>(size), -1) {
-    std::string name = std::filesystem::temp_directory_path() / "ostria-mpirun-XXXXXX";
-    folder_ = mkdtemp(name.data());
-    const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::string path = folder_ + "/socket";
-    std::memcpy(address.sun_path, path.c_str(), path.size());
-    if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        listen(listener, size) != 0) {
-      Fail(ErrorCode::kInternal, "no socket at ", path, ": ", std::strerror(errno));
+    try {
+      Meet(size);
+    } catch (...) {
+      End();
+      throw;
     }
-    Start(size);
-    const auto deadline = steady_clock::now() + kPatience;
-    for (int i = 0; i < size; ++i) {
-      pollfd ready{listener, POLLIN, 0};
-      while (poll(&ready, 1, 100) == 0) {
-        if (steady_clock::now() > deadline || waitpid(pid_, nullptr, WNOHANG) == pid_)
-          Fail(ErrorCode::kInternal, "mpirun started ", i, " of ", size, " ranks");
-      }
-      const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-      int rank = -1;
-      if (!served::ReadAll(fd, &rank, sizeof rank) || rank < 0 || rank >= size)
-        Fail(ErrorCode::kInternal, "a rank of mpirun's does not say which");
-      fds_[static_cast<size_t>(rank)] = fd;
-    }
-    close(listener);
   }
-  ~Ranks() {
-    for (const int fd : fds_) close(fd);  // so they end
-    const auto deadline = steady_clock::now() + kPatience;
-    while (waitpid(pid_, nullptr, WNOHANG) == 0) {
-      if (steady_clock::now() > deadline) kill(pid_, SIGKILL);
-      std::this_thread::sleep_for(milliseconds(5));
-    }
-    std::filesystem::remove_all(folder_);
-  }
+  ~Ranks() { End(); }
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
 
@@ -94,6 +68,49 @@ class Ranks {
   std::string NextKey() { return StrCat("group-", groups_++); }
 
  private:
+  void Meet(int size) {
+    std::string name = std::filesystem::temp_directory_path() / "ostria-mpirun-XXXXXX";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (mkdtemp(name.data()) == nullptr)
+      Fail(ErrorCode::kInternal, "no folder ", name, ": ", std::strerror(errno));
+    folder_ = name;
+    const std::string path = folder_ + "/socket";
+    if (path.size() >= sizeof address.sun_path)
+      Fail(ErrorCode::kInternal, path, " is too long for a socket");
+    std::memcpy(address.sun_path, path.c_str(), path.size());
+    listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        listen(listener_, size) != 0) {
+      Fail(ErrorCode::kInternal, "no socket at ", path, ": ", std::strerror(errno));
+    }
+    Start(size);
+    const auto deadline = steady_clock::now() + kPatience;
+    for (int i = 0; i < size; ++i) {
+      pollfd ready{listener_, POLLIN, 0};
+      while (poll(&ready, 1, 100) == 0) {
+        if (steady_clock::now() > deadline || waitpid(pid_, nullptr, WNOHANG) == pid_)
+          Fail(ErrorCode::kInternal, "mpirun started ", i, " of ", size, " ranks");
+      }
+      const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      int rank = -1;
+      if (!served::ReadAll(fd, &rank, sizeof rank) || rank < 0 || rank >= size)
+        Fail(ErrorCode::kInternal, "a rank of mpirun's does not say which");
+      fds_[static_cast<size_t>(rank)] = fd;
+    }
+  }
+  // Ranks end when nobody speaks to them; those that do not are killed.
+  void End() {
+    close(listener_);
+    for (const int fd : fds_) close(fd);
+    const auto deadline = steady_clock::now() + kPatience;
+    while (pid_ > 0 && waitpid(pid_, nullptr, WNOHANG) == 0) {
+      if (steady_clock::now() > deadline) kill(pid_, SIGKILL);
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    std::error_code ignored;
+    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  }
   void Start(int size) {
     std::vector<std::string> words = {
         "mpirun",     "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np",
@@ -113,6 +130,7 @@ class Ranks {
   std::vector<int> fds_;
   std::string folder_;
   pid_t pid_ = -1;
+  int listener_ = -1;
   int groups_ = 0;
 };
 
