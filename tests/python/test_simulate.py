@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ostria._native import CallLog, modelled_replicas
+from ostria._native import CallLog, modelled_replicas, num_threads
 from ostria.cli import main
 from ostria.cli.simulate import rendezvous
 from ostria.distribute import _simulated
@@ -220,8 +220,10 @@ def test_the_time_of_a_step_may_be_that_of_another_device(run: Simulate, tmp_pat
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes need two cores")
 def test_a_small_world_is_compared_with_real_processes(run: Simulate, tmp_path: Path) -> None:
     flags = ("--world", "2", "--steps", "3", "--real", "--json", str(tmp_path / "real.json"))
+    threads = num_threads()
     status, out, err = run(*flags)
     assert status == 0, err
+    assert num_threads() == threads, "one of two processes has half of the cores, for a while"
     data, _ = report(tmp_path / "real.json")
     step, link = data["step"], data["links"]["intra"]
     assert step["real"]["origin"] == "measured" and 0 < step["real"]["value"] < 10, err

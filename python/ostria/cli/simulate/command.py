@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import traceback
 from collections.abc import Iterator
 from typing import TextIO
 
 from ostria import _native
+from ostria.cli.launch.options import count_threads
 from ostria.cli.simulate import calibrate, real, rendezvous
 from ostria.cli.simulate.figures import Figure, as_json
 from ostria.cli.simulate.load import Load
@@ -31,13 +31,12 @@ def simulate(options: SimulateOptions, out: TextIO) -> int:
       OSError: the file of --json cannot be written.
     """
     default = MEASURED if options.calibrate else ""
-    if options.real:  # a process of many has as many threads
-        _native.set_num_threads(max(1, len(os.sched_getaffinity(0)) // options.world))
     topology = read_topology(options.topology, options.world, calibrate.measure, default)
     print("\n".join(head_lines(options.world)), file=out, flush=True)
     load = Load()
     try:
-        simulation = run_script(options, topology)
+        with _threads(options):
+            simulation = run_script(options, topology)
     except ScriptError as error:
         traceback.print_exception(error.__cause__)
         print(f"ostria simulate: {error} failed as above", file=sys.stderr)
@@ -57,6 +56,18 @@ def simulate(options: SimulateOptions, out: TextIO) -> int:
             json.dump(as_json(report), file, indent=1)
             file.write("\n")
     return 0
+
+
+@contextlib.contextmanager
+def _threads(options: SimulateOptions) -> Iterator[None]:
+    """As many as a process has that shares this machine with others, where others do the same."""
+    before = _native.num_threads()
+    if options.real:
+        _native.set_num_threads(count_threads(options.world))
+    try:
+        yield
+    finally:
+        _native.set_num_threads(before)
 
 
 @contextlib.contextmanager

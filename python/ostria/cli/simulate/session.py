@@ -75,14 +75,14 @@ def execute(
 @contextlib.contextmanager
 def _process(environ: Mapping[str, str], argv: Sequence[str], folder: str) -> Iterator[None]:
     """Variables, arguments and the first place of imports as a process of its own would have."""
-    before, words = dict(os.environ), sys.argv[:]
+    before, words, paths = dict(os.environ), sys.argv[:], sys.path[:]
     os.environ.update(environ)
     sys.argv[:] = argv
     sys.path.insert(0, folder)
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        sys.path[:] = paths
         sys.argv[:] = words
         os.environ.clear()
         os.environ.update(before)
