@@ -14,7 +14,8 @@ import pytest
 
 from ostria._native import CallLog, modelled_replicas, num_threads
 from ostria.cli import main
-from ostria.cli.simulate import rendezvous
+from ostria.cli.simulate import calibrate, rendezvous
+from ostria.cli.simulate.topology import LINKS
 from ostria.distribute import _simulated
 
 # --- Rank 0 of a world that is not there ----------------------------------------------------------
@@ -233,7 +234,11 @@ def test_a_small_world_is_compared_with_real_processes(run: Simulate, tmp_path: 
     assert re.search(r"^  time of a real step +\S+ [um]?s \[measured\]", out, re.M)
 
 
-def test_real_processes_that_fail_are_told_of_below_the_report(run: Simulate) -> None:
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes need two cores")
+def test_real_processes_that_fail_are_told_of_below_the_report(
+    run: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "measure", lambda place: LINKS["pcie4"])
     failing = "import os; assert 'OSTRIA_RENDEZVOUS' not in os.environ, 'it is real'\n"
     script = failing + SCRIPT
     status, out, err = run("--world", "2", "--steps", "1", "--real", script=script)
@@ -264,6 +269,23 @@ def test_a_report_needs_no_rendezvous(run: Simulate, monkeypatch: pytest.MonkeyP
     status, out, err = run("--world", "8", "--steps", "1", "--rendezvous", "8")
     assert status == 0 and "exposed communication" in out and "threads meet" not in out
     assert "8 ranks do not meet on this machine; give --rendezvous fewer, or 0: Resource" in err
+
+
+def test_state_that_ranks_divide_is_counted_as_rank_0_holds_it(
+    run: Simulate, tmp_path: Path
+) -> None:
+    flags = ("--world", "64", "--steps", "2", "--json", str(tmp_path / "parts.json"))
+    script = SCRIPT.replace("Strategy()", "Strategy(shard_optimizer_state=True)")
+    status, _, err = run(*flags, script=script)
+    assert status == 0, err
+    data, _ = report(tmp_path / "parts.json")
+    share = 2 * WEIGHTS / 64
+    assert share <= data["memory"]["optimizer"]["value"] < 1.1 * share
+    assert share <= data["memory"]["optimizer_zero1"]["value"] < 1.1 * share
+    kinds = [bucket["kind"] for bucket in data["buckets"]]
+    assert "reduce_scatter" in kinds and "all_gather" in kinds
+    largest = max(bucket["bytes"]["value"] for bucket in data["buckets"])
+    assert 4 * 700 * 400 <= largest < 1.1 * WEIGHTS
 
 
 def test_another_function_may_be_the_step(run: Simulate, tmp_path: Path) -> None:

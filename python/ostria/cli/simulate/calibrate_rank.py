@@ -19,7 +19,7 @@ import numpy as np
 import ostria as ost
 
 IN_A_ROW = 9
-SECONDS = 0.4  # for each size
+SECONDS = 0.2  # for each size
 REPEATS = (5, 200)
 
 
