@@ -68,20 +68,18 @@ def test_a_secret_of_the_launchers_own_surroundings_disturbs_nobody(job: Launche
 
 def test_a_rank_that_fails_before_it_comes_is_named_at_once(job: Launcher) -> None:
     body = (
-        "if rank == 1: sys.exit(3)\n"
-        + MEET
-        + (
-            "try:\n"
-            "    control.join()\n"
-            "except PeerFailedError as error:\n"
-            "    print(error, flush=True)\n"
-            "    sys.exit(1)\n"
-        )
+        "if rank == 1:\n"
+        "    while not os.path.exists('here'): time.sleep(0.01)\n"
+        "    sys.exit(3)\n" + MEET + "open('here', 'w').close()\n"
+        "try:\n"
+        "    control.join()\n"
+        "except PeerFailedError as error:\n"
+        "    print(error, flush=True)\n"
+        "    sys.exit(1)\n"
     )
     code, out, err = job.run("--nproc", "2", job.script(body), OSTRIA_TIMER_JOIN="60s")
     assert code == 3, err
-    said = "\n".join(lines_of(out).get(0, [])) + err  # it may have been refused as it came
-    assert "rank 1: ended with exit code 3" in said
+    assert "rank 1: ended with exit code 3" in lines_of(out)[0][0]
 
 
 def test_a_rank_of_another_host_is_named_with_its_signal(job: Launcher) -> None:

@@ -98,7 +98,7 @@ TEST_F(FlightRecorderTest, DumpIsReadableByItsOwnerAloneAndHasNoData) {
   struct stat facts {};
   ASSERT_EQ(stat(path.c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0777, 0600U);
-  EXPECT_THAT(Read(path), AllOf(HasSubstr("\"a \\\"name\\\"\\u000a\""), HasSubstr("\"root\": 3"),
+  EXPECT_THAT(Read(path), AllOf(HasSubstr("\"a \\\"name\\\"\\n\""), HasSubstr("\"root\": 3"),
                                 HasSubstr("\"reduction\": \"max\""), HasSubstr("bfloat16"),
                                 HasSubstr("\"error\": \"rank 0 died\""), HasSubstr("host-b"),
                                 HasSubstr("\"reason\": \"asked\"")));
