@@ -335,21 +335,28 @@ def test_the_result_of_a_metric_is_that_of_all_processes(job: Launcher, options:
         assert "was closed" in found["text"]
 
 
-def test_a_metric_that_the_chief_alone_asks_for_is_an_error(job: Launcher) -> None:
+@pytest.mark.parametrize("traced", [False, True], ids=["traces", "runs"])
+def test_a_metric_that_the_chief_alone_asks_for_is_an_error(job: Launcher, traced: bool) -> None:
     body = program(RUNNING + METERED) + textwrap.dedent(
-        """
+        f"""
         strategy.run(meter, (rows(),))
+        if {traced}:
+            work(0)
         try:
             if rank == 0:
                 mean.result()
-            work(0)
+            work(1)
         except ost.DistributedError as error:
             tell(text=str(error))
         """
     )
-    job.run("--nproc", "2", job.script(body))
-    found = json.loads((job.folder / "rank-0.json").read_text())
-    assert "every process calls the result() of a metric, not the chief alone" in found["text"]
+    job.run(
+        "--nproc", "2", job.script(body), OSTRIA_TIMER_SUSPECT="1s", OSTRIA_TIMER_HEARTBEAT="0.1s"
+    )
+    text = json.loads((job.folder / "rank-0.json").read_text())["text"]
+    assert "every process calls the result() of a metric, not the chief alone" in text
+    assert ("graph of step" in text) != traced
+    assert ("rank 1 (" in text and "in operation #" in text) == traced
 
 
 @promises(

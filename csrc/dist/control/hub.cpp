@@ -383,6 +383,7 @@ void Hub::Tick(Time now) {
   if (!announced_) {
     CheckJoin(now);
     if (const auto stuck = members_.FindStuck(now)) Blame(*stuck, false, now);
+    CheckCrossed(now);
   }
   if (!announced_ && consequence_ && now - *consequence_ >= options_.timers.heartbeat) {
     Announce(record_.Sorted()[0]);
@@ -448,6 +449,7 @@ void Hub::Advance(uint32_t generation, int world, Time now) {
   joining_.clear();
   announced_.reset();
   consequence_.reset();
+  crossed_.reset();
   gets_.clear();
   barriers_.clear();
   agreements_.clear();

@@ -95,6 +95,7 @@ class Hub {
   void CheckHandshakes(Time now);
   void CheckJoin(Time now);
   void CheckLost(Time now);
+  void CheckCrossed(Time now);
   template <class T>
   void Send(ConnectionId to, const T& message) {
     outbox_->Send(to, std::make_shared<std::string>(Encode(message, options_.generation)));
@@ -137,6 +138,7 @@ class Hub {
   std::map<std::string, std::map<int, Waiter>> barriers_;
   std::map<std::string, Agreement> agreements_;
   std::map<std::string, std::string> verdicts_;  // of agreements that failed
+  std::optional<Time> crossed_;                  // since when all wait, in several places
   std::map<ConnectionId, int> waiting_;          // how many requests of a connection wait
 };
 

@@ -10,6 +10,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int kMaxWaiting = 1024;                    // requests of one connection
+constexpr int kShownWaits = 8;                       // ranks of which it is said where they wait
 constexpr milliseconds kLongestWait{2'592'000'000};  // 30 days
 
 }  // namespace
@@ -215,6 +216,45 @@ std::string Hub::Missing(const std::map<int, Waiter>& here) const {
   }
   return StrCat(missing.size(), " of ", options_.world,
                 " ranks did not come: ", members_.Names(missing));
+}
+
+// Where every rank waits, but not all in one place, none will ever come to where the others are:
+// one traces what the others run, or asks for a meeting that is the program's on some ranks only.
+void Hub::CheckCrossed(Time now) {
+  std::map<int, std::string> where;
+  for (const auto& [name, here] : barriers_) {
+    for (const auto& [rank, w] : here) where[rank] = StrCat("barrier '", name, "'");
+  }
+  for (const auto& [name, agreement] : agreements_) {
+    if (agreement.differs()) return;  // it is about to end with more to say
+    for (const auto& [rank, w] : agreement.waiters()) where[rank] = StrCat("agree '", name, "'");
+  }
+  const bool some_meet = !where.empty();
+  std::string text;
+  for (const Seat& s : members_.seats()) {
+    const int rank = s.member.rank;
+    if (!where.contains(rank) && s.progress.inside) {
+      where[rank] = StrCat("operation ", ToString(s.progress));
+    }
+    if (s.state != RankState::kAlive || !where.contains(rank)) {
+      crossed_.reset();
+      return;
+    }
+    if (rank < kShownWaits) {
+      text += StrCat(rank == 0 ? "" : ", ", members_.Name(rank), " in ", where[rank]);
+    }
+  }
+  if (!some_meet) return;
+  if (!crossed_) crossed_ = now;
+  if (now - *crossed_ < options_.timers.suspect) return;
+  if (options_.world > kShownWaits) text += StrCat(" and ", options_.world - kShownWaits, " more");
+  Blame({-1, "", 0,
+         Clip(StrCat("ranks wait for each other in different places for ",
+                     ToString(options_.timers.suspect), ": ", text,
+                     "; every rank must run the same program"),
+              kMaxReason),
+         ""},
+        false, now);
 }
 
 void Hub::CheckWaits(Time now) {
