@@ -47,7 +47,10 @@ RECOVERY = {
     "When it is told to stop": "step 40 on 2 rank(s)",
 }
 RESUMED = {title: COMMANDS.pop(title) for title in RECOVERY}
-SCRIPT, RESUME = blocks("python").values()
+# A whole file is one whose first line names it.
+FILES = {
+    code.split(None, 2)[1]: code for code in blocks("python").values() if code.startswith("# ")
+}
 
 
 def hosts_of(command: str) -> list[str]:
@@ -58,8 +61,9 @@ def hosts_of(command: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "train.py").write_text(SCRIPT)
-    (tmp_path / "resume.py").write_text(RESUME)
+    assert sorted(FILES) == ["resume.py", "train.py"]
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code)
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, words in (("python", ""), ("ostria", " -m ostria")):
