@@ -66,11 +66,10 @@ def main() -> int:
     count, fuzz = f"{options.mutations:,} mutations", {"OSTRIA_FUZZ": str(options.mutations)}
     runs = [
         run(
-            f"100,000 mutations each of messages and durations, {options.mutations:,} of what a "
-            "server is sent",
+            "100,000 mutations each of messages, of durations and of what a server is sent",
             [*dist_test, "--gtest_filter=*Mutations*"],
             "--gtest_output=xml:",
-            fuzz,
+            {},
         ),
         run(
             f"variables of launchers, {count}",
