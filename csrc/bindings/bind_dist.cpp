@@ -227,6 +227,7 @@ void BindClient(py::module_& m) {
       .def("enter", &Client::Enter, py::arg("number"), py::arg("name"))
       .def("exit", &Client::Exit)
       .def("end_step", &Client::EndStep)
+      .def("set_busy", &Client::SetBusy, py::arg("with_what"))
       .def("post_failure", &Client::PostFailure, py::arg("reason"), py::arg("operation"),
            py::arg("consequence"), Free())
       .def("report", &Client::Report, py::arg("rank"), py::arg("reason"), Free())

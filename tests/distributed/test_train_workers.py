@@ -239,11 +239,13 @@ except ost.DistributedError as error:
     tell(t, text=str(error))
     raise
 """
-    status, _, _ = job.run("--nproc", "2", script(job, body), OSTRIA_TIMER_NO_PROGRESS="1s")
+    timers = {"OSTRIA_TIMER_NO_PROGRESS": "1s", "OSTRIA_TIMER_FIRST_STEP": "1s"}
+    status, _, _ = job.run("--nproc", "2", script(job, body), **timers)
     assert status != 0
     waiting, slow = reversed(found(job, 2))
     assert "writing a checkpoint: rank 0 (" in waiting["text"]
     assert "'all_gather of writing a checkpoint', in which rank 1 (" in waiting["text"]
+    assert "was busy with: writing a checkpoint" in waiting["text"]
     assert "writing a checkpoint: rank " in slow["text"]
 
 
@@ -388,6 +390,27 @@ class Slow(ost.train.Hook):  # the step is traced by then, and has not run
 
 t = trainer()
 t.train(data(), hooks=[Slow()])
+tell(t)
+"""
+    timers = {
+        "OSTRIA_TIMER_HEARTBEAT": "50ms",
+        "OSTRIA_TIMER_NO_PROGRESS": "500ms",
+        "OSTRIA_TIMER_FIRST_STEP": "30s",
+    }
+    status, out, err = job.run("--nproc", "2", script(job, body), **timers)
+    assert status == 0, out + err
+    assert [rank["step"] for rank in found(job, 2)] == [7, 7]
+
+
+def test_what_rank_0_does_alone_may_take_as_long_as_a_first_step(job: Launcher) -> None:
+    body = """
+class Exports(ost.train.Hook):
+    def after_save(self, trainer, path):
+        if trainer.global_step == 4:
+            trainer.on_chief("exporting", lambda: time.sleep(1.5))
+
+t = trainer()
+t.train(data(), hooks=[Exports()])
 tell(t)
 """
     timers = {

@@ -172,6 +172,7 @@ Heartbeat Client::Beat() {
     first = false;
   }
   beat.progress.steps = progress_.steps;
+  beat.progress.busy = progress_.busy;
   return beat;
 }
 

@@ -71,6 +71,9 @@ class Client {
   void Enter(uint64_t number, std::string_view name);
   void Exit();
   void EndStep();
+  /// With the next heartbeat too: this rank is busy with what it alone does, and may take as long
+  /// for it as for a first step. "": no longer.
+  void SetBusy(std::string_view with);
   /// Asked before each heartbeat, on the channel's own thread, instead of Enter and Exit. Of
   /// several (one for each replica of the process) the one that is furthest behind is told.
   int AddProgressSource(std::function<Progress()> source);

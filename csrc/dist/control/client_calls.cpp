@@ -181,6 +181,11 @@ void Client::EndStep() {
   ++progress_.steps;
 }
 
+void Client::SetBusy(std::string_view with) {
+  const std::lock_guard lock(progress_mutex_);
+  progress_.busy.assign(with.substr(0, kMaxOperation));
+}
+
 int Client::AddProgressSource(std::function<Progress()> source) {
   const std::lock_guard lock(progress_mutex_);
   sources_[next_source_] = std::move(source);
@@ -192,10 +197,11 @@ void Client::RemoveProgressSource(int token) {
   const auto source = sources_.find(token);
   if (source == sources_.end()) return;
   if (sources_.size() == 1) {  // a rank that leaves next has done this, though its group is gone
-    const auto steps = progress_.steps;
-    progress_ = source->second();
-    progress_.inside = false;
-    progress_.steps = steps;
+    Progress done = source->second();
+    done.inside = false;
+    done.steps = progress_.steps;
+    done.busy = progress_.busy;
+    progress_ = std::move(done);
   }
   sources_.erase(source);
 }

@@ -62,14 +62,19 @@ std::optional<PeerFailure> Membership::FindStuck(Time now) const {
   }
   if (last == 0) return std::nullopt;
   std::vector<int> inside, behind, left;
-  bool first_step = false;
+  bool takes_long = false;  // as long as a first step
+  std::string busy;
   Time first = Time::max(), latest{};  // when it was entered
   std::string what;
   for (const Seat& s : seats_) {
     const int rank = s.member.rank;
-    if (s.present() && s.progress.steps == 0) first_step = true;
+    if (s.present() && s.progress.steps == 0) takes_long = true;
     if (s.progress.number < last) {
       (s.state == RankState::kLeft ? left : behind).push_back(rank);
+      if (s.present() && !s.progress.busy.empty()) {
+        takes_long = true;
+        busy += StrCat("; ", Name(rank), " was busy with: ", s.progress.busy);
+      }
     } else if (s.present() && s.progress.inside) {
       inside.push_back(rank);
       what = ToString(s.progress);
@@ -82,12 +87,13 @@ std::optional<PeerFailure> Membership::FindStuck(Time now) const {
                     StrCat(Names(left), " left the job without operation ", what, ", which ",
                            Names(inside), " entered; every rank must run the same program"));
   }
-  const Timers::ms limit = first_step ? timers_.first_step : timers_.no_progress;
+  const Timers::ms limit = takes_long ? timers_.first_step : timers_.no_progress;
   if (now - (behind.empty() ? latest : first) < limit) return std::nullopt;
   if (!behind.empty()) {
-    return Describe(behind[0], StrCat("no progress for ", ToString(limit), ": ", Names(behind),
-                                      " did not enter operation ", what, ", in which ",
-                                      Names(inside), inside.size() == 1 ? " waits" : " wait"));
+    return Describe(behind[0],
+                    StrCat("no progress for ", ToString(limit), ": ", Names(behind),
+                           " did not enter operation ", what, ", in which ", Names(inside),
+                           inside.size() == 1 ? " waits" : " wait", busy));
   }
   PeerFailure failure;
   failure.reason = StrCat("no progress for ", ToString(limit), ": operation ", what,

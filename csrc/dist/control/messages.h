@@ -149,6 +149,7 @@ struct Progress {
   std::string name;
   bool inside = false;  // and not yet left
   int64_t steps = 0;    // that have ended
+  std::string busy;     // with what this rank alone does, while the others wait for it
 };
 
 struct Heartbeat {
@@ -160,6 +161,7 @@ struct Heartbeat {
     a.Text(m.progress.name, kMaxOperation, "an operation's name");
     a.Flag(m.progress.inside);
     a.Number(m.progress.steps);
+    a.Text(m.progress.busy, kMaxOperation, "what a rank is busy with");
   }
 };
 

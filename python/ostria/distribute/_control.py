@@ -172,6 +172,15 @@ class Control:
         self._client.end_step()
 
     @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Inside, this rank does what the others wait for; ``first_step`` counts meanwhile."""
+        self._client.set_busy(what)
+        try:
+            yield
+        finally:
+            self._client.set_busy("")
+
+    @contextmanager
     def guard(self, operation: str) -> Iterator[None]:
         """Names the cause of a DistributedError inside: a PeerFailedError where a peer failed.
 

@@ -301,6 +301,10 @@ class Strategy:
     def _require_open(self, what: str) -> None:
         """Raises where `what` needs other processes that the strategy has left."""
 
+    def _busy(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Around what one process does while the others wait, which may take a while."""
+        return contextlib.nullcontext()
+
     def _sum(self, x: Any) -> Any:
         """Over all processes, of which each has one."""
         return x

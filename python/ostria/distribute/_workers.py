@@ -301,6 +301,9 @@ class MultiWorkerMirroredStrategy(Strategy):
         if self._world > 1:
             self._open(what)
 
+    def _busy(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._world == 1 else self._open(what).busy(what)
+
     def _sum(self, x: Any) -> Any:
         return x if self._world == 1 else self._on_first(_total, x)
 

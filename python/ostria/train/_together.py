@@ -159,7 +159,8 @@ class Together:
         told = ""
         if self.is_chief:
             try:
-                told = json.dumps(["", action()])
+                with self.strategy._busy(what):
+                    told = json.dumps(["", action()])
             except Exception as found:
                 error = found
                 told = json.dumps([type(found).__name__, str(found), isinstance(found, OSError)])

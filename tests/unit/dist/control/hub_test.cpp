@@ -432,6 +432,29 @@ TEST(ControlHub, NoProgressNamesWhoDidNotEnter) {
   EXPECT_EQ(f.operation, "#6 'broadcast'");
 }
 
+TEST(ControlHub, WhatOneRankIsBusyWithMayTakeAsLongAsAFirstStep) {
+  Rig rig(2, Quick());
+  const auto ids = rig.EnterAll();
+  const auto beat = [&](milliseconds time) {
+    for (const Time end = rig.now + time; rig.now < end;) {
+      rig.now += milliseconds(5);
+      rig.Say(ids[0], Heartbeat{{6, "all_reduce", false, 3, "writing a checkpoint"}});
+      rig.Say(ids[1], Heartbeat{{7, "broadcast", true, 3}});
+      rig.hub.Tick(rig.now);
+    }
+  };
+  const Timers timers = Quick();
+  ASSERT_LT(timers.no_progress, timers.first_step);
+  beat(timers.first_step - milliseconds(10));
+  EXPECT_TRUE(rig.hub.failures().empty());
+  beat(milliseconds(30));
+  ASSERT_THAT(rig.hub.failures(), SizeIs(1));
+  EXPECT_EQ(rig.hub.failures()[0].rank, 0);
+  EXPECT_THAT(rig.hub.failures()[0].reason,
+              HasSubstr("which rank 1 (host-1) waits; rank 0 (host-0) was busy with: writing a "
+                        "checkpoint"));
+}
+
 TEST(ControlHub, AnOperationThatAllEnteredAndNoneLeavesIsNamed) {
   Rig rig(2, Quick());
   const auto ids = rig.EnterAll();
