@@ -84,6 +84,9 @@ void AddRows(Maker& m) {
   m.Add("softmax_vocabulary_f32", [&](Builder& b) -> std::vector<Value> {
     return {b(ops::kSoftmax, {m.Rows(b, kSingle, 50257)}, {int64_t{-1}})};
   });
+  m.Add("softmax_wide_f32", [&](Builder& b) -> std::vector<Value> {
+    return {b(ops::kSoftmax, {m.Rows(b, kSingle, 100000)}, {int64_t{-1}})};
+  });
   m.Add("softmax_long_bf16", [&](Builder& b) -> std::vector<Value> {
     return {b(ops::kSoftmax, {m.Rows(b, kHalf, 250000)}, {int64_t{-1}})};
   });

@@ -122,6 +122,7 @@ constexpr Golden kGolden[] = {
     {"softmax_grad_f32", "rows", 4, 2, 40},
     {"log_softmax_f32", "rows", 4, 4, 64},
     {"softmax_vocabulary_f32", "rows", 0, 0, 64},
+    {"softmax_wide_f32", "rows", 4, 4, 64},
     {"softmax_long_bf16", "rows", 8, 4, 64},
     {"layer_norm_grad_wide_f32", "rows", 6, 2, 64},
     {"add_layer_norm_bf16", "rows", 6, 2, 48},
