@@ -100,15 +100,16 @@ def test_arguments_arrive_as_they_are(job: Launcher) -> None:
 
 
 def test_cores_are_divided(job: Launcher) -> None:
-    script = job.script("print(os.environ['OSTRIA_NUM_THREADS'])\n")
+    names = "OSTRIA_NUM_THREADS", "OMP_NUM_THREADS"
+    script = job.script(f"print(*[os.environ[name] for name in {names}])\n")
+    job.environ.pop("OMP_NUM_THREADS", None)
     cores = len(os.sched_getaffinity(0))
     for nproc in (1, 2, cores + 1):
         _, out, _ = job.run("--nproc", str(nproc), script)
-        assert {line for lines in lines_of(out).values() for line in lines} == {
-            str(max(1, cores // nproc))
-        }
-    _, out, _ = job.run("--nproc", "2", script, OSTRIA_NUM_THREADS="5")
-    assert lines_of(out)[0] == ["5"]
+        share = max(1, cores // nproc)
+        assert lines_of(out) == {rank: [f"{share} {share}"] for rank in range(nproc)}
+    _, out, _ = job.run("--nproc", "2", script, OSTRIA_NUM_THREADS="5", OMP_NUM_THREADS="3")
+    assert lines_of(out)[0] == ["5 3"]
 
 
 def test_kubeflows_variables_are_defaults(job: Launcher) -> None:

@@ -220,7 +220,10 @@ class _Generation:
     def _environ_of(self, rank: int, local: int) -> dict[str, str]:
         o, m = self._options, self._meeting
         environ = dict(self._environ)
-        environ.setdefault("OSTRIA_NUM_THREADS", str(count_threads(o.nproc)))
+        threads = str(count_threads(o.nproc))
+        environ.setdefault("OSTRIA_NUM_THREADS", threads)
+        # NumPy's BLAS among others: threads that spin take the cores from the other ranks.
+        environ.setdefault("OMP_NUM_THREADS", threads)
         # What a rank wrote before it was killed is worth most.
         environ.setdefault("PYTHONUNBUFFERED", "1")
         for name in ("OSTRIA_SECRET", "OSTRIA_SECRET_FD"):
