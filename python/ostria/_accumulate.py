@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ostria import _functions as F
 from ostria import _native, _step, _tree
 from ostria._errors import at_line
 
@@ -70,28 +71,29 @@ def over_batch(
     steps = 1 if trace is None else trace.scratch.get("accumulate", 1)
     leaves, structure = _tree.flatten(tuple(batch))
     rows = _rows(leaves)
-    if trace is not None and isinstance(rows, int):
-        trace.scratch["rows"] = max(rows, trace.scratch.get("rows", 0))
-    if steps == 1 or not isinstance(rows, int) or rows < 2:
+    if trace is not None and rows is not None:
+        known = rows if isinstance(rows, int) else 0
+        trace.scratch["rows"] = max(known, trace.scratch.get("rows", 0))
+    if steps == 1 or rows is None or (isinstance(rows, int) and rows < 2):
         loss = _require_scalar(loss_fn(*batch))
         grads, wrt = differentiated(loss)
         return loss, grads, wrt
 
-    size = -(-rows // steps)
     # Every micro-batch makes the same draws, told apart by their rows.
     counts, penalties = _step.draw_counts(trace.scratch), trace.scratch.get("activity", {})
     draws = _draws_of_whole(trace, loss_fn, batch, rows)
     total: Any = None
     sums: list[Any] = []
-    for begin in range(0, rows, size):
-        end = min(begin + size, rows)
+    shared: list[Any] = []
+    for begin, end in _cuts(rows, steps):
+        part = _part(end - begin, rows, steps)
         _step.set_draw_counts(trace.scratch, counts)
         trace.scratch["activity"] = {key: list(values) for key, values in penalties.items()}
-        trace.scratch["micro_batch"] = _step.MicroBatch(begin, end, rows, draws)
+        trace.scratch["micro_batch"] = _step.MicroBatch(begin, end, rows, part, draws, shared)
         try:
-            part = [x[begin:end] if _is_batched(x, rows) else x for x in leaves]
-            loss = _require_scalar(loss_fn(*_tree.unflatten(structure, part)))
-            loss = loss * ((end - begin) / rows)
+            own = [_taken(x, begin, end) if _is_batched(x, rows) else x for x in leaves]
+            loss = _require_scalar(loss_fn(*_tree.unflatten(structure, own)))
+            loss = loss * (part if isinstance(part, float) else F.cast(part, loss.dtype))
             grads, wrt = differentiated(loss)
         finally:
             del trace.scratch["micro_batch"]
@@ -100,14 +102,38 @@ def over_batch(
     return total, sums, wrt
 
 
+def _cuts(rows: Any, steps: int) -> list[tuple[Any, Any]]:
+    """(begin, end) of each micro-batch; where there are rows at all, the first has some."""
+    if isinstance(rows, int):
+        size = -(-rows // steps)
+        return [(begin, min(begin + size, rows)) for begin in range(0, rows, size)]
+    ends = [(rows * (i + 1) + (steps - 1)) // steps for i in range(steps - 1)]
+    return list(zip([0, *ends], [*ends, rows], strict=True))
+
+
+def _part(size: Any, rows: Any, steps: int) -> Any:
+    """The share of the rows, a float, or a float64 of the trace; without rows all are alike."""
+    if isinstance(rows, int):
+        return size / rows
+    here, all_rows = (F.cast(F.asarray(0) + n, "float64") for n in (size, rows))
+    share = here / _native.ops.maximum(all_rows, 1.0)
+    return _native.ops.where(all_rows > 0.0, share, 1.0 / steps)
+
+
+def _taken(x: Any, begin: Any, end: Any) -> Any:
+    if isinstance(begin, int) and isinstance(end, int):
+        return x[begin:end]
+    return _native.ops.slice_at(x, 0, (begin,), (end - begin,))
+
+
 def _draws_of_whole(
-    trace: Any, loss_fn: Callable[..., Any], batch: Sequence[Any], rows: int
-) -> dict[Any, tuple[int, ...]]:
+    trace: Any, loss_fn: Callable[..., Any], batch: Sequence[Any], rows: Any
+) -> dict[Any, tuple[Any, ...]]:
     """The shapes of the draws that the loss of the whole batch makes; its graph is thrown away."""
-    draws: dict[Any, tuple[int, ...]] = {}
+    draws: dict[Any, tuple[Any, ...]] = {}
     body = _native.Trace("body")
     _step.enter_as(body, trace)
-    trace.scratch["micro_batch"] = _step.MicroBatch(0, rows, rows, draws)
+    trace.scratch["micro_batch"] = _step.MicroBatch(0, rows, rows, 1.0, draws, [])
     body.push()
     try:
         loss_fn(*batch)
@@ -135,6 +161,6 @@ def _rows(leaves: list[Any]) -> Any:
     return None
 
 
-def _is_batched(x: Any, rows: int) -> bool:
+def _is_batched(x: Any, rows: Any) -> bool:
     is_array = isinstance(x, (_native.Tensor, np.ndarray))
     return is_array and len(x.shape) > 0 and bool(x.shape[0] == rows)

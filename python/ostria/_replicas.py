@@ -73,14 +73,23 @@ def global_count(local: Any) -> Any:
     """
     if count() == 1:
         return local
-    micro = _step.notes().get("micro_batch")
-    part = 1.0 if micro is None else micro.part
-    key = (str(local), part)
+    if (micro := _step.notes().get("micro_batch")) is not None:
+        return _count_of_batch(micro, local) * micro.part
+    key = str(local)
     if key not in _cache():
-        here = F.asarray(0) + local if micro is None else F.asarray(local / part, dtype="float64")
-        everywhere = sums([here])[0]
-        _cache()[key] = everywhere if micro is None else everywhere * part
+        _cache()[key] = sums([F.asarray(0) + local])[0]
     return _cache()[key]
+
+
+def _count_of_batch(micro: _step.MicroBatch, local: Any) -> Any:
+    # The first micro-batch has rows wherever a replica has any, and counts for all of them.
+    at = micro.next_count()
+    if at == len(micro.counts):
+        here, size, rows = (
+            F.cast(F.asarray(0) + n, "float64") for n in (local, micro.size, micro.rows)
+        )
+        micro.counts += sums([here * rows / _ops.maximum(size, 1.0)])
+    return micro.counts[at]
 
 
 def size(shape: Sequence[Any]) -> Any:

@@ -93,36 +93,61 @@ def _counting() -> Any:
 
 
 class MicroBatch:
-    """Rows `begin` to `end` of a batch of `rows`; what draws are made for all of them is known."""
+    """Rows `begin` to `end` of a batch of `rows`; what draws are made for all of them is known.
 
-    def __init__(self, begin: int, end: int, rows: int, draws: dict[Any, tuple[int, ...]]) -> None:
-        self._begin, self._size, self._rows = begin, end - begin, rows
-        self.part = (end - begin) / rows  # of the batch
-        self._draws = draws  # shapes in the whole batch, noted where that is traced
+    Sizes are ints, or those of a trace. `part` is the share of the rows; `draws` shapes in the
+    whole batch, noted where that is traced; `counts` what was counted over all replicas, which the
+    first micro-batch does for all.
+    """
 
-    def first_row(self, draw: Any, shape: tuple[int, ...]) -> int:
-        """The row at which a draw of this shape begins in that of the whole batch.
+    def __init__(
+        self,
+        begin: Any,
+        end: Any,
+        rows: Any,
+        part: Any,
+        draws: dict[Any, tuple[Any, ...]],
+        counts: list[Any],
+    ) -> None:
+        self._begin, self.size, self.rows, self.part = begin, end - begin, rows, part
+        self._draws, self.counts, self._counted = draws, counts, 0
+
+    def next_count(self) -> int:
+        """Which of `counts` is asked for now: all micro-batches ask in the same order."""
+        self._counted += 1
+        return self._counted - 1
+
+    def place(self, draw: Any, shape: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+        """(its shape in the whole batch, the row at which it begins there) of a draw.
 
         Raises:
             ValueError: its rows do not lie along its first axis.
         """
-        if self._size == self._rows:
+        if self.size == self.rows:
             self._draws[draw] = shape
         whole = self._draws.get(draw, shape)
         if whole == shape:  # also what has nothing to do with rows
-            return 0
-        first, rest = divmod(self._begin * whole[0], self._rows)
-        is_part = whole[1:] == shape[1:] and whole[0] * self._size == shape[0] * self._rows
-        if rest or not is_part:
+            return shape, 0
+        first = self._first_row(whole[0], shape[0]) if whole[1:] == shape[1:] else None
+        if first is None:
             raise ValueError(
                 at_line(
-                    f"minimize_batch: random numbers of shape {list(whole)} for {self._rows} rows "
-                    f"are {list(shape)} for {self._size}, so they are not split along the first "
+                    f"minimize_batch: random numbers of shape {list(whole)} for {self.rows} rows "
+                    f"are {list(shape)} for {self.size}, so they are not split along the first "
                     "axis and would be others in micro-batches; draw them with the batch first, "
                     "or outside of the loss function"
                 )
             )
-        return first
+        return whole, first
+
+    def _first_row(self, whole: Any, size: Any) -> Any:
+        """Where `size` rows of a draw of `whole` begin; None: they are no part of it like ours."""
+        if isinstance(self.rows, int):
+            first, rest = divmod(self._begin * whole, self.rows)
+            return first if not rest and whole * self.size == size * self.rows else None
+        times = whole // self.rows
+        fits = times * self.rows == whole and times * self.size == size
+        return self._begin * times if fits else None
 
 
 class ReplicaRows:

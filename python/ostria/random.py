@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ostria import _functions as F
 from ostria import _native, _scope, _step
 from ostria._checks import check_share
 from ostria._errors import at_line
@@ -61,17 +62,20 @@ class Generator:
         key, stream = self._draw()
         if offset is None:
             notes = _step.notes()
+            first: Any = 0
+            if (part := notes.get("micro_batch")) is not None:
+                sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+                shape, first = part.place((self._state.id, stream), sizes)
             if (replica := notes.get("replica_rows")) is not None:
-                first, other = replica.place(shape)
+                base, other = replica.place(shape)
                 if other is not None:
                     key = _mix(key, other)
-                offset = first if isinstance(first, _native.Tensor) else np.array(first, np.int64)
-                return key, offset, stream
-            part, first = notes.get("micro_batch"), 0
-            if part is not None:
-                sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-                first = part.first_row((self._state.id, stream), sizes)
-            offset = np.array(first, np.int64)
+                first = base if isinstance(first, int) and not first else base + first
+            offset = first
+            if isinstance(first, int):
+                offset = np.array(first, np.int64)
+            elif not isinstance(first, _native.Tensor):
+                offset = F.asarray(0) + first
         return key, offset, stream
 
     def _draw(self) -> tuple[Any, int]:

@@ -26,7 +26,8 @@ with strategy.scope():
     model = ost.nn.Sequential([ost.nn.Dense(5, activation="tanh"), ost.nn.Dense(3)])
 trainer = ost.train.Trainer(
     model, ost.losses.SparseCategoricalCrossentropy(from_logits=True),
-    ost.optim.AdamW(0.02{options}), model_dir="model", save_steps=2, seed=3, strategy=strategy)
+    ost.optim.AdamW(0.02{options}), model_dir="model", save_steps=2, seed=3,
+    strategy=strategy{trainer})
 trainer.train(ost.data.Dataset.from_tensor_slices((x, y)).repeat().batch(48), max_steps={steps})
 slots = [v for v in trainer.variables if "adam_" in v.name]
 told = dict(
@@ -46,8 +47,12 @@ def run(
     steps: int = 4,
     devices: str = "None",
     options: str = "",
+    trainer: str = "",
 ) -> list[dict[str, Any]]:
-    script = job.script(PROGRAM.format(shard=shard, steps=steps, devices=devices, options=options))
+    program = PROGRAM.format(
+        shard=shard, steps=steps, devices=devices, options=options, trainer=trainer
+    )
+    script = job.script(program)
     status, out, err = job.run("--nproc", str(nproc), script)
     assert status == 0, out + err
     return [json.loads((job.folder / f"rank-{r}.json").read_text()) for r in range(nproc)]
@@ -93,3 +98,16 @@ def test_a_run_goes_on_in_another_number_of_processes(job: Launcher) -> None:
                 np.frombuffer(bytes.fromhex(h), np.float32) for h in (rank["state"][name], value)
             )
             np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_micro_batches_of_processes(job: Launcher) -> None:
+    whole = run(elsewhere(job, "whole"), 2, shard=False)
+    ranks = run(job, 2, trainer=", accumulate=5")
+    for name, value in whole[0]["state"].items():
+        assert ranks[0]["state"][name] == ranks[1]["state"][name]
+        if "dense" in name:
+            got, want = (
+                np.frombuffer(bytes.fromhex(h), np.float32)
+                for h in (ranks[0]["state"][name], value)
+            )
+            np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5, err_msg=name)

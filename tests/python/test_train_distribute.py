@@ -168,8 +168,8 @@ def test_what_does_not_go_with_a_strategy() -> None:
         trainer("cpu")
     with pytest.raises(ValueError, match="device 'cpu' and strategy"):
         trainer(mirrored(), device="cpu")
-    with pytest.raises(ValueError, match=r"accumulate 2 .* replicas share already"):
-        trainer(mirrored(), accumulate=2)
+    with pytest.raises(ValueError, match=r"memory_budget '1GB' .* give accumulate="):
+        trainer(mirrored(), memory_budget="1GB")
 
 
 # --- Estimator ------------------------------------------------------------------------------------

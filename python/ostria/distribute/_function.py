@@ -67,6 +67,7 @@ class ReplicaFunction(_compile.CompiledFunction):
         *,
         name: str | None = None,
         precision: str | None = None,
+        accumulate: int = 1,
     ) -> None:
         super().__init__(
             fn,
@@ -76,6 +77,7 @@ class ReplicaFunction(_compile.CompiledFunction):
             eager=False,
             name=name,
             precision=precision,
+            accumulate=accumulate,
         )
         self._strategy = strategy
         self._kept: dict[Any, list[int | str]] = {}  # for _first_sizes, by the kind of arguments

@@ -97,11 +97,21 @@ class Strategy:
             )
         return self.compile(fn)(*args, **(kwargs or {}))
 
-    def compile(self, fn: Callable[..., Any]) -> ReplicaFunction:
-        """What `run` runs for `fn`: a compiled function, with its `explain` and `profile`."""
-        function = self._functions.get(fn)
+    def compile(self, fn: Callable[..., Any], *, accumulate: int = 1) -> ReplicaFunction:
+        """What `run` runs for `fn`: a compiled function, with its `explain` and `profile`.
+
+        Args:
+            accumulate: `optimizer.minimize_batch` splits each replica's rows into so many
+                micro-batches, one after the other in less memory, as in `ost.compile`; gradients
+                are added over the replicas once, after the last.
+
+        Raises:
+            ValueError: it is no positive integer.
+        """
+        function = self._functions.get((fn, accumulate))
         if function is None:
-            function = self._functions[fn] = ReplicaFunction(fn, self)
+            function = ReplicaFunction(fn, self, accumulate=accumulate)
+            self._functions[fn, accumulate] = function
             code = getattr(fn, "__code__", fn)
             self._made[code] = self._made.get(code, 0) + 1
             if self._made[code] == _THRASH:

@@ -68,7 +68,7 @@ def compute_average_loss(
             )
         )
     _replicas.note_share()
-    if not isinstance(global_batch_size, int):
+    if not isinstance(global_batch_size, (int, _native.Tensor)):
         global_batch_size = F.asarray(0) + global_batch_size
     return _replicas.divided(_ops.sum(losses), global_batch_size)
 

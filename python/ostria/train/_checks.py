@@ -60,7 +60,7 @@ def check_limits(steps: Any, max_steps: Any) -> None:
             )
 
 
-def check_strategy(strategy: Any, device: Any, accumulate: Any, memory_budget: Any) -> None:
+def check_strategy(strategy: Any, device: Any, memory_budget: Any) -> None:
     """What does not go with a strategy is not given."""
     if device is not None:
         raise ValueError(
@@ -69,12 +69,12 @@ def check_strategy(strategy: Any, device: Any, accumulate: Any, memory_budget: A
                 "itself which devices steps run on: give one of the two"
             )
         )
-    if accumulate != 1 or memory_budget is not None:
+    if memory_budget is not None:
         raise ValueError(
             at_line(
-                f"Trainer: accumulate {accumulate!r} and memory_budget {memory_budget!r} split the "
-                "batch of one device, which a strategy's replicas share already; leave them out, "
-                "or use more replicas"
+                f"Trainer: memory_budget {memory_budget!r} chooses micro-batches by the rows of "
+                f"one device, but replicas of {strategy!r} run one graph with rows of their own; "
+                "give accumulate=, the number of micro-batches, instead"
             )
         )
 
@@ -82,7 +82,7 @@ def check_strategy(strategy: Any, device: Any, accumulate: Any, memory_budget: A
 def check_eval_strategy(evaluating: Any, training: Any, device: Any) -> None:
     """Evaluations run in the processes that train: in each by itself, or in all together."""
     if device is not None:
-        check_strategy(evaluating, device, 1, None)
+        check_strategy(evaluating, device, None)
     mine, theirs = getattr(evaluating, "num_workers", 1), getattr(training, "num_workers", 1)
     if mine not in (1, theirs):
         raise ValueError(

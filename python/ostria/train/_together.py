@@ -72,8 +72,10 @@ class Together:
 
     # --- Steps and batches ------------------------------------------------------------------------
 
-    def compile(self, fn: Callable[..., Any], name: str, precision: str | None) -> ReplicaStep:
-        return ReplicaStep(self.strategy, fn, name, precision)
+    def compile(
+        self, fn: Callable[..., Any], name: str, precision: str | None, accumulate: int = 1
+    ) -> ReplicaStep:
+        return ReplicaStep(self.strategy, fn, name, precision, accumulate)
 
     def reader(self, input_fn: Any, *, endless: bool) -> BatchReader:
         """Batches of all replicas of this process, in step with the other processes."""
@@ -273,14 +275,21 @@ class ReplicaStep:
     """A function of a batch, run by all replicas; gives what replica 0 of this process gives."""
 
     def __init__(
-        self, strategy: Strategy, fn: Callable[..., Any], name: str, precision: str | None
+        self,
+        strategy: Strategy,
+        fn: Callable[..., Any],
+        name: str,
+        precision: str | None,
+        accumulate: int,
     ) -> None:
         def counted(*batch: Any) -> Any:
             rows = next((x.shape[0] for _, x in leaves(batch) if len(x.shape)), 1)
             return fn(*batch), F.asarray(0) + _replicas.global_count(rows)
 
         self._strategy = strategy
-        self._function = ReplicaFunction(counted, strategy, name=name, precision=precision)
+        self._function = ReplicaFunction(
+            counted, strategy, name=name, precision=precision, accumulate=accumulate
+        )
         self._rows: Any = None
 
     @property

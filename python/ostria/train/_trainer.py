@@ -69,7 +69,8 @@ class Trainer:
       precision: what training, evaluation and prediction compute in, see ``ost.compile``.
       accumulate, memory_budget: micro-batches of a training step, or the memory that decides how
         many there are, see ``ost.compile``. A ``task`` splits its batch if it updates by
-        ``optimizer.minimize_batch``, as the one for a model does.
+        ``optimizer.minimize_batch``, as the one for a model does. Under a strategy each replica
+        splits its rows; ``memory_budget`` is refused there.
       device: where steps run, "cpu" or "cuda:1"; by default ``ost.default_device()``.
       strategy: of ``ost.distribute``: on which devices, of how many processes, batches are shared.
         Every process makes the same calls. Rank 0 alone writes, to a model_dir that all share.
@@ -130,7 +131,7 @@ class Trainer:
                 )
             )
         if strategy is not None:
-            check_strategy(strategy, device, accumulate, memory_budget)
+            check_strategy(strategy, device, memory_budget)
         if eval_strategy is not None:
             check_eval_strategy(eval_strategy, strategy, device)
         self.task = ModelTask(model, loss, optimizer, metrics) if task is None else task
@@ -149,9 +150,9 @@ class Trainer:
         if eval_strategy is not None and eval_strategy is not strategy:
             self._evaluating = _joined(eval_strategy)
         if self._together is not None:
-            compile_step = self._together.compile
-            self._train_step: Any = compile_step(self._trace_train, "train_step", precision)
-            self._predict_step: Any = compile_step(self._trace_predict, "predict_step", precision)
+            made = self._together.compile
+            self._train_step: Any = made(self._trace_train, "train_step", precision, accumulate)
+            self._predict_step: Any = made(self._trace_predict, "predict_step", precision)
         else:
             same: dict[str, Any] = {"dynamic_batch": True, "precision": precision, "device": device}
             self._train_step = compile_function(
