@@ -14,7 +14,29 @@
 #include "passes/match.h"
 
 namespace ostria {
-namespace {}  // namespace
+namespace {
+
+// Whether an optimizer's update gave it, or what it is made of.
+bool IsUpdated(const Graph& g, Value v) {
+  const NodeId n = g.producer(v);
+  if (!n.valid()) return false;
+  if (g.op(n).traits.mirror_state >= 0) return true;
+  if (!g.is(n, ops::kReshape) && !g.is(n, ops::kConcat)) return false;
+  const std::vector<Value> operands = g.operands(n);
+  return std::all_of(operands.begin(), operands.end(), [&](Value o) { return IsUpdated(g, o); });
+}
+
+// By node: gathers of parts that optimizers have updated, behind all that looks at data. They come
+// after the decision of the step, so state may be written before them.
+std::vector<bool> GathersOfUpdates(const Graph& g) {
+  std::vector<bool> gathers(static_cast<size_t>(g.node_capacity()));
+  for (NodeId n = g.last(); n.valid() && !ops::ChecksData(g, n); n = g.previous(n)) {
+    gathers[n.id] = g.is(n, ops::kAllGather) && IsUpdated(g, g.operand(n, 0));
+  }
+  return gathers;
+}
+
+}  // namespace
 
 StorageMap::StorageMap(const Graph& g, const std::vector<Choice>& choices, const Schedule& schedule,
                        const PlanOptions& options, Plan* plan)
@@ -82,12 +104,13 @@ bool StorageMap::IsUnread(const Choice& choice, Value v) const {
 }
 
 void StorageMap::NumberSteps(const Schedule& schedule) {
+  const std::vector<bool> committed = GathersOfUpdates(g_);
   for (const auto& [n, pack] : schedule.steps) {
     if (!pack) step_of_[n.id] = num_steps_;
     // Replicas meet before they write: behind all else that they do together, so that they come in
     // one order whatever a plan of few rows has dropped.
-    const bool may_stop =
-        ops::ChecksData(g_, n) || (commits_together_ && ops::IsCollective(g_.op(n)));
+    const bool may_stop = ops::ChecksData(g_, n) ||
+                          (commits_together_ && !committed[n.id] && ops::IsCollective(g_.op(n)));
     if (!pack && may_stop) last_check_ = num_steps_;
     ++num_steps_;
   }

@@ -121,6 +121,60 @@ def test_a_replica_holds_its_share_of_the_slots() -> None:
     assert f"Adam: each of 4 replicas holds {mine} of {held} bytes of its slots" in explained
 
 
+def test_large_weights_and_all_slots_are_written_where_they_lie() -> None:
+    """Though the labels are looked at, and a replica may have none: state is written once."""
+    strategy = mirrored(2)
+    with strategy.scope():
+        model = nn.Dense(512)
+        model(np.zeros((1, 1024), np.float32))  # 2 MB
+        optimizer = optim.Adam(0.01)
+
+    def step(x: Any, y: Any) -> Any:
+        loss = CE(y, model(x, training=True))
+        optimizer.minimize(loss, model.trainable_variables)
+        return loss
+
+    x, y = RNG.normal(size=(6, 1024)).astype(np.float32), np.arange(6)
+    function = strategy.compile(step)
+    args = [ost.distribute.PerReplica([v, v[:0]]) for v in (x, y)]
+    function(*args)
+    for rows in (6, 0):
+        plan = function.trace(*args).plan_text({"batch": rows})
+        assert "all_gather" in plan and "adam_update" in plan
+        copied = [line for line in plan.splitlines() if line.startswith("  copy ")]
+        assert not [line for line in copied if "adam_" in line or "kernel" in line], copied
+    for v in model.variables:
+        assert v.copy_of(0).tobytes() == v.copy_of(1).tobytes()
+
+
+@pytest.mark.parametrize("sizes", [[9, 3, 0], [12, 0]], ids=str)
+def test_replicas_without_rows_take_part(sizes: list[int]) -> None:
+    ends = []
+    for shard in (False, True):
+        strategy = mirrored(len(sizes), shard)
+        model, optimizer, step = made(strategy, lambda: optim.Adam(0.01))
+        cuts = np.cumsum(sizes)[:-1]
+        args = [ost.distribute.PerReplica(np.split(v, cuts)) for v in (X, Y)]
+        for _ in range(3):
+            strategy.run(step, args)
+        ends.append([v.numpy().tobytes() for v in [*model.variables, *slots(optimizer)]])
+    assert ends[0] == ends[1]
+
+
+def test_bad_labels_of_one_replica_change_nothing() -> None:
+    strategy = mirrored(3)
+    model, optimizer, step = made(strategy, lambda: optim.Adam(0.01))
+    strategy.run(step, (split(X, 3), split(Y, 3)))
+    before = [v.numpy() for v in [*model.variables, *slots(optimizer)]]
+    bad = Y.copy()
+    bad[6] = 99
+    with pytest.raises(IndexError, match=r"rank 1 \(cpu:1\): .*99"):
+        strategy.run(step, (split(X, 3), split(bad, 3)))
+    for v, old in zip([*model.variables, *slots(optimizer)], before, strict=True):
+        assert v.numpy().tobytes() == old.tobytes(), v.name
+    strategy.run(step, (split(X, 3), split(Y, 3)))
+
+
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_changes_nothing_anywhere(where: str) -> None:
     strategy = mirrored(3)

@@ -87,11 +87,14 @@ class Division:
         """What all parts are together, in the shapes of `like`."""
         values: list[Any] = [None] * len(like)
         for members in self._buckets(like):
-            joined = (
-                parts[members[0]]
-                if len(members) == 1
-                else _ops.concat([parts[i] for i in members], 0)
-            )
+            shape = like[members[0]].shape
+            if len(members) == 1 and shape and shape[0] % self._total == 0:
+                # In the shape of the weight, which is then written where it lies.
+                rows = _ops.reshape(parts[members[0]], (shape[0] // self._total, *shape[1:]))
+                values[members[0]] = _ops.all_gather(rows, replicas=self._total)
+                continue
+            own = [parts[i] for i in members]
+            joined = own[0] if len(own) == 1 else _ops.concat(own, 0)
             rows = _ops.all_gather(_ops.reshape(joined, (1, joined.shape[0])), replicas=self._total)
             for i, columns in self._columns(like, members):
                 values[i] = self._join(rows[:, columns], like[i].shape)
