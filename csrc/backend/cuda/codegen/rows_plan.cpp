@@ -16,7 +16,7 @@ constexpr int64_t kReservedShared = 1024;  // of every block, by the system
 constexpr int64_t kParts = 64;             // of a fold: two turns of a number per warp
 // Of every thread, on their way: with 1024 threads of a multiprocessor enough to hide the latency.
 constexpr int64_t kBytesInFlight = 64;
-constexpr int kMostInFlight = 8;  // vectors
+constexpr int kMostInFlight = 16;  // vectors, which are single elements where rows are odd
 
 }  // namespace
 
