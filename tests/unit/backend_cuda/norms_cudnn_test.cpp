@@ -28,17 +28,13 @@ std::vector<Tensor> ExpectTheCpus(const OpDef& op, const std::vector<Attr>& attr
   return want;
 }
 
-// Rows, images of one to four axes; channels that fill vectors and that do not; parameters of x's
-// dtype and float32, whose statistics are of their dtype.
+// Rows, images of one to four axes, of channels that cuDNN has engines for; parameters of x's dtype
+// and float32, whose statistics are of their dtype.
 TEST(CudnnNorms, BatchNormIsTheCpus) {
   for (const DType dtype : kFloats) {
     for (const DType params : {dtype, DType::kFloat32}) {
-      for (const Shape& shape : {Shape{71, 24},
-                                 {9, 1},
-                                 {2, 30, 8},
-                                 {2, 7, 5, 16},
-                                 {2, 3, 4, 5, 8},
-                                 {1, 2, 3, 2, 2, 3}}) {
+      for (const Shape& shape :
+           {Shape{71, 24}, {2, 30, 8}, {2, 7, 5, 16}, {2, 3, 4, 5, 8}, {1, 2, 3, 2, 2, 8}}) {
         SCOPED_TRACE(StrCat(dtype, " ", shape, ", parameters ", params));
         const Shape channels = {shape[shape.rank() - 1]};
         const Tensor x = RandomTensor(dtype, shape, -1, 3, 1),
