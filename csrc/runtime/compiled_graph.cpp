@@ -29,6 +29,23 @@ std::mutex& MovingMutex() {
   return moving;
 }
 
+// Copies of the inputs of each replica, those that another device has on the host; nothing where
+// there are none. A replica that read them itself would wait for the other device, whose work waits
+// for this replica in a collective.
+std::vector<std::vector<Tensor>> FromOtherDevices(std::span<const std::vector<Tensor>> inputs,
+                                                  std::span<const DeviceId> devices) {
+  std::vector<std::vector<Tensor>> out;
+  for (size_t r = 0; r < inputs.size(); ++r) {
+    for (size_t i = 0; i < inputs[r].size(); ++i) {
+      const Tensor& t = inputs[r][i];
+      if (t.on_host() || t.device() == devices[r]) continue;
+      if (out.empty()) out.assign(inputs.begin(), inputs.end());
+      out[r][i] = t.OnHost();
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
@@ -293,6 +310,8 @@ std::vector<std::shared_ptr<Executable>> CompiledGraph::ForReplicas(
 void CompiledGraph::RunReplicas(std::span<const std::vector<Tensor>> inputs,
                                 std::vector<std::vector<Tensor>>* outputs, bool debug) {
   const std::vector<std::shared_ptr<Executable>> executables = ForReplicas(inputs);
+  const std::vector<std::vector<Tensor>> near = FromOtherDevices(inputs, replicas_->devices());
+  if (!near.empty()) inputs = near;
   outputs->resize(executables.size());
   RunAll([&](int replica) {
     const auto r = static_cast<size_t>(replica);
@@ -334,6 +353,8 @@ void CompiledGraph::RunAll(FunctionRef<void(int)> fn) {
 std::pair<std::shared_ptr<Executable>, std::vector<double>> CompiledGraph::ProfileReplicas(
     std::span<const std::vector<Tensor>> inputs, int runs) {
   const std::vector<std::shared_ptr<Executable>> executables = ForReplicas(inputs);
+  const std::vector<std::vector<Tensor>> near = FromOtherDevices(inputs, replicas_->devices());
+  if (!near.empty()) inputs = near;
   std::vector<std::vector<double>> ns(executables.size());
   RunAll([&](int replica) {
     const auto r = static_cast<size_t>(replica);

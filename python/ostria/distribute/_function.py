@@ -82,7 +82,7 @@ class ReplicaFunction(_compile.CompiledFunction):
         self._strategy = strategy
         self._kept: dict[Any, list[int | str]] = {}  # for _first_sizes, by the kind of arguments
         self._ids = [
-            F.asarray(strategy._first_replica + i, dtype="int32")
+            np.array(strategy._first_replica + i, np.int32)  # on no device: each has its own
             for i in range(len(strategy.devices))
         ]
 
