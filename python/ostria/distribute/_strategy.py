@@ -427,7 +427,8 @@ class MirroredStrategy(Strategy):
     Args:
         devices: names of different devices of one kind: ["cuda:0", "cuda:1"], or virtual devices of
             the CPU, ["cpu:0", "cpu:1"], which share its cores. None: all GPUs, else the CPU.
-        timeout: seconds that a replica waits for the others in an exchange.
+        timeout: seconds that a replica waits for the others: in each exchange, and on GPUs until
+            a step's work is done, all its exchanges together.
         reproducible: the same bits on however many devices: the job has `virtual_shards` replicas,
             which the devices share evenly. For CPUs; see docs/distributed.md.
         virtual_shards: a power of two, 8 where it is None; what the number of devices must divide.

@@ -114,15 +114,12 @@ void NcclGroup::BeginRun(NcclRank& rank) {
 }
 
 void NcclGroup::EndRun(NcclRank& rank, std::shared_ptr<const Event> done) {
-  std::string why;
   {
     std::lock_guard lock(mutex_);
-    rank.in_run_ = false;
+    rank.in_run_ = false;  // where it failed meanwhile, Fail has said so to the device
     ++rank.runs_;
     rank.watched_.push_back({std::move(done), Clock::now()});
-    why = why_;
   }
-  if (!why.empty()) rank.device_.Lose(why);  // it failed while the work was being enqueued
   changed_.notify_all();
 }
 
