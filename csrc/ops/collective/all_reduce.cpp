@@ -42,7 +42,8 @@ constinit const OpDef ops::kAllReduce = {
         "the\n"
         "replicas' cotangents.\n"
         "xs: one or more tensors of numbers, of one dtype.\n"
-        "reduction: 'sum', 'min' or 'max'; NaN wins over numbers.\n"
+        "reduction: 'sum', 'min' or 'max'; NaN wins over numbers, but NCCL promises that\n"
+        "of sums alone.\n"
         "calls: how many tensors go into each call of the transport, as the plan decides; one each "
         "when empty.",
     .inputs = kInputs,
