@@ -138,6 +138,15 @@ def test_a_checkpoint_is_gone_on_from_by_any_number_of_processes(job: Launcher) 
             assert rank["cnn"] == {key: whole[key] for key in ("step", "evaluation", "state")}
 
 
+def test_with_the_state_of_optimizers_in_parts(job: Launcher) -> None:
+    one, four = (
+        reproducible_job.train(mirrored(n, shard_optimizer_state=True), "cnn") for n in (1, 4)
+    )
+    assert one == four
+    for rank in run(job, 2, ["cnn"], shard_optimizer_state=True):
+        assert rank == {"cnn": one}
+
+
 def test_an_estimator(job: Launcher, tmp_path: Path) -> None:
     folders = [str(tmp_path / name) for name in ("one", "four")]
     one, four = (
