@@ -147,6 +147,25 @@ def test_large_weights_and_all_slots_are_written_where_they_lie() -> None:
         assert v.copy_of(0).tobytes() == v.copy_of(1).tobytes()
 
 
+@pytest.mark.parametrize(("replicas", "most"), [(2, 0.9), (4, 0.75), (7, 0.7)])
+def test_a_step_takes_less_memory_in_all(replicas: int, most: float) -> None:
+    def peak(shard: bool) -> int:
+        strategy = mirrored(replicas, shard)
+        with strategy.scope():
+            model = nn.Sequential([nn.Dense(512, activation="relu"), nn.Dense(512), nn.Dense(5)])
+            model(np.zeros((1, 700), np.float32))
+            optimizer = optim.Adam(0.01)
+
+        def step(x: Any, y: Any) -> Any:
+            optimizer.minimize(CE(y, model(x, training=True)), model.trainable_variables)
+
+        args = (np.zeros((14, 700), np.float32), np.zeros(14, np.int64))
+        plan = strategy.compile(step).memory_plan(*[split(v, replicas) for v in args])
+        return int(plan["peak_bytes"])
+
+    assert peak(True) < most * peak(False)
+
+
 @pytest.mark.parametrize("sizes", [[9, 3, 0], [12, 0]], ids=str)
 def test_replicas_without_rows_take_part(sizes: list[int]) -> None:
     ends = []

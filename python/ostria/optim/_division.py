@@ -164,18 +164,22 @@ class Division:
         return _ops.reshape(flat, tuple(shape))
 
     def _own(self, x: Any) -> Any:
-        # Not by gather, which checks its indices: all replicas would meet before they write.
+        # Halves are chosen from. A gather would check its index, and all replicas would meet.
         n, size, full = x.size, self._size(x.size), self._full(x.size)
         flat = _ops.reshape(x, (n,))
-        rows = _ops.reshape(flat[: full * size], (full, size))
-        mine = F.asarray(np.arange(full, dtype=np.int32)) == self._replica
-        lowest = F.asarray(np.finfo(x.dtype.numpy()).min, dtype=x.dtype)
-        part = _ops.max(_ops.where(_ops.reshape(mine, (full, 1)), rows, lowest), [0])
-        return (
-            part
-            if full == self._total
-            else _ops.where(self._replica < full, part, flat[n - size :])
-        )
+        part, count = flat, full
+        index = self._replica if full == self._total else _ops.minimum(self._replica, full - 1)
+        while count > 1:
+            half = -(-count // 2)
+            upper = index >= half
+            part = _ops.where(
+                upper, part[(count - half) * size : count * size], part[: half * size]
+            )
+            index = _ops.where(upper, index - (count - half), index)
+            count = half
+        if full == self._total:
+            return part
+        return _ops.where(self._replica < full, part[:size], flat[n - size :])
 
     def _once(self, part: Any, like: Any) -> Any:
         """Zeros where an earlier part has the same elements."""
