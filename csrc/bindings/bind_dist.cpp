@@ -37,6 +37,10 @@ Timers::ms Milliseconds(double seconds, const char* what) {
 
 double Seconds(Timers::ms time) { return static_cast<double>(time.count()) / 1000.0; }
 
+std::chrono::nanoseconds Nanoseconds(double seconds) {
+  return std::chrono::nanoseconds(std::llround(seconds * 1e9));
+}
+
 struct TimerName {
   const char* name;
   Timers::ms Timers::*timer;
@@ -226,8 +230,32 @@ void BindClient(py::module_& m) {
           py::arg("name"), py::arg("fingerprint"), py::arg("lines"), py::arg("timeout"))
       .def("enter", &Client::Enter, py::arg("number"), py::arg("name"))
       .def("exit", &Client::Exit)
-      .def("end_step", &Client::EndStep)
       .def("set_busy", &Client::SetBusy, py::arg("with_what"))
+      .def("begin_step", &Client::BeginStep)
+      .def("end_step", &Client::EndStep, py::arg("counts") = true, py::arg("opaque") = false)
+      .def(
+          "read",
+          [](Client& c, double waited, double ahead) {
+            c.Read(Nanoseconds(waited), Nanoseconds(ahead));
+          },
+          py::arg("waited"), py::arg("ahead"))
+      .def(
+          "skip", [](Client& c, double seconds) { c.Skip(Nanoseconds(seconds)); },
+          py::arg("seconds"))
+      .def("paces",
+           [](Client& c) {
+             std::vector<control::RankPace> paces;
+             {
+               const py::gil_scoped_release free;
+               paces = c.Paces();
+             }
+             py::list list;
+             for (const control::RankPace& p : paces) {
+               list.append(py::make_tuple(p.rank, p.steps, p.score, control::ToString(p.section),
+                                          p.input, p.compute, p.comm, p.between));
+             }
+             return list;
+           })
       .def("post_failure", &Client::PostFailure, py::arg("reason"), py::arg("operation"),
            py::arg("consequence"), Free())
       .def("report", &Client::Report, py::arg("rank"), py::arg("reason"), Free())

@@ -239,6 +239,7 @@ void BindData(py::module_& m) {
       .def("save", &PyIterator::Save)
       .def("restore", &PyIterator::Restore)
       .def("wait_nanoseconds", [](const PyIterator& it) { return it.get().wait_nanoseconds(); })
+      .def("ahead_nanoseconds", [](const PyIterator& it) { return it.get().ahead_nanoseconds(); })
       .def("elements", [](const PyIterator& it) { return it.get().elements(); });
 
   data::SetWaitHook([] {  // Ctrl-C ends a wait for an element

@@ -127,6 +127,8 @@ class Iterator {
   void RestoreState(const std::string& text);
   /// Nanoseconds that callers spent inside Next.
   int64_t wait_nanoseconds() const { return wait_ns_.load(std::memory_order_relaxed); }
+  /// Nanoseconds that a thread which reads ahead (prefetch at the end) has spent on elements.
+  int64_t ahead_nanoseconds() const;
   /// Elements handed out by this object.
   int64_t elements() const { return elements_.load(std::memory_order_relaxed); }
 

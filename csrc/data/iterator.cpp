@@ -84,6 +84,8 @@ bool Iterator::Next(Element* out) {
   }
 }
 
+int64_t Iterator::ahead_nanoseconds() const { return stage_->ahead_nanoseconds(); }
+
 std::string Iterator::SaveState() const {
   std::lock_guard lock(mutex_);
   if (!failure_.empty()) {

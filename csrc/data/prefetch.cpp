@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <deque>
 #include <exception>
 
@@ -33,6 +35,7 @@ struct PrefetchState final : Stoppable {
   std::deque<Element> queue;
   PositionLog log;
   int64_t produced = 0;
+  std::atomic<int64_t> busy_ns{0};
   bool stop = false;
   bool ended = false;        // no more after the queue
   std::exception_ptr error;  // comes after the queue
@@ -49,6 +52,7 @@ void Produce(PrefetchState& s) {
     std::string noted;
     std::exception_ptr error;
     bool more = false;
+    const auto start = std::chrono::steady_clock::now();
     try {
       more = s.input->Next(&element);
       if (more && PositionLog::Due(s.produced + 1)) noted = PositionLog::StateOf(*s.input);
@@ -57,6 +61,7 @@ void Produce(PrefetchState& s) {
     } catch (...) {
       error = std::current_exception();
     }
+    s.busy_ns += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
     std::lock_guard lock(s.mutex);
     if (error) {
       s.error = std::move(error);
@@ -146,6 +151,7 @@ class PrefetchStage final : public Stage {
     state_->produced = consumed_;
   }
   bool exact_after_error() const override { return true; }
+  int64_t ahead_nanoseconds() const override { return state_->busy_ns; }
 
  private:
   /// Takes the input back from the thread.

@@ -36,6 +36,8 @@ class Stage {
   /// True when Save is exact even after Next has thrown (the element that failed counts as not
   /// consumed).
   virtual bool exact_after_error() const { return false; }
+  /// Nanoseconds that a thread of the stage's own has spent on elements, waited for or not.
+  virtual int64_t ahead_nanoseconds() const { return 0; }
 
   const RowTable* rows() const { return rows_; }
 

@@ -75,6 +75,11 @@ class FlightRecorder {
   std::string Dump(std::string_view reason) const;
   const FlightOptions& options() const { return options_; }
 
+  /// The replica could not go on for so many nanoseconds because of collectives; all of them so
+  /// far.
+  void AddBlocked(int64_t time) { blocked_.fetch_add(time, std::memory_order_relaxed); }
+  int64_t blocked() const { return blocked_.load(std::memory_order_relaxed); }
+
  private:
   FlightEntry& Add(const Call& call);
   FlightEntry* Find(int64_t sequence);
@@ -90,6 +95,7 @@ class FlightRecorder {
   static constexpr size_t kWords = (sizeof(LastCollective) + 7) / 8;
   std::atomic<uint32_t> version_{0};  // odd while the words change
   std::array<std::atomic<uint64_t>, kWords> last_{};
+  std::atomic<int64_t> blocked_{0};
 };
 
 /// A communicator that records every call, then makes it of another.

@@ -2,6 +2,7 @@
 #include "dist/overlapped.h"
 
 #include <array>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -13,6 +14,9 @@
 
 namespace ostria {
 namespace {
+
+using std::chrono::nanoseconds;
+using Clock = std::chrono::steady_clock;
 
 struct Request {
   std::string_view what;
@@ -49,23 +53,28 @@ class Overlapped final : public Communicator {
 
   void AllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
                  ReduceOrder order) override {
+    const Blocked blocked(this);
     Drain();
     inner_->AllReduce(what, data, count, dtype, op, order);
   }
   void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
                      ReduceOrder order) override {
+    const Blocked blocked(this);
     Drain();
     inner_->ReduceScatter(what, data, count, dtype, op, order);
   }
   void AllGather(std::string_view what, void* data, int64_t bytes) override {
+    const Blocked blocked(this);
     Drain();
     inner_->AllGather(what, data, bytes);
   }
   void Broadcast(std::string_view what, void* data, int64_t bytes, int root) override {
+    const Blocked blocked(this);
     Drain();
     inner_->Broadcast(what, data, bytes, root);
   }
   void Barrier(std::string_view what) override {
+    const Blocked blocked(this);
     Drain();
     inner_->Barrier(what);
   }
@@ -93,6 +102,7 @@ class Overlapped final : public Communicator {
     std::unique_lock lock(mutex_);
     const auto at = static_cast<size_t>(slot);
     const int64_t last = at < last_.size() ? last_[at] : 0;
+    const Blocked blocked(finished_ < last ? this : nullptr);
     done_.wait(lock, [&] { return finished_ >= last; });
     ThrowIfFailed();
   }
@@ -107,6 +117,25 @@ class Overlapped final : public Communicator {
 
  private:
   static constexpr int64_t kCapacity = 256;
+
+  // Counts the time of its life for the replica, which cannot go on.
+  class Blocked {
+   public:
+    explicit Blocked(const Overlapped* of)
+        : recorder_(of != nullptr && of->recorded_ != nullptr ? &of->recorded_->recorder()
+                                                              : nullptr) {
+      if (recorder_ != nullptr) begin_ = Clock::now();
+    }
+    ~Blocked() {
+      if (recorder_ != nullptr) recorder_->AddBlocked((Clock::now() - begin_) / nanoseconds(1));
+    }
+    Blocked(const Blocked&) = delete;
+    Blocked& operator=(const Blocked&) = delete;
+
+   private:
+    FlightRecorder* const recorder_;
+    Clock::time_point begin_;
+  };
 
   void Drain() {
     std::unique_lock lock(mutex_);

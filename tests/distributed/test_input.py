@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -434,6 +435,23 @@ def test_positions_of_workers_with_data_of_their_own(tmp_path, name, before, now
             assert isinstance(result, OtherWorldError)
             assert f"{before[0]} worker(s) with {before[1]} replica(s) each, and" in str(result)
             assert f"here are {now[0]} with {now[1]}" in str(result)
+
+
+def test_reading_ahead_is_told_apart_from_waiting():
+    told = []
+
+    def rows():
+        for i in range(6):
+            time.sleep(0.01)
+            yield np.int64(i)
+
+    dataset = Dataset.from_generator(rows, output_signature=SCALAR).batch(1)
+    workers = Workers(1, read=lambda *seconds: told.append(seconds))
+    for _ in distribute_dataset(dataset, workers).iterator(quiet=True):
+        time.sleep(0.05)  # the thread reads meanwhile
+    waited, ahead = map(sum, zip(*told, strict=True))
+    assert ahead >= 6 * 0.01
+    assert 0.01 <= waited < ahead
 
 
 # What is refused, and what is said

@@ -164,10 +164,10 @@ Frame Client::ReadFrame(std::string* buffer, Time deadline) {
 
 Heartbeat Client::Beat() {
   const std::lock_guard lock(progress_mutex_);
-  Heartbeat beat{progress_};
+  Heartbeat beat{progress_, clock_.pace()};
   bool first = true;
   for (const auto& [token, source] : sources_) {
-    Progress progress = source();
+    Progress progress = source.progress();
     if (first || progress.number < beat.progress.number) beat.progress = std::move(progress);
     first = false;
   }

@@ -16,6 +16,7 @@
 
 #include "dist/control/messages.h"
 #include "dist/control/socket.h"
+#include "dist/control/step_clock.h"
 
 namespace ostria::control {
 
@@ -70,13 +71,18 @@ class Client {
   /// and how many steps have ended. Cheap: no system call.
   void Enter(uint64_t number, std::string_view name);
   void Exit();
-  void EndStep();
   /// With the next heartbeat too: this rank is busy with what it alone does, and may take as long
   /// for it as for a first step. "": no longer.
   void SetBusy(std::string_view with);
+  void BeginStep();
+  /// See StepClock. One that BeginStep did not begin is counted, but not timed.
+  void EndStep(bool counts = true, bool opaque = false);
+  void Read(std::chrono::nanoseconds waited, std::chrono::nanoseconds ahead);
+  void Skip(std::chrono::nanoseconds time);
   /// Asked before each heartbeat, on the channel's own thread, instead of Enter and Exit. Of
   /// several (one for each replica of the process) the one that is furthest behind is told.
-  int AddProgressSource(std::function<Progress()> source);
+  /// `blocked`: nanoseconds in collectives so far; the least of several counts.
+  int AddProgressSource(std::function<Progress()> source, std::function<int64_t()> blocked = {});
   /// It does not run any more.
   void RemoveProgressSource(int token);
 
@@ -86,6 +92,8 @@ class Client {
   void Report(int rank, const std::string& reason);
   /// All failures so far, the root cause first.
   std::vector<PeerFailure> Failures();
+  /// How fast each rank was lately; see Stragglers. Empty before 20 steps.
+  std::vector<RankPace> Paces();
   /// The one that ended this generation.
   std::optional<PeerFailure> failure() const;
   /// Waits for one; false where there is none within `timeout`.
@@ -142,9 +150,16 @@ class Client {
   std::optional<PeerFailure> failure_;
   bool open_ = true, leaving_ = false, stop_ = false;
 
-  std::mutex progress_mutex_;
+  struct Source {
+    std::function<Progress()> progress;
+    std::function<int64_t()> blocked;
+  };
+  int64_t Blocked() const;
+
+  std::mutex progress_mutex_;  // guards what follows
   Progress progress_;
-  std::map<int, std::function<Progress()>> sources_;
+  StepClock clock_;
+  std::map<int, Source> sources_;
   int next_source_ = 0;
 
   std::mutex handlers_mutex_;  // held while one runs

@@ -28,6 +28,10 @@ Request ForKey(RequestKind kind, std::string key) {
   return request;
 }
 
+int64_t Nanoseconds() {
+  return Time::clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
 std::string Quoted(std::string_view what, const std::string& name) {
   return StrCat(what, " '", Clip(name, 80), "'");
 }
@@ -176,9 +180,13 @@ void Client::Exit() {
   progress_.inside = false;
 }
 
-void Client::EndStep() {
-  const std::lock_guard lock(progress_mutex_);
-  ++progress_.steps;
+// Of the replica that waits least: the others of this process wait for it.
+int64_t Client::Blocked() const {
+  int64_t least = INT64_MAX;
+  for (const auto& [token, source] : sources_) {
+    if (source.blocked) least = std::min(least, source.blocked());
+  }
+  return least == INT64_MAX ? 0 : least;
 }
 
 void Client::SetBusy(std::string_view with) {
@@ -186,9 +194,30 @@ void Client::SetBusy(std::string_view with) {
   progress_.busy.assign(with.substr(0, kMaxOperation));
 }
 
-int Client::AddProgressSource(std::function<Progress()> source) {
+void Client::BeginStep() {
   const std::lock_guard lock(progress_mutex_);
-  sources_[next_source_] = std::move(source);
+  clock_.Begin(Nanoseconds(), Blocked());
+}
+
+void Client::EndStep(bool counts, bool opaque) {
+  const std::lock_guard lock(progress_mutex_);
+  ++progress_.steps;
+  clock_.End(Nanoseconds(), Blocked(), counts, opaque);
+}
+
+void Client::Read(std::chrono::nanoseconds waited, std::chrono::nanoseconds ahead) {
+  const std::lock_guard lock(progress_mutex_);
+  clock_.Read(waited.count(), ahead.count());
+}
+
+void Client::Skip(std::chrono::nanoseconds time) {
+  const std::lock_guard lock(progress_mutex_);
+  clock_.Skip(time.count());
+}
+
+int Client::AddProgressSource(std::function<Progress()> source, std::function<int64_t()> blocked) {
+  const std::lock_guard lock(progress_mutex_);
+  sources_[next_source_] = {std::move(source), std::move(blocked)};
   return next_source_++;
 }
 
@@ -197,7 +226,7 @@ void Client::RemoveProgressSource(int token) {
   const auto source = sources_.find(token);
   if (source == sources_.end()) return;
   if (sources_.size() == 1) {  // a rank that leaves next has done this, though its group is gone
-    Progress done = source->second();
+    Progress done = source->second.progress();
     done.inside = false;
     done.steps = progress_.steps;
     done.busy = progress_.busy;
@@ -230,6 +259,16 @@ std::vector<PeerFailure> Client::Failures() {
     if (failure) failures.push_back(failure->failure);
   }
   return failures;
+}
+
+std::vector<RankPace> Client::Paces() {
+  std::vector<RankPace> paces;
+  for (const std::string& entry : Call(ForKey(RequestKind::kPaces, ""), "list paces").list) {
+    const auto pace =
+        Decode<RankPace>({reinterpret_cast<const uint8_t*>(entry.data()), entry.size()});
+    if (pace) paces.push_back(*pace);
+  }
+  return paces;
 }
 
 std::optional<PeerFailure> Client::failure() const {

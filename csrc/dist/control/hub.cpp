@@ -21,6 +21,7 @@ Hub::Hub(HubOptions options, const Secret& secret, Outbox* outbox, Time now)
       secret_(secret),
       outbox_(outbox),
       members_(std::clamp(options_.world, 1, static_cast<int>(kMaxRanks)), options_.timers),
+      stragglers_(members_.world(), options_.timers.report),
       started_(now),
       ticked_(now),
       reported_(now) {
@@ -139,7 +140,12 @@ bool Hub::Handle(ConnectionId id, Connection& c, const Frame& frame, Time now) {
   if (frame.header.type == MessageType::kHeartbeat) {
     auto beat = Decode<Heartbeat>(frame.body);
     if (!beat) return broken();
-    if (rank) members_.Heard(c.hello.rank, std::move(beat->progress), now);
+    if (rank) {
+      members_.Heard(c.hello.rank, std::move(beat->progress), now);
+      for (const auto& line : stragglers_.Heard(c.hello.rank, beat->pace, members_, now)) {
+        outbox_->Log(line);
+      }
+    }
     Send(id, HeartbeatReply());
   } else if (frame.header.type == MessageType::kRequest) {
     auto request = Decode<Request>(frame.body);
@@ -443,6 +449,7 @@ void Hub::Advance(uint32_t generation, int world, Time now) {
   members_ = Membership(world, options_.timers);
   store_ = {};
   record_ = {};
+  stragglers_ = Stragglers(world, options_.timers.report);
   started_ = reported_ = now;
   begun_ = complete_ = false;
   lost_.clear();

@@ -15,6 +15,7 @@
 #include "dist/control/agreement.h"
 #include "dist/control/membership.h"
 #include "dist/control/store.h"
+#include "dist/control/stragglers.h"
 
 namespace ostria::control {
 
@@ -121,6 +122,7 @@ class Hub {
   Membership members_;
   Store store_;
   FailureRecord record_;
+  Stragglers stragglers_;
   std::map<ConnectionId, Connection> connections_;
   std::map<Refused, int64_t> refusals_;
   size_t pending_ = 0;

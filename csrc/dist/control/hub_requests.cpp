@@ -62,6 +62,13 @@ void Hub::Answer(ConnectionId id, const Connection& c, Request request, Time now
         reply.list.push_back(std::move(w.bytes));
       }
       break;
+    case RequestKind::kPaces:
+      for (const RankPace& pace : stragglers_.latest()) {
+        Writer w;
+        RankPace::Fields(w, pace);
+        reply.list.push_back(std::move(w.bytes));
+      }
+      break;
     case RequestKind::kLeave:
       if (is_rank) {
         members_.seat(rank).state = RankState::kLeft;

@@ -152,9 +152,20 @@ struct Progress {
   std::string busy;     // with what this rank alone does, while the others wait for it
 };
 
+/// What a rank's steps took so far, in nanoseconds; see step_clock.h.
+struct Pace {
+  int64_t steps = 0;
+  int64_t input = 0;    // waiting for data
+  int64_t compute = 0;  // in steps, outside of collectives
+  int64_t comm = 0;     // in collectives, waiting for other ranks included
+  int64_t between = 0;  // what else the program did between steps
+  int64_t ahead = 0;    // beside all that: reading ahead
+};
+
 struct Heartbeat {
   static constexpr auto kType = MessageType::kHeartbeat;
   Progress progress;
+  Pace pace{};
   template <class A, class M>
   static void Fields(A& a, M& m) {
     a.Number(m.progress.number);
@@ -162,6 +173,37 @@ struct Heartbeat {
     a.Flag(m.progress.inside);
     a.Number(m.progress.steps);
     a.Text(m.progress.busy, kMaxOperation, "what a rank is busy with");
+    a.Number(m.pace.steps);
+    a.Number(m.pace.input);
+    a.Number(m.pace.compute);
+    a.Number(m.pace.comm);
+    a.Number(m.pace.between);
+    a.Number(m.pace.ahead);
+  }
+};
+
+enum class Section : uint8_t { kInput, kCompute, kComm, kBetween };
+std::string_view ToString(Section section);
+
+/// A rank among the others, over one window of steps: nanoseconds of a step, as in Pace; but input
+/// is what would be waited for if the rank waited for nothing else.
+struct RankPace {
+  int32_t rank = -1;
+  int64_t steps = 0, input = 0, compute = 0, comm = 0, between = 0;
+  int64_t own = 0;                      // of a step, if the rank had to wait for nobody
+  int64_t score = 0;                    // thousandths of the median rank's
+  Section section = Section::kCompute;  // where it takes most in excess of the median
+  template <class A, class M>
+  static void Fields(A& a, M& m) {
+    a.Number(m.rank);
+    a.Number(m.steps);
+    a.Number(m.input);
+    a.Number(m.compute);
+    a.Number(m.comm);
+    a.Number(m.between);
+    a.Number(m.own);
+    a.Number(m.score);
+    a.Enum(m.section, Section::kBetween);
   }
 };
 
@@ -180,6 +222,7 @@ enum class RequestKind : uint8_t {
   kFail,      // value: reason, operation; number = 1: another one's failure was the cause
   kFailures,  // all so far, root cause first
   kLeave,     // this rank is done
+  kPaces,     // of all ranks, a RankPace each
 };
 
 struct Request {
@@ -192,7 +235,7 @@ struct Request {
   template <class A, class M>
   static void Fields(A& a, M& m) {
     a.Number(m.id);
-    a.Enum(m.kind, RequestKind::kLeave);
+    a.Enum(m.kind, RequestKind::kPaces);
     a.Number(m.timeout_ms);
     a.Number(m.number);
     a.Text(m.key, kMaxKey, "a key");

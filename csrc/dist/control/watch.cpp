@@ -38,7 +38,8 @@ Progress ProgressOf(const FlightRecorder& recorder) {
 Watch::Watch(std::shared_ptr<Client> client, RecordedCommunicator* communicator)
     : client_(std::move(client)) {
   source_ = client_->AddProgressSource(
-      [recorder = &communicator->recorder()] { return ProgressOf(*recorder); });
+      [recorder = &communicator->recorder()] { return ProgressOf(*recorder); },
+      [recorder = &communicator->recorder()] { return recorder->blocked(); });
   // Also where nothing of ours waits, so that a rank that others wait for tells what it did last.
   token_ = client_->AddHandler([communicator](const PeerFailure& failure) {
     communicator->Abort(ToString(failure));

@@ -20,7 +20,7 @@
 namespace ostria::control {
 
 inline constexpr uint32_t kMagic = 0x4354534f;  // "OSTC"
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
 inline constexpr size_t kHeaderBytes = 16;
 
 enum class MessageType : uint16_t {

@@ -60,6 +60,11 @@ class DatasetIterator:
         return float(self._iterator.wait_nanoseconds()) * 1e-9
 
     @property
+    def _ahead_seconds(self) -> float:
+        """Time that the thread of a last `prefetch` has spent on elements."""
+        return float(self._iterator.ahead_nanoseconds()) * 1e-9
+
+    @property
     def elements(self) -> int:
         """Elements that this object has handed out."""
         return int(self._iterator.elements())

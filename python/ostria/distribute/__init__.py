@@ -13,6 +13,7 @@ from ostria.distribute._context import (
     get_strategy,
     has_strategy,
 )
+from ostria.distribute._control import RankPace
 from ostria.distribute._environment import WorkerEnvironment, read_environment
 from ostria.distribute._input import DistributedDataset, DistributedIterator, InputContext
 from ostria.distribute._strategy import MirroredStrategy, Strategy
@@ -26,6 +27,7 @@ __all__ = [
     "MirroredStrategy",
     "MultiWorkerMirroredStrategy",
     "PerReplica",
+    "RankPace",
     "ReduceOp",
     "ReplicaContext",
     "Strategy",

@@ -9,6 +9,7 @@ fails. The launcher of host 0 serves the store; where another launcher started t
 from __future__ import annotations
 
 import hashlib
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from types import TracebackType
 from ostria._errors import at_line
 from ostria._native import DistributedError, PeerFailedError, dist
 
-__all__ = ["Control", "Failure", "Member"]
+__all__ = ["Control", "Failure", "Member", "RankPace"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,29 @@ class Failure:
     pid: int
     reason: str
     operation: str
+
+
+@dataclass(frozen=True)
+class RankPace:
+    """How fast a rank was among the others, in the last window of 20 steps or more.
+
+    Attributes:
+      rank, host: which.
+      score: how many times the median rank's time a step takes of its own, if it had to wait for
+        nobody; the smaller of two medians, so of two ranks one is compared with the other.
+      section: what takes most in excess of the median rank, a key of ``seconds``.
+      steps: how many the window has.
+      seconds: of a step: "input" (waiting for data, if it waited for nothing else), "compute",
+        "comm" (in collectives, waiting for other ranks included), "between steps" (what else the
+        program does).
+    """
+
+    rank: int
+    host: str
+    score: float
+    section: str
+    steps: int
+    seconds: Mapping[str, float]
 
 
 class Control:
@@ -95,6 +119,7 @@ class Control:
         self._client = dist.ControlClient(
             address, port, job, generation, rank, world, secret, self.timers, host or ""
         )
+        self._hosts: list[str] = []
         self._open = True
 
     @property
@@ -108,7 +133,9 @@ class Control:
         Raises:
           PeerFailedError: some did not come in time; the message names them.
         """
-        return [Member(r, h, p, tuple(a)) for r, h, p, a in self._client.join(list(addresses))]
+        joined = self._client.join(list(addresses))
+        self._hosts = [host for _, host, _, _ in joined]
+        return [Member(r, h, p, tuple(a)) for r, h, p, a in joined]
 
     # --- Store ------------------------------------------------------------------------------------
 
@@ -167,16 +194,54 @@ class Control:
 
     # --- Progress and failures --------------------------------------------------------------------
 
-    def end_step(self) -> None:
-        """A step has ended: from now on ``no_progress`` counts instead of ``first_step``."""
-        self._client.end_step()
+    def begin_step(self) -> None:
+        """A step begins: what it takes is told to the others, by heartbeats."""
+        self._client.begin_step()
+
+    def end_step(self, counts: bool = True, opaque: bool = False) -> None:
+        """A step has ended: from now on ``no_progress`` counts instead of ``first_step``.
+
+        Args:
+          counts: whether what it took is like that of others; not of one that was traced.
+          opaque: nobody knows when it computed, and when it waited for other ranks.
+        """
+        self._client.end_step(counts, opaque)
+
+    def read_input(self, waited: float, ahead: float) -> None:
+        """Since the last step this process waited so many seconds, and its thread read so many."""
+        self._client.read(waited, ahead)
+
+    @contextmanager
+    def not_of_the_step(self) -> Iterator[None]:
+        """What happens inside makes this rank no slower than others in the eyes of `paces`."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._client.skip(time.monotonic() - begin)
+
+    def paces(self) -> list[RankPace]:
+        """Of all ranks in order; empty before the first 20 steps have been told."""
+        names = ("input", "compute", "comm", "between steps")
+        return [
+            RankPace(
+                rank,
+                self._hosts[rank] if rank < len(self._hosts) else "",
+                score / 1000,
+                section,
+                steps,
+                {name: ns * 1e-9 for name, ns in zip(names, times, strict=True)},
+            )
+            for rank, steps, score, section, *times in self._client.paces()
+        ]
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
         """Inside, this rank does what the others wait for; ``first_step`` counts meanwhile."""
         self._client.set_busy(what)
         try:
-            yield
+            with self.not_of_the_step():
+                yield
         finally:
             self._client.set_busy("")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,7 @@ class Workers:
       agree: the maximum of an int64 over all workers; every worker calls it the same number of
         times. For one worker that is the number itself.
       reproducible: a replica reads the same rows whatever the number of workers.
+      read: is told how many seconds this one has waited for a batch, and read ahead meanwhile.
     """
 
     replicas: int
@@ -87,6 +89,7 @@ class Workers:
     index: int = 0
     agree: Callable[[int], int] = int
     reproducible: bool = False
+    read: Callable[[float, float], object] | None = None
 
     def __post_init__(self) -> None:
         if self.replicas < 1 or not 0 <= self.index < self.count:
@@ -315,6 +318,7 @@ class DistributedIterator:
         # Structure, sizes behind the first axis, and dtypes of a batch.
         self._like: tuple[Structure, list[tuple[tuple[int, ...], Any]]] | None = None
         self._ended = False
+        self._ahead = 0.0  # seconds of reading ahead so far
 
     def __iter__(self) -> DistributedIterator:
         return self
@@ -328,12 +332,17 @@ class DistributedIterator:
         """
         if self._ended:
             raise StopIteration
+        begin = time.perf_counter()
         try:
             parts = self._parts.take()
         except Exception:
             self._ended = True
             self._workers.agree(_FAILED)
             raise
+        if self._workers.read is not None:
+            before = self._ahead  # those that read beside each other count once
+            self._ahead = max(iterator._ahead_seconds for iterator in self._iterators)
+            self._workers.read(time.perf_counter() - begin, self._ahead - before)
         has_data = any(part is not None for part in parts)
         state = self._workers.agree(_DATA if has_data else _END)
         if state != _DATA:

@@ -25,7 +25,7 @@ from ostria._errors import add_line, add_remark, at_line
 from ostria._keywords import checked_init, checked_keywords
 from ostria._version import __version__
 from ostria.distribute import _context, _input, _simulated, _values
-from ostria.distribute._control import Control
+from ostria.distribute._control import Control, RankPace
 from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
 from ostria.distribute._function import ReplicaFunction
@@ -122,9 +122,10 @@ class MultiWorkerMirroredStrategy(Strategy):
         self._reproducible = bool(reproducible)
         self._control: Control | None = None
         self._failing = self._is_summing = False
-        self._traced = 0
+        self._traced = self._traced_before = 0
         self._shared: set[int] = set()  # ids of Variables whose first values are rank 0's
         self._world = worker.world_size
+        self._is_opaque = not self.devices[0].startswith("cpu")  # collectives are in the step
         self._first_replica = worker.rank * len(self.devices)
         if simulation is not None:
             simulation.adopt(self)
@@ -196,7 +197,27 @@ class MultiWorkerMirroredStrategy(Strategy):
             DistributedError: some did not come in time; the message names them.
         """
         if self._world > 1:
-            self._open("strategy.barrier").barrier(name)
+            control = self._open("strategy.barrier")
+            with control.not_of_the_step():
+                control.barrier(name)
+
+    def rank_paces(self) -> list[RankPace]:
+        """How fast each process was in the last 20 steps or more, and what holds it up.
+
+        Heartbeats tell it, so it is about as old as one; any process may ask, at any time. A rank
+        that takes 1.3 times as long as the median one is also reported where rank 0 prints. On
+        GPUs a step counts as one collective, so that only slow input shows.
+
+        Returns:
+            One entry for each process, in order; none before the first 20 steps, or alone.
+
+        Example:
+            >>> import ostria as ost
+            >>> with ost.distribute.MultiWorkerMirroredStrategy() as strategy:  # alone
+            ...     [pace.rank for pace in strategy.rank_paces() if pace.score > 1.3]
+            []
+        """
+        return self._open("strategy.rank_paces").paces() if self._world > 1 else []
 
     # --- The end ----------------------------------------------------------------------------------
 
@@ -335,8 +356,9 @@ class MultiWorkerMirroredStrategy(Strategy):
         if self._world == 1:
             return super()._workers()
         agree = functools.partial(self._largest, what=what)
-        rank = self.environment.rank
-        return _input.Workers(len(self.devices), self._world, rank, agree, self._reproducible)
+        rank, read = self.environment.rank, self._open(what).read_input
+        together = self._reproducible
+        return _input.Workers(len(self.devices), self._world, rank, agree, together, read)
 
     def _largest(self, number: int, what: str) -> int:
         """The largest of a number of each process."""
@@ -349,18 +371,26 @@ class MultiWorkerMirroredStrategy(Strategy):
         return everyone
 
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
-        run = contextlib.nullcontext() if self._world == 1 else self._guarded(str(function.name))
+        run: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self._world > 1:
+            is_step = function._fn not in (_total, _gathered)
+            run = self._guarded(str(function.name), is_step)
         return run if self._simulation is None else self._simulation.running(function, run)
 
     @contextlib.contextmanager
-    def _guarded(self, name: str) -> Iterator[None]:
+    def _guarded(self, name: str, is_step: bool) -> Iterator[None]:
         control = self._open("strategy.run")
+        if is_step:
+            self._traced_before = self._traced
+            control.begin_step()
         with control.guard(f"strategy.run of {name}"):
             yield
 
     def _ran(self, function: ReplicaFunction) -> None:
         if self._world > 1 and function._fn not in (_total, _gathered):
-            self._open("strategy.run").end_step()  # exchanges of ours are no step of the user's
+            # Exchanges of ours are no step of the user's, and one that was traced is like no other.
+            is_like_others = self._traced == self._traced_before
+            self._open("strategy.run").end_step(is_like_others, self._is_opaque)
 
     def _traced_for_all(self, name: str, compiled: Any) -> None:
         control = self._control

@@ -7,10 +7,12 @@
 #include <atomic>
 #include <future>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "dist/allocations.h"
+#include "dist/flight_recorder.h"
 
 namespace ostria {
 namespace {
@@ -111,6 +113,31 @@ TEST(Overlapped, AFailureIsThrownByWaitAndByEveryLaterCall) {
     }
   }
   EXPECT_TRUE(p.gate->names.empty());
+}
+
+TEST(Overlapped, OnlyTheTimeInWhichTheCallerWaitsIsCounted) {
+  auto gate = std::make_unique<Gate>();
+  Gate* const g = gate.get();
+  auto recorded = std::make_unique<RecordedCommunicator>(std::move(gate), "host", "");
+  const FlightRecorder& recorder = recorded->recorder();
+  const auto c = MakeOverlapped(std::move(recorded));
+  float data = 0;
+  c->Start(0, "first", &data, 1, DType::kFloat32, ReduceOp::kSum);
+  g->AwaitCall();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it computes beside the call
+  EXPECT_EQ(recorder.blocked(), 0);
+  std::thread opener([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    g->Open();
+  });
+  c->Wait(0);
+  opener.join();
+  const int64_t waited = recorder.blocked();
+  EXPECT_GE(waited, 10'000'000);
+  c->Wait(0);  // it is there
+  EXPECT_EQ(recorder.blocked(), waited);
+  c->Barrier("met");
+  EXPECT_GT(recorder.blocked(), waited);
 }
 
 TEST(Overlapped, SettlesWhenNothingTouchesMemory) {

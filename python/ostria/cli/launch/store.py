@@ -61,7 +61,7 @@ class JobStore:
 
     def report(self, end: Ended) -> None:
         """Tells all ranks of one that failed. What the launcher did to it itself is no news."""
-        if end.status == 0 or end.by_us:
+        if end.status == 0 or end.saved or end.by_us:
             return
         reason = f"ended with {end}" + (f": {end.why}" if end.why else "")
         if self._server is not None:
