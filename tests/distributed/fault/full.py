@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What takes too long for `make test`: kills and fuzzing at full count (`make test-faults`).
 
-    python tests/distributed/fault/full.py --output record.json [--kills 1000] [--mutations 100000]
+    python tests/distributed/fault/full.py --output record.json [--kills 1000] [--rank-kills 100]
+                                           [--mutations 100000]
 
 The record says what was run, how often, and how it ended; it is written also where a test fails.
 """
@@ -51,15 +52,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, type=Path, help="of the record, JSON")
     parser.add_argument("--build", default="build/current", help="folder with tests/unit/dist_test")
-    parser.add_argument(
-        "--kills", type=int, default=1000, help="of ranks, half within steps; of savers"
-    )
+    parser.add_argument("--kills", type=int, default=1000, help="of a process that saves")
+    # Each is a job of its own, of some seconds.
+    parser.add_argument("--rank-kills", type=int, default=100, help="half of them within a step")
     parser.add_argument(
         "--mutations", type=int, default=100_000, help="of variables, messages and files"
     )
     options = parser.parse_args()
-    if options.kills < 2 or options.mutations < 1:
-        parser.error("--kills is 2 or more, --mutations 1 or more")
+    if options.kills < 1 or options.rank_kills < 2 or options.mutations < 1:
+        parser.error("--kills is 1 or more, --rank-kills 2 or more, --mutations 1 or more")
 
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     dist_test = [str(ROOT / options.build / "tests/unit/dist_test"), "--gtest_brief=1"]
@@ -87,10 +88,10 @@ def main() -> int:
             fuzz,
         ),
         run(
-            f"kill -9 of a rank, {options.kills // 2 * 2:,} times",
+            f"kill -9 of a rank, {options.rank_kills // 2 * 2:,} times",
             [*pytest, "tests/distributed/fault/test_processes.py", "-k", "kill"],
             "--junitxml=",
-            {"OSTRIA_KILLS": str(options.kills)},
+            {"OSTRIA_KILLS": str(options.rank_kills)},
         ),
         run(
             f"kill -9 of a process that saves, {options.kills:,} times",
