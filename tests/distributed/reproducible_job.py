@@ -65,7 +65,11 @@ class Watch(ost.train.Hook):
 
 
 def train(
-    strategy: Any, kind: str, model_dir: str | None = None, cut: int | None = None
+    strategy: Any,
+    kind: str,
+    model_dir: str | None = None,
+    cut: int | None = None,
+    accumulate: int = 1,
 ) -> dict[str, Any]:
     """Losses, evaluation and every Variable of a run, as text that keeps every bit.
 
@@ -84,6 +88,7 @@ def train(
         [ost.metrics.SparseCategoricalAccuracy(name="accuracy")],
         seed=3,
         strategy=strategy,
+        accumulate=accumulate,
         hooks=[watch],
         model_dir=model_dir,
         save_steps=None if model_dir is None else 4,

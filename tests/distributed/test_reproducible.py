@@ -138,12 +138,17 @@ def test_a_checkpoint_is_gone_on_from_by_any_number_of_processes(job: Launcher) 
             assert rank["cnn"] == {key: whole[key] for key in ("step", "evaluation", "state")}
 
 
-def test_with_the_state_of_optimizers_in_parts(job: Launcher) -> None:
-    one, four = (
-        reproducible_job.train(mirrored(n, shard_optimizer_state=True), "cnn") for n in (1, 4)
-    )
+@pytest.mark.parametrize(
+    ("training", "options"),
+    [({}, {"shard_optimizer_state": True}), ({"accumulate": 2}, {})],
+    ids=["state in parts", "micro-batches"],
+)
+def test_with_what_else_replicas_do(
+    job: Launcher, training: dict[str, Any], options: dict[str, Any]
+) -> None:
+    one, four = (reproducible_job.train(mirrored(n, **options), "cnn", **training) for n in (1, 4))
     assert one == four
-    for rank in run(job, 2, ["cnn"], shard_optimizer_state=True):
+    for rank in run(job, 2, ["cnn"], training, **options):
         assert rank == {"cnn": one}
 
 
@@ -219,7 +224,7 @@ def test_more_rows_on_one_shard_than_on_others() -> None:
         ),
         (
             {"devices": ["cpu"], "reproducible": True, "virtual_shards": 6},
-            r"virtual_shards=6 is not accepted; give a power of two from 2 on, such as 8",
+            r"virtual_shards=6 is not accepted; give a power of two from 2 to 1024, such as 8",
         ),
         (
             {"devices": ["cpu"], "reproducible": True, "virtual_shards": 8.0},
@@ -235,13 +240,18 @@ def test_more_rows_on_one_shard_than_on_others() -> None:
             r"own.*give devices=\['cpu'\], or leave reproducible out",
         ),
         (
+            {"devices": ["cpu"], "reproducible": "yes"},
+            r"reproducible='yes' is not accepted; give True, for the same bits on any number",
+        ),
+        ({"devices": [], "reproducible": True}, r"no device is given"),
+        (
             {"devices": ["cpu:1", "cpu:1"], "reproducible": True},
             r"device cpu:1 is given twice",
         ),
     ],
 )
 def test_what_is_asked_wrongly_is_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         ost.distribute.MirroredStrategy(**options)
 
 

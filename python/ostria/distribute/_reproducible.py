@@ -15,32 +15,49 @@ from collections.abc import Iterator, Sequence
 from ostria import _native
 from ostria._errors import at_line
 
-_SHARDS = 8  # where the user names no number
+_SHARDS, _MOST = 8, 1024  # where the user names no number; threads that a process may be given
 
 
-def shard_devices(
-    what: str, devices: Sequence[str], shards: int | None, workers: int = 1
+def replica_devices(
+    what: str, devices: Sequence[str], reproducible: bool, shards: int | None, workers: int = 1
 ) -> list[str]:
-    """A virtual device for each shard of this process, those of a device behind each other.
+    """The devices of this process's replicas: as given, or one for each of its shards.
 
-    The first shard of a device is on the device itself.
+    The first shard of a device is on the device itself, the others on virtual ones behind it.
 
     Args:
         what: the strategy, for messages.
         devices: canonical names of this process's devices.
-        shards: of the whole job; None: 8.
+        reproducible, shards: as the user gave them; shards are those of the whole job, None is 8.
         workers: processes of the job, with as many devices each.
 
     Raises:
-        ValueError: the number is no power of two, the devices are no CPUs, or there is a number of
-            them that does not divide it.
+        TypeError: `reproducible` is no bool.
+        ValueError: the number of shards is none that is accepted, or given for no reproducible job,
+            the devices are no CPUs, or there is a number of them that does not divide it.
     """
+    if not isinstance(reproducible, bool):
+        raise TypeError(
+            at_line(
+                f"{what}: reproducible={reproducible!r} is not accepted; give True, for the same "
+                "bits on any number of devices, or False"
+            )
+        )
+    if not reproducible:
+        if shards is not None:
+            raise ValueError(
+                at_line(
+                    f"{what}: virtual_shards={shards!r} is given, but not reproducible=True, "
+                    "without which replicas are as many as devices; give both, or neither"
+                )
+            )
+        return list(devices)
     shards = _SHARDS if shards is None else shards
-    if type(shards) is not int or shards < 2 or shards & (shards - 1):
+    if type(shards) is not int or not 2 <= shards <= _MOST or shards & (shards - 1):
         raise ValueError(
             at_line(
                 f"{what}: virtual_shards={shards!r} is not accepted; give a power of two from 2 "
-                "on, such as 8: as many devices as the job may ever have"
+                f"to {_MOST}, such as 8: as many devices as the job may ever have"
             )
         )
     if other := [name for name in devices if not name.startswith("cpu")]:
@@ -51,8 +68,8 @@ def shard_devices(
                 "devices=['cpu'], or leave reproducible out"
             )
         )
-    if len(set(devices)) != len(devices):
-        return list(devices)  # a mistake that the group names
+    if not devices or len(set(devices)) != len(devices):
+        return list(devices)  # mistakes that the group names
     count = workers * len(devices)
     if shards % count:
         accepted = [str(1 << i) for i in range(shards.bit_length())]
@@ -70,17 +87,6 @@ def shard_devices(
     for device in devices:
         names += [device, *itertools.islice(unused, shards // count - 1)]
     return names
-
-
-def check_unused(what: str, shards: int | None) -> None:
-    """Raises ValueError where virtual shards are asked for, but no reproducible job."""
-    if shards is not None:
-        raise ValueError(
-            at_line(
-                f"{what}: virtual_shards={shards!r} is given, but not reproducible=True, without "
-                "which replicas are as many as devices; give both, or neither"
-            )
-        )
 
 
 @contextlib.contextmanager

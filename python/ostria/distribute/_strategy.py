@@ -20,7 +20,7 @@ from ostria.data import Dataset
 from ostria.distribute import _context, _input, _values
 from ostria.distribute._function import ReplicaFunction
 from ostria.distribute._input import DistributedDataset, InputContext
-from ostria.distribute._reproducible import check_unused, one_thread, shard_devices
+from ostria.distribute._reproducible import one_thread, replica_devices
 from ostria.distribute._values import PerReplica, ReduceOp, ValueContext
 
 _THRASH = 8  # functions of the same lines after which a warning explains what to do
@@ -474,13 +474,9 @@ class MirroredStrategy(Strategy):
         if devices is None:
             devices = _device.devices()[1:] or ["cpu"]
         names = [_native.device_name(name) for name in devices]
-        if reproducible:
-            names = shard_devices("MirroredStrategy", names, virtual_shards)
-        else:
-            check_unused("MirroredStrategy", virtual_shards)
-        self._reproducible = bool(reproducible)
-        # Checks the devices.
-        group = _native.local_replicas(names, float(timeout), self._reproducible)
+        names = replica_devices("MirroredStrategy", names, reproducible, virtual_shards)
+        self._reproducible = reproducible
+        group = _native.local_replicas(names, float(timeout), reproducible)  # checks the devices
         super().__init__(names)
         self._group = group if len(names) > 1 else None
         self._divide_state(shard_optimizer_state)

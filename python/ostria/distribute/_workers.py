@@ -29,7 +29,7 @@ from ostria.distribute._control import Control, RankPace
 from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
 from ostria.distribute._function import ReplicaFunction
-from ostria.distribute._reproducible import check_unused, shard_devices
+from ostria.distribute._reproducible import replica_devices
 from ostria.distribute._strategy import Strategy
 
 _log = logging.getLogger("ostria")
@@ -113,13 +113,10 @@ class MultiWorkerMirroredStrategy(Strategy):
             gpus = [] if simulation else _device.devices()[1:]
             devices = [gpus[(worker.local_rank or 0) % len(gpus)]] if gpus else ["cpu"]
         names = [_native.device_name(name) for name in devices]
-        if reproducible:
-            what = "MultiWorkerMirroredStrategy"
-            names = shard_devices(what, names, virtual_shards, worker.world_size)
-        else:
-            check_unused("MultiWorkerMirroredStrategy", virtual_shards)
-        super().__init__(names)
-        self._reproducible = bool(reproducible)
+        what = "MultiWorkerMirroredStrategy"
+        world = worker.world_size
+        super().__init__(replica_devices(what, names, reproducible, virtual_shards, world))
+        self._reproducible = reproducible
         self._control: Control | None = None
         self._failing = self._is_summing = False
         self._traced = self._traced_before = 0
