@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -15,10 +16,12 @@ import pytest
 import reproducible_job
 from launching import Launcher
 from ranks import why_not
+from test_input import Group
 
 import ostria as ost
 from ostria import _native, nn
 from ostria.distribute import WorkerEnvironment
+from ostria.distribute._input import Workers, distribute_datasets_from_function
 
 KINDS = ["cnn", "cnn of one norm", "lstm"]
 JOB = str(Path(reproducible_job.__file__))
@@ -197,6 +200,42 @@ def test_a_function_makes_a_dataset_for_each_shard() -> None:
     assert seen == [(4, i, 4) for i in range(4)]
     steps = [[x.tolist() for x in step.values] for step in batches]
     assert steps == [[[0], [1], [2], [3]], [[4], [5], [6], [7]], [[8], [9], [], []]]
+
+
+def test_the_position_of_such_datasets_fits_any_number_of_workers() -> None:
+    def make(context: ost.distribute.InputContext) -> ost.data.Dataset:
+        count, index = context.num_input_pipelines, context.input_pipeline_id
+        return ost.data.Dataset.from_tensor_slices(np.arange(40)[index::count]).batch(3)
+
+    def iterator(workers: Workers) -> Any:
+        shared = distribute_datasets_from_function(
+            make, dataclasses.replace(workers, reproducible=True)
+        )
+        return shared.iterator(quiet=True)
+
+    def rest(batches: Any) -> list[list[list[int]]]:
+        return [[part.tolist() for part in step] for step in batches]
+
+    one = iterator(Workers(4))
+    next(one)
+    position = one.save()
+    expected = rest(one)
+    assert [row for part in expected[0] for row in part] == [
+        *range(12, 24, 4),
+        *range(13, 24, 4),
+        *range(14, 24, 4),
+        *range(15, 24, 4),
+    ]
+
+    def go_on(workers: Workers) -> tuple[list[list[list[int]]], str]:
+        mine = iterator(workers)
+        mine.restore(position)
+        saved = mine.save()
+        return rest(mine), saved
+
+    (first, saved), (second, other) = Group(2, 2).run(go_on)
+    assert [a + b for a, b in zip(first, second, strict=True)] == expected
+    assert saved == other == position
 
 
 def test_more_rows_on_one_shard_than_on_others() -> None:
