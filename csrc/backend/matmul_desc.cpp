@@ -75,9 +75,8 @@ MatmulDesc DescribeMatmul(const NodeDesc& node) {
   if (d.m == 1) d.y_m = d.n;
   if (node.op == &ops::kMatmulFused) {
     ops::ParseEpilogue(node.attr<std::string>(ops::MatmulAttr::kEpilogue), &d.epilogue);
-    const ops::EpilogueDef& def = ops::DefOf(d.epilogue);
-    d.has_bias = def.third == ops::EpilogueOperand::kBias && node.inputs.size() == 3;
-    if (def.is_simple()) d.activation = def.activation;
+    const bool may = ops::DefOf(d.epilogue).third == ops::EpilogueOperand::kBias;
+    d.has_bias = may && node.inputs.size() == 3;
   }
   return d;
 }

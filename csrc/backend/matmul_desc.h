@@ -21,11 +21,13 @@ struct MatmulDesc {
           y_batch[kMaxRank] = {};
   bool has_bias = false;
   ops::Epilogue epilogue = ops::Epilogue::kNone;
-  /// Of a simple epilogue.
-  ops::Activation activation = ops::Activation::kNone;
 
   /// Whether all that follows the product is a bias and an activation.
   bool is_simple() const { return ops::DefOf(epilogue).is_simple(); }
+  /// Of a simple epilogue; else none.
+  ops::Activation activation() const {
+    return is_simple() ? ops::DefOf(epilogue).activation : ops::Activation::kNone;
+  }
 
   int64_t batches() const {
     int64_t count = 1;

@@ -100,8 +100,9 @@ std::unique_ptr<KernelState> PrepareRow(const NodeDesc& node) {
   state->swapped = state->d.m != 1;
   const MatmulDesc d = state->swapped ? Swap(state->d) : state->d;
   state->element = SizeOf(d.dtype);
-  state->args = {nullptr, nullptr, nullptr, nullptr, 1,     d.n,   d.k,
-                 d.a_m,   d.a_k,   d.b_k,   d.b_n,   d.y_m, d.y_n, static_cast<int>(d.activation)};
+  state->args = {
+      nullptr, nullptr, nullptr, nullptr, 1,     d.n,   d.k,
+      d.a_m,   d.a_k,   d.b_k,   d.b_n,   d.y_m, d.y_n, static_cast<int>(d.activation())};
   const GemmTable::Type& own = OwnGemm(d.dtype);
   state->fn = d.b_n == 1 ? own.row_axpy : own.row_dot;
   // Whole cache lines of y per thread.
@@ -178,8 +179,9 @@ std::unique_ptr<KernelState> PrepareOuter(const NodeDesc& node) {
   auto state = std::make_unique<OwnState>();
   const MatmulDesc d = state->d = DescribeMatmul(node);
   state->element = SizeOf(d.dtype);
-  state->args = {nullptr, nullptr, nullptr, nullptr, d.m,   d.n,   1,
-                 d.a_m,   d.a_k,   d.b_k,   d.b_n,   d.y_m, d.y_n, static_cast<int>(d.activation)};
+  state->args = {
+      nullptr, nullptr, nullptr, nullptr, d.m,   d.n,   1,
+      d.a_m,   d.a_k,   d.b_k,   d.b_n,   d.y_m, d.y_n, static_cast<int>(d.activation())};
   state->fn = OwnGemm(d.dtype).outer;
   state->grain = std::max<int64_t>(1, kElementsPerThread / d.n);
   state->detail = Name(CurrentIsa());
@@ -229,7 +231,7 @@ OnednnMatmul MakeOnednn(const MatmulDesc& d, int threads) {
   out.b = onednn::Strided(b, b_strides, d.dtype);
   out.y = onednn::Strided(y, y_strides, d.result);
   out.bias = onednn::Dense(bias, d.dtype);
-  const dnnl::primitive_attr attr = onednn::Attributes(d.activation);
+  const dnnl::primitive_attr attr = onednn::Attributes(d.activation());
   using Pd = dnnl::matmul::primitive_desc;
   out.pd = d.has_bias ? Pd(onednn::Engine(), out.a, out.b, out.bias, out.y, attr)
                       : Pd(onednn::Engine(), out.a, out.b, out.y, attr);
@@ -277,8 +279,9 @@ std::unique_ptr<KernelState> PrepareBlocks(const NodeDesc& node) {
   auto state = std::make_unique<OwnState>();
   const MatmulDesc d = state->d = DescribeMatmul(node);
   state->element = SizeOf(d.dtype);
-  state->args = {nullptr, nullptr, nullptr, nullptr, d.m,   d.n,   d.k,
-                 d.a_m,   d.a_k,   d.b_k,   d.b_n,   d.y_m, d.y_n, static_cast<int>(d.activation)};
+  state->args = {
+      nullptr, nullptr, nullptr, nullptr, d.m,   d.n,   d.k,
+      d.a_m,   d.a_k,   d.b_k,   d.b_n,   d.y_m, d.y_n, static_cast<int>(d.activation())};
   state->fn = OwnGemm(d.dtype).block;
   const double per_block = 2.0 * kGemmRows * kGemmCols * std::max<int64_t>(1, d.k);
   state->grain = std::max<int64_t>(1, static_cast<int64_t>(1e6 / per_block));

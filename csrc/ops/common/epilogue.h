@@ -65,7 +65,6 @@ struct EpilogueDef {
 };
 
 const EpilogueDef& DefOf(Epilogue epilogue);
-inline Epilogue EpilogueOf(Activation activation) { return static_cast<Epilogue>(activation); }
 
 /// Reads a name; false for anything else.
 bool ParseEpilogue(std::string_view text, Epilogue* out);

@@ -55,7 +55,7 @@ Support Describe(const NodeDesc& node, Skinny* skinny) {
   p.x_k = by_columns ? d.b_k : d.a_k;
   p.y_t = by_columns ? d.y_n : d.y_m;
   p.y_j = by_columns ? d.y_m : d.y_n;
-  p.activation = static_cast<int32_t>(d.activation);
+  p.activation = static_cast<int32_t>(d.activation());
   p.bias_by_t = by_columns ? 1 : 0;
   p.wide = d.result != d.dtype ? 1 : 0;
 
