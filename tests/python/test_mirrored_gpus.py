@@ -22,8 +22,8 @@ Y = (X[:, 0] > 0).astype(np.int64)
 def split(x, sizes):
     return ost.distribute.PerReplica(np.split(x, np.cumsum(sizes)[:-1]))
 
-def train(devices, sizes=(7, 5), steps=5, timeout=60.0):
-    strategy = ost.distribute.MirroredStrategy(devices, timeout=timeout)
+def train(devices, sizes=(7, 5), steps=5, timeout=60.0, **options):
+    strategy = ost.distribute.MirroredStrategy(devices, timeout=timeout, **options)
     with strategy.scope():
         model = nn.Sequential([nn.Dense(8, activation="tanh"), nn.LayerNormalization(),
                                nn.Dense(2)])
@@ -42,7 +42,7 @@ def train(devices, sizes=(7, 5), steps=5, timeout=60.0):
         losses.append(strategy.reduce("sum", result, axis=None).item())
     for v in model.variables:
         assert len({v.copy_of(r).tobytes() for r in range(2)}) == 1, v.name
-    return losses, [v.numpy() for v in model.variables]
+    return losses, [v.numpy() for v in [*model.variables, *optimizer.variables]]
 """
 
 
@@ -103,4 +103,20 @@ except ost.DistributedError as error:
 """,
         FAKE_CUDA_INTERPRET="1",
         FAKE_NCCL_INJECT=injected,
+    )
+
+
+def test_replicas_divide_the_state_of_an_optimizer(run):  # noqa: F811
+    run(
+        TRAIN
+        + """
+there, weights = train(["cuda:0", "cuda:1"], shard_optimizer_state=True)
+assert fake.fake_cuda_count(b"ncclReduceScatter") > 0
+assert fake.fake_cuda_count(b"ncclAllGather") > 0
+here, others = train(["cpu:0", "cpu:1"], shard_optimizer_state=True)
+np.testing.assert_allclose(there, here, rtol=1e-4)
+for a, b in zip(weights, others, strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+""",
+        FAKE_CUDA_INTERPRET="1",
     )

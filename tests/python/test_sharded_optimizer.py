@@ -305,13 +305,6 @@ def test_the_option_is_a_bool_and_means_nothing_alone() -> None:
     assert slots(optimizer)[0].num_parts == 1
 
 
-def test_gpus_are_refused() -> None:
-    from ostria.distribute._strategy import Strategy
-
-    with pytest.raises(NotImplementedError, match=r"is for CPUs so far, .*'cuda:0'.*leave it out"):
-        Strategy(["cuda:0", "cuda:1"])._divide_state(True)
-
-
 # --- Checkpoints ----------------------------------------------------------------------------------
 
 

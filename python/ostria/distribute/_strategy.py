@@ -285,13 +285,6 @@ class Strategy:
                     "replicas, or False"
                 )
             )
-        if shard_optimizer_state and not self.devices[0].startswith("cpu"):
-            raise NotImplementedError(
-                at_line(
-                    f"{type(self).__name__}: shard_optimizer_state=True is for CPUs so far, but "
-                    f"devices are {self.devices}; leave it out on GPUs"
-                )
-            )
         if shard_optimizer_state and self._group is not None:
             self._parts = self._group.parts(self.num_replicas_in_sync, self._first_replica)
 
@@ -440,7 +433,7 @@ class MirroredStrategy(Strategy):
             which the devices share evenly. For CPUs; see docs/distributed.md.
         virtual_shards: a power of two, 8 where it is None; what the number of devices must divide.
         shard_optimizer_state: each of n replicas holds 1/n of the slots of optimizers (ZeRO, stage
-            1; docs/distributed.md), where else each holds all of them. For CPUs so far.
+            1; docs/distributed.md), where else each holds all of them.
 
     Raises:
         ValueError: a name is none of a device, is given twice, or of another kind than the first;
