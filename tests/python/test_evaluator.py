@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -138,13 +139,43 @@ def test_a_training_that_failed_ends_the_evaluator_with_its_words(tmp_path: Path
 
 def test_an_evaluator_that_died_is_not_waited_for(tmp_path: Path) -> None:
     assert _evaluator.evaluator_of(str(tmp_path)) == ""
-    with _evaluator._Presence(tmp_path):
+    with _evaluator.Presence(tmp_path / "evaluator.json"):
         assert _evaluator.evaluator_of(str(tmp_path)) == os.uname().nodename
         long_ago = time.time() - 3600
         os.utime(tmp_path / "evaluator.json", (long_ago, long_ago))
         assert _evaluator.evaluator_of(str(tmp_path)) == ""
     (tmp_path / "evaluator.json").write_text("[")
     assert _evaluator.evaluator_of(str(tmp_path)) == ""
+
+
+def test_an_evaluator_ends_where_nobody_trains_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"cluster": {"chief": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    data = (np.ones((2, 1), np.float32), np.ones((2, 1), np.float32))
+
+    def wait_in_vain() -> float:
+        e = Estimator(
+            model=ost.nn.Dense(1),
+            loss=ost.losses.MeanSquaredError(),
+            optimizer=ost.optim.SGD(0.1),
+            model_dir=tmp_path,
+            config=RunConfig(session_creation_timeout_secs=1),
+        )
+        begin = time.monotonic()
+        with pytest.raises(RuntimeError, match=r"nobody has trained in .* for 1 s, .* was killed"):
+            train_and_evaluate(
+                e, TrainSpec(lambda: data, 5), EvalSpec(lambda: data, 1, start_delay_secs=0.0)
+            )
+        return time.monotonic() - begin
+
+    assert wait_in_vain() < PATIENCE / 2
+    with _evaluator.presence_of_training(str(tmp_path)):  # one that lives, for a while
+        end = threading.Timer(2.0, (tmp_path / "trainer.json").unlink)
+        end.start()
+        assert wait_in_vain() > 1.5  # a second longer than without
+        end.join()
 
 
 def test_the_evaluator_does_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,8 @@ class RunConfig:
       device_fn, experimental_distribute: must be None.
       protocol: None, 'grpc' or 'grpc+verbs'; means nothing in one process.
       experimental_max_worker_delay_secs: means nothing in one process.
-      session_creation_timeout_secs: means nothing in one process.
+      session_creation_timeout_secs: how long a separate evaluator waits for somebody who trains;
+        None: for ever.
       checkpoint_save_graph_def: whether a checkpoint also stores the graph.
       device: where training, evaluation and prediction run: "cpu", "cuda", "cuda:1"; None is
         ``ost.default_device()``. Checkpoints go from any device to any other.

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that only evaluates, TF_CONFIG's 'evaluator', and what it and the trainers tell each
-other: through two small files in ``model_dir``, since the evaluator is in no cluster.
+other: through small files in ``model_dir``, since the evaluator is in no cluster.
 
 ``evaluator.json`` is touched every few seconds while an evaluator lives; as long as it does, those
-who train leave evaluations to it. ``training_ended.json`` is written when training ends, however
-it does, after the last checkpoint: with it an evaluator always comes to an end.
+who train leave evaluations to it. ``training_ended.json`` is written when training ends or fails,
+after the last checkpoint. Who is killed cannot write it: ``trainer.json`` is touched while training
+lives, and an evaluator that misses that for too long ends with an error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import os
 import socket
 import tempfile
@@ -82,14 +84,16 @@ def evaluate_until_the_end(
       The results of the last evaluation, of the last checkpoint, and what exporters returned.
 
     Raises:
-      RuntimeError: training failed, or ended without a checkpoint.
+      RuntimeError: training failed, or ended without a checkpoint, or nobody has trained for
+        ``RunConfig.session_creation_timeout_secs``.
     """
     last = train_spec.max_steps
     done = Evaluations(estimator, eval_spec, last)
     directory = Path(estimator.model_dir)
     seen: str | None = None
     missed_at: float | None = None
-    with _Presence(directory):
+    training = _Training(directory, estimator.config.session_creation_timeout_secs)
+    with Presence(directory / "evaluator.json"):
         # What ended before this process began may be begun again: that is waited for.
         _log.info("Waiting %s secs before starting eval.", eval_spec.start_delay_secs)
         time.sleep(eval_spec.start_delay_secs)
@@ -113,8 +117,10 @@ def evaluate_until_the_end(
                     return done.results, done.exports
             if end is not None:
                 return _ended(done, end, directory)
+            training.look()
             throttle = began + eval_spec.throttle_secs
             while time.monotonic() < throttle and _read_end(directory) is None:
+                training.look()
                 time.sleep(min(_POLL, max(0.0, throttle - time.monotonic())))
             if eval_spec.throttle_secs < _POLL:
                 time.sleep(_POLL)
@@ -151,10 +157,19 @@ def _step_of(path: str) -> int:
 
 def evaluator_of(model_dir: str) -> str:
     """The host of the evaluator that lives beside a training in `model_dir`; "" without one."""
-    path = Path(model_dir) / "evaluator.json"
+    return _host_of(Path(model_dir) / "evaluator.json")
+
+
+def presence_of_training(model_dir: str) -> Presence:
+    """Inside, an evaluator knows that training lives."""
+    return Presence(Path(model_dir) / "trainer.json")
+
+
+def _host_of(path: Path) -> str:
+    """Who touches that file; "" where nobody does any more."""
     try:
         # Both times are the file server's: clocks of hosts may differ.
-        with tempfile.TemporaryFile(dir=model_dir) as now:
+        with tempfile.TemporaryFile(dir=path.parent) as now:
             if os.fstat(now.fileno()).st_mtime - path.stat().st_mtime > _GONE:
                 return ""
         return str(json.loads(path.read_text()).get("host", "?"))
@@ -189,11 +204,42 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     os.replace(file.name, path)
 
 
-class _Presence:
-    """Inside, evaluator.json says that an evaluator lives, also while it evaluates."""
+class _Training:
+    """Whether anybody trains, as an evaluator sees it."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "evaluator.json"
+    def __init__(self, directory: Path, patience: float | None) -> None:
+        self._directory = directory
+        self._patience = math.inf if patience is None else patience
+        self._seen_at = self._said_at = time.monotonic()
+
+    def look(self) -> None:
+        """Raises RuntimeError where nobody has trained for too long."""
+        now = time.monotonic()
+        if _host_of(self._directory / "trainer.json"):
+            self._seen_at = self._said_at = now
+        elif now - self._seen_at >= self._patience:
+            raise RuntimeError(
+                at_line(
+                    f"train_and_evaluate: nobody has trained in {self._directory} for "
+                    f"{self._patience:g} s, and no end was written there, so it was killed; start "
+                    "this evaluator again beside the next try. RunConfig("
+                    "session_creation_timeout_secs=) gives it longer"
+                )
+            )
+        elif now - self._said_at >= _COMPLAIN:
+            self._said_at = now
+            _log.warning(
+                "Nobody has trained in %s for %d s; the evaluator waits.",
+                self._directory,
+                now - self._seen_at,
+            )
+
+
+class Presence:
+    """Inside, a file says that this process lives, whatever else it does; it goes at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._touch, daemon=True)
 

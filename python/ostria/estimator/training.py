@@ -74,8 +74,10 @@ def train_and_evaluate(
         evaluations,
     ]
     trainer.on_chief("beginning to train", lambda: _evaluator.say_begun(directory))
+    alive = _evaluator.presence_of_training(directory)
     try:
-        estimator._train(train_spec.input_fn, hooks, None, train_spec.max_steps)
+        with alive if trainer.is_chief else contextlib.nullcontext():
+            estimator._train(train_spec.input_fn, hooks, None, train_spec.max_steps)
         latest, last = estimator.latest_checkpoint(), train_spec.max_steps
         complete = last is not None and trainer.global_step >= last
         if evaluations.results is None and complete and latest is not None:
