@@ -26,17 +26,17 @@ except ost.DistributedError as error:
 """
 # So long that a thread can see that it is within it, as it has no lock of Python's.
 LONG_STEP = """
-w = ost.Variable(np.full((512, 512), 1e-3, np.float32), name="w")
+w = ost.Variable(np.full((256, 256), 1e-3, np.float32), name="w")
 optimizer = ost.optim.SGD(1e-6)
 
 def step(x):
-    for layer in range(8):
+    for layer in range(12):
         x = ost.tanh(x @ w)
     loss = ost.mean(x) / strategy.num_replicas_in_sync
     optimizer.minimize(loss, [w])
     return loss
 
-x = np.ones((512, 512), np.float32)
+x = np.ones((256, 256), np.float32)
 entered = None
 
 def work():
