@@ -37,7 +37,7 @@ struct GeneratedLoop {
   std::vector<int> pointers;
   std::vector<uint64_t> words;
   int64_t workspace_bytes = 0;
-  int64_t repeated_bytes = 0;  // that are read and written beside every operand once
+  int64_t repeated_bytes = 0;               // that are read and written beside every operand once
   std::vector<std::vector<bool>> alias_ok;  // [output][input]
 };
 
