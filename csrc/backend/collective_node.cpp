@@ -12,12 +12,24 @@
 namespace ostria {
 namespace {
 
-// The same whether a rank overlaps it or not, which depends on its batch.
-std::string What(int64_t tensors) {
-  return tensors == 1 ? "all_reduce" : StrCat("all_reduce of ", tensors, " tensors");
-}
+thread_local std::string_view graph_of_plan;
 
 }  // namespace
+
+CollectivesOf::CollectivesOf(std::string_view graph) : outer_(graph_of_plan) {
+  graph_of_plan = graph;
+}
+CollectivesOf::~CollectivesOf() { graph_of_plan = outer_; }
+
+std::string NameOfCollective(std::string_view op) {
+  return graph_of_plan.empty() ? std::string(op) : StrCat(op, " of ", graph_of_plan);
+}
+
+// The same whether a rank overlaps it or not, which depends on its batch.
+std::string NameOfReduction(int64_t tensors) {
+  return NameOfCollective(tensors == 1 ? "all_reduce"
+                                       : StrCat("all_reduce of ", tensors, " tensors"));
+}
 
 ReduceOp ReductionOf(const Attr& attr) {
   const std::string& name = std::get<std::string>(attr);
@@ -34,7 +46,7 @@ AllReduceNode::AllReduceNode(const NodeDesc& d)
   if (sizes.empty()) sizes.assign(bytes.size(), 1);
   size_t at = 0;
   for (const int64_t tensors : sizes) {
-    ReduceCall call{.first = at, .end = at, .count = 0, .what = What(tensors)};
+    ReduceCall call{.first = at, .end = at, .count = 0, .what = NameOfReduction(tensors)};
     size_t all = 0;
     for (const size_t end = at + static_cast<size_t>(tensors); at < end; ++at) {
       if (bytes[at] == 0) continue;  // has no place in memory

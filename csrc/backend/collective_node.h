@@ -14,11 +14,29 @@
 
 namespace ostria {
 
+/// While it lives, collectives of plans that the calling thread makes are named after `graph`, the
+/// same on all ranks: those that run graphs in different orders would add up what does not belong
+/// together, and transports compare names. Empty: they have the names of their ops alone.
+class CollectivesOf {
+ public:
+  explicit CollectivesOf(std::string_view graph);
+  ~CollectivesOf();
+  CollectivesOf(const CollectivesOf&) = delete;
+  CollectivesOf& operator=(const CollectivesOf&) = delete;
+
+ private:
+  std::string_view outer_;
+};
+/// "all_gather of step (graph 3)", as CollectivesOf says.
+std::string NameOfCollective(std::string_view op);
+/// "all_reduce of 12 tensors of step (graph 3)"; of one tensor without a number.
+std::string NameOfReduction(int64_t tensors);
+
 /// Of tensors that follow each other in memory, what is between them included.
 struct ReduceCall {
   size_t first = 0, end = 0;  // tensors; none of them is empty
   int64_t count = 0;          // elements
-  std::string what;           // "all_reduce of 12 tensors"
+  std::string what;           // NameOfReduction
 };
 
 /// all_reduce, all_reduce_start or all_reduce_wait.

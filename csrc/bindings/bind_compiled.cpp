@@ -31,9 +31,9 @@ struct Compiled {
         captures(std::move(captured)) {}
   Compiled(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
            std::vector<Tensor> captured, std::shared_ptr<ReplicaGroup> replicas,
-           int64_t memory_limit, bool recompute, std::vector<Parts> parts)
+           int64_t memory_limit, bool recompute, std::vector<Parts> parts, std::string label)
       : compiled(std::move(graph), std::move(variables), std::move(replicas), memory_limit,
-                 recompute, std::move(parts)),
+                 recompute, std::move(parts), std::move(label)),
         captures(std::move(captured)) {}
   CompiledGraph compiled;
   std::vector<Tensor> captures;
@@ -43,7 +43,7 @@ struct Compiled {
 std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const std::string& device,
                                  int64_t memory_limit, bool recompute,
                                  std::optional<std::shared_ptr<ReplicaGroup>> replicas,
-                                 const std::vector<int>& own_inputs) {
+                                 const std::vector<int>& own_inputs, const std::string& label) {
   trace.EndPrecision();
   int index = 0;
   for (py::handle y : outputs) {
@@ -66,7 +66,7 @@ std::shared_ptr<Compiled> Finish(Trace& trace, const py::list& outputs, const st
     RequireAgreement(trace.graph(), trace.variables(), own_inputs, parts);
     return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
                                       std::move(*replicas), memory_limit, recompute,
-                                      std::move(parts));
+                                      std::move(parts), label);
   }
   return std::make_shared<Compiled>(trace.graph().Clone(), trace.variables(), std::move(captured),
                                     ParseDevice(device), memory_limit, recompute);
@@ -330,7 +330,8 @@ void BindCompiled(py::module_& m) {
       .def_readonly("calls", &Compiled::calls);
   m.def("finish_trace", &Finish, py::arg("trace"), py::arg("outputs"), py::arg("device") = "cpu",
         py::arg("memory_limit") = 0, py::arg("recompute") = false, py::arg("replicas") = py::none(),
-        py::arg("own_inputs") = std::vector<int>());
+        py::arg("own_inputs") = std::vector<int>(), py::arg("label") = "",
+        "`label`: what ranks know collectives of the graph by, beside the op; all give the same.");
   m.def(
       "compile_text",
       [](const std::string& text) {

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "backend/backend.h"
+#include "backend/collective_node.h"
 #include "base/check.h"
 #include "ops/common/control.h"
 #include "passes/pass.h"
@@ -60,11 +61,12 @@ CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>>
 
 CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
                              std::shared_ptr<ReplicaGroup> replicas, int64_t memory_limit,
-                             bool recompute, std::vector<Parts> parts)
+                             bool recompute, std::vector<Parts> parts, std::string label)
     : CompiledGraph(std::move(graph), std::move(variables), replicas->devices()[0], memory_limit,
                     recompute) {
   replicas_ = std::move(replicas);
   parts_ = std::move(parts);
+  label_ = std::move(label);
   parts_.resize(variables_.size());
   // Asked of the traced graph: plans of other sizes may have dropped what looks at data.
   commits_together_ = WritesState() && ops::ChecksData(graph_);
@@ -132,6 +134,7 @@ std::shared_ptr<const Plan> CompiledGraph::PlanFor(const Binding& binding,
   for (const auto& v : variables_) {
     options.layout.places.push_back({v->id(), v->chunk_id(), v->offset()});
   }
+  const CollectivesOf collectives(label_);
   return MakePlan(Specialise(graph_, binding), options);
 }
 

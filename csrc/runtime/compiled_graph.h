@@ -37,10 +37,11 @@ class CompiledGraph {
   CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables, DeviceId device = {},
                 int64_t memory_limit = 0, bool recompute = false);
   /// The same for replicas; the first run mirrors `variables` to their devices, or gives each
-  /// replica the part of them that `parts`, in the same order, says (none: all of it).
+  /// replica the part of them that `parts`, in the same order, says (none: all of it). `label`:
+  /// what the graph is called where its ranks meet, the same on all of them.
   CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,
                 std::shared_ptr<ReplicaGroup> replicas, int64_t memory_limit = 0,
-                bool recompute = false, std::vector<Parts> parts = {});
+                bool recompute = false, std::vector<Parts> parts = {}, std::string label = "");
 
   const Graph& graph() const { return graph_; }
   std::span<const std::shared_ptr<Variable>> variables() const { return variables_; }
@@ -93,6 +94,7 @@ class CompiledGraph {
   bool recompute_;
   std::shared_ptr<ReplicaGroup> replicas_;
   std::vector<Parts> parts_;  // by variable; empty: every replica holds all of each
+  std::string label_;         // of CollectivesOf
   bool commits_together_ = false;
   std::atomic<int64_t> moves_{-1};   // Variable::moves() when all were seen on the device
   std::atomic<int64_t> copies_{-1};  // Variable::spreads() or fell_behind() when they were settled

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The collectives: the communicator of the replica that runs here does them, in host memory.
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "backend/collective_node.h"
@@ -71,6 +72,7 @@ struct BlocksState final : KernelState {
   int64_t replicas = 1, root = 0;
   size_t block = 0;  // bytes of one replica
   std::string_view name;
+  std::string what;  // to other ranks
 };
 
 std::unique_ptr<KernelState> PrepareGather(const NodeDesc& d) {
@@ -78,6 +80,7 @@ std::unique_ptr<KernelState> PrepareGather(const NodeDesc& d) {
   s->replicas = d.attr<int64_t>(ops::AllGatherAttr::kReplicas);
   s->block = static_cast<size_t>(d.inputs[0].bytes());
   s->name = d.op->name;
+  s->what = NameOfCollective(s->name);
   return s;
 }
 
@@ -88,7 +91,7 @@ void LaunchGather(const KernelState& state, void* const* ptrs) {
   auto* out = static_cast<std::byte*>(ptrs[1]);
   const auto rank = static_cast<size_t>(c == nullptr ? 0 : c->rank());
   if (s.block > 0) std::memcpy(out + rank * s.block, ptrs[0], s.block);
-  if (c != nullptr) c->AllGather(s.name, out, static_cast<int64_t>(s.block));
+  if (c != nullptr) c->AllGather(s.what, out, static_cast<int64_t>(s.block));
 }
 
 std::unique_ptr<KernelState> PrepareReduceScatter(const NodeDesc& d) {
@@ -98,6 +101,7 @@ std::unique_ptr<KernelState> PrepareReduceScatter(const NodeDesc& d) {
   s->replicas = d.attr<int64_t>(ops::ReduceScatterAttr::kReplicas);
   s->block = static_cast<size_t>(d.outputs[0].bytes());
   s->name = d.op->name;
+  s->what = NameOfCollective(s->name);
   s->workspace_bytes = d.inputs[0].bytes();  // the transport leaves something else in the blocks
   return s;
 }
@@ -114,7 +118,7 @@ void LaunchReduceScatter(const KernelState& state, void* const* ptrs) {
   const size_t bytes = s.block * static_cast<size_t>(s.replicas);
   if (bytes > 0) std::memcpy(blocks, ptrs[0], bytes);
   const int64_t count = static_cast<int64_t>(s.block) / SizeOf(s.dtype);
-  c->ReduceScatter(s.name, blocks, count, s.dtype, s.op, Communicator::CurrentOrder());
+  c->ReduceScatter(s.what, blocks, count, s.dtype, s.op, Communicator::CurrentOrder());
   const std::byte* mine = blocks + static_cast<size_t>(c->rank()) * s.block;
   if (s.block > 0) std::memcpy(ptrs[1], mine, s.block);
 }
@@ -124,6 +128,7 @@ std::unique_ptr<KernelState> PrepareBroadcast(const NodeDesc& d) {
   s->root = d.attr<int64_t>(ops::BroadcastAttr::kRoot);
   s->block = static_cast<size_t>(d.outputs[0].bytes());
   s->name = d.op->name;
+  s->what = NameOfCollective(s->name);
   return s;
 }
 
@@ -133,7 +138,7 @@ void LaunchBroadcast(const KernelState& state, void* const* ptrs) {
   RequireRoot(s.name, s.root, c);
   if (ptrs[1] != ptrs[0] && s.block > 0) std::memcpy(ptrs[1], ptrs[0], s.block);
   if (c != nullptr) {
-    c->Broadcast(s.name, ptrs[1], static_cast<int64_t>(s.block), static_cast<int>(s.root));
+    c->Broadcast(s.what, ptrs[1], static_cast<int64_t>(s.block), static_cast<int>(s.root));
   }
 }
 

@@ -254,6 +254,7 @@ class ReplicaFunction(_compile.CompiledFunction):
             recompute,
             replicas=self._strategy._group,
             own_inputs=trace.scratch["own_inputs"],
+            label=self._strategy._label_of(self),
         )
 
     def _costs(self, entry: Any, arrays: list[Any], runs: int) -> list[dict[str, Any]]:

@@ -297,6 +297,10 @@ class Strategy:
     def _ran(self, function: ReplicaFunction) -> None:
         """It did, without an error."""
 
+    def _label_of(self, function: ReplicaFunction) -> str:
+        """What all processes call the graph that is traced, to tell its exchanges from others."""
+        return ""
+
     def _traced_for_all(self, name: str, compiled: Any) -> None:
         """A graph was made, and has not run yet."""
 

@@ -389,6 +389,11 @@ class MultiWorkerMirroredStrategy(Strategy):
             is_like_others = self._traced == self._traced_before
             self._open("strategy.run").end_step(is_like_others, self._is_opaque)
 
+    def _label_of(self, function: ReplicaFunction) -> str:
+        if self._control is None or function._fn in (_total, _gathered):
+            return ""
+        return f"{function.name} (graph {self._traced + 1})"  # the number that all agree on
+
     def _traced_for_all(self, name: str, compiled: Any) -> None:
         control = self._control
         if control is None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranks that differ in what they compute: cases 12 and 14. Case 13 is in test_workers.py."""
+"""Ranks that differ in what they compute: cases 12 to 14. Different code is in test_workers.py."""
 
 from __future__ import annotations
 
+import pytest
 from launching import HOST, Launcher
 from programs import program, run, told
 from promises import promises
@@ -87,3 +88,35 @@ def test_a_rank_that_ends_early(job: Launcher, limit: float) -> None:
         found = told(job, rank)
         assert f"rank 1 ({HOST})" in found["text"] and "left the " in found["text"], found
         assert found["at"] - told(job, "fails.json")["at"] < limit
+
+
+@pytest.mark.parametrize("options", ["", "reproducible=True", "transport='gloo'"])
+@promises(
+    13,
+    "ranks that run functions in different orders are told so, though both functions were traced "
+    "on all of them: what belongs to different graphs is never added up",
+)
+def test_functions_in_another_order(job: Launcher, options: str) -> None:
+    body = """
+    v = ost.Variable(np.zeros((64, 64), np.float32), name="v")
+
+    def other(x):
+        loss = ost.mean((x @ v - x) ** 2) / strategy.num_replicas_in_sync
+        optimizer.minimize(loss, [v])
+        return loss
+
+    strategy.run(other, (x,))
+    try:
+        for f in (step, other) if rank == 0 else (other, step):
+            strategy.run(f, (x,))
+    except ost.DistributedError as error:
+        tell_error(error)
+        raise
+    """
+    code, err = run(job, program(body, options=options), nproc=2)
+    assert code != 0, err
+    texts = [told(job, rank)["text"] for rank in range(2)]
+    assert any(
+        "ranks disagree" in text and " of step (graph 1)" in text and " of other (graph 2)" in text
+        for text in texts
+    ), texts

@@ -2,6 +2,7 @@
 // The collectives: NCCL does them in a stream of its own, between what comes before in the node's
 // stream and what comes after, which captures take along. Where there is no group there is one
 // replica, and what is not in place is copied.
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -56,7 +57,7 @@ std::unique_ptr<KernelState> PrepareAllReduce(const NodeDesc& d) {
   s->detail = s->Detail();
   if (!s->calls.empty()) {
     s->what = s->calls.size() == 1 ? s->calls[0].what
-                                   : StrCat("all_reduce of ", s->bytes.size(), " tensors");
+                                   : NameOfReduction(static_cast<int64_t>(s->bytes.size()));
   }
   return s;
 }
@@ -117,6 +118,7 @@ void LaunchWait(const KernelState& state, void* const* ptrs) {
 
 struct BlocksState final : KernelState {
   const OpDef* op = nullptr;
+  std::string what;  // to other ranks
   DType dtype = DType::kFloat32;
   ReduceOp reduction = ReduceOp::kSum;
   int64_t replicas = 1, root = 0;
@@ -126,6 +128,7 @@ struct BlocksState final : KernelState {
 std::unique_ptr<KernelState> PrepareBlocks(const NodeDesc& d) {
   auto s = std::make_unique<BlocksState>();
   s->op = d.op;
+  s->what = NameOfCollective(d.op->name);
   s->dtype = d.inputs[0].dtype;
   s->block = static_cast<size_t>(d.inputs[0].bytes());
   if (d.op == &ops::kAllGather) {
@@ -169,7 +172,7 @@ void LaunchBlocks(const KernelState& state, void* const* ptrs) {
     return;
   }
   if (s.op == &ops::kReduceScatter) NcclTypeOf(s.op->name, s.dtype);  // before anything is enqueued
-  const auto done = rank->Enqueue(*b.stream, s.op->name, [&](ncclComm_t comm, cudaStream_t stream) {
+  const auto done = rank->Enqueue(*b.stream, s.what, [&](ncclComm_t comm, cudaStream_t stream) {
     return Call(s, ptrs[0], ptrs[1], comm, stream);
   });
   b.stream->WaitFor(*done);
