@@ -204,7 +204,7 @@ def test_who_did_not_enter_is_explained_from_real_records(
     assert all_do([ranks[1]], "dump asked") == ["ok 0 1"]
     found, text = explained(tmp_path)
     assert (found["verdict"], found["ranks"], found["sequence"]) == ("not_entered", [1], 1)
-    assert "did not enter collective #1 all_reduce 'second'" in text
+    assert "did not enter collective #2 all_reduce 'second'" in text
 
 
 def test_waiting_does_not_burn_a_core(start: Start, transport: str) -> None:

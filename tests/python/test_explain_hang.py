@@ -75,8 +75,8 @@ def test_a_rank_that_did_not_enter_is_named_with_what_it_did_last(tmp_path: Path
     status, found, text = explain(tmp_path)
     assert status == 1
     assert (found["verdict"], found["ranks"], found["sequence"]) == ("not_entered", [1], 5)
-    assert "rank 1 did not enter collective #5 all_reduce 'b5' of 100 float32 (sum)" in text
-    assert "completed #4 all_reduce 'b4'" in text
+    assert "rank 1 did not enter collective #6 all_reduce 'b5' of 100 float32 (sum)" in text
+    assert "completed #5 all_reduce 'b4'" in text
     assert "85.900 s before" in text  # 100 - (14 + 0.1)
 
 
@@ -105,7 +105,7 @@ def test_a_rank_in_another_collective_is_named_with_both(tmp_path: Path) -> None
     status, found, text = explain(tmp_path)
     assert status == 1
     assert (found["verdict"], found["ranks"], found["sequence"]) == ("mismatch", [2], 1)
-    assert "rank 2 entered all_reduce 'loss' of 1 float32 (sum) as collective #1" in text
+    assert "rank 2 entered all_reduce 'loss' of 1 float32 (sum) as collective #2" in text
     assert "where ranks 0, 1, 3 entered all_reduce 'gradients' of 9 float32 (sum)" in text
 
 
@@ -125,7 +125,7 @@ def test_a_rank_without_a_record_is_at_fault_where_the_others_wait(tmp_path: Pat
     status, found, text = explain(tmp_path)
     assert (status, found["verdict"], found["ranks"]) == (1, "missing", [1])
     assert "rank 1 left no record" in text
-    assert "#1 all_reduce 'bucket'" in text
+    assert "#2 all_reduce 'bucket'" in text
 
 
 def test_all_inside_names_who_came_last(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class _Record:
 class _Verdict:
     kind: str  # "mismatch", "missing", "not_entered", "inside", "none"
     ranks: list[int] = field(default_factory=list)
-    sequence: int | None = None
+    sequence: int | None = None  # as in the records; texts count from 1, as errors of ranks do
     text: str = ""
 
 
@@ -176,7 +176,7 @@ def _explain(records: dict[int, _Record], problems: list[str]) -> tuple[dict[str
     lines = []
     for _, record in sorted(records.items()):
         entry = record.entries.get(record.last)
-        did = "entered no collective" if entry is None else f"#{record.last} {entry.call}"
+        did = "entered no collective" if entry is None else f"#{record.last + 1} {entry.call}"
         lines.append(f"{record.label}: {did}" + (f", {entry.state}" if entry else ""))
     if absent:
         lines.append(f"{_several(absent)}: no record")
@@ -212,7 +212,7 @@ def _mismatch(records: dict[int, _Record]) -> _Verdict | None:
         wrong = [r for r, call in calls.items() if call != usual]
         right = [r for r, call in calls.items() if call == usual]
         text = (
-            f"{_several(wrong)} entered {calls[wrong[0]]} as collective #{sequence}, where "
+            f"{_several(wrong)} entered {calls[wrong[0]]} as collective #{sequence + 1}, where "
             f"{_several(right)} entered {usual}; every rank must run the same program"
         )
         return _Verdict("mismatch", wrong, sequence, text)
@@ -240,18 +240,18 @@ def _hang(records: dict[int, _Record], absent: list[int]) -> _Verdict:
         )  # fmt: skip
         own = records[culprits[0]].entries.get(least)
         if own is not None and own.state == "started":
-            doing = f"its last, #{least} {own.call}, is not completed"
+            doing = f"its last, #{least + 1} {own.call}, is not completed"
         elif own is not None and own.state == "failed":
-            doing = f"its last, #{least} {own.call}, failed: {own.error}"
+            doing = f"its last, #{least + 1} {own.call}, failed: {own.error}"
         elif own is not None:
             idle = (records[culprits[0]].taken - own.ended) / 1e9
-            doing = f"it completed #{least} {own.call} {idle:.3f} s before its record was taken"
+            doing = f"it completed #{least + 1} {own.call} {idle:.3f} s before its record was taken"
         else:
             doing = "it has entered none"
-        text = f"{_several(culprits)} did not enter collective #{next_one} {call}".rstrip()
+        text = f"{_several(culprits)} did not enter collective #{next_one + 1} {call}".rstrip()
         return _Verdict("not_entered", culprits, next_one, f"{text}; {doing}")
     if absent and (waiting or furthest < 0):
-        where = f"#{furthest} {inside[waiting[0]].call}" if waiting else "the first collective"
+        where = f"#{furthest + 1} {inside[waiting[0]].call}" if waiting else "the first collective"
         text = (
             f"{_several(absent)} left no record, and all others are at {where}: it was killed, "
             "or its host cannot be reached; see its log"
@@ -260,7 +260,7 @@ def _hang(records: dict[int, _Record], absent: list[int]) -> _Verdict:
     if waiting:
         started = [r for r in waiting if inside[r].state == "started"]
         failed = sorted(r for r in waiting if inside[r].state == "failed")
-        call = f"#{furthest} {inside[waiting[0]].call}"
+        call = f"#{furthest + 1} {inside[waiting[0]].call}"
         if failed:
             first = failed[0]
             text = f"all ranks entered {call}, and it failed: {inside[first].error}"

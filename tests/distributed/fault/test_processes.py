@@ -141,3 +141,5 @@ def test_a_hang_with_a_live_heartbeat(job: Launcher, limit: float) -> None:
     text = io.StringIO()
     explain_hang(str(records), as_json=False, out=text)
     assert "rank 2" in text.getvalue(), text.getvalue()
+    number = told(job, 0)["text"].partition("did not enter operation ")[2].split()[0]
+    assert f"did not enter collective {number} " in text.getvalue(), (number, text.getvalue())
