@@ -133,8 +133,9 @@ class Strategy:
                 the mean is over all its elements then.
 
         Raises:
-            ValueError: the operation is none, or a value that is no PerReplica is to be summed over
-                several replicas of this process.
+            ValueError: the operation is none, replicas have values of different shapes (apart from
+                `axis`), or a value that is no PerReplica is to be summed over several replicas of
+                this process.
 
         Example:
             >>> import ostria as ost
@@ -171,8 +172,10 @@ class Strategy:
         elif dtype != here[0].dtype:
             here = [F.cast(x, dtype) for x in here]
         count = len(here)
+        sizes = [] if axis is None else [self._size(x, axis) for x in here]
+        _values.require_equal_shapes(here, axis, self._first_replica)
         if axis is not None:
-            count = sum(self._size(x, axis) for x in here)
+            count = sum(sizes)
             here = [_native.ops.sum(x, axis=axis) for x in here]
         return _values.tree_sum(here), count, dtype
 

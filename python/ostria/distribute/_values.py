@@ -143,3 +143,40 @@ def tree_sum(values: list[Any]) -> Any:
         pairs = [values[i] + values[i + 1] for i in range(0, len(values) - 1, 2)]
         values = pairs + values[len(values) - len(values) % 2 :]
     return values[0]
+
+
+def require_equal_shapes(values: Sequence[Any], axis: int | None, first: int) -> None:
+    """Of the values that replicas from number `first` on have, apart from `axis`.
+
+    Addition would broadcast them, and the sum be one of numbers that nobody has.
+
+    Raises:
+        ValueError: two differ.
+    """
+
+    def kept(x: Any) -> list[int]:
+        sizes = [int(n) for n in x.shape]
+        if axis is not None:
+            del sizes[axis]
+        return sizes
+
+    for i, x in enumerate(values[1:], 1):
+        if kept(x) == kept(values[0]):
+            continue
+        one, other = [int(n) for n in values[0].shape], [int(n) for n in x.shape]
+        text = (
+            f"strategy.reduce: replica {first} has a value of shape {one}, and replica {first + i} "
+            f"one of shape {other}; "
+        )
+        pairs = enumerate(zip(one, other, strict=False))
+        differing = [at for at, (n, m) in pairs if n != m]
+        if axis is not None:
+            text += f"only sizes along axis {axis}, which is reduced, may differ"
+        elif len(one) == len(other) and len(differing) == 1:
+            text += (
+                "without an axis shapes must be equal: give "
+                f"axis={differing[0]}, to reduce that axis as well"
+            )
+        else:
+            text += "without an axis shapes must be equal: let all replicas return one shape"
+        raise ValueError(at_line(text))
