@@ -22,7 +22,9 @@ std::vector<DeviceId> Checked(std::vector<DeviceId> devices) {
   for (size_t i = 0; i < devices.size(); ++i) {
     if (devices[i].kind != devices[0].kind) {
       Fail(ErrorCode::kInvalidArgument, "replicas: devices are ", ToString(devices[0]), " and ",
-           ToString(devices[i]), ", but all must be of one kind, for they share plans");
+           ToString(devices[i]),
+           ", but all must be of one kind, for they share plans; give CPUs alone, such as 'cpu:0' "
+           "and 'cpu:1', or GPUs alone");
     }
     if (devices[i].kind == DeviceKind::kNull) {
       Fail(ErrorCode::kInvalidArgument,

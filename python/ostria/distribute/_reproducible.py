@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import numbers
 from collections.abc import Iterator, Sequence
 
 from ostria import _native
@@ -53,6 +54,8 @@ def replica_devices(
             )
         return list(devices)
     shards = _SHARDS if shards is None else shards
+    if isinstance(shards, numbers.Integral) and not isinstance(shards, bool):
+        shards = int(shards)  # also of NumPy
     if type(shards) is not int or not 2 <= shards <= _MOST or shards & (shards - 1):
         raise ValueError(
             at_line(

@@ -17,7 +17,7 @@ from ostria import _functions as F
 from ostria._errors import at_line
 from ostria._keywords import checked_init, checked_keywords
 from ostria.data import Dataset
-from ostria.distribute import _context, _input, _values
+from ostria.distribute import _arguments, _context, _input, _values
 from ostria.distribute._function import ReplicaFunction
 from ostria.distribute._input import DistributedDataset, InputContext
 from ostria.distribute._reproducible import one_thread, replica_devices
@@ -133,6 +133,7 @@ class Strategy:
                 the mean is over all its elements then.
 
         Raises:
+            TypeError: the axis is no integer.
             ValueError: the operation is none, replicas have values of different shapes (apart from
                 `axis`), or a value that is no PerReplica is to be summed over several replicas of
                 this process.
@@ -145,6 +146,7 @@ class Strategy:
             4.0
         """
         self._require_open("strategy.reduce")
+        axis = None if axis is None else _arguments.axis_number("strategy.reduce", axis)
         op = _values.reduce_op(reduce_op, "strategy.reduce")
 
         def join(values: list[Any]) -> Any:
@@ -188,6 +190,7 @@ class Strategy:
         """The values of all replicas behind each other along `axis`, where sizes may differ.
 
         Raises:
+            TypeError: the axis is no integer.
             ValueError: they are scalars, or other sizes differ.
 
         Example:
@@ -197,6 +200,7 @@ class Strategy:
             >>> strategy.gather(parts, axis=0).numpy().tolist()
             [1, 2, 3]
         """
+        axis = _arguments.axis_number("strategy.gather", axis)
 
         def join(values: list[Any]) -> Any:
             here = [_device.to_device(x, self.devices[0]) for x in values]
@@ -265,8 +269,9 @@ class Strategy:
         Each step takes one of its batches for each replica.
 
         Raises:
-            TypeError: the function returns no dataset.
+            TypeError: it is no function, or returns no dataset.
         """
+        _arguments.require_function(dataset_fn)
         return _input.distribute_datasets_from_function(
             dataset_fn, self._workers(), pack=self._pack
         )
@@ -443,8 +448,9 @@ class MirroredStrategy(Strategy):
             1; docs/distributed.md), where else each holds all of them.
 
     Raises:
+        TypeError: `devices` is no list.
         ValueError: a name is none of a device, is given twice, or of another kind than the first;
-            or `virtual_shards` cannot be spread over the devices.
+            `timeout` is no number above 0; or `virtual_shards` cannot be spread over the devices.
         DeviceUnavailableError: there is no such device.
 
     Example:
@@ -464,26 +470,13 @@ class MirroredStrategy(Strategy):
         virtual_shards: int | None = None,
         shard_optimizer_state: bool = False,
     ) -> None:
-        if isinstance(devices, str):
-            raise ValueError(
-                at_line(
-                    f"MirroredStrategy: devices is the text {devices!r}; give a list of names, "
-                    f"such as [{devices!r}]"
-                )
-            )
-        if not (isinstance(timeout, (int, float)) and timeout > 0):
-            raise ValueError(
-                at_line(
-                    f"MirroredStrategy: timeout {timeout!r} is not accepted; give seconds, more "
-                    "than 0"
-                )
-            )
+        timeout = _arguments.seconds("MirroredStrategy", timeout)
         if devices is None:
             devices = _device.devices()[1:] or ["cpu"]
-        names = [_native.device_name(name) for name in devices]
+        names = _arguments.device_names("MirroredStrategy", devices)
         names = replica_devices("MirroredStrategy", names, reproducible, virtual_shards)
         self._reproducible = reproducible
-        group = _native.local_replicas(names, float(timeout), reproducible)  # checks the devices
+        group = _native.local_replicas(names, timeout, reproducible)  # checks the devices
         super().__init__(names)
         self._group = group if len(names) > 1 else None
         self._divide_state(shard_optimizer_state)

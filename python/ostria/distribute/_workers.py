@@ -24,7 +24,7 @@ from ostria import _functions as F
 from ostria._errors import add_line, add_remark, at_line
 from ostria._keywords import checked_init, checked_keywords
 from ostria._version import __version__
-from ostria.distribute import _context, _input, _simulated, _values
+from ostria.distribute import _arguments, _context, _input, _simulated, _values
 from ostria.distribute._control import Control, RankPace
 from ostria.distribute._env_values import split_address
 from ostria.distribute._environment import WorkerEnvironment, read_environment
@@ -82,8 +82,10 @@ class MultiWorkerMirroredStrategy(Strategy):
             reads a slot then does so in all of them.
 
     Raises:
-        ValueError: the environment is incomplete or contradicts itself, there is no secret, or
-            `virtual_shards` cannot be spread over the devices.
+        TypeError: `cluster_resolver` is no WorkerEnvironment, or `devices` no list.
+        ValueError: the environment is incomplete or contradicts itself, there is no secret,
+            `devices`, `timeout` or `transport` is none that is accepted, or `virtual_shards` cannot
+            be spread over the devices.
         DistributedError: processes do not come in time or differ in version or devices.
 
     Example:
@@ -106,14 +108,18 @@ class MultiWorkerMirroredStrategy(Strategy):
         virtual_shards: int | None = None,
         shard_optimizer_state: bool = False,
     ) -> None:
-        self.environment = cluster_resolver or read_environment() or _ALONE
+        what = "MultiWorkerMirroredStrategy"
+        # A process that stands alone uses few of them, and refuses the same as one of a job.
+        resolver = _arguments.checked_resolver(what, cluster_resolver)
+        timeout = None if timeout is None else _arguments.seconds(what, timeout)
+        transport = _arguments.checked_transport(what, transport)
+        self.environment = resolver or read_environment() or _ALONE
         worker = self.environment
         self._simulation = simulation = _simulated.current()
         if devices is None:
             gpus = [] if simulation else _device.devices()[1:]
             devices = [gpus[(worker.local_rank or 0) % len(gpus)]] if gpus else ["cpu"]
-        names = [_native.device_name(name) for name in devices]
-        what = "MultiWorkerMirroredStrategy"
+        names = _arguments.device_names(what, devices)
         world = worker.world_size
         super().__init__(replica_devices(what, names, reproducible, virtual_shards, world))
         self._reproducible = reproducible
@@ -129,7 +135,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         if worker.world_size == 1:
             if len(self.devices) > 1:
                 self._group = _native.local_replicas(
-                    self.devices, float(timeout or 120.0), self._reproducible
+                    self.devices, timeout or 120.0, self._reproducible
                 )
             self._divide_state(shard_optimizer_state)
             return
@@ -151,7 +157,7 @@ class MultiWorkerMirroredStrategy(Strategy):
                 self.devices,
                 self._first_replica,
                 hosts,
-                _patience(control) if timeout is None else float(timeout),
+                _patience(control) if timeout is None else timeout,
                 transport,
                 interface,
                 os.fspath(folder),
@@ -260,6 +266,7 @@ class MultiWorkerMirroredStrategy(Strategy):
     def gather(self, value: Any, axis: int) -> Any:
         """As `MirroredStrategy.gather`, over the replicas of all processes, which all call it."""
         self._require_open("strategy.gather")
+        axis = _arguments.axis_number("strategy.gather", axis)
         local = super().gather(value, axis=axis)
         if self._world == 1:
             return local
