@@ -197,6 +197,26 @@ def test_an_exit_without_an_error_is_no_failure(job: Launcher) -> None:
     assert "failure" not in out + err
 
 
+def test_a_second_strategy_of_a_process_is_told_of_the_first(job: Launcher) -> None:
+    body = """
+    try:
+        ost.distribute.MultiWorkerMirroredStrategy()
+        said = "nothing"
+    except RuntimeError as error:
+        said = str(error)
+    total = strategy.reduce("sum", ost.asarray(rank + 1)).item()
+    tell(said=said, total=total)
+    """
+    status, _, err = job.run("--nproc", "2", job.script(program(body)))
+    assert status == 0, err
+    assert "refused" not in err
+    for rank in range(2):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert f"this process has made one already, as rank {rank}; " in found["said"]
+        assert "use the first strategy for all" in found["said"]
+        assert found["total"] == 3
+
+
 SIZED = """
 w = ost.Variable(np.zeros(2, np.float32), name="w")
 optimizer = ost.optim.SGD(0.1)

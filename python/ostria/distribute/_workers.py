@@ -83,6 +83,7 @@ class MultiWorkerMirroredStrategy(Strategy):
 
     Raises:
         TypeError: `cluster_resolver` is no WorkerEnvironment, or `devices` no list.
+        RuntimeError: this process has one already, which is not closed.
         ValueError: the environment is incomplete or contradicts itself, there is no secret,
             `devices`, `timeout` or `transport` is none that is accepted, or `virtual_shards` cannot
             be spread over the devices.
@@ -139,8 +140,12 @@ class MultiWorkerMirroredStrategy(Strategy):
                 )
             self._divide_state(shard_optimizer_state)
             return
+        self._place = _place(worker)
+        if simulation is None:
+            _require_first(self._place)
         connect = _connect if simulation is None else simulation.connect
         self._control = control = connect(worker)
+        _taken.add(self._place)
         atexit.register(self.close)
         self._unwatch = _watch_exceptions(self)
         try:
@@ -228,6 +233,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         """Leaves the job; a program that ends does so by itself. The strategy is of no use then."""
         control, self._control = self._control, None
         if control is not None:
+            _taken.discard(self._place)
             atexit.unregister(self.close)
             self._unwatch()
             self._group = None
@@ -422,6 +428,26 @@ class MultiWorkerMirroredStrategy(Strategy):
         # Parts are made where they lie, of the slot's first value.
         if equal := [v for v in fresh if v.aggregation != "sum" and v.num_parts == 1]:
             self._group.broadcast_variables(equal)
+
+
+# Places in jobs that strategies of this process have; a forked process starts with none.
+_taken: set[tuple[Any, ...]] = set()
+
+
+def _place(worker: WorkerEnvironment) -> tuple[Any, ...]:
+    return os.getpid(), worker.rendezvous, worker.rank
+
+
+def _require_first(place: tuple[Any, ...]) -> None:
+    # The store would refuse the rank as taken by another process, which is this very one.
+    if place in _taken:
+        raise RuntimeError(
+            at_line(
+                "MultiWorkerMirroredStrategy: this process has made one already, as rank "
+                f"{place[-1]}; a process joins its job once: use the first strategy for all that "
+                "it trains"
+            )
+        )
 
 
 def _connect(worker: WorkerEnvironment) -> Control:
