@@ -239,6 +239,8 @@ def test_strangers_are_refused_by_name(start: Start) -> None:
         assert words in answer["text"]
         assert other not in answer["text"]
     assert start(1, 2, port=port).answer() == {"result": port}
+    log = first.end()
+    assert re.search(r"refused 127\.0\.0\.1:\d+ \(wrong secret, no\. 1\): rank 1 of job", log), log
 
 
 def test_garbage_during_a_run_disturbs_nobody(start: Start) -> None:

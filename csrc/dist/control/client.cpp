@@ -124,7 +124,8 @@ void Client::Handshake(const Secret& secret) {
     } catch (const TryAgain& again) {
       if (Time::clock::now() + milliseconds(50) >= deadline) {
         Fail(ErrorCode::kDistributed, Where(), " ", again.why, "; tried for ",
-             ToString(options_.timers.join));
+             ToString(options_.timers.join),
+             "; see whether rank 0 runs there, and whether this process was given its address");
       }
       WaitReady(-1, 0, Time::clock::now() + milliseconds(50), options_.interrupt);
     }

@@ -238,15 +238,17 @@ bool Hub::Admit(ConnectionId id, Connection& c, const Proof& proof, Time now) {
   return true;
 }
 
+// Who knocks a million times must not fill a disk: the 1st, 2nd, 4th, 8th, … are told.
+void Hub::LogRefusal(const std::string& address, Refused reason, const std::string& text) {
+  const int64_t times = ++refusals_[reason];
+  if (reason == Refused::kClosing || (times & (times - 1)) != 0) return;
+  outbox_->Log(StrCat("refused ", address, " (", ToString(reason), ", no. ", times, "): ", text));
+}
+
 bool Hub::Refuse(ConnectionId id, Refused reason, const std::string& text) {
   const auto at = connections_.find(id);
   if (at == connections_.end()) return false;
-  const int64_t times = ++refusals_[reason];
-  // Who knocks a million times must not fill a disk: the 1st, 2nd, 4th, 8th, … are told.
-  if (reason != Refused::kClosing && (times & (times - 1)) == 0) {
-    outbox_->Log(StrCat("refused ", at->second.address, " (", ToString(reason), ", no. ", times,
-                        "): ", text));
-  }
+  LogRefusal(at->second.address, reason, text);
   Send(id, Refusal{reason, Clip(text, 2048)});
   // Its seat is judged by the caller, or as broken by the next tick.
   if (at->second.stage != Stage::kReady) --pending_;
@@ -270,6 +272,14 @@ void Hub::Disconnected(ConnectionId id, std::string_view why, Time now) {
   waiting_.erase(id);
   if (c.stage != Stage::kReady) {
     --pending_;
+    // With another secret it cannot believe the challenge, and goes without a word: only here can
+    // those that wait for it learn why it does not come.
+    if (c.stage == Stage::kProof && c.hello.role == Role::kRank) {
+      LogRefusal(c.address, Refused::kSecret,
+                 StrCat("rank ", c.hello.rank, " of job '", c.hello.job,
+                        "' left instead of proving that it knows the job's secret; give all "
+                        "processes the same one, unless it was killed just then"));
+    }
     return;
   }
   if (c.hello.role != Role::kRank) return;

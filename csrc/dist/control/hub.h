@@ -88,6 +88,7 @@ class Hub {
   bool Handle(ConnectionId id, Connection& c, const Frame& frame, Time now);
   bool Greet(ConnectionId id, Connection& c, const Frame& frame);
   bool Admit(ConnectionId id, Connection& c, const Proof& proof, Time now);
+  void LogRefusal(const std::string& address, Refused reason, const std::string& text);
   bool Refuse(ConnectionId id, Refused reason, const std::string& text);
   void RefuseRank(int rank, Refused reason, const std::string& text);
   void Enter(ConnectionId id, const Connection& c, Join join, Time now);

@@ -91,6 +91,17 @@ TEST(ControlHub, ManyRefusalsAreFewLinesOfLog) {
   EXPECT_THAT(rig.log, HasSubstr("refused peer 512 (garbage, no. 512): these bytes"));
 }
 
+TEST(ControlHub, WhoLeavesAtTheProofIsToldToThoseThatWaitForIt) {
+  Rig rig(2);
+  rig.Enter(0);
+  const ConnectionId id = rig.Open();
+  rig.Greet(id, {"job", Role::kRank, 1, 2, {}}, 1);
+  rig.hub.Disconnected(id, "its connection closed", rig.now);
+  EXPECT_EQ(rig.hub.refusals().at(Refused::kSecret), 1);
+  EXPECT_THAT(rig.log, HasSubstr("(wrong secret, no. 1): rank 1 of job 'job' left"));
+  EXPECT_THAT(rig.log, HasSubstr("give all processes the same one"));
+}
+
 TEST(ControlHub, StrangersLearnNothingOfAFailure) {
   Rig rig(2);
   const ConnectionId good = rig.Enter(0);
