@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <typeinfo>
@@ -254,7 +255,13 @@ bool RecordedCommunicator::Dump(std::string_view reason) {
   try {
     recorder_.Dump(reason);
     return true;
-  } catch (const Error&) {  // the disk may be full: what matters is the reason
+  } catch (const Error& e) {  // the disk may be full: what matters is the reason
+    if (!told_.exchange(true)) {
+      std::fputs(StrCat("[ostria] ", recorder_.options().folder, " has no record of rank ",
+                        recorder_.options().rank, ": ", e.message(), "\n")
+                     .c_str(),
+                 stderr);
+    }
     return false;
   }
 }

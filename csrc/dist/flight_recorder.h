@@ -126,6 +126,7 @@ class RecordedCommunicator final : public Communicator {
 
   std::unique_ptr<Communicator> inner_;
   FlightRecorder recorder_;
+  std::atomic<bool> told_{false};  // that a record cannot be written
 };
 
 }  // namespace ostria

@@ -432,6 +432,23 @@ def test_a_process_alone_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> N
     assert strategy.reduce("sum", ost.asarray(2.0)).item() == 2.0
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "job"])
+def test_a_record_dir_that_cannot_be_written_is_an_error_at_once(
+    job: Launcher, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    (job.folder / "file").write_text("where a folder should be")
+    folder = job.folder / "file" / "records"
+    if alone:
+        monkeypatch.delenv("OSTRIA_RANK", raising=False)
+        with pytest.raises(OSError, match=f"record_dir: no flight record .* '{folder}': Not a dir"):
+            ost.distribute.MultiWorkerMirroredStrategy(record_dir=folder)
+        return
+    options = f"record_dir={str(folder)!r} if rank == 1 else None"
+    status, _, err = job.run("--nproc", "2", job.script(program("", options)))
+    assert status != 0
+    assert f"record_dir: no flight record can be written to '{folder}'" in err
+
+
 def test_a_launcher_that_names_no_meeting_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTRIA_RANK", "0")
     monkeypatch.setenv("OSTRIA_WORLD_SIZE", "2")

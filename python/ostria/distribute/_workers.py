@@ -87,6 +87,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         ValueError: the environment is incomplete or contradicts itself, there is no secret,
             `devices`, `timeout` or `transport` is none that is accepted, or `virtual_shards` cannot
             be spread over the devices.
+        OSError: `record_dir` cannot be made or written.
         DistributedError: processes do not come in time or differ in version or devices.
 
     Example:
@@ -134,6 +135,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         if simulation is not None:
             simulation.adopt(self)
         if worker.world_size == 1:
+            _record_folder(record_dir)  # so that a wrong one is found before there is a job
             if len(self.devices) > 1:
                 self._group = _native.local_replicas(
                     self.devices, timeout or 120.0, self._reproducible
@@ -155,7 +157,7 @@ class MultiWorkerMirroredStrategy(Strategy):
                 text += f", reproducible with {self.num_replicas_in_sync} virtual shards"
             control.agree("versions and devices", [f"ostria {__version__}", f"devices: {text}"])
             hosts = [m.host for m in members for _ in self.devices]
-            folder = os.environ.get("OSTRIA_RECORD_DIR", "") if record_dir is None else record_dir
+            folder = _record_folder(record_dir)
             replicas = _native.worker_replicas if simulation is None else simulation.replicas
             self._group = replicas(
                 control.native,
@@ -165,7 +167,7 @@ class MultiWorkerMirroredStrategy(Strategy):
                 _patience(control) if timeout is None else timeout,
                 transport,
                 interface,
-                os.fspath(folder),
+                folder,
                 self._reproducible,
             )
             with control.guard("MultiWorkerMirroredStrategy"):
@@ -476,6 +478,35 @@ def _connect(worker: WorkerEnvironment) -> Control:
         generation=int(os.environ.get("OSTRIA_GENERATION") or worker.restart_count + 1),
         serve=worker.rank == 0 and not store,
     )
+
+
+def _record_folder(record_dir: str | os.PathLike[str] | None) -> str:
+    """The folder of flight records, which is there and can be written; "": there are none.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+    given = os.environ.get("OSTRIA_RECORD_DIR", "") if record_dir is None else record_dir
+    folder = os.fspath(given)
+    if not folder:
+        return ""
+    source = "OSTRIA_RECORD_DIR" if record_dir is None else "record_dir"
+    why = ""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+    if not why and not os.access(folder, os.W_OK | os.X_OK):
+        why = "this user may not write there"
+    if why:
+        raise OSError(
+            at_line(
+                f"MultiWorkerMirroredStrategy: {source}: no flight record can be written to "
+                f"'{folder}': {why}; give a folder that every process may make and write, such "
+                "as 'records', or leave it out"
+            )
+        )
+    return folder
 
 
 def _patience(control: Control) -> float:

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -114,6 +115,12 @@ TEST_F(FlightRecorderTest, AFolderThatCannotBeMadeIsAnErrorOfTheDumpAndHidesNoOt
   auto group = MakeLocalGroup({"cpu:0", "cpu:1"});
   RecordedCommunicator rank(std::move(group[0]), "host-a", folder_);
   rank.set_timeout(std::chrono::milliseconds(50));
+  ::testing::internal::CaptureStderr();
+  EXPECT_FALSE(rank.Dump("asked"));
+  EXPECT_FALSE(rank.Dump("asked again"));
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, AllOf(HasSubstr("no record of rank 0"), HasSubstr("cannot make")));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
   try {
     rank.Barrier("alone");
     FAIL();
