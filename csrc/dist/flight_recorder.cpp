@@ -234,6 +234,12 @@ RecordedCommunicator::RecordedCommunicator(std::unique_ptr<Communicator> inner, 
       recorder_({inner_->rank(), inner_->size(), std::move(host), std::string(inner_->transport()),
                  std::move(folder)}) {}
 
+// A rank that ended early is told from one that was killed by its record. Where something failed
+// before, the record of that is worth more.
+RecordedCommunicator::~RecordedCommunicator() {
+  if (!dumped_) Dump("left the group");
+}
+
 template <class Make>
 void RecordedCommunicator::Record(const Call& call, const Make& make) {
   const int64_t sequence = recorder_.Start(call);
@@ -254,6 +260,7 @@ bool RecordedCommunicator::Dump(std::string_view reason) {
   if (recorder_.options().folder.empty()) return false;
   try {
     recorder_.Dump(reason);
+    dumped_ = true;
     return true;
   } catch (const Error& e) {  // the disk may be full: what matters is the reason
     if (!told_.exchange(true)) {

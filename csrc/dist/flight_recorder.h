@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a rank did last: its latest 1,000 collectives with names, sizes, states and times, and no
-// data. Written to a file when a call or a peer fails; `ostria explain-hang` reads the files
-// of all ranks. Recording takes one uncontended lock per call.
+// data. Written to a file when a call or a peer fails, or the rank leaves; `ostria explain-hang`
+// reads the files of all ranks. Recording takes one uncontended lock per call.
 #pragma once
 
 #include <array>
@@ -102,6 +102,8 @@ class FlightRecorder {
 class RecordedCommunicator final : public Communicator {
  public:
   RecordedCommunicator(std::unique_ptr<Communicator> inner, std::string host, std::string folder);
+  /// Leaves the group, and a record of it where none was written.
+  ~RecordedCommunicator() override;
   FlightRecorder& recorder() { return recorder_; }
   /// Writes the record where it has a folder, and says whether it did. From any thread, whatever
   /// the others wait for.
@@ -126,6 +128,7 @@ class RecordedCommunicator final : public Communicator {
 
   std::unique_ptr<Communicator> inner_;
   FlightRecorder recorder_;
+  std::atomic<bool> dumped_{false};
   std::atomic<bool> told_{false};  // that a record cannot be written
 };
 

@@ -273,7 +273,7 @@ class ShmCommunicator final : public Communicator {
           block.presence == Presence::kLeft;  // before `round`: it may have come, then
       const bool gone = left || processes_[static_cast<size_t>(r)].Gone();
       if (!gone || Reached(block.round, turn)) continue;
-      if (left) End(what, StrCat(label, " has left the group"));
+      if (left) End(what, StrCat(label, " has left the group; all ranks must make as many calls"));
       End(what, StrCat(label, " died: its process ", block.pid.load(),
                        " ended without leaving the group; see its log"));
     }

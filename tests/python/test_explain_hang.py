@@ -44,7 +44,9 @@ def collective(
     return entry | more
 
 
-def write(folder: Path, rank: int, size: int, collectives: list[dict[str, Any]]) -> None:
+def write(
+    folder: Path, rank: int, size: int, collectives: list[dict[str, Any]], reason: str = "asked"
+) -> None:
     record = {
         "format": "ostria flight record 1",
         "rank": rank,
@@ -52,7 +54,7 @@ def write(folder: Path, rank: int, size: int, collectives: list[dict[str, Any]])
         "host": f"host-{rank}",
         "pid": 1,
         "transport": "shm",
-        "reason": "asked",
+        "reason": reason,
         "monotonic_ns": 100 * SECOND,
         "wall_ns": 100 * SECOND,
         "collectives": collectives,
@@ -78,6 +80,23 @@ def test_a_rank_that_did_not_enter_is_named_with_what_it_did_last(tmp_path: Path
     assert "rank 1 did not enter collective #6 all_reduce 'b5' of 100 float32 (sum)" in text
     assert "completed #5 all_reduce 'b4'" in text
     assert "85.900 s before" in text  # 100 - (14 + 0.1)
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [(2, "rank 1 ended after #1 all_reduce 'bucket'"), (0, "rank 1 ended before its first")],
+)
+def test_a_rank_that_ended_early_is_told_from_one_that_is_late(
+    tmp_path: Path, done: int, said: str
+) -> None:
+    before = [collective(s) for s in range(done)]
+    write(tmp_path, 0, 2, [*before, collective(done, "started")])
+    write(tmp_path, 1, 2, before, reason="left the group")
+    _, found, text = explain(tmp_path)
+    assert (found["verdict"], found["ranks"], found["sequence"]) == ("not_entered", [1], done)
+    assert said in text
+    assert f"others went on to #{done} all_reduce 'bucket'" in text
+    assert "all ranks must make the same number of calls" in text
 
 
 def test_what_is_only_scheduled_was_not_entered(tmp_path: Path) -> None:

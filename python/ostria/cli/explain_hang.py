@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 _FORMAT = "ostria flight record 1"
 _MAX_BYTES = 64 << 20  # a record of 1,000 collectives has some hundred kilobytes
+_LEFT = "left the group"  # the reason of a record that a rank wrote as it ended
 _STATES = ("scheduled", "started", "completed", "failed")
 
 
@@ -239,6 +240,13 @@ def _hang(records: dict[int, _Record], absent: list[int]) -> _Verdict:
             "",
         )  # fmt: skip
         own = records[culprits[0]].entries.get(least)
+        if all(records[r].reason == _LEFT for r in culprits):
+            when = "before its first collective" if own is None else f"after #{least} {own.call}"
+            text = (
+                f"{_several(culprits)} ended {when}, and others went on to #{next_one} {call}; "
+                "all ranks must make the same number of calls"
+            )
+            return _Verdict("not_entered", culprits, next_one, text)
         if own is not None and own.state == "started":
             doing = f"its last, #{least + 1} {own.call}, is not completed"
         elif own is not None and own.state == "failed":

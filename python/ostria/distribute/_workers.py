@@ -72,8 +72,8 @@ class MultiWorkerMirroredStrategy(Strategy):
             control channel, which names who is missing after `no_progress` seconds, 120.
         transport: "auto", "shm", "gloo", "hierarchical" or "mpi".
         interface: of the network for data, such as "eth0", or an address; empty: the host's.
-        record_dir: folder for flight records of collectives, written when one fails; `ostria
-            explain-hang` reads them. None: OSTRIA_RECORD_DIR, or none are written.
+        record_dir: folder for flight records of collectives, written when one fails or the job
+            is left; `ostria explain-hang` reads them. None: OSTRIA_RECORD_DIR, or none are written.
         reproducible: the same bits in however many processes: the job has `virtual_shards`
             replicas, which the processes share evenly. For CPUs; see docs/distributed.md.
         virtual_shards: as for MirroredStrategy; what the number of devices of all processes must

@@ -149,6 +149,19 @@ TEST_F(FlightRecorderTest, AFailedCallIsDumpedAndItsErrorSaysWhere) {
   }
 }
 
+TEST_F(FlightRecorderTest, WhoLeavesLeavesARecordUnlessItsFailureHasOne) {
+  const std::string path = folder_ + "/rank-0.json";
+  const auto leave = [&](const std::string& failure) {
+    auto group = MakeLocalGroup({"cpu:0", "cpu:1"});
+    RecordedCommunicator rank(std::move(group[0]), "host-a", folder_);
+    if (!failure.empty()) rank.Dump(failure);
+  };
+  leave("");
+  EXPECT_THAT(Read(path), HasSubstr("\"reason\": \"left the group\""));
+  leave("a peer failed");
+  EXPECT_THAT(Read(path), HasSubstr("\"reason\": \"a peer failed\""));
+}
+
 TEST_F(FlightRecorderTest, ARecordIsDumpedWhileACallHangs) {
   auto group = MakeLocalGroup({"cpu:0", "cpu:1"});
   RecordedCommunicator rank(std::move(group[0]), "host-a", folder_);
