@@ -22,6 +22,11 @@ def at_line(message: str) -> str:
     return f"{message} [{line}]" if line else message
 
 
+def has_line(message: str) -> bool:
+    """Whether it ends with the user's line, as `at_line` leaves it."""
+    return _LINE.search(message) is not None
+
+
 def add_line(error: Exception) -> None:
     """Puts the user's line at the end of a message of ours that was made where none was known.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ostria import _functions as F
 from ostria import _replicas, _tree, io
-from ostria._errors import at_line
+from ostria._errors import at_line, has_line
 from ostria.data import Dataset
 from ostria.distribute import _context
 from ostria.distribute._function import ReplicaFunction
@@ -170,7 +170,9 @@ class Together:
         if error is not None:
             raise of_all(error)
         if kind:
-            message = at_line(f"{what}: rank 0 failed, so all ranks stop; {kind}: {text}")
+            message = f"{what}: rank 0 failed, so all ranks stop; {kind}: {text}"
+            if not has_line(message):  # rank 0's own is where it failed
+                message = at_line(message)
             raise of_all(OSError(message) if is_os[0] else RuntimeError(message))
         return str(text)
 
