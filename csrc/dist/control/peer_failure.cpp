@@ -13,7 +13,7 @@ std::string ToString(const PeerFailure& f) {
     text += ")";
   }
   text += StrCat(": ", f.reason);
-  if (!f.operation.empty()) text += StrCat("; its last operation was ", f.operation);
+  if (!f.operation.empty()) text += StrCat("; its last known operation was ", f.operation);
   return text;
 }
 

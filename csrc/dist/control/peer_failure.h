@@ -18,7 +18,7 @@ struct PeerFailure {
   std::string operation;  // the last one that it told of, "" if none: "#1580 'all_reduce bucket 3'"
 };
 
-/// "rank 2 (host-b, pid 77): no heartbeat for 10 s; its last operation was #1580 '…'".
+/// "rank 2 (host-b, pid 77): no heartbeat for 10 s; its last known operation was #1580 '…'".
 std::string ToString(const PeerFailure& failure);
 
 /// A wait that cannot end, because a peer failed.
