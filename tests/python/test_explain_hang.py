@@ -84,7 +84,7 @@ def test_a_rank_that_did_not_enter_is_named_with_what_it_did_last(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("done", "said"),
-    [(2, "rank 1 ended after #1 all_reduce 'bucket'"), (0, "rank 1 ended before its first")],
+    [(2, "rank 1 ended after #2 all_reduce 'bucket'"), (0, "rank 1 ended before its first")],
 )
 def test_a_rank_that_ended_early_is_told_from_one_that_is_late(
     tmp_path: Path, done: int, said: str
@@ -95,7 +95,7 @@ def test_a_rank_that_ended_early_is_told_from_one_that_is_late(
     _, found, text = explain(tmp_path)
     assert (found["verdict"], found["ranks"], found["sequence"]) == ("not_entered", [1], done)
     assert said in text
-    assert f"others went on to #{done} all_reduce 'bucket'" in text
+    assert f"others went on to #{done + 1} all_reduce 'bucket'" in text
     assert "all ranks must make the same number of calls" in text
 
 
