@@ -241,7 +241,9 @@ def _hang(records: dict[int, _Record], absent: list[int]) -> _Verdict:
         )  # fmt: skip
         own = records[culprits[0]].entries.get(least)
         if all(records[r].reason == _LEFT for r in culprits):
-            when = "before its first collective" if own is None else f"after #{least + 1} {own.call}"
+            when = "before its first collective"
+            if own is not None:
+                when = f"after #{least + 1} {own.call}"
             text = (
                 f"{_several(culprits)} ended {when}, and others went on to #{next_one + 1} {call}; "
                 "all ranks must make the same number of calls"
