@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -390,3 +392,24 @@ def test_there_is_no_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_group_of_no_ranks_is_refused() -> None:
     with pytest.raises(ValueError, match=r"0 rank\(s\) of which the first is on cpu"):
         modelled_replicas("cpu", 0, CallLog())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["simulate", "--world", "0", "x.py"], "ostria simulate: "),
+        (["simulate", "--world", "8", "--topology", "intra=warp", "x.py"], "ostria simulate: "),
+        (["launch", "--nproc", "0", "x.py"], "ostria launch: "),
+    ],
+)
+def test_the_installed_program_says_what_is_wrong_without_a_line_of_its_own(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    (tmp_path / "x.py").write_text("")
+    program = tmp_path / "ostria"  # as pip writes it
+    program.write_text("import sys\nfrom ostria.cli import main\nsys.exit(main())\n")
+    done = subprocess.run(
+        [sys.executable, str(program), *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(said) and "[ostria:" not in done.stderr, done.stderr

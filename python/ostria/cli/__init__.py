@@ -86,8 +86,7 @@ def _launch(arguments: argparse.Namespace) -> int:
     try:
         return run_job(read_options(arguments, os.environ), os.environ)
     except (ValueError, OSError) as error:
-        print(re.sub(r"^\[Errno \d+\] ", "", str(error)), file=sys.stderr)
-        return 2
+        return _mistaken("launch", error)
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
@@ -97,5 +96,12 @@ def _simulate(arguments: argparse.Namespace) -> int:
     try:
         return simulate(read_options(arguments), sys.stdout)
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return _mistaken("simulate", error)
+
+
+def _mistaken(command: str, error: Exception) -> int:
+    """Says what is wrong with the command line; the line of the installed program is no news."""
+    text = re.sub(r"^\[Errno \d+\] | \[ostria:\d+\]$", "", str(error))
+    head = f"ostria {command}: "
+    print(text if text.startswith(head) else head + text, file=sys.stderr)
+    return 2
