@@ -298,7 +298,10 @@ void Hub::Disconnected(ConnectionId id, std::string_view why, Time now) {
 
 void Hub::CheckLost(Time now) {
   while (!lost_.empty()) {
-    const auto [rank, lost] = *lost_.begin();
+    // Who went first is the cause of who went then.
+    const auto [rank, lost] = *std::min_element(
+        lost_.begin(), lost_.end(),
+        [](const auto& a, const auto& b) { return a.second.since < b.second.since; });
     if (!announced_ && now - lost.since < std::min(kReport, options_.timers.heartbeat)) return;
     lost_.erase(rank);
     Blame(members_.Describe(rank, lost.why), announced_.has_value(), now);
@@ -399,7 +402,7 @@ void Hub::Tick(Time now) {
   if (!announced_) {
     CheckJoin(now);
     if (const auto stuck = members_.FindStuck(now)) Blame(*stuck, false, now);
-    CheckCrossed(now);
+    if (!announced_) CheckCrossed(now);
   }
   if (!announced_ && consequence_ && now - *consequence_ >= options_.timers.heartbeat) {
     Announce(record_.Sorted()[0]);

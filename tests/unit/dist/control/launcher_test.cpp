@@ -34,6 +34,18 @@ TEST(ControlLauncher, ALauncherThatDoesNotKnowIsNotWaitedForLong) {
   EXPECT_THAT(rig.hub.failures().at(0).reason, HasSubstr("ended with SIGKILL; its connection"));
 }
 
+TEST(ControlLauncher, OfSeveralThatWentTheFirstIsTheCause) {
+  Rig rig(4, Quick(), 64, -1);
+  const auto ids = rig.EnterAll();
+  rig.hub.Disconnected(ids[3], "its connection closed", rig.now);
+  rig.Pass(milliseconds(10), {ids[0], ids[1], ids[2]});
+  rig.hub.Disconnected(ids[1], "its connection closed", rig.now);
+  rig.Pass(milliseconds(50), {ids[0], ids[2]});
+  ASSERT_THAT(rig.hub.failures(), SizeIs(2));
+  EXPECT_EQ(rig.hub.failures()[0].rank, 3);
+  EXPECT_EQ(rig.Got<Failure>(ids[0]).at(0).failure.rank, 3);
+}
+
 TEST(ControlLauncher, TheTimeToJoinBeginsWithTheFirstRank) {
   Rig rig(2, Quick(), 64, -1);
   rig.Pass(milliseconds(5000));
