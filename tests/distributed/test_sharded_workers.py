@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from launching import Launcher
+from launching import Launcher, elsewhere
 
 import ostria as ost
 
@@ -56,13 +56,6 @@ def run(
     status, out, err = job.run("--nproc", str(nproc), script)
     assert status == 0, out + err
     return [json.loads((job.folder / f"rank-{r}.json").read_text()) for r in range(nproc)]
-
-
-def elsewhere(job: Launcher, name: str) -> Launcher:
-    other = Launcher(job.folder / name)
-    other.folder.mkdir()
-    other.mark, other.environ = job.mark, job.environ
-    return other
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,19 @@ class Job:
     def __init__(self, folder: Path) -> None:
         self.folder, self.model_dir = folder, folder / "model"
         (folder / "train.py").write_text(SCRIPT)
+        self._started: list[subprocess.Popen[str]] = []
+
+    def close(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.communicate()
 
     def start(self, role: str, *words: object, beside: str = "1") -> subprocess.Popen[str]:
         cluster = {"chief": ["localhost:1"]}
         config = {"cluster": cluster, "task": {"type": role, "index": 0}}
         config["model_dir"] = str(self.model_dir)
         environ = dict(os.environ, TF_CONFIG=json.dumps(config), ROLE=role, BESIDE=beside)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "train.py", *map(str, words)],
             cwd=self.folder,
             env=environ,
@@ -86,10 +93,19 @@ class Job:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self._started.append(process)
+        return process
 
     def exports(self) -> list[str]:
         path = self.model_dir / "exports.txt"
         return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[Job]:
+    made = Job(tmp_path)
+    yield made
+    made.close()
 
 
 def told(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -103,9 +119,8 @@ def told(process: subprocess.Popen[str]) -> dict[str, Any]:
     ("words", "last"), [((30, "-", "-"), 30), (("-", 17, "-"), 17)], ids=["max_steps", "stopped"]
 )
 def test_the_evaluator_has_the_evaluations_and_ends_with_training(
-    tmp_path: Path, words: tuple[object, ...], last: int
+    job: Job, words: tuple[object, ...], last: int
 ) -> None:
-    job = Job(tmp_path)
     processes = [job.start(role, *words) for role in ("evaluator", "chief")]
     evaluator, chief = (told(p) for p in processes)
     assert chief == {"results": None, "exports": []}
@@ -117,16 +132,14 @@ def test_the_evaluator_has_the_evaluations_and_ends_with_training(
     assert max(ost.io.read_events(job.model_dir / "eval")) == last
 
 
-def test_an_evaluator_that_comes_late_ends_too(tmp_path: Path) -> None:
-    job = Job(tmp_path)
+def test_an_evaluator_that_comes_late_ends_too(job: Job) -> None:
     alone = told(job.start("chief", "-", 12, "-", beside=""))
     assert alone["results"]["global_step"] == 12
     late = told(job.start("evaluator", "-", 12, "-"))
     np.testing.assert_allclose(late["results"]["loss"], alone["results"]["loss"], rtol=1e-6)
 
 
-def test_a_training_that_failed_ends_the_evaluator_with_its_words(tmp_path: Path) -> None:
-    job = Job(tmp_path)
+def test_a_training_that_failed_ends_the_evaluator_with_its_words(job: Job) -> None:
     processes = [job.start(role, 30, "-", 15) for role in ("evaluator", "chief")]
     errors = [p.communicate(timeout=PATIENCE)[1] for p in processes]
     assert all(p.returncode == 1 for p in processes)
