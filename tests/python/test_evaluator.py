@@ -206,6 +206,22 @@ def test_the_evaluator_does_not_train(tmp_path: Path, monkeypatch: pytest.Monkey
         e.train(lambda: (np.ones((2, 1)), np.ones((2, 1))), steps=1)
 
 
+def test_anybody_may_read_what_the_two_tell_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _evaluator.say_ended(str(tmp_path), 3)
+    path = tmp_path / "training_ended.json"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        _evaluator.say_ended(str(tmp_path), 4)
+    assert list(tmp_path.iterdir()) == [path], "nothing of it stays"
+
+
 def test_training_that_begins_again_takes_back_its_end(tmp_path: Path) -> None:
     data = (np.ones((4, 1), np.float32), np.ones((4, 1), np.float32))
 

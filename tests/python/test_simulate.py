@@ -394,6 +394,14 @@ def test_a_group_of_no_ranks_is_refused() -> None:
         modelled_replicas("cpu", 0, CallLog())
 
 
+def test_a_calibration_that_takes_too_long_is_a_mistake_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calibrate, "_PATIENCE", 0.01)
+    with pytest.raises(ValueError, match=r"over shm took longer than 0\.01 s; give the link as"):
+        calibrate.time_all_reduce("shm")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

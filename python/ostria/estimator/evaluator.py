@@ -198,10 +198,15 @@ def _read_end(directory: Path) -> dict[str, Any] | None:
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
+        try:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)  # an evaluator may run as somebody else
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 class _Training:

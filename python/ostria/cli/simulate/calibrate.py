@@ -60,6 +60,9 @@ def link_of(points: Sequence[tuple[int, float]], transport: str) -> Link:
     )
 
 
+_PATIENCE = 300  # seconds; a measurement takes a few
+
+
 def time_all_reduce(transport: str) -> list[tuple[int, float]]:
     """(bytes, seconds) of an all_reduce between two processes of this machine.
 
@@ -71,9 +74,20 @@ def time_all_reduce(transport: str) -> list[tuple[int, float]]:
         result = Path(folder) / "times.json"
         sizes = [str(size) for size in SIZES]
         words = [sys.executable, "-m", "ostria", "launch", "--nproc", "2", str(script)]
-        done = subprocess.run(
-            [*words, transport, str(result), *sizes], capture_output=True, text=True, timeout=300
-        )
+        try:
+            done = subprocess.run(
+                [*words, transport, str(result), *sizes],
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError(
+                at_line(
+                    f"--calibrate: two processes over {transport} took longer than {_PATIENCE} s; "
+                    "give the link as a rate and a latency, such as 10GB/s:5us"
+                )
+            ) from None
         if done.returncode != 0 or not result.exists():
             raise ValueError(
                 at_line(
