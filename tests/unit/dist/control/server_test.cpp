@@ -182,9 +182,10 @@ TEST_F(ControlServer, WhoeverGoesWithoutALeaveIsToldToTheOthers) {
   waiter.join();
   EXPECT_TRUE(clients[2]->WaitForFailure(milliseconds(2000)));
   EXPECT_LT(Time::clock::now() - begin, milliseconds(2000));
-  EXPECT_THAT(waiting, AllOf(HasSubstr("barrier 'epoch': rank 1 (host-1, pid "),
-                             HasSubstr("closed without a leave"),
-                             HasSubstr("its last known operation was #1580 'all_reduce bucket 3'")));
+  EXPECT_THAT(
+      waiting,
+      AllOf(HasSubstr("barrier 'epoch': rank 1 (host-1, pid "), HasSubstr("closed without a leave"),
+            HasSubstr("its last known operation was #1580 'all_reduce bucket 3'")));
   EXPECT_THAT(Message([&] { clients[2]->Barrier("b", milliseconds(100)); }), HasSubstr("rank 1"));
   bool late = false;
   clients[0]->AddHandler([&](const PeerFailure&) { late = true; });
