@@ -160,7 +160,7 @@ class _Generation:
         self._running: dict[int, RankProcess] = {}
         self._ended: list[Ended] = []
         self._failed: Ended | None = None
-        self._saved: Ended | None = None  # the first that a signal stopped
+        self._saved: list[Ended] = []  # those that a signal stopped
         self._terminate_at: float | None = None  # SIGTERM
         self._deadline: float | None = None  # SIGKILL
         self._passed_on = False
@@ -295,8 +295,8 @@ class _Generation:
             self._failed = end
             if not self._passed_on:
                 self._terminate_at = time.monotonic() + _NOTICE
-        elif self._saved is None:
-            self._saved = end
+        else:
+            self._saved.append(end)
             if self._deadline is None:  # they agreed on the step, and end by themselves
                 self._deadline = time.monotonic() + self._options.grace
 
@@ -365,12 +365,14 @@ class _Generation:
             if killed:
                 return self._say_killed(f"{name} stopped the job", killed)
             code = 128 + first
-            if self._failed is not None or self._saved is not None:
+            if self._failed is not None or self._saved:
                 code = SAVED if self._failed is None else self._failed.exit_code
             say(f"{name} stopped the job; every rank ended by itself; exit status {code}")
             return code
-        if self._failed is None and self._saved is not None:
-            stopped = f"rank {self._saved.rank} was stopped by a signal, and has saved"
+        if self._failed is None and self._saved:
+            saved = ", ".join(str(rank) for rank in sorted(end.rank for end in self._saved))
+            who = f"rank {saved} was" if len(self._saved) == 1 else f"ranks {saved} were"
+            stopped = f"{who} stopped by a signal, and saved"
             if killed:
                 return self._say_killed(stopped, killed)
             say(f"{stopped}; no rank failed; the same command goes on; exit status {SAVED}")
