@@ -3,8 +3,9 @@
 
 Each rank has one core and one thread. Training is MultiWorkerMirroredStrategy beside
 DistributedDataParallel over Gloo: same weights, same data, same global batch, losses that must
-agree. Scaling is two ranks beside one, at the same batch per rank; the record also has the same
-global batch. Windows of all alternate and medians count.
+agree. Both sides also share out the optimizer's state (`shard_optimizer_state=True`,
+ZeroRedundancyOptimizer). Scaling is two ranks beside one, at the same batch per rank; the record
+also has the same global batch. Windows of all alternate and medians count.
 """
 
 from __future__ import annotations
@@ -28,11 +29,18 @@ from benchmarks.dist.rank import WORKLOADS
 from benchmarks.dist.team import Entry, Team, alternate
 
 RESULTS = machine.ROOT / "benchmarks" / "results" / "dist"
+OWN_MODES = ["strategy", "strategy_sharded_state"]
 TORCH_MODES = {
-    "mlp": ["ddp", "ddp_compile"],
-    "cnn": ["ddp", "ddp_channels_last", "ddp_compile", "ddp_compile_channels_last"],
+    "mlp": ["ddp", "ddp_sharded_state", "ddp_compile"],
+    "cnn": [
+        "ddp",
+        "ddp_channels_last",
+        "ddp_sharded_state_channels_last",
+        "ddp_compile",
+        "ddp_compile_channels_last",
+    ],
 }
-EFFICIENCY = 0.9  # of two cores, at the same batch per rank
+EFFICIENCY = 0.9  # of two cores, at the same batch per rank, in the best mode
 
 
 @dataclass
@@ -77,7 +85,8 @@ class Run:
                 except (WorkerError, OSError) as error:
                     self._fail(case, str(error))
 
-            begin(stats.OURS, "strategy", 2, batch)
+            for mode in OWN_MODES:
+                begin(stats.OURS, mode, 2, batch)
             begin(stats.OURS, "strategy", 1, batch // 2, batch)
             for mode in self._modes[workload]:
                 begin("torch", mode, 2, batch)
@@ -93,7 +102,7 @@ class Run:
         """Records the windows of all; losses of equal batches must agree."""
         names = {2: f"{workload}_2_ranks", 1: f"{workload}_1_rank"}
         made = [entry.record(names[entry.team.world]) for entry in entries]
-        ours = {(r["ranks"], r["batch"]): r for r in made if r["framework"] == stats.OURS}
+        ours = [r for r in made if r["framework"] == stats.OURS]
         for record in made:
             stats.check_record(record)
             name = f"{record['workload']} batch {record['batch']} {record['framework']}"
@@ -105,28 +114,18 @@ class Run:
         for problem in stats.same_losses(same, driver.TOLERANCE):
             self._fail("loss", problem)
         self.records += made
-        for (world, batch), both in ours.items():
-            for alone, what in ((batch // 2, "batch per rank"), (batch, "global batch")):
-                if world == 2 and (1, alone) in ours:
-                    self._scale(workload, what, both, ours[1, alone])
-
-    def _scale(self, workload: str, what: str, both: dict[str, Any], one: dict[str, Any]) -> None:
-        pairs = zip(both["windows"], one["windows"], strict=True)
-        windows = [b / (2 * a) for b, a in pairs]
-        efficiency = both["median"] / (2 * one["median"])
-        target = EFFICIENCY if what == "batch per rank" else None
-        self.scaling.append(
-            {
-                "workload": workload,
-                "same": what,
-                "batch": both["batch"],
-                "efficiency": efficiency,
-                "p10": stats.percentile(windows, 0.1),
-                "p90": stats.percentile(windows, 0.9),
-                "target": target,
-                "met": None if target is None else efficiency >= target,
-            }
-        )
+        alone = {r["batch"]: r for r in ours if r["ranks"] == 1}
+        teams = [r for r in ours if r["ranks"] == 2]
+        for parts, what in ((2, "batch per rank"), (1, "global batch")):
+            rows = [
+                _scaling(workload, what, team, alone[team["batch"] // parts])
+                for team in teams
+                if team["batch"] // parts in alone
+            ]
+            if rows and what == "batch per rank":
+                best = max(rows, key=lambda row: row["efficiency"])
+                best |= {"target": EFFICIENCY, "met": best["efficiency"] >= EFFICIENCY}
+            self.scaling += rows
 
     def all_reduce(self, build: Path) -> None:
         """All-reduce between two ranks, at all sizes."""
@@ -171,16 +170,33 @@ class Run:
 
     def scaling_table(self) -> str:
         """How two ranks scale, one line for each workload."""
-        rows = [["scaling 1 -> 2", "same", "batch", "efficiency", "p10..p90", "target", ""]]
+        rows = [["scaling 1 -> 2", "mode", "same", "batch", "efficiency", "p10..p90", "target", ""]]
         for r in self.scaling:
             verdict = {None: "", True: "met", False: "MISSED"}[r["met"]]
             target = "-" if r["target"] is None else f"{r['target']:.2f}"
             spread = f"{r['p10']:.2f}..{r['p90']:.2f}"
             efficiency = f"{r['efficiency']:.2f}"
-            rows.append(
-                [r["workload"], r["same"], str(r["batch"]), efficiency, spread, target, verdict]
-            )
+            where = [r["workload"], r["mode"], r["same"], str(r["batch"])]
+            rows.append([*where, efficiency, spread, target, verdict])
         return stats.table(rows)
+
+
+def _scaling(
+    workload: str, what: str, both: dict[str, Any], one: dict[str, Any]
+) -> dict[str, Any]:
+    pairs = zip(both["windows"], one["windows"], strict=True)
+    windows = [b / (2 * a) for b, a in pairs]
+    return {
+        "workload": workload,
+        "mode": both["mode"],
+        "same": what,
+        "batch": both["batch"],
+        "efficiency": both["median"] / (2 * one["median"]),
+        "p10": stats.percentile(windows, 0.1),
+        "p90": stats.percentile(windows, 0.9),
+        "target": None,
+        "met": None,
+    }
 
 
 def _arguments() -> argparse.Namespace:

@@ -37,11 +37,13 @@ def _examples(workload: str, batch: int, rank: int, world: int) -> tuple[Any, An
     return x[:, own].copy(), y[:, own].copy()
 
 
-def _ostria() -> tuple[int, Make]:
+def _ostria(mode: str) -> tuple[int, Make]:
     import ostria as ost
     from benchmarks.models import train_ostria
 
-    strategy = ost.distribute.MultiWorkerMirroredStrategy()
+    strategy = ost.distribute.MultiWorkerMirroredStrategy(
+        shard_optimizer_state=mode == "strategy_sharded_state"
+    )
     rank, world = strategy.environment.rank, strategy.num_workers
 
     def make(workload: str, batch: int) -> job.StepJob:
@@ -82,6 +84,7 @@ def _torch(mode: str, rank: int, world: int, store: str) -> tuple[int, Make]:
         module, weights, _ = WORKLOADS[workload]
         x, y = _examples(workload, batch, rank, world)
         forward, parameters, images = module.torch_parts(weights(), x, mode)
+        sharded = "sharded_state" in mode
 
         def loss_of(weights: list[Any], x: Any, y: Any) -> Any:
             return F.cross_entropy(forward(weights, x), y)
@@ -90,7 +93,7 @@ def _torch(mode: str, rank: int, world: int, store: str) -> tuple[int, Make]:
         if mode.startswith("ddp_compile"):
             inner = torch.compile(inner, dynamic=False)
         replica = DistributedDataParallel(inner, gradient_as_bucket_view=True)
-        optimizer = rules.ADAM.torch(replica.parameters())
+        optimizer = rules.ADAM.torch(replica.parameters(), sharded=sharded)
 
         def step(x: Any, y: Any) -> Any:
             loss = replica(x, y)
@@ -141,7 +144,7 @@ def main(framework: str, mode: str, path: str, *who: str) -> None:
         channel: Any = connection.makefile("rw")
         try:
             if framework == "ostria":
-                rank, make = _ostria()
+                rank, make = _ostria(mode)
             else:
                 rank, make = _torch(mode, int(who[0]), int(who[1]), who[2])
             _say(channel, {"rank": rank})

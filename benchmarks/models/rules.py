@@ -70,16 +70,24 @@ class AdamW:
         root = m.sqrt(second * scalars[1]) + data.EPSILON
         return w - first * scalars[0] / root, (first, second)
 
-    def torch(self, parameters: Any) -> Any:
-        """PyTorch's optimizer."""
+    def torch(self, parameters: Any, sharded: bool = False) -> Any:
+        """PyTorch's optimizer; `sharded`: ranks share out its state."""
         import torch
 
         parameters = list(parameters)
-        options = {"fused": True, "capturable": parameters[0].is_cuda}
-        betas, eps = (data.BETA_1, data.BETA_2), data.EPSILON
-        return torch.optim.AdamW(
-            parameters, lr=self.rate, betas=betas, eps=eps, weight_decay=self.decay, **options
-        )
+        options = {
+            "lr": self.rate,
+            "betas": (data.BETA_1, data.BETA_2),
+            "eps": data.EPSILON,
+            "weight_decay": self.decay,
+            "fused": True,
+            "capturable": parameters[0].is_cuda,
+        }
+        if not sharded:
+            return torch.optim.AdamW(parameters, **options)
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+
+        return ZeroRedundancyOptimizer(parameters, torch.optim.AdamW, **options)
 
     def ostria(self) -> Any:
         """Ostria's optimizer."""

@@ -39,10 +39,10 @@ class Communicator {
   /// In place. `what` names the operation to users: "all_reduce of 12 gradients".
   virtual void AllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
                          ReduceOrder order = ReduceOrder::kAny) = 0;
-  /// `data`, `size()` blocks of `count`: rank r's block r becomes the reduction of all block r; the
-  /// others are undefined afterwards.
-  virtual void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype,
-                             ReduceOp op, ReduceOrder order = ReduceOrder::kAny) = 0;
+  /// `blocks`, `size()` of `count`: rank r's `out` becomes the reduction of all block r, and may be
+  /// that very block.
+  virtual void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                             DType dtype, ReduceOp op, ReduceOrder order = ReduceOrder::kAny) = 0;
   /// `data`, `size()` blocks of `bytes`: rank r gives block r, all get all.
   virtual void AllGather(std::string_view what, void* data, int64_t bytes) = 0;
   virtual void Broadcast(std::string_view what, void* data, int64_t bytes, int root) = 0;
@@ -58,6 +58,17 @@ class Communicator {
   /// A step failed: returns when nothing that it started touches memory. Waits for the other ranks
   /// as those calls do, and throws nothing: whoever failed says why, then aborts the group.
   virtual void Settle();
+
+  // An AllReduce in pieces, for a rank that computes meanwhile on the only core it has:
+
+  /// Whether this one can. If not, BeginAllReduce does all of it.
+  virtual bool has_pieces() const { return false; }
+  /// Begins one. No other call is made until Advance has returned true or thrown.
+  virtual void BeginAllReduce(std::string_view what, void* data, int64_t count, DType dtype,
+                              ReduceOp op, ReduceOrder order = ReduceOrder::kAny);
+  /// Goes on as far as it can without waiting for other ranks, or to the end where `wait`. Whether
+  /// it is done.
+  virtual bool Advance(bool wait);
 
   // Of devices that compute by themselves, whose kernels put collectives into streams:
 

@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -26,19 +27,6 @@ std::atomic<bool> used{false};    // a parallel region ran in this process
 std::atomic<bool> forked{false};  // this process is a child of one where that was so
 thread_local int share = 0;       // 0: the process's default
 
-int QuotaThreads() {
-  cpu_set_t set;
-  int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
-  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-    double quota = 0, period = 0;
-    if (std::fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0) {
-      n = std::min(n, std::max(1, static_cast<int>(std::ceil(quota / period))));
-    }
-    std::fclose(f);
-  }
-  return std::max(1, n);
-}
-
 int DefaultThreads() {
   static const int n = [] {
     pthread_atfork(nullptr, nullptr, [] { forked = used.load(); });
@@ -50,7 +38,7 @@ int DefaultThreads() {
       }
       return asked;
     }
-    return QuotaThreads();
+    return NumCores();
   }();
   return n;
 }
@@ -171,6 +159,24 @@ LoopTimer::~LoopTimer() {
   const int64_t shortest = shortest_->load(std::memory_order_relaxed);
   if (shortest == 0 || took < shortest) shortest_->store(took, std::memory_order_relaxed);
   if (shortest != 0) Neighbours::Get().Note(now, took, shortest);
+}
+
+int NumCores() {
+  cpu_set_t set;
+  const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
+  return std::max(1, std::min(n, QuotaOfCores()));
+}
+
+int QuotaOfCores() {
+  int n = std::numeric_limits<int>::max();
+  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    double quota = 0, period = 0;
+    if (std::fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0) {
+      n = std::max(1, static_cast<int>(std::ceil(quota / period)));
+    }
+    std::fclose(f);
+  }
+  return n;
 }
 
 int NumThreads() {

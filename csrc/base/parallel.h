@@ -32,6 +32,11 @@ class FunctionRef<R(Args...)> {
   R (*call_)(void*, Args...);
 };
 
+/// Cores that the calling thread may run on: its affinity, and the cgroup's quota.
+int NumCores();
+/// Of the cgroup alone; a large number where it has no quota.
+int QuotaOfCores();
+
 /// Threads that a loop started on this thread may use: the cgroup's quota or OSTRIA_NUM_THREADS,
 /// unless SetNumThreads gave this thread a share of its own.
 int NumThreads();

@@ -243,6 +243,12 @@ RecordedCommunicator::~RecordedCommunicator() {
 template <class Make>
 void RecordedCommunicator::Record(const Call& call, const Make& make) {
   const int64_t sequence = recorder_.Start(call);
+  Try(sequence, make);
+  recorder_.Complete(sequence);
+}
+
+template <class Make>
+void RecordedCommunicator::Try(int64_t sequence, const Make& make) {
   try {
     make();
   } catch (const Error& e) {
@@ -253,7 +259,6 @@ void RecordedCommunicator::Record(const Call& call, const Make& make) {
     throw Error(e.code(), e.op(),
                 StrCat(e.message(), "; `ostria explain-hang ", folder, "` compares all ranks"));
   }
-  recorder_.Complete(sequence);
 }
 
 bool RecordedCommunicator::Dump(std::string_view reason) {
@@ -278,10 +283,22 @@ void RecordedCommunicator::AllReduce(std::string_view what, void* data, int64_t 
   Record({"all_reduce", what, count, dtype, static_cast<int>(op)},
          [&] { inner_->AllReduce(what, data, count, dtype, op, order); });
 }
-void RecordedCommunicator::ReduceScatter(std::string_view what, void* data, int64_t count,
-                                         DType dtype, ReduceOp op, ReduceOrder order) {
+void RecordedCommunicator::BeginAllReduce(std::string_view what, void* data, int64_t count,
+                                          DType dtype, ReduceOp op, ReduceOrder order) {
+  begun_ = recorder_.Start({"all_reduce", what, count, dtype, static_cast<int>(op)});
+  Try(begun_, [&] { inner_->BeginAllReduce(what, data, count, dtype, op, order); });
+}
+bool RecordedCommunicator::Advance(bool wait) {
+  bool is_done = false;
+  Try(begun_, [&] { is_done = inner_->Advance(wait); });
+  if (is_done) recorder_.Complete(begun_);
+  return is_done;
+}
+void RecordedCommunicator::ReduceScatter(std::string_view what, const void* blocks, void* out,
+                                         int64_t count, DType dtype, ReduceOp op,
+                                         ReduceOrder order) {
   Record({"reduce_scatter", what, count, dtype, static_cast<int>(op)},
-         [&] { inner_->ReduceScatter(what, data, count, dtype, op, order); });
+         [&] { inner_->ReduceScatter(what, blocks, out, count, dtype, op, order); });
 }
 void RecordedCommunicator::AllGather(std::string_view what, void* data, int64_t bytes) {
   Record({"all_gather", what, bytes}, [&] { inner_->AllGather(what, data, bytes); });

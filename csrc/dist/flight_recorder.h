@@ -114,20 +114,27 @@ class RecordedCommunicator final : public Communicator {
   std::string_view transport() const override { return inner_->transport(); }
   void AllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
                  ReduceOrder order) override;
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder order) override;
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder order) override;
   void AllGather(std::string_view what, void* data, int64_t bytes) override;
   void Broadcast(std::string_view what, void* data, int64_t bytes, int root) override;
   void Barrier(std::string_view what) override;
+  bool has_pieces() const override { return inner_->has_pieces(); }
+  void BeginAllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
+                      ReduceOrder order) override;
+  bool Advance(bool wait) override;
   void Abort(const std::string& why) override { inner_->Abort(why); }
   void set_timeout(std::chrono::milliseconds timeout) override { inner_->set_timeout(timeout); }
 
  private:
   template <class Make>
   void Record(const Call& call, const Make& make);
+  template <class Make>
+  void Try(int64_t sequence, const Make& make);
 
   std::unique_ptr<Communicator> inner_;
   FlightRecorder recorder_;
+  int64_t begun_ = -1;  // the sequence of what is made in pieces
   std::atomic<bool> dumped_{false};
   std::atomic<bool> told_{false};  // that a record cannot be written
 };

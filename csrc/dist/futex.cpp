@@ -2,7 +2,6 @@
 #include "dist/futex.h"
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,15 +10,6 @@
 #include <ctime>
 
 namespace ostria {
-namespace {
-
-int CoresOfThread() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
-}  // namespace
 
 void FutexWait(const std::atomic<uint32_t>& word, uint32_t seen, std::chrono::nanoseconds timeout) {
   const int64_t ns = std::max<int64_t>(timeout.count(), 1);
@@ -30,8 +20,6 @@ void FutexWait(const std::atomic<uint32_t>& word, uint32_t seen, std::chrono::na
 void FutexWake(const std::atomic<uint32_t>& word) {
   syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
-
-SpinBudget::SpinBudget(int sharers) : crowded_(CoresOfThread() < sharers) {}
 
 bool SpinBudget::Allowed() {
   if (crowded_) return false;

@@ -18,8 +18,8 @@ void FutexWake(const std::atomic<uint32_t>& word);
 /// at all for a while where the thread lost its core meanwhile: somebody else needs it.
 class SpinBudget {
  public:
-  /// `sharers` threads wait for one another like this one.
-  explicit SpinBudget(int sharers);
+  /// `crowded`: there are fewer cores than threads that wait for one another.
+  explicit SpinBudget(bool crowded) : crowded_(crowded) {}
 
   /// Whether `done` became true in the time allowed.
   template <class Done>
@@ -46,7 +46,7 @@ class SpinBudget {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::microseconds kLeast{2}, kMost{100}, kLostCore{200};
+  static constexpr std::chrono::microseconds kLeast{2}, kMost{500}, kLostCore{200};
   static constexpr int kBan = 64;  // waits
 
   bool Allowed();
@@ -58,7 +58,7 @@ class SpinBudget {
 
   std::chrono::nanoseconds budget_ = kMost;
   int banned_ = 0;  // so many waits to come
-  bool crowded_;    // fewer cores than sharers
+  bool crowded_;
 };
 
 }  // namespace ostria

@@ -2,6 +2,7 @@
 #include "dist/group.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include "base/check.h"
@@ -16,15 +17,38 @@ uint64_t Hash(uint64_t hash, const void* data, size_t bytes) {
   return hash;
 }
 
+// Gives `put` the words of ToString, and allocates nothing.
+template <class Put>
+void Write(const Call& call, const Put& put) {
+  const auto number = [&](int64_t n) {
+    char digits[20];
+    const auto [end, error] = std::to_chars(digits, digits + sizeof digits, n);
+    put({digits, static_cast<size_t>(end - digits)});
+  };
+  for (const std::string_view part : {call.kind, std::string_view(" '"), call.what}) put(part);
+  put("'");
+  if (call.kind == "barrier") return;
+  put(" of ");
+  number(call.count);
+  put(" ");
+  put(Name(call.dtype));
+  if (call.kind == "all_gather") return;
+  put(" (");
+  if (call.kind == "broadcast") {
+    put("from rank ");
+    number(call.extra);
+  } else {
+    put(ToString(static_cast<ReduceOp>(call.extra)));
+  }
+  put(")");
+}
+
 }  // namespace
 
 std::string ToString(const Call& call) {
-  std::string text = StrCat(call.kind, " '", call.what, "'");
-  if (call.kind == "barrier") return text;
-  text += StrCat(" of ", call.count, " ", Name(call.dtype));
-  if (call.kind == "broadcast") return StrCat(text, " (from rank ", call.extra, ")");
-  if (call.kind == "all_gather") return text;
-  return StrCat(text, " (", ToString(static_cast<ReduceOp>(call.extra)), ")");
+  std::string text;
+  Write(call, [&](std::string_view part) { text += part; });
+  return text;
 }
 
 CallRecord Pack(const Call& call) {
@@ -33,8 +57,12 @@ CallRecord Pack(const Call& call) {
   hash = Hash(hash ^ call.what.size(), call.what.data(), call.what.size());
   const int64_t numbers[] = {call.count, static_cast<int64_t>(call.dtype), call.extra};
   record.hash = Hash(hash, numbers, sizeof numbers);
-  const std::string text = ToString(call);
-  std::memcpy(record.text, text.data(), std::min(text.size(), sizeof record.text - 1));
+  size_t at = 0;
+  Write(call, [&](std::string_view part) {
+    const size_t n = std::min(part.size(), sizeof record.text - 1 - at);
+    std::memcpy(record.text + at, part.data(), n);
+    at += n;
+  });
   return record;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <numeric>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "dist/reduce.h"
@@ -81,9 +82,13 @@ class HierarchicalCommunicator final : public Communicator {
   }
 
   // More bytes than a transport of its own would need: rank r keeps block r of the whole sum.
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder order) override {
-    AllReduce(what, data, count * size_, dtype, op, order);
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder order) override {
+    const auto bytes = static_cast<size_t>(count * SizeOf(dtype));
+    scratch_.resize(bytes * static_cast<size_t>(size_));
+    if (bytes > 0) std::memcpy(scratch_.data(), blocks, scratch_.size());
+    AllReduce(what, scratch_.data(), count * size_, dtype, op, order);
+    if (bytes > 0) std::memcpy(out, scratch_.data() + bytes * static_cast<size_t>(rank_), bytes);
   }
 
   void AllGather(std::string_view what, void* data, int64_t bytes) override {
@@ -191,6 +196,7 @@ class HierarchicalCommunicator final : public Communicator {
   const std::unique_ptr<Communicator> inside_, leaders_;
   const std::function<void(const std::string&)> abort_leaders_;
   milliseconds timeout_{0}, grace_{0};
+  std::vector<char> scratch_;  // of ReduceScatter
 };
 
 }  // namespace

@@ -121,11 +121,15 @@ class LocalCommunicator final : public Communicator {
     Finish();
   }
 
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder /*order*/) override {
-    Publish({"reduce_scatter", what, count, dtype, static_cast<int>(op)}, data);
-    in_.assign(group_->data().begin(), group_->data().end());
-    ReduceTree(in_, {&data, 1}, count * rank_, count * (rank_ + 1), dtype, op);
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder /*order*/) override {
+    Publish({"reduce_scatter", what, count, dtype, static_cast<int>(op)},
+            const_cast<void*>(blocks));
+    in_.clear();
+    for (const void* of_rank : group_->data()) {
+      in_.push_back(static_cast<const char*>(of_rank) + rank_ * count * SizeOf(dtype));
+    }
+    ReduceTree(in_, {&out, 1}, 0, count, dtype, op);
     Finish();
   }
 

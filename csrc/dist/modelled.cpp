@@ -59,10 +59,13 @@ class Modelled final : public Communicator {
   }
   void Wait(int slot) override { Write({ModelledKind::kWait, "", 0, slot, Now()}); }
 
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder /*order*/) override {
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder /*order*/) override {
     const int64_t begin = Now();
-    if (op == ReduceOp::kSum) Multiply(data, count, dtype, size_);
+    if (out != blocks && count > 0) {
+      std::memcpy(out, blocks, static_cast<size_t>(count * SizeOf(dtype)));
+    }
+    if (op == ReduceOp::kSum) Multiply(out, count, dtype, size_);
     Write({ModelledKind::kReduceScatter, std::string(what), count * SizeOf(dtype) * size_, -1,
            begin});
   }

@@ -5,6 +5,7 @@
 #include "dist/shm.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/parallel.h"
 #include "dist/futex.h"
 #include "dist/reduce.h"
 #include "dist/shm_segment.h"
@@ -62,9 +64,9 @@ class ShmCommunicator final : public Communicator {
         timeout_(options.timeout),
         memory_(rank, size, key_values, options, labels_),
         segment_(memory_.header().segment_bytes),
-        in_(static_cast<size_t>(size)),
-        spin_(size) {
+        in_(static_cast<size_t>(size)) {
     memory_.block(rank).pid = getpid();
+    sched_getaffinity(0, sizeof(cpu_set_t), &memory_.block(rank).cores);  // none where it fails
     memory_.block(rank).presence = Presence::kHere;
     WaitForAll(options.join_timeout);
   }
@@ -79,65 +81,61 @@ class ShmCommunicator final : public Communicator {
   std::string_view transport() const override { return "shm"; }
 
   void AllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                 ReduceOrder /*order*/) override {
-    const Call call{"all_reduce", what, count, dtype, static_cast<int>(op)};
-    const int64_t item = SizeOf(dtype);
-    if (count * item <= std::min(kSmall, segment_)) return ReduceSmall(call, data);
-    // Slices begin at cache lines.
-    const int64_t unit = std::max<int64_t>(1, 64 / item);
-    const int64_t slice = segment_ / item / size_ / unit * unit, chunk = slice * size_;
-    const int64_t chunks = (count + chunk - 1) / chunk;
-    // Round k: everybody's input of chunk k and results of chunk k - 1 are shown.
-    for (int64_t k = 0; k <= chunks; ++k) {
-      char* const first = static_cast<char*>(data) + k * chunk * item;
-      const auto part = [&](int64_t c, int r) {  // of rank r's slice of chunk c: offset and length
-        const int64_t begin = std::min(slice * r, count - c * chunk);
-        return std::pair(begin * item, std::min(slice * (r + 1), count - c * chunk) - begin);
-      };
-      char* const shown = memory_.input(rank_, round_ + 1);
-      for (int r = 0; k < chunks && r < size_; ++r) {
-        const auto [at, length] = part(k, r);
-        if (r != rank_) Copy(shown + at, first + at, length * item);
-      }
-      Meet(what, k == 0 ? &call : nullptr);
-      if (k < chunks) {
-        const auto [at, length] = part(k, rank_);
-        for (int r = 0; r < size_; ++r) {
-          in_[static_cast<size_t>(r)] = (r == rank_ ? first : memory_.input(r, round_)) + at;
-        }
-        void* const out[] = {first + at, memory_.result(rank_, round_)};
-        ReduceTree(in_, out, 0, length, dtype, op);
-      }
-      for (int r = 0; k > 0 && r < size_; ++r) {
-        const auto [at, length] = part(k - 1, r);
-        if (r != rank_) {
-          Copy(first - chunk * item + at, memory_.result(r, round_ - 1), length * item);
-        }
-      }
-    }
+                 ReduceOrder order) override {
+    BeginAllReduce(what, data, count, dtype, op, order);
+    Advance(true);
   }
 
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder /*order*/) override {
+  bool has_pieces() const override { return true; }
+  void BeginAllReduce(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
+                      ReduceOrder /*order*/) override {
+    const int64_t item = SizeOf(dtype);
+    begun_ = {{"all_reduce", what, count, dtype, static_cast<int>(op)}, static_cast<char*>(data)};
+    if (count * item <= std::min(kSmall, segment_)) return;
+    // Slices begin at cache lines.
+    const int64_t unit = std::max<int64_t>(1, 64 / item);
+    begun_.slice = segment_ / item / size_ / unit * unit;
+    const int64_t chunk = begun_.slice * size_;
+    begun_.chunks = (count + chunk - 1) / chunk;
+  }
+  bool Advance(bool wait) override {
+    for (; begun_.round <= begun_.chunks; ++begun_.round) {
+      const Call& call = begun_.call;
+      const bool is_first = begun_.round == 0;
+      if (!begun_.is_shown) {
+        ShowInput();
+        Publish(call.what, is_first ? &call : nullptr);
+        begun_.is_shown = true;
+      }
+      if (!wait && !HaveAllCome()) return false;
+      Await(call.what, is_first);
+      begun_.is_shown = false;
+      ReduceShown();
+    }
+    return true;
+  }
+
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder /*order*/) override {
     const Call call{"reduce_scatter", what, count, dtype, static_cast<int>(op)};
     const int64_t item = SizeOf(dtype), piece = segment_ / item / size_;
-    char* const blocks = static_cast<char*>(data);
+    const char* const given = static_cast<const char*>(blocks);
     int64_t at = 0;
     do {
       const int64_t length = std::min(piece, count - at);
       char* const shown = memory_.input(rank_, round_ + 1);
       for (int r = 0; r < size_; ++r) {
         if (r == rank_) continue;
-        Copy(shown + r * piece * item, blocks + (r * count + at) * item, length * item);
+        Copy(shown + r * piece * item, given + (r * count + at) * item, length * item);
       }
       Meet(what, at == 0 ? &call : nullptr);
-      char* const mine = blocks + (rank_ * count + at) * item;
+      const char* const mine = given + (rank_ * count + at) * item;
       for (int r = 0; r < size_; ++r) {
         in_[static_cast<size_t>(r)] =
             r == rank_ ? mine : memory_.input(r, round_) + rank_ * piece * item;
       }
-      void* const out[] = {mine};
-      ReduceTree(in_, out, 0, length, dtype, op);
+      void* const to[] = {static_cast<char*>(out) + at * item};
+      ReduceTree(in_, to, 0, length, dtype, op);
       at += piece;
     } while (at < count);
   }
@@ -195,35 +193,99 @@ class ShmCommunicator final : public Communicator {
     return static_cast<int32_t>(round - turn) >= 0;
   }
 
-  void ReduceSmall(const Call& call, void* data) {
-    Copy(memory_.input(rank_, round_ + 1), data, call.count * SizeOf(call.dtype));
-    Meet(call.what, &call);
-    for (int r = 0; r < size_; ++r) {
-      in_[static_cast<size_t>(r)] = r == rank_ ? data : memory_.input(r, round_);
+  // An all-reduce so far. A small one has one round, in which each rank reduces everything. In
+  // round k of others, everybody's input of chunk k and results of chunk k - 1 are shown.
+  struct Begun {
+    Call call;
+    char* data = nullptr;
+    int64_t slice = 0, chunks = 0;  // elements of a rank's slice of a chunk
+    int64_t round = 0;
+    bool is_shown = false;
+  };
+
+  // Rank r's slice of chunk k: where it begins in the data, in bytes; what of it lies in the
+  // chunk's buffers, from where on; and how many elements it has.
+  struct Slice {
+    int64_t in_data, in_buffer, count;
+  };
+  Slice SliceOf(int64_t k, int r) const {
+    const int64_t item = SizeOf(begun_.call.dtype), chunk = begun_.slice * size_;
+    const int64_t left = begun_.call.count - k * chunk;
+    const int64_t begin = std::min(begun_.slice * r, left);
+    return {(k * chunk + begin) * item, begin * item,
+            std::min(begun_.slice * (r + 1), left) - begin};
+  }
+
+  void ShowInput() {
+    const auto& [call, data, slice, chunks, k, is_shown] = begun_;
+    char* const shown = memory_.input(rank_, round_ + 1);
+    if (chunks == 0) return Copy(shown, data, call.count * SizeOf(call.dtype));
+    for (int r = 0; k < chunks && r < size_; ++r) {
+      const Slice s = SliceOf(k, r);
+      if (r != rank_) Copy(shown + s.in_buffer, data + s.in_data, s.count * SizeOf(call.dtype));
     }
-    ReduceTree(in_, {&data, 1}, 0, call.count, call.dtype, static_cast<ReduceOp>(call.extra));
+  }
+
+  void ReduceShown() {
+    const auto& [call, data, slice, chunks, k, is_shown] = begun_;
+    const auto op = static_cast<ReduceOp>(call.extra);
+    const auto gather = [&](char* own, int64_t at) {  // everybody's
+      for (int r = 0; r < size_; ++r) {
+        in_[static_cast<size_t>(r)] = r == rank_ ? own : memory_.input(r, round_) + at;
+      }
+    };
+    if (chunks == 0) {
+      gather(data, 0);
+      void* const out[] = {data};
+      return ReduceTree(in_, out, 0, call.count, call.dtype, op);
+    }
+    if (k < chunks) {
+      const Slice s = SliceOf(k, rank_);
+      gather(data + s.in_data, s.in_buffer);
+      void* const out[] = {data + s.in_data, memory_.result(rank_, round_)};
+      ReduceTree(in_, out, 0, s.count, call.dtype, op);
+    }
+    for (int r = 0; k > 0 && r < size_; ++r) {
+      const Slice s = SliceOf(k - 1, r);
+      if (r != rank_) {
+        Copy(data + s.in_data, memory_.result(r, round_ - 1), s.count * SizeOf(call.dtype));
+      }
+    }
   }
 
   // Publishes the next round, returns when all have; the first round of a call compares it.
   void Meet(std::string_view what, const Call* call) {
+    Publish(what, call);
+    Await(what, call != nullptr);
+  }
+  void Publish(std::string_view what, const Call* call) {
     ThrowIfAborted(what);
     const uint32_t turn = round_ + 1;
     RankBlock& mine = memory_.block(rank_);
-    CallRecord record;
-    if (call != nullptr) mine.calls[turn & 1] = record = Pack(*call);
+    if (call != nullptr) mine.calls[turn & 1] = Pack(*call);
     mine.round.store(turn);
     if (mine.sleepers.load() != 0) FutexWake(mine.round);
+  }
+  bool HasCome(int rank) {
+    return Reached(memory_.block(rank).round.load(std::memory_order_acquire), round_ + 1);
+  }
+  bool HaveAllCome() {
+    for (int r = 0; r < size_; ++r) {
+      if (!HasCome(r)) return false;
+    }
+    return true;
+  }
+  void Await(std::string_view what, bool is_first) {
     const auto deadline = steady_clock::now() + timeout_;
     for (int r = 0; r < size_; ++r) {
-      if (r != rank_ && !Reached(memory_.block(r).round.load(std::memory_order_acquire), turn)) {
-        WaitFor(r, turn, what, deadline);
-      }
+      if (!HasCome(r)) WaitFor(r, round_ + 1, what, deadline);
     }
-    round_ = turn;
-    if (call != nullptr) Compare(record, what);
+    ++round_;
+    if (is_first) Compare(what);
   }
 
-  void Compare(const CallRecord& record, std::string_view what) {
+  void Compare(std::string_view what) {
+    const CallRecord& record = memory_.block(rank_).calls[round_ & 1];
     for (int r = 0; r < size_; ++r) {
       const CallRecord& other = memory_.block(r).calls[round_ & 1];
       if (other.hash == record.hash) continue;
@@ -324,6 +386,15 @@ class ShmCommunicator final : public Communicator {
     }
     memory_.CloseFile();
     for (int r = 0; r < size_; ++r) processes_.emplace_back(memory_.block(r).pid);
+    spin_ = SpinBudget(AreCrowded());
+  }
+
+  // Whether there are fewer cores than ranks. Each may be bound to one of its own.
+  bool AreCrowded() {
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    for (int r = 0; r < size_; ++r) CPU_OR(&cores, &cores, &memory_.block(r).cores);
+    return std::min(CPU_COUNT(&cores), QuotaOfCores()) < size_;
   }
 
   const int rank_, size_;
@@ -333,8 +404,9 @@ class ShmCommunicator final : public Communicator {
   const int64_t segment_;
   std::vector<Process> processes_;
   std::vector<const void*> in_;  // of everybody
-  SpinBudget spin_;
-  uint32_t round_ = 0;
+  Begun begun_;
+  SpinBudget spin_{true};
+  uint32_t round_ = 0;  // the last one that all have published
 };
 
 }  // namespace

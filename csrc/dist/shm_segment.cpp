@@ -19,7 +19,7 @@
 namespace ostria {
 namespace {
 
-constexpr uint64_t kMagic = 0x31'6d'68'73'72'74'73'6f;  // "ostrshm1"
+constexpr uint64_t kMagic = 0x32'6d'68'73'72'74'73'6f;  // "ostrshm2"
 constexpr int64_t kPage = 4096;
 
 int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }

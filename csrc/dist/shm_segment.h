@@ -3,6 +3,8 @@
 // each rank's buffers. It is a file without a name, so nothing is left behind whoever dies.
 #pragma once
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -20,6 +22,7 @@ struct alignas(128) RankBlock {
   std::atomic<uint32_t> sleepers;  // so many may sleep on `round`
   std::atomic<Presence> presence;
   std::atomic<int32_t> pid;
+  cpu_set_t cores;      // that it may run on
   CallRecord calls[2];  // of this round and of the one before
 };
 

@@ -53,19 +53,19 @@ class WiredCommunicator final : public Communicator {
     Finish();
   }
 
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder /*order*/) override {
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder /*order*/) override {
     const Call call{"reduce_scatter", what, count, dtype, static_cast<int>(op)};
     Meet(call, nullptr, 0);
     const int64_t item = SizeOf(dtype), piece = std::max<int64_t>(1, kChunk / item / size_);
-    char* const blocks = static_cast<char*>(data);
+    const char* const given = static_cast<const char*>(blocks);
     for (int64_t at = 0; at < count; at += piece) {
       const int64_t length = std::min(piece, count - at);
       Slices slices;
       Scatter(
           slices, scratch_[0], dtype, [&](int) { return length; },
-          [&](int r) { return blocks + (r * count + at) * item; });
-      Gather(slices, blocks + (rank_ * count + at) * item, length, dtype, op);
+          [&](int r) { return given + (r * count + at) * item; });
+      Gather(slices, static_cast<char*>(out) + at * item, length, dtype, op);
       for (Transfer& t : slices.sends) wire_.Wait(*t);
     }
     Finish();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dist/workers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "backend/backend.h"
+#include "base/parallel.h"
 #include "dist/control/watch.h"
+#include "dist/interleaved.h"
 #include "dist/overlapped.h"
 
 namespace ostria {
@@ -26,7 +29,9 @@ class Connector {
     std::vector<std::unique_ptr<Communicator>> ranks;
     for (MadeCommunicator& m : made) {
       auto watch = std::make_shared<control::Watch>(client_, m.communicator.get());
-      ranks.push_back(MakeOverlapped(std::move(m.communicator), std::move(watch)));
+      const bool interleaved = m.communicator->has_pieces() && !HasCoreBeside();
+      ranks.push_back((interleaved ? MakeInterleaved : MakeOverlapped)(std::move(m.communicator),
+                                                                       std::move(watch)));
     }
     const DeviceKind kind = options_.devices[0].kind;
     if (kind == DeviceKind::kCpu) return ranks;
@@ -36,6 +41,17 @@ class Connector {
   }
 
  private:
+  // Whether a thread beside a replica's own has a core on which nobody computes. Replicas of
+  // several threads leave theirs now and then.
+  bool HasCoreBeside() const {
+    const auto devices = static_cast<int>(options_.devices.size());
+    const int threads = options_.replicas.threads_each > 0 ? options_.replicas.threads_each
+                                                           : std::max(1, NumThreads() / devices);
+    const auto here = std::count(options_.hosts.begin(), options_.hosts.end(),
+                                 options_.hosts[static_cast<size_t>(options_.first_rank)]);
+    return threads > 1 || NumCores() > here;
+  }
+
   std::shared_ptr<control::Client> client_;
   WorkerOptions options_;
   int groups_ = 0;

@@ -10,8 +10,9 @@
 //
 // Backward passes finish weights in about the reverse order of their creation, so buckets are cut
 // from the last tensor on. The first is small, so that it can begin early. Other reductions, such
-// as that of the loss, and every reduce_scatter, with what only lays out its operand, move up to
-// where their operands are made: gradients are of no use behind them.
+// as that of the loss, and every reduce_scatter move up to where their operands are made, together
+// with what only lays these out or computes a number: gradients are of no use behind them, and that
+// of the number of rows, of which the whole step is a reader, begins with the step.
 #include <optional>
 #include <vector>
 
@@ -86,15 +87,22 @@ class Bucketer {
   std::vector<int> position_;
 };
 
-// With the nodes in front of it that give its operands another shape or place.
-bool MoveUpWithLayout(Graph& g, NodeId n) {
+bool LaysOut(const Graph& g, NodeId n) {
+  return g.is(n, ops::kReshape) || g.is(n, ops::kConcat) || g.is(n, ops::kSlice);
+}
+
+bool IsNumber(const Graph& g, NodeId n) {
+  if (!g.is(n, ops::kDimProduct) && !g.op(n).traits.elementwise) return false;
+  const Shape& shape = g.type(g.result(n, 0)).shape;
+  return shape.is_static() && shape.numel() == 1;
+}
+
+// With the nodes in front of it that `follows` is true of.
+bool MoveUpWith(Graph& g, NodeId n, bool (*follows)(const Graph&, NodeId)) {
   bool moved = false;
   for (int i = 0; i < g.num_operands(n); ++i) {
     const NodeId p = g.producer(g.operand(n, i));
-    if (!p.valid()) continue;
-    if (g.is(p, ops::kReshape) || g.is(p, ops::kConcat) || g.is(p, ops::kSlice)) {
-      moved |= MoveUpWithLayout(g, p);
-    }
+    if (p.valid() && follows(g, p)) moved |= MoveUpWith(g, p, follows);
   }
   return MoveReductionUp(g, n) || moved;
 }
@@ -108,8 +116,8 @@ bool BucketReductions(Graph& graph, const PassContext&) {
     if (graph.is(n, ops::kReduceScatter)) scatters.push_back(n);
   }
   bool changed = false;
-  for (const NodeId n : reductions) changed |= MoveReductionUp(graph, n);
-  for (const NodeId n : scatters) changed |= MoveUpWithLayout(graph, n);
+  for (const NodeId n : reductions) changed |= MoveUpWith(graph, n, IsNumber);
+  for (const NodeId n : scatters) changed |= MoveUpWith(graph, n, LaysOut);
   if (reductions.empty()) return changed;
   Bucketer bucketer(graph);
   for (const NodeId n : reductions) changed |= bucketer.Split(n);

@@ -70,7 +70,7 @@ ReplicaGroup::ReplicaGroup(std::vector<DeviceId> devices, Connect connect, Repli
                         ? options.threads_each
                         : std::max(1, NumThreads() / static_cast<int>(devices_.size()))),
       order_(options.order) {
-  for (int i = 0; i < size(); ++i) threads_.emplace_back([this, i] { Serve(i); });
+  for (int i = 0; size() > 1 && i < size(); ++i) threads_.emplace_back([this, i] { Serve(i); });
 }
 
 ReplicaGroup::~ReplicaGroup() {
@@ -99,15 +99,37 @@ void ReplicaGroup::Serve(int replica) {
       turn = turn_;
       fn = fn_;
     }
-    try {
-      const Communicator::Scope scope(communicators_[i].get(), order_);
-      (*fn)(replica);
-    } catch (...) {
-      NoteError(replica, std::current_exception());
-    }
+    RunOne(replica, *fn);
     std::lock_guard lock(mutex_);
     if (--running_ == 0) done_.notify_one();
   }
+}
+
+void ReplicaGroup::RunOne(int replica, FunctionRef<void(int)> fn) {
+  try {
+    const Communicator::Scope scope(communicators_[static_cast<size_t>(replica)].get(), order_);
+    fn(replica);
+  } catch (...) {
+    NoteError(replica, std::current_exception());
+  }
+}
+
+// A lone replica has the caller's thread: of a small step, two switches of threads are a good part.
+void ReplicaGroup::RunHere(FunctionRef<void(int)> fn) {
+  const ThreadShare share(threads_each_);
+  const DeviceId before = GetDefaultDevice();
+  SetDefaultDevice(devices_[0]);
+  RunOne(0, fn);
+  SetDefaultDevice(before);
+}
+
+void ReplicaGroup::RunInThreads(FunctionRef<void(int)> fn) {
+  std::unique_lock lock(mutex_);
+  fn_ = &fn;
+  running_ = size();
+  ++turn_;
+  work_.notify_all();
+  done_.wait(lock, [&] { return running_ == 0; });
 }
 
 // What others throw because of it is an error of communication, and may be noted before it.
@@ -145,14 +167,14 @@ void ReplicaGroup::Run(FunctionRef<void(int)> fn) {
     OSTRIA_CHECK(made.size() == devices_.size());
     communicators_ = std::move(made);
   }
+  if (size() == 1) {
+    RunHere(fn);
+  } else {
+    RunInThreads(fn);
+  }
   std::exception_ptr error;
   {
-    std::unique_lock lock(mutex_);
-    fn_ = &fn;
-    running_ = size();
-    ++turn_;
-    work_.notify_all();
-    done_.wait(lock, [&] { return running_ == 0; });
+    std::lock_guard lock(mutex_);
     error = std::exchange(error_, nullptr);
     has_cause_ = false;
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The replicas of one process: a device and a thread for each, kept from step to step, and what
-// they talk through. It knows no graph. Runs of all groups of a process take turns: their replicas
-// share activation regions, and two groups that wait for each other's would wait for ever.
+// The replicas of one process: a device and a thread for each, kept from step to step (the caller's
+// where there is one replica), and what they talk through. It knows no graph. Runs of all groups of
+// a process take turns: their replicas share activation regions, and two groups that wait for each
+// other's would wait for ever.
 #pragma once
 
 #include <sys/types.h>
@@ -59,6 +60,9 @@ class ReplicaGroup {
 
  private:
   void Serve(int replica);
+  void RunOne(int replica, FunctionRef<void(int)> fn);
+  void RunHere(FunctionRef<void(int)> fn);
+  void RunInThreads(FunctionRef<void(int)> fn);
   void NoteError(int replica, const std::exception_ptr& error);
 
   const std::vector<DeviceId> devices_;

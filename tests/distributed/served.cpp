@@ -24,7 +24,9 @@ void Make(Communicator& c, const Call& call, void* data) {
     case Verb::kAllReduce:
       return c.AllReduce(what, data, call.count, call.dtype, call.op, call.order);
     case Verb::kReduceScatter:
-      return c.ReduceScatter(what, data, call.count, call.dtype, call.op, call.order);
+      return c.ReduceScatter(what, data,
+                             static_cast<char*>(data) + c.rank() * call.count * SizeOf(call.dtype),
+                             call.count, call.dtype, call.op, call.order);
     case Verb::kAllGather: return c.AllGather(what, data, call.count);
     case Verb::kBroadcast: return c.Broadcast(what, data, call.count, call.root);
     case Verb::kBarrier: return c.Barrier(what);

@@ -102,7 +102,6 @@ std::unique_ptr<KernelState> PrepareReduceScatter(const NodeDesc& d) {
   s->block = static_cast<size_t>(d.outputs[0].bytes());
   s->name = d.op->name;
   s->what = NameOfCollective(s->name);
-  s->workspace_bytes = d.inputs[0].bytes();  // the transport leaves something else in the blocks
   return s;
 }
 
@@ -114,13 +113,8 @@ void LaunchReduceScatter(const KernelState& state, void* const* ptrs) {
     if (s.block > 0) std::memcpy(ptrs[1], ptrs[0], s.block);
     return;
   }
-  auto* blocks = static_cast<std::byte*>(ptrs[2]);
-  const size_t bytes = s.block * static_cast<size_t>(s.replicas);
-  if (bytes > 0) std::memcpy(blocks, ptrs[0], bytes);
   const int64_t count = static_cast<int64_t>(s.block) / SizeOf(s.dtype);
-  c->ReduceScatter(s.what, blocks, count, s.dtype, s.op, Communicator::CurrentOrder());
-  const std::byte* mine = blocks + static_cast<size_t>(c->rank()) * s.block;
-  if (s.block > 0) std::memcpy(ptrs[1], mine, s.block);
+  c->ReduceScatter(s.what, ptrs[0], ptrs[1], count, s.dtype, s.op, Communicator::CurrentOrder());
 }
 
 std::unique_ptr<KernelState> PrepareBroadcast(const NodeDesc& d) {

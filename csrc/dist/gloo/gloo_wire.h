@@ -28,6 +28,7 @@ class GlooWire final : public Wire {
     Buffer(int rank, bool receives) : Transfer(rank), receives(receives) {}
     const bool receives;
     std::unique_ptr<gloo::transport::UnboundBuffer> of_gloo;
+    std::string refused;  // why a receive could not even begin
   };
 
   void Connect(const GlooOptions& options);

@@ -2,6 +2,7 @@
 #include "base/parallel.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <atomic>
@@ -42,6 +43,23 @@ TEST(ParallelFor, WorkBelowTheGrainAndNestedLoopsRunInline) {
       EXPECT_EQ(std::this_thread::get_id(), outer);
     });
   });
+}
+
+TEST(Parallel, CountsTheCoresThatTheThreadMayRunOn) {
+  std::thread([] {
+    const int all = NumCores();
+    EXPECT_GE(all, 1);
+    cpu_set_t set, one;
+    ASSERT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+    CPU_ZERO(&one);
+    for (int c = 0; c < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++c) {
+      if (CPU_ISSET(c, &set)) CPU_SET(c, &one);
+    }
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    EXPECT_EQ(NumCores(), 1);
+    ASSERT_EQ(sched_setaffinity(0, sizeof set, &set), 0);
+    EXPECT_EQ(NumCores(), all);
+  }).join();
 }
 
 double CpuSeconds() {

@@ -52,7 +52,7 @@ TEST(Modelled, EveryRanksBlockIsRankZeros) {
   std::vector<int32_t> blocks = {7, 8, 0, 0, 0, 0};
   w.c->AllGather("rows", blocks.data(), 8);
   EXPECT_THAT(blocks, ElementsAre(7, 8, 7, 8, 7, 8));
-  w.c->ReduceScatter("slices", blocks.data(), 2, DType::kInt32, ReduceOp::kSum);
+  w.c->ReduceScatter("slices", blocks.data(), blocks.data(), 2, DType::kInt32, ReduceOp::kSum);
   EXPECT_EQ(blocks[0], 21);
   EXPECT_EQ(blocks[1], 24);
 }
@@ -63,7 +63,7 @@ TEST(Modelled, WritesDownWhatIsCalledWithItsBytesAndTimes) {
   w.c->Start(2, "all_reduce of 3 tensors", data.data(), 100, DType::kFloat32, ReduceOp::kSum);
   w.c->Wait(2);
   w.c->AllGather("rows", data.data(), 8);
-  w.c->ReduceScatter("slices", data.data(), 5, DType::kFloat32, ReduceOp::kSum);
+  w.c->ReduceScatter("slices", data.data(), data.data(), 5, DType::kFloat32, ReduceOp::kSum);
   w.c->Broadcast("weights", data.data(), 400, 0);
   w.c->Barrier("end");
   const std::vector<ModelledCall> calls = w.log->Calls();

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -17,6 +18,7 @@
 #include <filesystem>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "tests/distributed/served.h"
@@ -154,9 +156,13 @@ class StandIn final : public Communicator {
                  ReduceOrder order) override {
     Say(Verb::kAllReduce, what, count, data, count * SizeOf(dtype), dtype, op, order);
   }
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder order) override {
-    Say(Verb::kReduceScatter, what, count, data, size() * count * SizeOf(dtype), dtype, op, order);
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder order) override {
+    const int64_t bytes = count * SizeOf(dtype);
+    std::vector<char> data(static_cast<const char*>(blocks),
+                           static_cast<const char*>(blocks) + size() * bytes);
+    Say(Verb::kReduceScatter, what, count, data.data(), size() * bytes, dtype, op, order);
+    std::copy_n(data.data() + rank() * bytes, bytes, static_cast<char*>(out));
   }
   void AllGather(std::string_view what, void* data, int64_t bytes) override {
     Say(Verb::kAllGather, what, bytes, data, size() * bytes);

@@ -34,7 +34,8 @@ class Gate final : public Communicator {
     if (!why_.empty()) throw Error(ErrorCode::kDistributed, std::string(what), why_);
     if (names.size() < names.capacity()) names.push_back(what);
   }
-  void ReduceScatter(std::string_view, void*, int64_t, DType, ReduceOp, ReduceOrder) override {}
+  void ReduceScatter(std::string_view, const void*, void*, int64_t, DType, ReduceOp,
+                     ReduceOrder) override {}
   void AllGather(std::string_view what, void*, int64_t) override { names.push_back(what); }
   void Broadcast(std::string_view, void*, int64_t, int) override {}
   void Barrier(std::string_view what) override { names.push_back(what); }

@@ -54,9 +54,9 @@ class Witness final : public Communicator {
     if (record) calls.push_back({std::string(what), data, count});
     if (inner_ != nullptr) inner_->AllReduce(what, data, count, dtype, op, order);
   }
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder order) override {
-    inner_->ReduceScatter(what, data, count, dtype, op, order);
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder order) override {
+    inner_->ReduceScatter(what, blocks, out, count, dtype, op, order);
   }
   void AllGather(std::string_view what, void* data, int64_t bytes) override {
     inner_->AllGather(what, data, bytes);

@@ -8,6 +8,7 @@
 #include <limits>
 #include <mutex>
 #include <random>
+#include <thread>
 
 #include "base/error.h"
 #include "dist/transports.h"
@@ -122,8 +123,17 @@ TEST_P(EveryTransport, ScattersAndGathersBlocks) {
     auto data = Random(size, size * count);
     const auto given = data;
     const auto errors = RunRanks(GetParam().make(size), [&](Communicator& c) {
-      float* mine = data[c.rank()].data();
-      c.ReduceScatter("test", mine, count, DType::kFloat32, ReduceOp::kSum);
+      float* const mine = data[c.rank()].data();
+      float* const block = mine + c.rank() * count;
+      std::vector<float> apart(count);
+      c.ReduceScatter("test", mine, apart.data(), count, DType::kFloat32, ReduceOp::kSum);
+      for (int64_t i = 0; i < size * count; ++i) {
+        if (mine[i] != given[c.rank()][i]) throw Error(ErrorCode::kInternal, "", "written to");
+      }
+      c.ReduceScatter("test", mine, block, count, DType::kFloat32, ReduceOp::kSum);
+      if (!std::equal(apart.begin(), apart.end(), block)) {
+        throw Error(ErrorCode::kInternal, "", "another sum");
+      }
       c.AllGather("test", mine, count * 4);
     });
     ASSERT_THAT(errors, Each(""));
@@ -161,6 +171,27 @@ TEST_P(EveryTransport, ManyCallsInARowStayInStep) {
   });
   EXPECT_THAT(errors, Each(""));
   EXPECT_THAT(data, Each(101));
+}
+
+TEST_P(EveryTransport, WhoLeavesAfterItsLastCallFailsNobody) {
+  for (int group = 0; group < 20; ++group) {
+    auto ranks = GetParam().make(2);
+    std::vector<std::string> errors(2);
+    std::vector<std::thread> threads;
+    for (size_t r = 0; r < 2; ++r) {
+      threads.emplace_back([&, r] {
+        try {
+          std::vector<float> data(20'000);
+          ranks[r]->AllReduce("last", data.data(), 20'000, DType::kFloat32, ReduceOp::kSum);
+          ranks[r].reset();
+        } catch (const std::exception& e) {
+          errors[r] = e.what();
+        }
+      });
+    }
+    for (std::thread& t : threads) t.join();
+    ASSERT_THAT(errors, Each("")) << "group " << group;
+  }
 }
 
 TEST_P(EveryTransport, ARankThatDoesNotComeIsNamed) {

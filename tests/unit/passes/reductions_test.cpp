@@ -92,6 +92,26 @@ output "s" %s
   EXPECT_FALSE(BucketReductions(g, {}));
 }
 
+TEST(BucketReductions, MovesTheNumberOfRowsToTheBeginning) {
+  Graph g = Parse(R"(ostria-graph 1
+input %x "x": float32[batch, 8]
+input %before "before": int64[]
+%l: float32[batch, 8] = exp@1(%x)
+%here: int64[] = dim_product@1() {shape = [batch], dtype = int64}
+%n: int64[] = add@1(%before, %here)
+%all: int64[] = all_reduce@1(%n)
+%s: float32[] = sum@1(%l) {axis = [], keepdims = false}
+%ls: float32[] = all_reduce@1(%s)
+output "l" %ls
+output "n" %all
+)");
+  EXPECT_TRUE(BucketReductions(g, {}));
+  Verify(g, "bucket_reductions");
+  EXPECT_EQ(UnitsAfter({}, Print(g).substr(std::string("ostria-graph 1\n").size())),
+            "dim_product add all_reduce exp sum all_reduce");
+  EXPECT_FALSE(BucketReductions(g, {}));
+}
+
 TEST(BucketReductions, MovesScattersUpWithWhatLaysOutTheirOperands) {
   Graph g = Parse(R"(ostria-graph 1
 input %x "x": float32[8]

@@ -169,7 +169,7 @@ class Noting final : public Communicator {
   void AllReduce(std::string_view, void*, int64_t, DType, ReduceOp, ReduceOrder order) override {
     orders_.push_back(order);
   }
-  void ReduceScatter(std::string_view, void*, int64_t, DType, ReduceOp,
+  void ReduceScatter(std::string_view, const void*, void*, int64_t, DType, ReduceOp,
                      ReduceOrder order) override {
     orders_.push_back(order);
   }
@@ -182,6 +182,27 @@ class Noting final : public Communicator {
  private:
   std::vector<ReduceOrder>& orders_;
 };
+
+TEST(Replicas, OneAloneHasTheThreadOfItsCaller) {
+  ReplicaGroup group({Cpu(1)}, [] { return MakeLocalGroup({"cpu:1"}); }, {.threads_each = 1});
+  const ThreadShare share(3);
+  const DeviceId device = GetDefaultDevice();
+  const std::thread::id caller = std::this_thread::get_id();
+  int runs = 0;
+  group.Run([&](int i) {
+    EXPECT_EQ(i, 0);
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    EXPECT_NE(Communicator::Current(), nullptr);
+    EXPECT_EQ(GetDefaultDevice(), Cpu(1));
+    EXPECT_EQ(NumThreads(), 1);
+    ++runs;
+  });
+  EXPECT_EQ(runs, 1);
+  EXPECT_THROW(group.Run([](int) { Fail(ErrorCode::kInvalidArgument, "no"); }), Error);
+  EXPECT_EQ(Communicator::Current(), nullptr);
+  EXPECT_EQ(GetDefaultDevice(), device);
+  EXPECT_EQ(NumThreads(), 3);
+}
 
 TEST(Replicas, AddAsATreeAndComputeOnOneThreadWhereTheyAreReproducible) {
   for (const bool reproducible : {false, true}) {

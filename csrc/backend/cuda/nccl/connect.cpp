@@ -23,9 +23,9 @@ class NcclCommunicator final : public Communicator {
                  ReduceOrder order) override {
     host_.AllReduce(what, data, count, dtype, op, order);
   }
-  void ReduceScatter(std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
-                     ReduceOrder order) override {
-    host_.ReduceScatter(what, data, count, dtype, op, order);
+  void ReduceScatter(std::string_view what, const void* blocks, void* out, int64_t count,
+                     DType dtype, ReduceOp op, ReduceOrder order) override {
+    host_.ReduceScatter(what, blocks, out, count, dtype, op, order);
   }
   void AllGather(std::string_view what, void* data, int64_t bytes) override {
     host_.AllGather(what, data, bytes);
