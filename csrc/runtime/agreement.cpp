@@ -22,7 +22,9 @@ const Graph* BodyOf(const Attr& attr) {
 }
 
 // Whatever it is given, each replica gets another part of it.
-bool Scatters(const Graph& g, NodeId n) { return g.is(n, ops::kReduceScatter); }
+bool Scatters(const Graph& g, NodeId n) {
+  return g.is(n, ops::kReduceScatter) || g.is(n, ops::kReplicaPart);
+}
 
 // Of a body, whether anything in it makes values common: then its results are taken for common.
 bool Agrees(const Graph& g, NodeId n) {

@@ -20,8 +20,8 @@ MOVES = {
     "all_gather", "all_reduce", "all_reduce_start", "all_reduce_wait", "broadcast", "broadcast_to",
     "cast", "concat", "constant", "data_accepted", "dim_product", "expand_dims", "flip", "full",
     "gather", "gather_concat", "iota", "one_hot", "pad", "pad_channels", "reduce_scatter", "repeat",
-    "reshape", "roll", "scatter_update", "slice", "slice_at", "slice_grad", "squeeze",
-    "stop_gradient", "take_along_axis", "tile", "transpose", "tril", "triu",
+    "replica_part", "reshape", "roll", "scatter_update", "slice", "slice_at", "slice_grad",
+    "squeeze", "stop_gradient", "take_along_axis", "tile", "transpose", "tril", "triu",
 }  # fmt: skip
 
 

@@ -117,6 +117,23 @@ void LaunchReduceScatter(const KernelState& state, void* const* ptrs) {
   c->ReduceScatter(s.what, ptrs[0], ptrs[1], count, s.dtype, s.op, Communicator::CurrentOrder());
 }
 
+std::unique_ptr<KernelState> PreparePart(const NodeDesc& d) {
+  auto s = std::make_unique<BlocksState>();
+  s->replicas = d.attr<int64_t>(ops::ReplicaPartAttr::kReplicas);
+  s->block = static_cast<size_t>(d.outputs[0].bytes());
+  s->name = d.op->name;
+  return s;
+}
+
+void LaunchPart(const KernelState& state, void* const* ptrs) {
+  const auto& s = static_cast<const BlocksState&>(state);
+  const Communicator* c = Communicator::Current();
+  RequireReplicas(s.name, s.replicas, c);
+  const auto rank = static_cast<size_t>(c == nullptr ? 0 : c->rank());
+  const auto* all = static_cast<const std::byte*>(ptrs[0]);
+  if (s.block > 0) std::memcpy(ptrs[1], all + rank * s.block, s.block);
+}
+
 std::unique_ptr<KernelState> PrepareBroadcast(const NodeDesc& d) {
   auto s = std::make_unique<BlocksState>();
   s->root = d.attr<int64_t>(ops::BroadcastAttr::kRoot);
@@ -167,6 +184,11 @@ constexpr KernelDef kKernels[] = {
      .supports = NeedsDense,
      .prepare = PrepareReduceScatter,
      .launch = LaunchReduceScatter},
+    {.op = &ops::kReplicaPart,
+     .impl = "copy",
+     .supports = NeedsDense,
+     .prepare = PreparePart,
+     .launch = LaunchPart},
     {.op = &ops::kBroadcast,
      .impl = "communicator",
      .supports = NeedsDense,

@@ -16,17 +16,7 @@ constexpr AttrDef kAttrs[] = {kReductionAttr, kReplicasAttr};
 void Infer(InferContext& c) {
   RequireReduction(c, ReduceScatterAttr::kReduction);
   RequireNumber(c, 0);
-  const int64_t replicas = c.attr<int64_t>(ReduceScatterAttr::kReplicas);
-  if (replicas < 1) c.Fail("replicas is ", replicas, "; it must be at least 1");
-  Shape out = c.shape(0);
-  if (out.rank() == 0) c.Fail("a tensor of rank 0 has no axis to cut; expand_dims it first");
-  const Dim rows = FloorDiv(out[0], replicas);
-  if (Equal(rows * replicas, out[0]) != Tri::kYes) {
-    c.Fail("axis 0 of shape ", out, " is not a multiple of the ", replicas,
-           " replicas; pad it with zeros");
-  }
-  out[0] = rows;
-  c.Out(c.dtype(0), out);
+  InferPart(c, ReduceScatterAttr::kReplicas);
 }
 
 void Grad(GradContext& c) {

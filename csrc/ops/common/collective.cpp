@@ -46,6 +46,20 @@ void InferAllReduce(InferContext& c) {
   }
 }
 
+void InferPart(InferContext& c, int i) {
+  const int64_t replicas = c.attr<int64_t>(i);
+  if (replicas < 1) c.Fail("replicas is ", replicas, "; it must be at least 1");
+  Shape out = c.shape(0);
+  if (out.rank() == 0) c.Fail("a tensor of rank 0 has no axis to cut; expand_dims it first");
+  const Dim rows = FloorDiv(out[0], replicas);
+  if (Equal(rows * replicas, out[0]) != Tri::kYes) {
+    c.Fail("axis 0 of shape ", out, " is not a multiple of the ", replicas,
+           " replicas; pad it with zeros");
+  }
+  out[0] = rows;
+  c.Out(c.dtype(0), out);
+}
+
 void RequireSum(const GradContext& c, int i) {
   const std::string& given = c.attr<std::string>(i);
   if (given == "sum") return;

@@ -26,6 +26,9 @@ struct AllGatherAttr {
 struct ReduceScatterAttr {
   enum : int { kReduction, kReplicas };
 };
+struct ReplicaPartAttr {
+  enum : int { kReplicas };
+};
 struct BroadcastAttr {
   enum : int { kRoot };
 };
@@ -47,6 +50,8 @@ void RequireReduction(InferContext& c, int i);
 /// Several tensors of one dtype that is a number come out as they went in; checks `calls`, and the
 /// slot of a half.
 void InferAllReduce(InferContext& c);
+/// One part of axis 0, which is cut into as many as attribute `i` says.
+void InferPart(InferContext& c, int i);
 /// Fails unless attribute `i` of the differentiated collective is "sum": others have no gradient.
 void RequireSum(const GradContext& c, int i);
 /// Fails where `body`, which `what` names, holds a collective: how often it runs is for the data of

@@ -81,7 +81,12 @@ class Division:
 
     def own(self, weights: Sequence[Any]) -> list[Any]:
         """The replica's part of what all of them have."""
-        return [self._own(F.asarray(w.value())) for w in weights]
+        parts = []
+        for w in weights:
+            # A gather would check its index, and all replicas would meet.
+            part = _ops.replica_part(self._rows(F.asarray(w.value())), replicas=self._total)
+            parts.append(_ops.reshape(part, (self._size(w.size),)))
+        return parts
 
     def whole(self, parts: Sequence[Any], like: Sequence[Any]) -> list[Any]:
         """What all parts are together, in the shapes of `like`."""
@@ -162,24 +167,6 @@ class Division:
             end = (full + 1) * size
             flat = _ops.concat([flat[: full * size], flat[end - (n - full * size) : end]], 0)
         return _ops.reshape(flat, tuple(shape))
-
-    def _own(self, x: Any) -> Any:
-        # Halves are chosen from. A gather would check its index, and all replicas would meet.
-        n, size, full = x.size, self._size(x.size), self._full(x.size)
-        flat = _ops.reshape(x, (n,))
-        part, count = flat, full
-        index = self._replica if full == self._total else _ops.minimum(self._replica, full - 1)
-        while count > 1:
-            half = -(-count // 2)
-            upper = index >= half
-            part = _ops.where(
-                upper, part[(count - half) * size : count * size], part[: half * size]
-            )
-            index = _ops.where(upper, index - (count - half), index)
-            count = half
-        if full == self._total:
-            return part
-        return _ops.where(self._replica < full, part[:size], flat[n - size :])
 
     def _once(self, part: Any, like: Any) -> Any:
         """Zeros where an earlier part has the same elements."""

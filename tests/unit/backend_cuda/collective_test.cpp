@@ -148,6 +148,7 @@ TEST_P(CudaReplicas, ReduceScatterGatherAndBroadcastAsVirtualCpusDo) {
     }
     g.AddOutput("gathered", b(ops::kAllGather, {x}, {int64_t{n}}));
     g.AddOutput("first", b(ops::kBroadcast, {x}, {int64_t{n - 1}}));
+    g.AddOutput("part", b(ops::kReplicaPart, {x}, {int64_t{n}}));
     CompiledGraph compiled(std::move(g), {}, Replicas(kind, 0, n));
     std::vector<std::vector<Tensor>> inputs, out;
     for (int r = 0; r < n; ++r) {

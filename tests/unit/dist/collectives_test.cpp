@@ -95,6 +95,10 @@ TEST(Collectives, GatherScatterAndBroadcastByRank) {
   const auto parts = OnRanks(2, ops::kReduceScatter, {std::string("sum"), int64_t{2}}, four);
   EXPECT_THAT(ToVector(parts[0][0]), ElementsAre(1, 2));
   EXPECT_THAT(ToVector(parts[1][0]), ElementsAre(4, 3));
+  const auto alike = [](int) { return std::vector<Tensor>{Floats({5, 6, 7, 8}, {4})}; };
+  const auto own = OnRanks(2, ops::kReplicaPart, {int64_t{2}}, alike);
+  EXPECT_THAT(ToVector(own[0][0]), ElementsAre(5, 6));
+  EXPECT_THAT(ToVector(own[1][0]), ElementsAre(7, 8));
 }
 
 TEST(Collectives, AnotherNumberOfReplicasThanTracedIsAnError) {

@@ -428,6 +428,15 @@ TEST(Agreement, IsReachedByCollectivesAlone) {
               RequireAgreement(scatters, {&w, 1}, {});
             }).find("'w' is assigned"),
             std::string::npos);
+  Graph takes;
+  Builder e(takes, 0);
+  const Value whole = takes.AddState(w->id(), "w", {DType::kFloat32, {100}}, 0);
+  const Value part = e(ops::kReplicaPart, {whole}, {int64_t{2}});
+  takes.SetStateOut(0, e(ops::kConcat, {part, part}, {int64_t{0}}));
+  EXPECT_NE(ErrorOf([&] {
+              RequireAgreement(takes, {&w, 1}, {});
+            }).find("'w' is assigned"),
+            std::string::npos);
   Graph sized;  // what depends on the batch's size alone differs too
   Builder c(sized, 0);
   const Value old = sized.AddState(w->id(), "w", {DType::kInt64, {}}, 0);

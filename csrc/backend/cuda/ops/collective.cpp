@@ -137,6 +137,9 @@ std::unique_ptr<KernelState> PrepareBlocks(const NodeDesc& d) {
     s->replicas = d.attr<int64_t>(ops::ReduceScatterAttr::kReplicas);
     s->reduction = ReductionOf(d.attrs[ops::ReduceScatterAttr::kReduction]);
     s->block = static_cast<size_t>(d.outputs[0].bytes());
+  } else if (d.op == &ops::kReplicaPart) {
+    s->replicas = d.attr<int64_t>(ops::ReplicaPartAttr::kReplicas);
+    s->block = static_cast<size_t>(d.outputs[0].bytes());
   } else {
     s->root = d.attr<int64_t>(ops::BroadcastAttr::kRoot);
   }
@@ -178,6 +181,15 @@ void LaunchBlocks(const KernelState& state, void* const* ptrs) {
   b.stream->WaitFor(*done);
 }
 
+void LaunchPart(const KernelState& state, void* const* ptrs) {
+  const auto& b = static_cast<const Bound<BlocksState>&>(state);
+  const Communicator* c = Communicator::Current();
+  RequireReplicas(b.plan->op->name, b.plan->replicas, c);
+  const size_t rank = c == nullptr ? 0 : static_cast<size_t>(c->rank()), bytes = b.plan->block;
+  const auto* all = static_cast<const std::byte*>(ptrs[0]);
+  if (bytes > 0) b.stream->CopyOnDevice(ptrs[1], all + rank * bytes, bytes);
+}
+
 bool SamePlace(const NodeDesc&, int out, int in) { return out == in; }
 
 constexpr KernelDef Reduces(const OpDef& op, LaunchFn launch) {
@@ -199,10 +211,18 @@ constexpr KernelDef MovesBlocks(const OpDef& op, bool in_place) {
           .bind = Bind<BlocksState>};
 }
 
-constexpr KernelDef kKernels[] = {
-    Reduces(ops::kAllReduce, LaunchAllReduce), Reduces(ops::kAllReduceStart, LaunchStart),
-    Reduces(ops::kAllReduceWait, LaunchWait),  MovesBlocks(ops::kAllGather, false),
-    MovesBlocks(ops::kReduceScatter, false),   MovesBlocks(ops::kBroadcast, true)};
+constexpr KernelDef kKernels[] = {Reduces(ops::kAllReduce, LaunchAllReduce),
+                                  Reduces(ops::kAllReduceStart, LaunchStart),
+                                  Reduces(ops::kAllReduceWait, LaunchWait),
+                                  MovesBlocks(ops::kAllGather, false),
+                                  MovesBlocks(ops::kReduceScatter, false),
+                                  MovesBlocks(ops::kBroadcast, true),
+                                  {.op = &ops::kReplicaPart,
+                                   .impl = "copy",
+                                   .supports = NeedsDense,
+                                   .prepare = PrepareBlocks,
+                                   .launch = LaunchPart,
+                                   .bind = Bind<BlocksState>}};
 
 }  // namespace
 
