@@ -242,17 +242,18 @@ RecordedCommunicator::~RecordedCommunicator() {
 
 template <class Make>
 void RecordedCommunicator::Record(const Call& call, const Make& make) {
-  const int64_t sequence = recorder_.Start(call);
-  Try(sequence, make);
-  recorder_.Complete(sequence);
+  call_ = call;
+  sequence_ = recorder_.Start(call);
+  Try(make);
+  recorder_.Complete(sequence_);
 }
 
 template <class Make>
-void RecordedCommunicator::Try(int64_t sequence, const Make& make) {
+void RecordedCommunicator::Try(const Make& make) {
   try {
     make();
   } catch (const Error& e) {
-    recorder_.Fail(sequence, e.what());
+    recorder_.Fail(Sequence(), e.what());
     const std::string& folder = recorder_.options().folder;
     const bool dumped = Dump(e.what());
     if (!dumped || typeid(e) != typeid(Error)) throw;  // as what it is, such as PeerFailedError
@@ -285,14 +286,22 @@ void RecordedCommunicator::AllReduce(std::string_view what, void* data, int64_t 
 }
 void RecordedCommunicator::BeginAllReduce(std::string_view what, void* data, int64_t count,
                                           DType dtype, ReduceOp op, ReduceOrder order) {
-  begun_ = recorder_.Start({"all_reduce", what, count, dtype, static_cast<int>(op)});
-  Try(begun_, [&] { inner_->BeginAllReduce(what, data, count, dtype, op, order); });
+  call_ = {"all_reduce", what, count, dtype, static_cast<int>(op)};
+  sequence_ = -1;
+  Try([&] { inner_->BeginAllReduce(what, data, count, dtype, op, order); });
 }
 bool RecordedCommunicator::Advance(bool wait) {
+  if (wait) Sequence();
   bool is_done = false;
-  Try(begun_, [&] { is_done = inner_->Advance(wait); });
-  if (is_done) recorder_.Complete(begun_);
+  Try([&] { is_done = inner_->Advance(wait); });
+  if (is_done) recorder_.Complete(Sequence());
   return is_done;
+}
+// A rank that computes between the pieces is not in the call yet, whatever it has shown: others
+// that wait for its next piece wait for it.
+int64_t RecordedCommunicator::Sequence() {
+  if (sequence_ < 0) sequence_ = recorder_.Start(call_);
+  return sequence_;
 }
 void RecordedCommunicator::ReduceScatter(std::string_view what, const void* blocks, void* out,
                                          int64_t count, DType dtype, ReduceOp op,

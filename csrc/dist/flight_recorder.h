@@ -130,11 +130,13 @@ class RecordedCommunicator final : public Communicator {
   template <class Make>
   void Record(const Call& call, const Make& make);
   template <class Make>
-  void Try(int64_t sequence, const Make& make);
+  void Try(const Make& make);
+  int64_t Sequence();
 
   std::unique_ptr<Communicator> inner_;
   FlightRecorder recorder_;
-  int64_t begun_ = -1;  // the sequence of what is made in pieces
+  Call call_;              // the latest
+  int64_t sequence_ = -1;  // its number, once this rank is in it
   std::atomic<bool> dumped_{false};
   std::atomic<bool> told_{false};  // that a record cannot be written
 };

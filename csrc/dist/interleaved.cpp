@@ -22,7 +22,10 @@ class Interleaved final : public InOrder {
   void Start(int slot, std::string_view what, void* data, int64_t count, DType dtype, ReduceOp op,
              ReduceOrder order) override {
     ThrowIfFailed();
-    if (started_ - finished_ == kCapacity) GoOn(finished_ + 1);
+    if (started_ - finished_ == kCapacity) {
+      const Blocked blocked(this);
+      GoOn(finished_ + 1);
+    }
     Enqueue(slot, {what, data, count, dtype, op, order});
     GoOn(finished_);
     ThrowIfFailed();

@@ -42,7 +42,8 @@ class Connector {
 
  private:
   // Whether a thread beside a replica's own has a core on which nobody computes. Replicas of
-  // several threads leave theirs now and then.
+  // several threads leave theirs now and then; those that are bound to cores of their own are taken
+  // to share them.
   bool HasCoreBeside() const {
     const auto devices = static_cast<int>(options_.devices.size());
     const int threads = options_.replicas.threads_each > 0 ? options_.replicas.threads_each

@@ -97,15 +97,28 @@ bool IsNumber(const Graph& g, NodeId n) {
   return shape.is_static() && shape.numel() == 1;
 }
 
-// With the nodes in front of it that `follows` is true of.
-bool MoveUpWith(Graph& g, NodeId n, bool (*follows)(const Graph&, NodeId)) {
-  bool moved = false;
-  for (int i = 0; i < g.num_operands(n); ++i) {
-    const NodeId p = g.producer(g.operand(n, i));
-    if (p.valid() && follows(g, p)) moved |= MoveUpWith(g, p, follows);
+// Moves reductions up, with the nodes in front of them that `follows` is true of; each once.
+class Mover {
+ public:
+  Mover(Graph& g, bool (*follows)(const Graph&, NodeId))
+      : g_(g), follows_(follows), seen_(static_cast<size_t>(g.node_capacity())) {}
+
+  bool Move(NodeId n) {
+    if (seen_[n.id]) return false;
+    seen_[n.id] = true;
+    bool moved = false;
+    for (int i = 0; i < g_.num_operands(n); ++i) {
+      const NodeId p = g_.producer(g_.operand(n, i));
+      if (p.valid() && follows_(g_, p)) moved |= Move(p);
+    }
+    return MoveReductionUp(g_, n) || moved;
   }
-  return MoveReductionUp(g, n) || moved;
-}
+
+ private:
+  Graph& g_;
+  bool (*const follows_)(const Graph&, NodeId);
+  std::vector<bool> seen_;
+};
 
 }  // namespace
 
@@ -116,8 +129,9 @@ bool BucketReductions(Graph& graph, const PassContext&) {
     if (graph.is(n, ops::kReduceScatter)) scatters.push_back(n);
   }
   bool changed = false;
-  for (const NodeId n : reductions) changed |= MoveUpWith(graph, n, IsNumber);
-  for (const NodeId n : scatters) changed |= MoveUpWith(graph, n, LaysOut);
+  Mover with_numbers(graph, IsNumber), with_layout(graph, LaysOut);
+  for (const NodeId n : reductions) changed |= with_numbers.Move(n);
+  for (const NodeId n : scatters) changed |= with_layout.Move(n);
   if (reductions.empty()) return changed;
   Bucketer bucketer(graph);
   for (const NodeId n : reductions) changed |= bucketer.Split(n);

@@ -45,6 +45,18 @@ std::mutex& TurnOfGroups() {
   return *turn;
 }
 
+/// Makes `device` the calling thread's default while it lives.
+class OnDevice {
+ public:
+  explicit OnDevice(DeviceId device) : before_(GetDefaultDevice()) { SetDefaultDevice(device); }
+  ~OnDevice() { SetDefaultDevice(before_); }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  const DeviceId before_;
+};
+
 // The error as the user sees it. What a communicator throws names ranks already.
 [[noreturn]] void Rethrow(const std::exception_ptr& error, const std::string& who) {
   try {
@@ -117,10 +129,8 @@ void ReplicaGroup::RunOne(int replica, FunctionRef<void(int)> fn) {
 // A lone replica has the caller's thread: of a small step, two switches of threads are a good part.
 void ReplicaGroup::RunHere(FunctionRef<void(int)> fn) {
   const ThreadShare share(threads_each_);
-  const DeviceId before = GetDefaultDevice();
-  SetDefaultDevice(devices_[0]);
+  const OnDevice device(devices_[0]);
   RunOne(0, fn);
-  SetDefaultDevice(before);
 }
 
 void ReplicaGroup::RunInThreads(FunctionRef<void(int)> fn) {
@@ -158,8 +168,9 @@ void ReplicaGroup::NoteError(int replica, const std::exception_ptr& error) {
 void ReplicaGroup::Run(FunctionRef<void(int)> fn) {
   if (::getpid() != process_) {
     Fail(ErrorCode::kNotImplemented,
-         "replicas were made before this process was forked, and their threads do not survive a "
-         "fork; start workers with the 'spawn' method");
+         "replicas were made before this process was forked, and neither their threads nor what "
+         "they "
+         "talk through survive a fork; start workers with the 'spawn' method");
   }
   std::lock_guard turn(TurnOfGroups());
   if (communicators_.empty()) {

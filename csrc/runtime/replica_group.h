@@ -52,10 +52,10 @@ class ReplicaGroup {
   /// Threads that each replica computes with.
   int threads_each() const { return threads_each_; }
 
-  /// Calls fn(i) for every replica of this process, each in its thread, where
-  /// Communicator::Current() is its own; returns when all are done. When one throws, the others are
-  /// aborted, and the error that came first is thrown, with rank and device; one of communication
-  /// only where there is no other.
+  /// Calls fn(i) for every replica of this process, each in its thread (a lone one in the
+  /// caller's), where Communicator::Current() is its own; returns when all are done. When one
+  /// throws, the others are aborted, and the error that came first is thrown, with rank and device;
+  /// one of communication only where there is no other.
   void Run(FunctionRef<void(int)> fn);
 
  private:

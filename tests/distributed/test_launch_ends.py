@@ -152,7 +152,7 @@ def test_a_second_interrupt_ends_the_wait(job: Launcher) -> None:
 @pytest.mark.parametrize(
     ("other", "expected", "said"),
     [
-        ("sys.exit(42)", 42, "ranks 0, 1 were stopped by a signal, and saved; no rank failed"),
+        ("sys.exit(42)", 42, "a signal stopped the job; ranks 0, 1 saved; no rank failed"),
         (WAIT, 137, "rank(s) 1"),
         ("time.sleep(0.2); sys.exit(3)", 3, "root cause: rank 1"),
     ],

@@ -24,15 +24,15 @@ void Membership::Seen(int rank, Time now) {
 void Membership::Heard(int rank, Progress progress, Time now) {
   Seat& s = seat(rank);
   Seen(rank, now);
-  const bool same = s.progress.inside && progress.inside && s.progress.number == progress.number;
-  if (!same) s.inside_since = now;
+  const bool same = s.progress.inside == progress.inside && s.progress.number == progress.number;
+  if (!same) s.since = now;
   s.progress = std::move(progress);
 }
 
 void Membership::Forgive(std::chrono::nanoseconds gap) {
   for (Seat& s : seats_) {
     s.seen += std::chrono::duration_cast<Time::duration>(gap);
-    s.inside_since += std::chrono::duration_cast<Time::duration>(gap);
+    s.since += std::chrono::duration_cast<Time::duration>(gap);
   }
 }
 
@@ -64,7 +64,7 @@ std::optional<PeerFailure> Membership::FindStuck(Time now) const {
   std::vector<int> inside, behind, left;
   bool takes_long = false;  // as long as a first step
   std::string busy;
-  Time first = Time::max(), latest{};  // when it was entered
+  Time first = Time::max(), latest{};  // when it was entered, and the last news of it
   std::string what;
   for (const Seat& s : seats_) {
     const int rank = s.member.rank;
@@ -75,11 +75,13 @@ std::optional<PeerFailure> Membership::FindStuck(Time now) const {
         takes_long = true;
         busy += StrCat("; ", Name(rank), " was busy with: ", s.progress.busy);
       }
-    } else if (s.present() && s.progress.inside) {
+    } else if (s.present()) {
+      // Of one that is through already: the others are as well, but may not have said so yet.
+      latest = std::max(latest, s.since);
+      if (!s.progress.inside) continue;
       inside.push_back(rank);
       what = ToString(s.progress);
-      first = std::min(first, s.inside_since);
-      latest = std::max(latest, s.inside_since);
+      first = std::min(first, s.since);
     }
   }
   if (!left.empty()) {

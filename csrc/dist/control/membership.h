@@ -21,9 +21,9 @@ struct Seat {
   bool joined = false;
   uint64_t connection = 0;
   Member member;
-  Time seen{};          // last sign of life
-  Progress progress;    // of the last heartbeat
-  Time inside_since{};  // where progress.inside
+  Time seen{};        // last sign of life
+  Progress progress;  // of the last heartbeat
+  Time since{};       // when it came to this operation, or out of it
   bool present() const { return state == RankState::kAlive || state == RankState::kSuspect; }
 };
 

@@ -103,7 +103,7 @@ def test_sigterm_to_one_rank(job: Launcher, limit: float) -> None:
     code, err = run(job, training(body), "--max-restarts", "3", nproc=2)
     assert time.time() - told(job, "stopped")["at"] < limit
     assert code == 42, err
-    assert "ranks 0, 1 were stopped by a signal, and saved; no rank failed" in err.splitlines()[-1]
+    assert "a signal stopped the job; ranks 0, 1 saved; no rank failed" in err.splitlines()[-1]
     assert "generation 2" not in err and "root cause" not in err
     assert [told(job, rank)["step"] for rank in (0, 1)] == [6, 6]
     expect_that_it_goes_on(job)

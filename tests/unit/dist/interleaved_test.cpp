@@ -59,8 +59,9 @@ TEST(Interleaved, OneThreadDoesForItsRankWhatItCanAndGoesOn) {
   std::vector<float> a(5000, 1), b(5000, 2);
   // Both ranks are this thread's: it would wait for ever if it waited for another one.
   Start(*ranks.all[0], 0, "large", a);
-  EXPECT_EQ(LastState(*ranks.recorders[0]), CollectiveState::kStarted);
   Start(*ranks.all[1], 0, "large", b);
+  // They compute: whoever looks for hangs must not take them for waiting.
+  EXPECT_EQ(LastState(*ranks.recorders[0]), CollectiveState::kScheduled);
   EXPECT_THAT(a, Each(1));
   std::thread other([&] { ranks.all[1]->Wait(0); });
   ranks.all[0]->Wait(0);
@@ -134,6 +135,18 @@ TEST(Interleaved, AFailureIsThrownByWaitAndByEveryLaterCall) {
   ranks.all[0]->Settle();  // throws nothing
 }
 
+TEST(Interleaved, WhoWaitsIsInTheCallAndWhoComputesIsNot) {
+  Ranks ranks(2);
+  std::vector<float> a(5000, 1), b(5000, 2);
+  Start(*ranks.all[0], 0, "first", a);
+  Start(*ranks.all[1], 0, "first", b);
+  std::thread other([&] { ranks.all[1]->Wait(0); });
+  while (LastState(*ranks.recorders[1]) != CollectiveState::kStarted) std::this_thread::yield();
+  EXPECT_EQ(LastState(*ranks.recorders[0]), CollectiveState::kScheduled);
+  ranks.all[0]->Wait(0);
+  other.join();
+}
+
 TEST(Interleaved, SettlesWhatWasStarted) {
   Ranks ranks(2);
   std::vector<float> a(5000, 1), b(5000, 2);
@@ -148,7 +161,7 @@ TEST(Interleaved, SettlesWhatWasStarted) {
 
 TEST(Interleaved, WhoEndsBeforeItsCallsAreDoneEndsTheOthers) {
   Ranks ranks(2);
-  std::vector<float> a(10, 1), b(5000, 1);
+  std::vector<float> a(10, 1);
   Start(*ranks.all[0], 0, "first", a);
   ranks.all[0].reset();
   try {
@@ -166,7 +179,7 @@ TEST(Interleaved, OnlyTheTimeInWhichTheCallerWaitsIsCounted) {
   std::this_thread::sleep_for(milliseconds(20));  // it computes
   EXPECT_EQ(ranks.recorders[0]->blocked(), 0);
   std::thread other([&] {
-    std::this_thread::sleep_for(milliseconds(20));
+    std::this_thread::sleep_for(milliseconds(200));
     Start(*ranks.all[1], 0, "first", b);
   });
   ranks.all[0]->Wait(0);

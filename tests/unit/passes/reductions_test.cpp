@@ -112,6 +112,15 @@ output "n" %all
   EXPECT_FALSE(BucketReductions(g, {}));
 }
 
+TEST(BucketReductions, LooksAtEachNumberOnce) {
+  std::string text = "ostria-graph 1\ninput %x \"x\": float32[]\n%s0: float32[] = exp@1(%x)\n";
+  for (int i = 1; i <= 60; ++i) {  // 2^60 ways lead to the first
+    text += StrCat("%s", i, ": float32[] = multiply@1(%s", i - 1, ", %s", i - 1, ")\n");
+  }
+  Graph g = Parse(text + "%r: float32[] = all_reduce@1(%s60)\noutput \"r\" %r\n");
+  EXPECT_FALSE(BucketReductions(g, {}));
+}
+
 TEST(BucketReductions, MovesScattersUpWithWhatLaysOutTheirOperands) {
   Graph g = Parse(R"(ostria-graph 1
 input %x "x": float32[8]

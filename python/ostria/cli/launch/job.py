@@ -160,7 +160,7 @@ class _Generation:
         self._running: dict[int, RankProcess] = {}
         self._ended: list[Ended] = []
         self._failed: Ended | None = None
-        self._saved: list[Ended] = []  # those that a signal stopped
+        self._saved: list[Ended] = []  # those that saved and ended because of a signal
         self._terminate_at: float | None = None  # SIGTERM
         self._deadline: float | None = None  # SIGKILL
         self._passed_on = False
@@ -371,8 +371,8 @@ class _Generation:
             return code
         if self._failed is None and self._saved:
             saved = ", ".join(str(rank) for rank in sorted(end.rank for end in self._saved))
-            who = f"rank {saved} was" if len(self._saved) == 1 else f"ranks {saved} were"
-            stopped = f"{who} stopped by a signal, and saved"
+            ranks = "rank" if len(self._saved) == 1 else "ranks"
+            stopped = f"a signal stopped the job; {ranks} {saved} saved"
             if killed:
                 return self._say_killed(stopped, killed)
             say(f"{stopped}; no rank failed; the same command goes on; exit status {SAVED}")

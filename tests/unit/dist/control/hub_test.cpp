@@ -466,6 +466,27 @@ TEST(ControlHub, WhatOneRankIsBusyWithMayTakeAsLongAsAFirstStep) {
                         "checkpoint"));
 }
 
+TEST(ControlHub, WhoIsHeardFirstAfterALongWaitDoesNotMakeTheOthersLate) {
+  Rig rig(2, Quick());
+  const auto ids = rig.EnterAll();
+  const Timers timers = Quick();
+  const auto beat = [&](Progress first, milliseconds time) {
+    for (const Time end = rig.now + time; rig.now < end;) {
+      rig.now += milliseconds(5);
+      rig.Say(ids[0], Heartbeat{first});
+      rig.Say(ids[1], Heartbeat{{7, "broadcast", true, 3}});
+      rig.hub.Tick(rig.now);
+    }
+  };
+  beat({6, "all_reduce", false, 3, "writing a checkpoint"}, timers.no_progress * 2);
+  // It is done, and both went on: rank 1 has not said so yet.
+  beat({90, "all_reduce", false, 9}, timers.no_progress - milliseconds(10));
+  EXPECT_TRUE(rig.hub.failures().empty());
+  beat({90, "all_reduce", false, 9}, milliseconds(30));  // that it does not say so is an error
+  ASSERT_THAT(rig.hub.failures(), SizeIs(1));
+  EXPECT_THAT(rig.hub.failures()[0].reason, HasSubstr("'broadcast' does not end on rank 1"));
+}
+
 TEST(ControlHub, AnOperationThatAllEnteredAndNoneLeavesIsNamed) {
   Rig rig(2, Quick());
   const auto ids = rig.EnterAll();
