@@ -215,9 +215,7 @@ def _arguments() -> argparse.Namespace:
         choices=modes,
         help="only these of PyTorch's modes; repeatable",
     )
-    parser.add_argument(
-        "--batch", type=int, default=256, help="of both ranks together: 128 each, as in `make bench`"
-    )
+    parser.add_argument("--batch", type=int, default=128, help="of both ranks together")
     parser.add_argument(
         "--build", type=Path, default=machine.ROOT / "build" / "current", help="has dist_rank"
     )
