@@ -5,7 +5,8 @@ Each rank has one core and one thread. Training is MultiWorkerMirroredStrategy b
 DistributedDataParallel over Gloo: same weights, same data, same global batch, losses that must
 agree. Both sides also share out the optimizer's state (`shard_optimizer_state=True`,
 ZeroRedundancyOptimizer). Scaling is two ranks beside one, at the same batch per rank; the record
-also has the same global batch. Windows of all alternate and medians count.
+also has the same global batch, and what two processes reach that exchange nothing, which is what the
+machine has for two ranks at most. Windows of all alternate and medians count.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks import driver, machine, peers, stats
 from benchmarks.child import WorkerError
 from benchmarks.dist import all_reduce
 from benchmarks.dist.rank import WORKLOADS
-from benchmarks.dist.team import Entry, Team, alternate
+from benchmarks.dist.team import Apart, Entry, Team, alternate
 
 RESULTS = machine.ROOT / "benchmarks" / "results" / "dist"
 OWN_MODES = ["strategy", "strategy_sharded_state"]
@@ -73,10 +74,12 @@ class Run:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ostria-dist-"))
             entries: list[Entry] = []
 
-            def begin(framework: str, mode: str, world: int, *batches: int) -> None:
+            def begin(
+                framework: str, mode: str, world: int, *batches: int, core: int = 0
+            ) -> None:
                 case = f"{workload} batch {batch} {framework} ({mode}), {world} rank(s)"
                 try:
-                    team = Team(framework, mode, world, folder)
+                    team = Team(framework, mode, world, folder, core)
                     stack.callback(team.close)
                     made = [Entry(team, workload, b) for b in batches]
                     for entry in made:
@@ -88,17 +91,23 @@ class Run:
             for mode in OWN_MODES:
                 begin(stats.OURS, mode, 2, batch)
             begin(stats.OURS, "strategy", 1, batch // 2, batch)
+            one = [e for e in entries if e.team.world == 1 and e.batch == batch // 2]
+            others = len(entries)
+            begin(stats.OURS, "strategy", 1, batch // 2, core=1)
+            one += entries[others:]
+            del entries[others:]  # it is measured with the other one alone
+            apart = [Apart(one)] if len(one) == 2 else []
             for mode in self._modes[workload]:
                 begin("torch", mode, 2, batch)
             if entries:
                 try:
-                    alternate(entries, self._protocol.windows)
+                    alternate([*entries, *apart], self._protocol.windows)
                 except WorkerError as error:
                     self._fail(f"{workload} batch {batch}", str(error))
                     return
-                self.add(workload, entries)
+                self.add(workload, entries, apart)
 
-    def add(self, workload: str, entries: Sequence[Entry]) -> None:
+    def add(self, workload: str, entries: Sequence[Entry], apart: Sequence[Apart]) -> None:
         """Records the windows of all; losses of equal batches must agree."""
         names = {2: f"{workload}_2_ranks", 1: f"{workload}_1_rank"}
         made = [entry.record(names[entry.team.world]) for entry in entries]
@@ -126,6 +135,9 @@ class Run:
                 best = max(rows, key=lambda row: row["efficiency"])
                 best |= {"target": EFFICIENCY, "met": best["efficiency"] >= EFFICIENCY}
             self.scaling += rows
+            if rows and what == "batch per rank":
+                one = alone[teams[0]["batch"] // 2]
+                self.scaling += [_scaling(workload, "nothing exchanged", _both(a), one) for a in apart]
 
     def all_reduce(self, build: Path) -> None:
         """All-reduce between two ranks, at all sizes."""
@@ -176,9 +188,15 @@ class Run:
             target = "-" if r["target"] is None else f"{r['target']:.2f}"
             spread = f"{r['p10']:.2f}..{r['p90']:.2f}"
             efficiency = f"{r['efficiency']:.2f}"
-            where = [r["workload"], r["mode"], r["same"], str(r["batch"])]
+            batch = "-" if r["batch"] is None else str(r["batch"])
+            where = [r["workload"], r["mode"], r["same"], batch]
             rows.append([*where, efficiency, spread, target, verdict])
         return stats.table(rows)
+
+
+def _both(apart: Apart) -> dict[str, Any]:
+    median = stats.percentile(apart.windows, 0.5)
+    return {"mode": "apart", "batch": None, "median": median, "windows": apart.windows}
 
 
 def _scaling(

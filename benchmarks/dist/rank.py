@@ -27,6 +27,7 @@ WORKLOADS: dict[str, tuple[Any, Callable[[], data.Layers], tuple[int, ...]]] = {
 }
 
 Make = Callable[[str, int], job.StepJob]
+FIRST_CORE = "BENCHMARK_FIRST_CORE"  # of this process's: that of rank 0
 
 
 def _examples(workload: str, batch: int, rank: int, world: int) -> tuple[Any, Any]:
@@ -138,7 +139,7 @@ def main(framework: str, mode: str, path: str, *who: str) -> None:
     """Connects to the driver's socket and serves until that is closed."""
     # Before anything starts threads, which inherit it.
     number = int(who[0] if who else os.environ["OSTRIA_RANK"])
-    os.sched_setaffinity(0, {machine.cores()[number]})
+    os.sched_setaffinity(0, {machine.cores()[number + int(os.environ[FIRST_CORE])]})
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         channel: Any = connection.makefile("rw")

@@ -17,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, stats
 from benchmarks.child import WorkerError
+from benchmarks.dist.rank import FIRST_CORE
 
 TIMEOUT = 300.0  # seconds for one answer; torch.compile's first step takes the longest
 
@@ -35,14 +37,16 @@ def _environment(cache: str) -> dict[str, str]:
 
 
 class Team:
-    """`world` ranks of one framework in one mode."""
+    """`world` ranks of one framework in one mode, on cores from `core` on."""
 
-    def __init__(self, framework: str, mode: str, world: int, folder: str) -> None:
+    def __init__(
+        self, framework: str, mode: str, world: int, folder: str, core: int = 0
+    ) -> None:
         self.framework, self.mode, self.world = framework, mode, world
         self._log = tempfile.TemporaryFile("w+")
         self._channels: list[Any] = []
         self._processes: list[subprocess.Popen[bytes]] = []
-        name = f"{framework}-{mode}-{world}"
+        name = f"{framework}-{mode}-{world}-{core}"
         path = str(Path(folder, f"{name}.sock"))
         rank = ["benchmarks.dist.rank", framework, mode, path]
         python = [sys.executable, "-m"]
@@ -62,7 +66,7 @@ class Team:
                         stdin=subprocess.DEVNULL,
                         stdout=self._log,
                         stderr=self._log,
-                        env=_environment(folder),
+                        env={**_environment(folder), FIRST_CORE: str(core)},
                         start_new_session=True,
                     )
                 )
@@ -84,7 +88,7 @@ class Team:
             connection.settimeout(TIMEOUT)
             self._channels.append(connection.makefile("rw"))
             connection.close()  # the file keeps it open
-        self._answers()
+        self.answers()
 
     def ask(self, **command: Any) -> list[dict[str, Any]]:
         """Gives all ranks a command; returns their answers.
@@ -92,15 +96,19 @@ class Team:
         Raises:
             WorkerError: a rank failed, died or did not answer in time.
         """
+        self.tell(**command)
+        return self.answers()
+
+    def tell(self, **command: Any) -> None:
+        """Gives all ranks a command."""
         try:
             for channel in self._channels:
                 channel.write(json.dumps(command) + "\n")
                 channel.flush()
         except OSError as error:
             raise WorkerError(f"a rank is gone ({error}); {self._last_words()}") from None
-        return self._answers()
 
-    def _answers(self) -> list[dict[str, Any]]:
+    def answers(self) -> list[dict[str, Any]]:
         answers = []
         for channel in self._channels:
             try:
@@ -155,17 +163,30 @@ class Entry:
         self._steps = max(1, math.ceil(self._steps * seconds / took))
 
     def _run(self) -> tuple[float, float]:
-        answers = self.team.ask(run=[self._job, self._steps])
+        self.begin()
+        return self.end()
+
+    def begin(self) -> None:
+        """Starts as many steps as one window has."""
+        self.team.tell(run=[self._job, self._steps])
+
+    def end(self) -> tuple[float, float]:
+        """Seconds that what was begun took, and those of its processors."""
+        answers = self.team.answers()
         if not all(math.isfinite(a["loss"]) for a in answers):
             raise WorkerError(f"the loss became {[a['loss'] for a in answers]}")
         return max(a["seconds"] for a in answers), sum(a["cpu_seconds"] for a in answers)
+
+    def rate(self, seconds: float) -> float:
+        """Examples per second of a window that took so long."""
+        return self._steps * self.batch / seconds
 
     def window(self) -> None:
         """One measured window."""
         load = machine.Load()
         seconds, own = self._run()
         self.other_cores.append(load.others(own))
-        self.windows.append(self._steps * self.batch / seconds)
+        self.windows.append(self.rate(seconds))
 
     def record(self, workload: str) -> dict[str, Any]:
         """What the windows say, under the name `workload`."""
@@ -186,10 +207,27 @@ class Entry:
         }
 
 
-def alternate(entries: list[Entry], windows: int) -> None:
+class Apart:
+    """The same job in teams that know nothing of each other, at the same time.
+
+    What it has on top of one of them is what the machine can give two ranks at most.
+    """
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries = entries
+        self.windows: list[float] = []  # examples per second of all together
+
+    def window(self) -> None:
+        """One measured window."""
+        for entry in self._entries:
+            entry.begin()
+        self.windows.append(sum(entry.rate(entry.end()[0]) for entry in self._entries))
+
+
+def alternate(entries: Sequence[Entry | Apart], windows: int) -> None:
     """`windows` of every entry in turn, each round starting one further on."""
     for turn in range(windows):
         first = turn % len(entries)
-        for entry in entries[first:] + entries[:first]:
+        for entry in [*entries[first:], *entries[:first]]:
             time.sleep(0.02)  # lets the last one's spinning threads fall asleep
             entry.window()

@@ -61,7 +61,9 @@ def test_two_ranks_are_measured_beside_one(tmp_path: Path) -> None:
     modes = ("strategy", "strategy_sharded_state")
     kinds = [(row["workload"], row["same"], row["mode"]) for row in record["scaling"]]
     same = ("batch per rank", "global batch")
-    assert kinds == [("mlp", what, mode) for what in same for mode in modes]
+    first, second = ([("mlp", what, mode) for mode in modes] for what in same)
+    assert kinds == [*first, ("mlp", "nothing exchanged", "apart"), *second]
+    assert all(0.1 < row["efficiency"] < 3 for row in record["scaling"])
     (judged,) = [row for row in record["scaling"] if row["target"]]
     rows = [row for row in record["scaling"] if row["same"] == "batch per rank"]
     assert judged["efficiency"] == max(row["efficiency"] for row in rows)
