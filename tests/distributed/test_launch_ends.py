@@ -150,19 +150,19 @@ def test_a_second_interrupt_ends_the_wait(job: Launcher) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "expected", "said"),
+    ("other", "grace", "expected", "said"),
     [
-        ("sys.exit(42)", 42, "a signal stopped the job; ranks 0, 1 saved; no rank failed"),
-        (WAIT, 137, "rank(s) 1"),
-        ("time.sleep(0.2); sys.exit(3)", 3, "root cause: rank 1"),
+        ("sys.exit(42)", 60, 42, "a signal stopped the job; ranks 0, 1 saved; no rank failed"),
+        (WAIT, 0.6, 137, "rank(s) 1"),
+        ("time.sleep(0.2); sys.exit(3)", 60, 3, "root cause: rank 1"),
     ],
 )
 def test_a_rank_that_was_stopped_and_saved_has_not_failed(
-    job: Launcher, other: str, expected: int, said: str
+    job: Launcher, other: str, grace: float, expected: int, said: str
 ) -> None:
     body = f"if rank == 0: sys.exit(42)\n{other}\n"
     start = time.monotonic()
-    code, _, err = job.run("--nproc", "2", "--grace", "0.6", job.script(body))
+    code, _, err = job.run("--nproc", "2", "--grace", f"{grace}", job.script(body))
     assert time.monotonic() - start < 0.6 + SLACK
     assert code == expected and said in err.splitlines()[-1], err
     if expected != 3:

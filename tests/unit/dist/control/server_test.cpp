@@ -184,7 +184,7 @@ TEST_F(ControlServer, WhoeverGoesWithoutALeaveIsToldToTheOthers) {
   EXPECT_LT(Time::clock::now() - begin, milliseconds(2000));
   EXPECT_THAT(
       waiting,
-      AllOf(HasSubstr("barrier 'epoch': rank 1 (host-1, pid "), HasSubstr("closed without a leave"),
+      AllOf(HasSubstr("barrier 'epoch': rank 1 (host-1, pid "), HasSubstr("without a leave"),
             HasSubstr("its last known operation was #1580 'all_reduce bucket 3'")));
   EXPECT_THAT(Message([&] { clients[2]->Barrier("b", milliseconds(100)); }), HasSubstr("rank 1"));
   bool late = false;
