@@ -134,10 +134,9 @@ class Run:
             if rows and what == "batch per rank":
                 best = max(rows, key=lambda row: row["efficiency"])
                 best |= {"target": EFFICIENCY, "met": best["efficiency"] >= EFFICIENCY}
-            self.scaling += rows
-            if rows and what == "batch per rank":
                 one = alone[teams[0]["batch"] // 2]
-                self.scaling += [_scaling(workload, "nothing exchanged", _both(a), one) for a in apart]
+                rows += [_scaling(workload, "nothing exchanged", _both(a), one) for a in apart]
+            self.scaling += rows
 
     def all_reduce(self, build: Path) -> None:
         """All-reduce between two ranks, at all sizes."""

@@ -169,8 +169,7 @@ void ReplicaGroup::Run(FunctionRef<void(int)> fn) {
   if (::getpid() != process_) {
     Fail(ErrorCode::kNotImplemented,
          "replicas were made before this process was forked, and neither their threads nor what "
-         "they "
-         "talk through survive a fork; start workers with the 'spawn' method");
+         "they talk through survive a fork; start workers with the 'spawn' method");
   }
   std::lock_guard turn(TurnOfGroups());
   if (communicators_.empty()) {

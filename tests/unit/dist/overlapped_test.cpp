@@ -128,7 +128,7 @@ TEST(Overlapped, OnlyTheTimeInWhichTheCallerWaitsIsCounted) {
   std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it computes beside the call
   EXPECT_EQ(recorder.blocked(), 0);
   std::thread opener([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
     g->Open();
   });
   c->Wait(0);

@@ -160,7 +160,6 @@ class _Generation:
         self._running: dict[int, RankProcess] = {}
         self._ended: list[Ended] = []
         self._failed: Ended | None = None
-        self._saved: list[Ended] = []  # those that saved and ended because of a signal
         self._terminate_at: float | None = None  # SIGTERM
         self._deadline: float | None = None  # SIGKILL
         self._passed_on = False
@@ -295,10 +294,8 @@ class _Generation:
             self._failed = end
             if not self._passed_on:
                 self._terminate_at = time.monotonic() + _NOTICE
-        else:
-            self._saved.append(end)
-            if self._deadline is None:  # they agreed on the step, and end by themselves
-                self._deadline = time.monotonic() + self._options.grace
+        elif self._deadline is None:  # they agreed on the step, and end by themselves
+            self._deadline = time.monotonic() + self._options.grace
 
     def _choose(self, selector: selectors.BaseSelector) -> None:
         """Listens to ranks whose terminal has room, and to terminals that others wait for."""
@@ -356,6 +353,7 @@ class _Generation:
         """The exit status; says what happened, the root cause last."""
         say = self._terminals[1].say
         self._ended.sort(key=lambda e: e.rank)
+        saved = [str(e.rank) for e in self._ended if e.saved]
         killed = [e for e in self._ended if e.by_us == signal.SIGKILL and e.status < 0]
         first = self._signals.first
         if first is not None and self._passed_on:
@@ -365,14 +363,13 @@ class _Generation:
             if killed:
                 return self._say_killed(f"{name} stopped the job", killed)
             code = 128 + first
-            if self._failed is not None or self._saved:
+            if self._failed is not None or saved:
                 code = SAVED if self._failed is None else self._failed.exit_code
             say(f"{name} stopped the job; every rank ended by itself; exit status {code}")
             return code
-        if self._failed is None and self._saved:
-            saved = ", ".join(str(rank) for rank in sorted(end.rank for end in self._saved))
-            ranks = "rank" if len(self._saved) == 1 else "ranks"
-            stopped = f"a signal stopped the job; {ranks} {saved} saved"
+        if self._failed is None and saved:
+            ranks = "rank" if len(saved) == 1 else "ranks"
+            stopped = f"a signal stopped the job; {ranks} {', '.join(saved)} saved"
             if killed:
                 return self._say_killed(stopped, killed)
             say(f"{stopped}; no rank failed; the same command goes on; exit status {SAVED}")
