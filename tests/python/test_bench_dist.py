@@ -72,7 +72,7 @@ def entries(loss: float) -> list[Any]:
 
 def test_two_ranks_beside_one_and_beside_the_peer() -> None:
     run = Run(Protocol.quick(), {})
-    run.add("cnn", entries(0.5))
+    run.add("cnn", entries(0.5), [])
     assert run.failures == run.warnings == []
     per_rank, whole = run.scaling
     assert per_rank["efficiency"] == pytest.approx(0.85)
@@ -87,7 +87,7 @@ def test_two_ranks_beside_one_and_beside_the_peer() -> None:
 
 def test_a_side_that_loses_otherwise_fails_the_run() -> None:
     run = Run(Protocol.quick(), {})
-    run.add("cnn", entries(0.51))
+    run.add("cnn", entries(0.51), [])
     (failure,) = run.failures
     assert failure["case"] == "loss"
     assert "torch" in failure["reason"]
