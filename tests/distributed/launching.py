@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -41,6 +42,19 @@ def until(what: Callable[[], bool], patience: float = SLACK) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """To listen at later; none that others get meanwhile who ask the system for any port."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(2048, max(given, 4096))
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+        except OSError:
+            continue
+        return port
 
 
 class Launcher:
@@ -86,10 +100,7 @@ class Launcher:
         secret = self.folder / "secret"
         secret.write_text("00112233445566778899aabbccddeeff" * 2)
         secret.chmod(0o600)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            first = free.getsockname()[1]
-        cluster = {"chief": [f"127.0.0.1:{first}"], "worker": ["127.0.0.1:1"]}
+        cluster = {"chief": [f"127.0.0.1:{free_port()}"], "worker": ["127.0.0.1:1"]}
         processes = []
         for kind in kinds:
             config = json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}})

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launching import SLACK
 
 from ostria._native import DistributedError, dist
 from ostria.distribute._control import Control
@@ -123,12 +123,12 @@ def test_a_killed_rank_is_named_on_all_others(start: Start) -> None:
     ranks[1].do("enter", 1580, "all_reduce bucket 3")
     for rank in (ranks[0], ranks[2]):
         rank.ask("barrier", "epoch", 100.0)
-    time.sleep(0.2)  # a few heartbeats
+    time.sleep(1.0)  # many heartbeats
     begin = time.monotonic()
     ranks[1].kill()
     for rank in (ranks[0], ranks[2]):
         answer = rank.answer()
-        assert time.monotonic() - begin < 2.0
+        assert time.monotonic() - begin < 2.0 + SLACK
         assert answer["error"] == "PeerFailedError"
         assert (answer["rank"], answer["host"]) == (1, "host-1")
         assert answer["operation"] == "#1580 'all_reduce bucket 3'"
@@ -146,11 +146,11 @@ def test_a_killed_rank_0_is_named_though_it_served_the_store(start: Start) -> No
     begin = time.monotonic()
     ranks[0].kill()
     answer = ranks[1].answer()
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < 2.0 + SLACK
     assert (answer["error"], answer["rank"]) == ("PeerFailedError", 0)
     assert f"pid {ranks[0].pid}" in answer["text"]
     assert "it serves the store" in answer["reason"]
-    assert ranks[2].do("failure", 2.0)["result"]["rank"] == 0
+    assert ranks[2].do("failure", 20.0)["result"]["rank"] == 0
 
 
 def test_a_stopped_rank_is_given_up_and_refused_when_it_goes_on(start: Start, secret: str) -> None:
@@ -159,7 +159,7 @@ def test_a_stopped_rank_is_given_up_and_refused_when_it_goes_on(start: Start, se
     begin = time.monotonic()
     os.kill(ranks[1].pid, signal.SIGSTOP)
     answer = ranks[0].answer()
-    assert time.monotonic() - begin < TIMERS["dead"] + 2.0
+    assert time.monotonic() - begin < TIMERS["dead"] + 2.0 + SLACK
     assert (answer["error"], answer["rank"]) == ("PeerFailedError", 1)
     assert "no heartbeat for 2 s" in answer["reason"]
     os.kill(ranks[1].pid, signal.SIGCONT)
@@ -179,7 +179,7 @@ def test_a_stopped_store_is_given_up_by_all(start: Start) -> None:
         failure = rank.do("failure", 100.0)["result"]
         assert failure["rank"] == 0
         assert "no answer for 2 s" in failure["reason"]
-    assert time.monotonic() - begin < TIMERS["dead"] + 2.0
+    assert time.monotonic() - begin < TIMERS["dead"] + 2.0 + SLACK
 
 
 def test_who_holds_the_interpreters_lock_is_alive(start: Start) -> None:
@@ -190,11 +190,11 @@ def test_who_holds_the_interpreters_lock_is_alive(start: Start) -> None:
 
 
 def test_no_progress_names_who_did_not_enter(start: Start) -> None:
-    ranks = start_all(start, 3, timers=TIMERS | {"no_progress": 0.5, "first_step": 0.5})
+    ranks = start_all(start, 3, timers=TIMERS | {"no_progress": 2.0, "first_step": 2.0})
     for rank in (ranks[0], ranks[2]):
         rank.do("enter", 7, "all_reduce b")
     ranks[1].do("enter", 6, "broadcast")
-    failure = ranks[0].do("failure", 5.0)["result"]
+    failure = ranks[0].do("failure", 20.0)["result"]
     assert failure["rank"] == 1
     assert "rank 1 (host-1) did not enter operation #7 'all_reduce b'" in failure["reason"]
     assert failure["operation"] == "#6 'broadcast'"
@@ -322,7 +322,7 @@ def test_a_difference_is_shown_on_all_ranks(start: Start) -> None:
         assert "agree 'graph': differs between ranks, first at line 2:" in answer["text"]
         assert "rank 0 (host-0), rank 2 (host-2): `y = relu(x)`" in answer["text"]
         assert "rank 1 (host-1): `y = gelu(x)`" in answer["text"]
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < 5.0 + SLACK
     for rank in ranks:
         rank.ask("agree", "loss", ["same"])
     for rank in ranks:
@@ -331,7 +331,8 @@ def test_a_difference_is_shown_on_all_ranks(start: Start) -> None:
 
 def test_ctrl_c_ends_a_wait(start: Start) -> None:
     ranks = start_all(start, 2)
-    ranks[1].ask("barrier", "epoch", 100.0)
+    ranks[1].ask("begin", "barrier", "epoch", 100.0)
+    assert ranks[1].answer() == {"result": "begins"}
     time.sleep(0.2)
     ranks[1].process.send_signal(signal.SIGINT)
     assert ranks[1].answer()["error"] == "KeyboardInterrupt"
@@ -344,7 +345,8 @@ def test_the_end_of_a_store_holds_up_no_other_thread(secret: str) -> None:
     # Whom it has to say goodbye to, and does not answer: it waits for a second.
     with socket.create_connection(("127.0.0.1", server.port)) as silent:
         silent.sendall(b"x")
-        turns, ended = [time.monotonic()], threading.Event()
+        ended = threading.Event()
+        turns: list[float] = []
 
         def run() -> None:
             while not ended.is_set():
@@ -359,7 +361,8 @@ def test_the_end_of_a_store_holds_up_no_other_thread(secret: str) -> None:
         ended.set()
         other.join()
     assert took > 0.5, "nothing was waited for: the test shows nothing"
-    assert max(b - a for a, b in itertools.pairwise(turns)) < took / 2
+    # One that held the lock would let the other turn once, at its end.
+    assert sum(begin < turn < begin + took for turn in turns) > 10
 
 
 def test_a_launchers_new_generation_fences_the_old(start: Start, secret: str) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from launching import free_port
 from test_real_launchers import clean_environ, needed, slurm  # noqa: F401
 
 from ostria._native import dist
@@ -74,8 +74,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, command: str, **environ: str) -> str:
     """What the commands print; fails where one of them does."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     environ = clean_environ(
         PATH=f"{folder / 'bin'}:{os.environ['PATH']}",
         OMP_WAIT_POLICY="passive",

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from launching import PACKAGE, Launcher, lines_of, wait_for
+from launching import PACKAGE, Launcher, free_port, lines_of, wait_for
 
 from ostria.cli.launch import meeting
 from ostria.cli.launch.output import LineStream, RankLog, Terminal
@@ -44,8 +44,7 @@ def test_hosts_share_a_world_and_a_secret(job: Launcher) -> None:
     body += "      os.environ['OSTRIA_RENDEZVOUS'], os.environ['OSTRIA_JOB_ID'],\n"
     body += "      open(os.environ['OSTRIA_SECRET_FILE']).read())\n"
     script = job.script(body)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     ids = set()
     for node in (0, 1):
         flags = ["--nproc", "2", "--nnodes", "2", "--node-rank", str(node)]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import Launcher, gone, until
+from launching import Launcher, free_port, gone, until
 from promises import VARIABLES
 from ranks import MPIRUN, why_not
 from test_real_launchers import clean_environ
@@ -65,8 +64,7 @@ def start(folder: Path, body: str, *flags: str, nproc: int = 2) -> subprocess.Po
     secret.write_text("ab" * 32)
     secret.chmod(0o600)
     script.write_text(TRAINING.replace("TRANSPORT", "'mpi'") + body)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        rendezvous = f"127.0.0.1:{free.getsockname()[1]}"
+    rendezvous = f"127.0.0.1:{free_port()}"
     return subprocess.Popen(
         [*MPIRUN, *flags, "-np", str(nproc), sys.executable, str(script)],
         env=clean_environ(

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import PACKAGE, SLACK, gone, until
+from launching import PACKAGE, SLACK, free_port, gone, until
 
 PLACE = """
 import dataclasses, json, warnings
@@ -91,10 +91,7 @@ class Slurm:
         self.folder = folder
         self.daemons: list[subprocess.Popen[bytes]] = []
         host = socket.gethostname()
-        ports = []
-        for _ in range(3):
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                ports.append(free.getsockname()[1])
+        ports = [free_port() for _ in range(3)]
         for name in ("state", "tmp.n1", "tmp.n2"):
             (folder / name).mkdir()
         self.key, self.munge = folder / "munge.key", folder / "munge.socket"

@@ -39,6 +39,8 @@ class Watch(ost.train.Hook):
         self.rows.append(results.examples)
 
 strategy = ost.distribute.MultiWorkerMirroredStrategy(devices={devices})
+# Survivors have time to tell: the launcher's SIGTERM, half a second after a failure, ends none.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 watch = Watch()
 
 def trainer(model_dir="model", save_steps=4, **options):
@@ -233,7 +235,7 @@ except ost.NonFiniteError as error:
 def test_a_rank_that_waits_in_vain_says_for_what(job: Launcher) -> None:
     body = """
 def slow(*args, **options):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 40
     while strategy._control.failure is None and time.monotonic() < end:
         time.sleep(0.01)
     return write(*args, **options)
@@ -246,7 +248,7 @@ except ost.DistributedError as error:
     tell(t, text=str(error))
     raise
 """
-    timers = {"OSTRIA_TIMER_NO_PROGRESS": "1s", "OSTRIA_TIMER_FIRST_STEP": "1s"}
+    timers = {"OSTRIA_TIMER_NO_PROGRESS": "8s", "OSTRIA_TIMER_FIRST_STEP": "8s"}
     status, _, _ = job.run("--nproc", "2", script(job, body), **timers)
     assert status != 0
     waiting, slow = reversed(found(job, 2))
@@ -392,7 +394,7 @@ def expect_patience(job: Launcher, body: str) -> None:
     """All seven steps are done, though something takes longer than a collective may."""
     timers = {
         "OSTRIA_TIMER_HEARTBEAT": "50ms",
-        "OSTRIA_TIMER_NO_PROGRESS": "500ms",
+        "OSTRIA_TIMER_NO_PROGRESS": "3s",
         "OSTRIA_TIMER_FIRST_STEP": "30s",
     }
     status, out, err = job.run("--nproc", "2", script(job, body), **timers)
@@ -405,7 +407,7 @@ def test_what_comes_before_the_first_step_may_take_as_long_as_that(job: Launcher
 class Slow(ost.train.Hook):  # the step is traced by then, and has not run
     def before_step(self, trainer):
         if rank == 1 and trainer.global_step == 0:
-            time.sleep(2)
+            time.sleep(5)
 
 t = trainer()
 t.train(data(), hooks=[Slow()])
@@ -419,7 +421,7 @@ def test_what_rank_0_does_alone_may_take_as_long_as_a_first_step(job: Launcher) 
 class Exports(ost.train.Hook):
     def after_save(self, trainer, path):
         if trainer.global_step == 4:
-            trainer.on_chief("exporting", lambda: time.sleep(1.5))
+            trainer.on_chief("exporting", lambda: time.sleep(5))
 
 t = trainer()
 t.train(data(), hooks=[Exports()])

@@ -83,8 +83,8 @@ def death(ranks: list[Rank], transport: str) -> str:
     """What survivors say of a rank that died. MPI tells nobody, so there the clock does, soon."""
     if transport != "mpi":
         return "died"
-    all_do(ranks, "timeout 1000")
-    return "did not come within 1 s"
+    all_do(ranks, "timeout 3000")
+    return "did not come within 3 s"
 
 
 def explained(tmp_path: Path) -> tuple[dict[str, Any], str]:
@@ -156,22 +156,22 @@ def test_a_stopped_rank_is_named_within_the_timeout_and_is_fenced(
 ) -> None:
     ranks = start(transport)
     ready(ranks)
-    all_do(ranks, "timeout 500")
+    all_do(ranks, "timeout 3000")
     ranks[1].signal(signal.SIGSTOP)
     survivors = ranks[:1] + ranks[2:]
     for said in all_do(survivors, "all_reduce x 10 sum"):
-        assert re.match(r"error x: rank 1 \(\w\) did not come within 0\.", said), said
+        assert re.match(r"error x: rank 1 \(\w\) did not come within (3|2\.\d+) s", said), said
     ranks[1].signal(signal.SIGCONT)
     ranks[1].ask("all_reduce x 10 sum")
     assert "error x: rank 1" in ranks[1].answer()
 
 
 def test_who_never_starts_is_named(start: Start, transport: str) -> None:
-    ranks = start(transport, only=[r for r in range(len(HOSTS[transport])) if r != 1], join_ms=700)
+    ranks = start(transport, only=[r for r in range(len(HOSTS[transport])) if r != 1], join_ms=3000)
     said = [r.answer() for r in ranks]
     for s in said:
         assert re.match(
-            rf"error \w+: rank 1 \({HOSTS[transport][1]}\) did not come within 0\.7 s", s
+            rf"error \w+: rank 1 \({HOSTS[transport][1]}\) did not come within 3 s", s
         ), said
 
 
@@ -198,7 +198,7 @@ def test_who_did_not_enter_is_explained_from_real_records(
     ranks = start(transport)
     ready(ranks)
     all_do(ranks, "all_reduce first 100 sum")
-    all_do(ranks, "timeout 300")
+    all_do(ranks, "timeout 3000")
     for said in all_do(ranks[:1] + ranks[2:], "all_reduce second 100 sum"):
         assert "rank 1" in said
     assert all_do([ranks[1]], "dump asked") == ["ok 0 1"]

@@ -185,7 +185,7 @@ def test_an_evaluator_ends_where_nobody_trains_any_more(
 
     assert wait_in_vain() < PATIENCE / 2
     with _evaluator.presence_of_training(str(tmp_path)):  # one that lives, for a while
-        end = threading.Timer(2.0, (tmp_path / "trainer.json").unlink)
+        end = threading.Timer(4.0, (tmp_path / "trainer.json").unlink)
         end.start()
         assert wait_in_vain() > 1.5  # a second longer than without
         end.join()

@@ -37,6 +37,8 @@ def exists(name, patience=20.0):
         time.sleep(0.01)
     return os.path.exists(name)
 """
+# Survivors have time to tell: the launcher's SIGTERM, half a second after a failure, ends none.
+SURVIVES = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 STRATEGY = "strategy = ost.distribute.MultiWorkerMirroredStrategy({options})\n"
 STEPS = """
 w = ost.Variable(np.zeros((64, 64), np.float32), name="w")
@@ -59,7 +61,7 @@ time.sleep(0.3)  # heartbeats tell what was done
 
 
 def program(body: str, *, options: str = "", steps: str = STEPS) -> str:
-    return HEAD + STRATEGY.format(options=options) + steps + textwrap.dedent(body)
+    return HEAD + STRATEGY.format(options=options) + SURVIVES + steps + textwrap.dedent(body)
 
 
 def start(job: Launcher, body: str, *words: str, nproc: int = 3, **environ: str) -> Any:

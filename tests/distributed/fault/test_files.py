@@ -123,8 +123,9 @@ def test_training_goes_on_with_a_full_disk(job: Launcher, small_disk: Path) -> N
 
 
 def save_until_killed(folder: Path, step: int, saved: int) -> None:
-    """In a process of its own; tells of each step that was saved, a byte each."""
+    """In a process of its own; tells when it begins and of each step saved, a byte each."""
     try:
+        os.write(saved, b".")
         while True:
             step += 1
             io.save_checkpoint(folder, step, {"w": np.full(100_000, step)}, keep_max=2)
@@ -152,6 +153,7 @@ def test_kill_while_saving(tmp_path: Path) -> None:
             os.close(told)
             save_until_killed(tmp_path, last, saved)
         os.close(saved)
+        os.read(told, 1)  # that it begins, however long that took
         time.sleep(rng.uniform(0, 2 * one_save))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)

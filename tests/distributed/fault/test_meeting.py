@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launching import Launcher
+from launching import Launcher, free_port
 from programs import HEAD, program, run, start, told
 from promises import VARIABLES, promises
 
@@ -54,8 +54,7 @@ def alone(job: Launcher) -> Callable[..., subprocess.Popen[str]]:
     secret = job.folder / "secret"
     secret.write_text(os.urandom(32).hex())
     secret.chmod(0o600)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        rendezvous = f"127.0.0.1:{free.getsockname()[1]}"
+    rendezvous = f"127.0.0.1:{free_port()}"
 
     def start_rank(script: str, rank: int, generation: int) -> subprocess.Popen[str]:
         place = {"OSTRIA_RANK": str(rank), "OSTRIA_WORLD_SIZE": "2", "OSTRIA_LOCAL_RANK": str(rank)}
@@ -107,7 +106,8 @@ def test_a_stale_process(job: Launcher, alone: Callable[..., subprocess.Popen[st
     bound="`join` + 2 s",
 )
 def test_a_late_and_a_missing_rank(job: Launcher, limit: float) -> None:
-    late = HEAD + "if rank == 1: time.sleep(1)\n" + program("tell()", steps="")
+    wait = 'write("comes") if rank == 0 else exists("comes") and time.sleep(2)\n'
+    late = HEAD + wait + program("tell()", steps="")
     code, err = run(job, late, nproc=2, OSTRIA_TIMER_REPORT="0.2s")
     assert code == 0, err
     assert "1 of 2 ranks have not joined: rank 1; joined: rank 0" in err
@@ -137,8 +137,7 @@ def test_ipv6(job: Launcher) -> None:
     """
     options = 'transport="gloo", interface="::1"'
     body = program(body, options=options, steps="")
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
-        address = f"[::1]:{free.getsockname()[1]}"
+    address = f"[::1]:{free_port('::1')}"
     code, err = run(job, body, "--rendezvous", address, nproc=2)
     assert code == 0, err
     assert address in err

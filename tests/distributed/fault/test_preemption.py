@@ -17,12 +17,22 @@ from training import begun, order_of_rows, state, training
 
 from ostria.io import list_checkpoints
 
+# A rank that waits for a signal hangs to the others.
+PATIENT = {"OSTRIA_TIMER_NO_PROGRESS": "60s"}
 # Rank 0 waits for the signal after step 6, so that the run is not over before.
 STOPPED = """
 def wait():
+    came, note = threading.Event(), signal.getsignal(signal.SIGTERM)
+
+    def noted(*args):
+        note(*args)
+        came.set()
+
+    signal.signal(signal.SIGTERM, noted)
     write("waits")
+    came.wait(20)
     exists("sent")
-    time.sleep(0.1)
+    time.sleep(0.1)  # rank 1 gets it too
 
 try:
     trainer.train(data, hooks=[At(6, wait)] if rank == 0 else [])
@@ -57,7 +67,8 @@ def expect_that_it_goes_on(job: Launcher) -> None:
     bound="2 s",
 )
 def test_sigterm_to_the_launcher(job: Launcher, limit: float) -> None:
-    process = start(job, training(STOPPED), "--grace", "20", "--max-restarts", "3", nproc=2)
+    flags = ["--grace", "20", "--max-restarts", "3"]
+    process = start(job, training(STOPPED), *flags, nproc=2, **PATIENT)
     assert until((job.folder / "waits").exists, 60)
     begin = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -123,7 +134,7 @@ def test_sigterm_and_a_step_that_does_not_end(job: Launcher) -> None:
 
     trainer.train(data, hooks=[At(6, hang)] if rank == 1 else [])
     """
-    process = start(job, training(body), "--grace", "1", nproc=2, OSTRIA_TIMER_NO_PROGRESS="60s")
+    process = start(job, training(body), "--grace", "1", nproc=2, **PATIENT)
     assert until((job.folder / "waits").exists, 60)
     begin = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -143,7 +154,8 @@ def test_sigterm_by_slurm(job: Launcher, slurm: Slurm) -> None:  # noqa: F811
     secret.chmod(0o600)
     script = job.folder / "train.py"
     script.write_text(HEAD.replace("OSTRIA_RANK", "SLURM_PROCID") + training(STOPPED))
-    environ = {"OSTRIA_SECRET_FILE": str(secret), "OSTRIA_GENERATION": "1", **VARIABLES}
+    environ = {"OSTRIA_SECRET_FILE": str(secret), "OSTRIA_GENERATION": "1"}
+    environ |= {**VARIABLES, **PATIENT}
     words = ["srun", "-N2", "-n2", "--kill-on-bad-exit=0", sys.executable, str(script)]
     process = subprocess.Popen(
         words,

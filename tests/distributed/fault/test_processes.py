@@ -98,7 +98,6 @@ def test_kill_between_steps(job: Launcher, limit: float) -> None:
 def test_a_stopped_rank(job: Launcher, limit: float) -> None:
     before = (
         "if rank == 1:\n"
-        "            signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         '            write("fails.json", pid=os.getpid())\n'
         "            os.kill(os.getpid(), signal.SIGSTOP)"
     )
@@ -125,7 +124,13 @@ def test_a_stopped_rank(job: Launcher, limit: float) -> None:
     bound="`no progress` + 2 s",
 )
 def test_a_hang_with_a_live_heartbeat(job: Launcher, limit: float) -> None:
-    before = 'if rank == 2: write("fails.json"); time.sleep(60)'
+    before = (
+        "if rank == 2:\n"
+        '            write("fails.json")\n'
+        '            exists("records/rank-2.json", 60)\n'
+        "            signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "            time.sleep(60)"
+    )
     records = job.folder / "records"
     code, err = run(
         job,

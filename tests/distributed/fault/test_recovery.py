@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 
 import numpy as np
 import pytest
-from launching import HOST, Launcher, elsewhere
+from launching import HOST, Launcher, elsewhere, free_port
 from programs import start
 from promises import promises
 from training import STEPS, begun, order_of_rows, state, training, weights_by_step
@@ -54,8 +53,7 @@ def test_a_restart_over_two_hosts(job: Launcher) -> None:
     secret = job.folder / "secret"
     secret.write_text(os.urandom(32).hex())
     secret.chmod(0o600)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     body = """
     if generation == 1 and rank == 1:
         trainer.train(data, hooks=[At(10, kill)])

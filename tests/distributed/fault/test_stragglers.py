@@ -22,7 +22,8 @@ def rows():
 dataset = ost.data.Dataset.from_generator(
     rows, output_signature=ost.data.TensorSpec((64,), "float32")).batch(2)
 """
-# Nothing fails here, however busy the machine.
+# Nothing fails here, however busy the machine. Reading takes so long in all that a rank which the
+# machine stops for a second is not slow for that.
 PATIENT = {"OSTRIA_TIMER_NO_PROGRESS": "60s", "OSTRIA_TIMER_DEAD": "30s"}
 LOOP = """
 for batch in strategy.experimental_distribute_dataset(dataset):
@@ -33,7 +34,8 @@ task = ost.train.StepTask(step)
 ost.train.Trainer(task=task, strategy=strategy, {options}).train(lambda: dataset)
 """
 TELL = """
-time.sleep(0.5)  # heartbeats tell
+end = time.monotonic() + 20
+while not strategy.rank_paces() and time.monotonic() < end: time.sleep(0.05)  # heartbeats tell
 tell(paces=[[p.rank, p.host, p.score, p.section] for p in strategy.rank_paces()])
 strategy.barrier("told")
 """
@@ -52,7 +54,7 @@ def slow_lines(err: str) -> list[str]:
 )
 @pytest.mark.parametrize("loop", [LOOP, TRAINER.format(options="seed=1")], ids=["loop", "trainer"])
 def test_a_slow_input(job: Launcher, loop: str) -> None:
-    body = SLEEPS.format(rows=120, rank_1=0.02, others=0.0) + loop + TELL
+    body = SLEEPS.format(rows=120, rank_1=0.05, others=0.0) + loop + TELL
     code, err = run(job, program(body), nproc=3, **PATIENT)
     assert code == 0, err
     said = slow_lines(err)
@@ -111,7 +113,7 @@ def test_a_rank_that_is_stopped_in_pulses(job: Launcher) -> None:
 
 @promises(16, "nothing is said of a rank that takes less than 30 % longer than the median one")
 def test_no_alarm_for_a_rank_that_keeps_up(job: Launcher) -> None:
-    body = SLEEPS.format(rows=46, rank_1=0.05, others=0.045) + LOOP + TELL
+    body = SLEEPS.format(rows=46, rank_1=0.22, others=0.2) + LOOP + TELL
     code, err = run(job, program(body), nproc=2, **PATIENT)
     assert code == 0, err
     assert slow_lines(err) == []
@@ -125,15 +127,16 @@ def test_no_alarm_for_a_rank_that_saves(job: Launcher) -> None:
 
     def slowly(*args, **options):
         slow.append(1)
-        time.sleep(0.04)
+        time.sleep(0.16)
         return save(*args, **options)
 
     ost.io.save_checkpoint = slowly
     """.replace("\n    ", "\n")
     trainer = TRAINER.format(options='model_dir="model", save_steps=1, save_graph=False')
-    body = saves + SLEEPS.format(rows=52, rank_1=0.02, others=0.02) + trainer
+    body = saves + SLEEPS.format(rows=52, rank_1=0.08, others=0.08) + trainer
     body += "\nassert rank or len(slow) > 20\n" + TELL
     code, err = run(job, program(body), nproc=2, **PATIENT)
     assert code == 0, err
-    assert slow_lines(err) == []
+    # Rank 1 may really have been slow, where the machine was busy.
+    assert [line for line in slow_lines(err) if f"control: rank 0 ({HOST}) " in line] == []
     assert len(told(job, 0)["paces"]) == 2

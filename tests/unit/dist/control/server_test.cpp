@@ -136,7 +136,7 @@ TEST_F(ControlServer, RanksMeet) {
     client.Leave();
   });
   EXPECT_THAT(errors, ::testing::Each(""));
-  EXPECT_TRUE(server->WaitUntilLeft(milliseconds(1000)));
+  EXPECT_TRUE(server->WaitUntilLeft(milliseconds(10'000)));
   EXPECT_THAT(server->Failures(), SizeIs(0));
   EXPECT_THAT(Log(), AllOf(HasSubstr("timers: heartbeat 0.05 s"), HasSubstr("job 'job'")));
 }
@@ -176,12 +176,12 @@ TEST_F(ControlServer, WhoeverGoesWithoutALeaveIsToldToTheOthers) {
       EXPECT_EQ(e.code(), ErrorCode::kDistributed);
     }
   });
-  std::this_thread::sleep_for(milliseconds(150));  // three heartbeats
+  std::this_thread::sleep_for(milliseconds(1000));  // many heartbeats
   const Time begin = Time::clock::now();
   clients[1].reset();
   waiter.join();
-  EXPECT_TRUE(clients[2]->WaitForFailure(milliseconds(2000)));
-  EXPECT_LT(Time::clock::now() - begin, milliseconds(2000));
+  EXPECT_TRUE(clients[2]->WaitForFailure(milliseconds(10'000)));
+  EXPECT_LT(Time::clock::now() - begin, milliseconds(10'000));  // of 20 s that the barrier has
   EXPECT_THAT(
       waiting,
       AllOf(HasSubstr("barrier 'epoch': rank 1 (host-1, pid "), HasSubstr("without a leave"),
@@ -203,7 +203,7 @@ TEST_F(ControlServer, ADifferenceIsShownToAll) {
     clients[rank]->Agree("graph", rank == 1 ? "b" : "a",
                          {"x", rank == 1 ? "y = gelu(x)" : "y = relu(x)"}, milliseconds(20'000));
   });
-  EXPECT_LT(Time::clock::now() - begin, milliseconds(5000));
+  EXPECT_LT(Time::clock::now() - begin, milliseconds(10'000));  // of the 20 s that it has
   for (const std::string& error : errors) {
     EXPECT_THAT(error, AllOf(HasSubstr("agree 'graph': differs between ranks, first at line 2"),
                              HasSubstr("rank 0 (host-0), rank 2 (host-2): `y = relu(x)`"),
@@ -228,7 +228,7 @@ TEST_F(ControlServer, RefusalsReachTheClientByName) {
   EXPECT_THAT(refused([](auto& o) { o.rank = 0; }), HasSubstr("(rank is taken): rank 0 (host-0)"));
   server->Advance(3, 2);
   EXPECT_THAT(refused([](auto& o) { o.generation = 2; }), HasSubstr("(stale generation)"));
-  EXPECT_TRUE(good->WaitForFailure(milliseconds(2000)));
+  EXPECT_TRUE(good->WaitForFailure(milliseconds(10'000)));
   EXPECT_THAT(good->failure()->reason, HasSubstr("stale generation"));
   ClientOptions fresh = Options(0, 2);
   fresh.generation = 3;
@@ -237,7 +237,7 @@ TEST_F(ControlServer, RefusalsReachTheClientByName) {
 }
 
 TEST_F(ControlServer, GarbageDisturbsNobody) {
-  timers.authenticate = milliseconds(300);
+  timers.authenticate = milliseconds(1000);
   Start(2);
   std::atomic<bool> stop{false};
   std::thread noise([&] {
@@ -250,17 +250,21 @@ TEST_F(ControlServer, GarbageDisturbsNobody) {
       send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     }
   });
-  const Fd silent = Raw(server->host(), server->port());
   const auto errors = InThreads(2, [&](int rank) {
     Client client(Options(rank, 2), secret);
     client.Join({});
     for (int i = 0; i < 100; ++i) client.Barrier("round", milliseconds(10'000));
     client.Leave();
   });
-  EXPECT_THAT(ReadToEnd(silent), HasSubstr("no proof within 0.3 s"));
+  for (int i = 0; i < 1000 && server->Refusals()["garbage"] == 0; ++i) {
+    std::this_thread::sleep_for(milliseconds(10));
+  }
   stop = true;
   noise.join();
   EXPECT_THAT(errors, ::testing::Each(""));
+  // In the noise it would have to make room for others before its time is up.
+  const Fd silent = Raw(server->host(), server->port());
+  EXPECT_THAT(ReadToEnd(silent), HasSubstr("no proof within 1 s"));
   const Fd http = Raw(server->host(), server->port());
   const std::string request = "GET / HTTP/1.1\r\n\r\n";
   send(http.get(), request.data(), request.size(), MSG_NOSIGNAL);
@@ -272,7 +276,6 @@ TEST_F(ControlServer, GarbageDisturbsNobody) {
 }
 
 TEST_F(ControlServer, ManySilentConnectionsKeepNobodyOut) {
-  timers.authenticate = milliseconds(500);
   Start(1);
   std::vector<Fd> silent;
   for (int i = 0; i < 200; ++i) silent.push_back(Raw(server->host(), server->port()));
@@ -286,7 +289,7 @@ TEST_F(ControlServer, AStoreThatEndsIsNamed) {
   Start(2);
   const auto clients = ConnectAll(2);
   server.reset();
-  ASSERT_TRUE(clients[1]->WaitForFailure(milliseconds(2000)));
+  ASSERT_TRUE(clients[1]->WaitForFailure(milliseconds(10'000)));
   EXPECT_THAT(clients[1]->failure()->reason, HasSubstr("the store of this job has ended"));
   EXPECT_EQ(clients[1]->failure()->rank, 0);
   EXPECT_EQ(clients[1]->failure()->host, "here");
@@ -323,7 +326,7 @@ TEST_F(ControlServer, AnInterruptEndsEveryWaitSoon) {
       if (Time::clock::now() - begin > milliseconds(200)) throw std::runtime_error("Ctrl-C");
     };
     EXPECT_THROW(Client(options, secret), std::runtime_error);
-    EXPECT_LT(Time::clock::now() - begin, milliseconds(2000));
+    EXPECT_LT(Time::clock::now() - begin, milliseconds(10'000));  // of the 20 s of `join`
   }
 }
 
@@ -403,7 +406,7 @@ TEST_F(ControlServer, AFailureAbortsTheCommunicatorAndItsProgressIsTold) {
   const Time begin = Time::clock::now();
   clients[2].reset();
   for (std::thread& t : threads) t.join();
-  EXPECT_LT(Time::clock::now() - begin, milliseconds(2000));
+  EXPECT_LT(Time::clock::now() - begin, milliseconds(10'000));
   EXPECT_THAT(errors, ::testing::Each(HasSubstr("rank 2 (host-2, pid ")));
   const Progress progress = ProgressOf(ranks[0]->recorder());
   EXPECT_EQ(progress.number, 1U);
@@ -440,7 +443,7 @@ TEST_F(ControlServer, WhoLeavesBehindItsLastCollectiveIsNotBlamed) {
 }
 
 TEST_F(ControlServer, TheReplicaThatIsBehindIsTold) {
-  timers.no_progress = timers.first_step = milliseconds(300);
+  timers.no_progress = timers.first_step = milliseconds(2000);
   Start(2);
   auto clients = ConnectAll(2);
   const auto at = [](uint64_t number) {
