@@ -2,6 +2,7 @@
 #include "dist/futex.h"
 
 #include <linux/futex.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,6 +26,12 @@ bool SpinBudget::Allowed() {
   if (crowded_) return false;
   if (banned_ > 0) --banned_;
   return banned_ == 0;
+}
+
+int64_t SpinBudget::LostCores() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nivcsw;
 }
 
 void SpinBudget::Note(bool slept, std::chrono::nanoseconds waited) {

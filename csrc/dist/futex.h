@@ -15,7 +15,8 @@ void FutexWait(const std::atomic<uint32_t>& word, uint32_t seen, std::chrono::na
 void FutexWake(const std::atomic<uint32_t>& word);
 
 /// How long to wait awake. Longer where waits end in that time, shorter where they do not, and not
-/// at all for a while where the thread lost its core meanwhile: somebody else needs it.
+/// at all for a while where another thread took the core meanwhile: it needs it. (That a host took
+/// it from a virtual machine is not told from here, and sleeping would not help.)
 class SpinBudget {
  public:
   /// `crowded`: there are fewer cores than threads that wait for one another.
@@ -23,17 +24,16 @@ class SpinBudget {
 
   /// Whether `done` became true in the time allowed.
   template <class Done>
-  bool Spin(const Done& done) {
+  bool Spin(Done&& done) {
     if (!Allowed()) return false;
+    if (Look(done)) return true;
+    const int64_t lost = LostCores();
     const auto begin = Clock::now();
     auto last = begin;
     for (;;) {
-      for (int i = 0; i < 32; ++i) {
-        if (done()) return true;
-        Relax();
-      }
+      if (Look(done)) return true;
       const auto now = Clock::now();
-      if (now - last > kLostCore) {
+      if (now - last > kLostCore && LostCores() != lost) {
         banned_ = kBan;
         return false;
       }
@@ -46,14 +46,21 @@ class SpinBudget {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::microseconds kLeast{2}, kMost{500}, kLostCore{200};
+  static constexpr std::chrono::microseconds kLeast{2}, kMost{2000}, kLostCore{200};
   static constexpr int kBan = 64;  // waits
 
   bool Allowed();
-  static void Relax() {
+  /// How often another thread took this one's core.
+  static int64_t LostCores();
+  template <class Done>
+  static bool Look(Done& done) {
+    for (int i = 0; i < 32; ++i) {
+      if (done()) return true;
 #if defined(__x86_64__)
-    __builtin_ia32_pause();
+      __builtin_ia32_pause();
 #endif
+    }
+    return false;
   }
 
   std::chrono::nanoseconds budget_ = kMost;

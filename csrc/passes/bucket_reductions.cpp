@@ -10,9 +10,11 @@
 //
 // Backward passes finish weights in about the reverse order of their creation, so buckets are cut
 // from the last tensor on. The first is small, so that it can begin early. Other reductions, such
-// as that of the loss, and every reduce_scatter move up to where their operands are made, together
-// with what only lays these out or computes a number: gradients are of no use behind them, and that
-// of the number of rows, of which the whole step is a reader, begins with the step.
+// as that of the loss, move up to where their operands are made, together with what computes these
+// from numbers: that of the number of rows, of which the whole step is a reader, begins with the
+// step. So does every reduce_scatter, with what lays its operand out, where it is work in a stream.
+// A CPU waits in it, so there they stay behind the backward pass, and ranks wait for one another
+// once.
 #include <optional>
 #include <vector>
 
@@ -122,10 +124,11 @@ class Mover {
 
 }  // namespace
 
-bool BucketReductions(Graph& graph, const PassContext&) {
+bool BucketReductions(Graph& graph, const PassContext& context) {
   std::vector<NodeId> reductions, scatters;
   for (NodeId n = graph.first(); n.valid(); n = graph.next(n)) {
     if (graph.is(n, ops::kAllReduce)) reductions.push_back(n);
+    if (context.device == DeviceKind::kCpu) continue;
     if (graph.is(n, ops::kReduceScatter)) scatters.push_back(n);
   }
   bool changed = false;

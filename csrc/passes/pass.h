@@ -84,6 +84,7 @@ bool FuseLoops(Graph& graph, const PassContext& context);
 bool SlicesIntoLoops(Graph& graph, const PassContext& context);
 bool RecomputeCheap(Graph& graph, const PassContext& context);
 bool ReluGradBeforePool(Graph& graph, const PassContext& context);
+bool SumBeforePool(Graph& graph, const PassContext& context);
 bool JoinGathers(Graph& graph, const PassContext& context);
 bool RowUpdates(Graph& graph, const PassContext& context);
 bool WidenSums(Graph& graph, const PassContext& context);

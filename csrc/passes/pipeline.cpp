@@ -30,6 +30,7 @@ constexpr Pass kCleanUp[] = {
 constexpr Pass kFuse[] = {
     {"softmax_cross_entropy", FuseSoftmaxCrossEntropy},
     {"relu_grad_before_pool", ReluGradBeforePool},
+    {"sum_before_pool", SumBeforePool},
     {"join_slice_grads", JoinSliceGrads},
     {"dce", EliminateDeadCode},
     {"pack_attention", PackAttention, PassFor::kStreams},

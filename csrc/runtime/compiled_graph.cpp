@@ -56,7 +56,7 @@ CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>>
       device_(device),
       memory_limit_(memory_limit),
       recompute_(recompute) {
-  BucketReductions(graph_, {});
+  BucketReductions(graph_, {.device = device.kind});
 }
 
 CompiledGraph::CompiledGraph(Graph graph, std::vector<std::shared_ptr<Variable>> variables,

@@ -8,6 +8,7 @@
 #include "backend/cpu/simd/elementwise.h"
 #include "backend/cpu/simd/random.h"
 #include "backend/cpu/tile_program.h"
+#include "base/copy_past_caches.h"
 #include "base/parallel.h"
 
 namespace ostria::cpu {

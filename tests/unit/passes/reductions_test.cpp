@@ -121,8 +121,8 @@ TEST(BucketReductions, LooksAtEachNumberOnce) {
   EXPECT_FALSE(BucketReductions(g, {}));
 }
 
-TEST(BucketReductions, MovesScattersUpWithWhatLaysOutTheirOperands) {
-  Graph g = Parse(R"(ostria-graph 1
+TEST(BucketReductions, MovesScattersUpWithWhatLaysOutTheirOperandsWhereTheyAreWorkOfAStream) {
+  const char* const text = R"(ostria-graph 1
 input %x "x": float32[8]
 %gb: float32[8] = exp@1(%x)
 %ga: float32[8] = tanh@1(%gb)
@@ -135,12 +135,16 @@ input %x "x": float32[8]
 output "b" %sb
 output "a" %sa
 output "last" %last
-)");
-  EXPECT_TRUE(BucketReductions(g, {}));
+)";
+  const PassContext stream{.device = DeviceKind::kCuda};
+  Graph g = Parse(text);
+  EXPECT_TRUE(BucketReductions(g, stream));
   Verify(g, "bucket_reductions");
   EXPECT_EQ(UnitsAfter({}, Print(g).substr(std::string("ostria-graph 1\n").size())),
             "exp reshape reduce_scatter tanh reshape concat reduce_scatter sin");
-  EXPECT_FALSE(BucketReductions(g, {}));
+  EXPECT_FALSE(BucketReductions(g, stream));
+  Graph on_cpu = Parse(text);
+  EXPECT_FALSE(BucketReductions(on_cpu, {}));
 }
 
 TEST(OverlapReductions, StartsBehindTheOperandAndWaitsInFrontOfTheReader) {

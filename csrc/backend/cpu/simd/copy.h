@@ -20,8 +20,6 @@ void Fill(void* dst, const void* value, int size, int64_t n);
 
 /// From this size on results of rows are stored past the caches.
 inline constexpr int64_t kPastCachesBytes = 16 << 20;
-/// memcpy past the caches, which keep what they have: for what is not read again soon.
-void CopyPastCaches(void* dst, const void* src, int64_t bytes);
 
 inline constexpr int kMaxCopyRank = 8;
 
