@@ -5,13 +5,16 @@
 // OSTRIA_FAKE_CUDNN_FAILS="0 1": plans of these engines can be built and fail when they run.
 #include <cudnn.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <sstream>
 #include <string>
 
 #include "fake_cuda/cudnn.h"
+#include "fake_cuda/cudnn_array.h"
 #include "fake_cuda/cudnn_context.h"
 #include "fake_cuda/cudnn_descriptor.h"
 #include "fake_cuda/enqueue.h"
@@ -38,6 +41,23 @@ DescriptorPtr Find(void* raw) {
   const std::lock_guard lock(mutex);
   const auto it = alive.find(raw);
   return it == alive.end() ? nullptr : it->second;
+}
+
+// Of the tensors of a graph that go by value.
+void CopyNumbers(const Descriptor& d, const std::map<int64_t, void*>& addresses,
+                 std::map<int64_t, std::array<char, 8>>* numbers) {
+  if (d.Has(CUDNN_ATTR_TENSOR_IS_BY_VALUE)) {
+    const auto uid = d.One<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID);
+    const auto type = d.One<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE);
+    const auto it = addresses.find(uid);
+    if (it == addresses.end()) return;
+    fake_cudnn::WithType(
+        type, [&]<class T>(T) { std::memcpy((*numbers)[uid].data(), it->second, sizeof(T)); });
+    return;
+  }
+  for (const auto& [name, attribute] : d.attributes) {
+    for (const DescriptorPtr& part : attribute.parts) CopyNumbers(*part, addresses, numbers);
+  }
 }
 
 size_t SizeOf(cudnnBackendAttributeType_t type) {
@@ -251,6 +271,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t raw,
   return CUDNN_STATUS_SUCCESS;
 }
 
+// What goes by value is read by the call: the caller's numbers may be gone when the work runs.
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack) {
   const DescriptorPtr p = Find(plan), v = Find(pack);
@@ -267,10 +288,15 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
   std::map<int64_t, void*> addresses;
   for (size_t i = 0; i < uids.size(); ++i) addresses[uids[i]] = pointers[i];
   const DescriptorPtr graph = p->attributes.at(kGraphOfConfig).parts[0];
-  const CUresult result = fake_cuda::Enqueue(handle->stream, [=] {
-    std::memset(workspace, 0xff, kWorkspace);
-    if (!fake_cudnn::Run(*graph, addresses)) std::abort();
-  });
+  const auto numbers = std::make_shared<std::map<int64_t, std::array<char, 8>>>();
+  CopyNumbers(*graph, addresses, numbers.get());
+  for (auto& [uid, number] : *numbers) addresses[uid] = number.data();
+  // `numbers` is kept for `addresses`, some of which are its elements.
+  const CUresult result =
+      fake_cuda::Enqueue(handle->stream, [workspace, graph, addresses, numbers] {
+        std::memset(workspace, 0xff, kWorkspace);
+        if (!fake_cudnn::Run(*graph, addresses)) std::abort();
+      });
   return result == CUDA_SUCCESS ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
 }
 

@@ -163,6 +163,9 @@ std::vector<Tensor> EvaluateOnCuda(const OpDef& op, const std::vector<Attr>& att
     DeviceBlocks workspace(aligned);
     ptrs.push_back(workspace.New(static_cast<size_t>(plan->workspace_bytes), 1));
     k.launch(bound != nullptr ? *bound : *plan, ptrs.data());
+    bound.reset();  // an executable may be gone when its work runs, and others have its memory
+    std::vector<Tensor> others(64);
+    for (Tensor& t : others) t = Tensor::Scalar(DType::kFloat32, 1e30);
     stream->Synchronize();
     for (size_t i = 0; i < results.size(); ++i) {
       CudaBackend()->CopyToHost(0, results[i].raw(), ptrs[inputs.size() + i],
