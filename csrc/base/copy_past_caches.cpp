@@ -11,6 +11,7 @@
 namespace ostria {
 
 void CopyPastCaches(void* dst, const void* src, int64_t bytes) {
+  if (bytes <= 0) return;  // the addresses may be null
 #if defined(__SSE2__)
   auto* to = static_cast<char*>(dst);
   const auto* from = static_cast<const char*>(src);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For what this core does not read again soon: its caches keep what they have. And for what a core
-// reads next that shares no cache with it: from memory it has that sooner than out of another's
-// cache.
+// For what this core does not read again soon: its caches keep what they have. And for what another
+// core reads next, which need not share a cache with this one.
 #pragma once
 
 #include <cstdint>

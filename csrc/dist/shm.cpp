@@ -2,8 +2,8 @@
 // A call is a row of rounds. In a round a rank fills its buffers, publishes the round's number, and
 // reads the others' once they have published it too. Buffers alternate: who publishes round t + 1
 // has read what it needs of round t, so what a rank saw everybody publish may be overwritten. What
-// others will read is written past the caches: cores that share none, and a virtual machine does
-// not say which do, hand changed lines to each other slower than memory does.
+// others will read is written past the caches, so that it is all the same whether two cores share
+// one: a virtual machine does not say.
 #include "dist/shm.h"
 
 #include <poll.h>
@@ -31,7 +31,6 @@ using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
 
 constexpr int64_t kSmall = 64 * 1024;    // bytes that every rank reduces by itself, in one round
-constexpr int64_t kInCaches = 1024;      // bytes that are there sooner than memory answers
 constexpr int64_t kReduced = 16 * 1024;  // bytes that are still near when they are shown
 constexpr milliseconds kLook{20};        // between two looks whether the others are alive
 
@@ -131,7 +130,7 @@ class ShmCommunicator final : public Communicator {
       char* const shown = memory_.input(rank_, round_ + 1);
       for (int r = 0; r < size_; ++r) {
         if (r == rank_) continue;
-        Show(shown + r * piece * item, given + (r * count + at) * item, length * item);
+        CopyPastCaches(shown + r * piece * item, given + (r * count + at) * item, length * item);
       }
       Meet(what, at == 0 ? &call : nullptr);
       const char* const mine = given + (rank_ * count + at) * item;
@@ -151,7 +150,7 @@ class ShmCommunicator final : public Communicator {
     int64_t at = 0;
     do {
       const int64_t length = std::min(segment_, bytes - at);
-      Show(memory_.input(rank_, round_ + 1), blocks + rank_ * bytes + at, length);
+      CopyPastCaches(memory_.input(rank_, round_ + 1), blocks + rank_ * bytes + at, length);
       Meet(what, at == 0 ? &call : nullptr);
       for (int r = 0; r < size_; ++r) {
         if (r != rank_) Copy(blocks + r * bytes + at, memory_.input(r, round_), length);
@@ -167,7 +166,7 @@ class ShmCommunicator final : public Communicator {
     int64_t at = 0;
     do {
       const int64_t length = std::min(segment_, bytes - at);
-      if (rank_ == root) Show(memory_.input(rank_, round_ + 1), first + at, length);
+      if (rank_ == root) CopyPastCaches(memory_.input(rank_, round_ + 1), first + at, length);
       Meet(what, at == 0 ? &call : nullptr);
       if (rank_ != root) Copy(first + at, memory_.input(root, round_), length);
       at += segment_;
@@ -193,13 +192,6 @@ class ShmCommunicator final : public Communicator {
  private:
   static void Copy(void* to, const void* from, int64_t bytes) {
     if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
-  }
-  // To where other ranks read it.
-  static void Show(void* to, const void* from, int64_t bytes) {
-    if (bytes > kInCaches)
-      CopyPastCaches(to, from, bytes);
-    else
-      Copy(to, from, bytes);
   }
   static bool Reached(uint32_t round, uint32_t turn) {  // also when the counter wraps
     return static_cast<int32_t>(round - turn) >= 0;
@@ -231,10 +223,11 @@ class ShmCommunicator final : public Communicator {
   void ShowInput() {
     const auto& [call, data, slice, chunks, k, is_shown] = begun_;
     char* const shown = memory_.input(rank_, round_ + 1);
-    if (chunks == 0) return Show(shown, data, call.count * SizeOf(call.dtype));
+    if (chunks == 0) return CopyPastCaches(shown, data, call.count * SizeOf(call.dtype));
     for (int r = 0; k < chunks && r < size_; ++r) {
       const Slice s = SliceOf(k, r);
-      if (r != rank_) Show(shown + s.in_buffer, data + s.in_data, s.count * SizeOf(call.dtype));
+      if (r != rank_)
+        CopyPastCaches(shown + s.in_buffer, data + s.in_data, s.count * SizeOf(call.dtype));
     }
   }
 
@@ -260,7 +253,7 @@ class ShmCommunicator final : public Communicator {
       for (int64_t at = 0; at < s.count; at += few) {
         const int64_t end = std::min(at + few, s.count);
         ReduceTree(in_, out, at, end, call.dtype, op);
-        Show(shown + at * item, own + at * item, (end - at) * item);
+        CopyPastCaches(shown + at * item, own + at * item, (end - at) * item);
       }
     }
     for (int r = 0; k > 0 && r < size_; ++r) {

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import stats
 from benchmarks.dist.__main__ import Protocol, Run
 from benchmarks.dist.all_reduce import measure
+from benchmarks.dist.team import Apart
 
 
 class Side:
@@ -83,6 +84,20 @@ def test_two_ranks_beside_one_and_beside_the_peer() -> None:
     (ratio,) = stats.ratios(run.records)
     assert (ratio["workload"], ratio["target"], ratio["met"]) == ("cnn_2_ranks", 1.3, True)
     assert ratio["ratio"] == pytest.approx(1.36)
+
+
+def test_scaling_is_the_median_of_rounds_and_two_alone_are_shown_beside_it() -> None:
+    two, one, *others = entries(0.5)
+    two._windows, one._windows = [180.0, 70.0, 190.0], [100.0, 50.0, 125.0]  # 0.9, 0.7, 0.76
+    apart = Apart([])
+    apart.windows = [200.0, 90.0, 200.0]
+    run = Run(Protocol.quick(), {})
+    run.add("cnn", [two, one, *others], [apart])
+    ranks, alone, _ = run.scaling
+    assert ranks["efficiency"] == pytest.approx(0.76)  # of the medians: 0.9
+    assert (alone["same"], alone["mode"]) == ("nothing exchanged", "apart")
+    assert alone["efficiency"] == pytest.approx(0.9)
+    assert (alone["target"], alone["met"]) == (None, None)
 
 
 def test_a_side_that_loses_otherwise_fails_the_run() -> None:
