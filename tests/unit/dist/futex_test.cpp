@@ -11,20 +11,21 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::steady_clock;
 
-// Answers only after `first`, and then no; later yes.
+// Says yes when it was asked a hundred times, the fiftieth of which takes `pause`.
 class Slow {
  public:
-  explicit Slow(microseconds first) : first_(first) {}
+  explicit Slow(microseconds pause) : pause_(pause) {}
   bool operator()() {
-    const auto end = steady_clock::now() + first_;
-    while (steady_clock::now() < end) {
+    if (++asked_ == 50) {
+      const auto end = steady_clock::now() + pause_;
+      while (steady_clock::now() < end) {
+      }
     }
-    first_ = microseconds(0);
-    return ++asked_ > 100;
+    return asked_ > 100;
   }
 
  private:
-  microseconds first_;
+  const microseconds pause_;
   int asked_ = 0;
 };
 
