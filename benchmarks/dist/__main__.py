@@ -4,10 +4,11 @@
 Each rank has one core and one thread. Training is MultiWorkerMirroredStrategy beside
 DistributedDataParallel over Gloo: same weights, same data, same global batch, losses that must
 agree. Both sides also share out the optimizer's state (`shard_optimizer_state=True`,
-ZeroRedundancyOptimizer). Scaling is two ranks beside one, at the same batch per rank; the record
-also has the same global batch, and what two processes reach that exchange nothing, which is what the
-machine has for two ranks at most. Windows of all alternate and medians count; of scaling that of
-the ratios of each round, whose windows see the same machine.
+ZeroRedundancyOptimizer). Scaling is two ranks beside one, at the same batch per rank, by default
+that of one device's benchmarks; the record also has the same global batch, and what two processes
+reach that exchange nothing, which is what the machine has for two ranks at most. Windows of all
+alternate and medians count; of scaling that of the ratios of each round, whose windows see the same
+machine. The shorter a step, the more is lost where ranks wait for the slower one of each step.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ EFFICIENCY = 0.9  # of two cores, at the same batch per rank, in the best mode
 class Protocol:
     """How long to measure."""
 
-    windows: int = 15
+    windows: int = 21
     seconds: float = 0.5
     all_reduce_seconds: float = 0.25
 
@@ -70,7 +71,8 @@ class Run:
         self.warnings: list[str] = []
 
     def train(self, workload: str, batch: int) -> None:
-        """Both sides with two ranks at a global batch, and ours with one."""
+        """Both sides with two ranks of `batch` each, and ours with one."""
+        both = 2 * batch
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ostria-dist-"))
             entries: list[Entry] = []
@@ -78,7 +80,7 @@ class Run:
             def begin(
                 framework: str, mode: str, world: int, *batches: int, core: int = 0
             ) -> None:
-                case = f"{workload} batch {batch} {framework} ({mode}), {world} rank(s)"
+                case = f"{workload} batch {batches} {framework} ({mode}), {world} rank(s)"
                 try:
                     team = Team(framework, mode, world, folder, core)
                     stack.callback(team.close)
@@ -90,22 +92,22 @@ class Run:
                     self._fail(case, str(error))
 
             # What is compared is measured in turn: one rank between the modes of two.
-            begin(stats.OURS, OWN_MODES[0], 2, batch)
-            begin(stats.OURS, "strategy", 1, batch // 2, batch)
-            begin(stats.OURS, OWN_MODES[1], 2, batch)
-            one = [e for e in entries if e.team.world == 1 and e.batch == batch // 2]
+            begin(stats.OURS, OWN_MODES[0], 2, both)
+            begin(stats.OURS, "strategy", 1, batch, both)
+            begin(stats.OURS, OWN_MODES[1], 2, both)
+            one = [e for e in entries if e.team.world == 1 and e.batch == batch]
             others = len(entries)
-            begin(stats.OURS, "strategy", 1, batch // 2, core=1)
+            begin(stats.OURS, "strategy", 1, batch, core=1)
             one += entries[others:]
             del entries[others:]  # it is measured with the other one alone
             apart = [Apart(one)] if len(one) == 2 else []
             for mode in self._modes[workload]:
-                begin("torch", mode, 2, batch)
+                begin("torch", mode, 2, both)
             if entries:
                 try:
                     alternate([*entries, *apart], self._protocol.windows)
                 except WorkerError as error:
-                    self._fail(f"{workload} batch {batch}", str(error))
+                    self._fail(f"{workload} batch {both}", str(error))
                     return
                 self.add(workload, entries, apart)
 
@@ -233,14 +235,14 @@ def _arguments() -> argparse.Namespace:
         choices=modes,
         help="only these of PyTorch's modes; repeatable",
     )
-    parser.add_argument("--batch", type=int, default=128, help="of both ranks together")
+    parser.add_argument("--batch", type=int, default=128, help="of each rank")
     parser.add_argument(
         "--build", type=Path, default=machine.ROOT / "build" / "current", help="has dist_rank"
     )
     parser.add_argument("--output", type=Path, help=f"folder of the results (default: {RESULTS})")
     arguments = parser.parse_args()
-    if arguments.batch < 2 or arguments.batch % 2:
-        parser.error(f"--batch: {arguments.batch} is not accepted; give an even number from 2 on")
+    if arguments.batch < 1:
+        parser.error(f"--batch: {arguments.batch} is not accepted; give a number from 1 on")
     return arguments
 
 
@@ -280,6 +282,7 @@ def main() -> int:
         "versions": machine.versions(),
         "commit": machine.commit(),
         "threads_per_rank": 1,
+        "batch_per_rank": arguments.batch,
         "wall_s": round(time.monotonic() - begin, 1),
         "protocol": {**asdict(protocol), "loss_tolerance": driver.TOLERANCE},
         "skipped": skipped,

@@ -46,7 +46,7 @@ class SpinBudget {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::microseconds kLeast{2}, kMost{2000}, kLostCore{200};
+  static constexpr std::chrono::microseconds kLeast{2}, kMost{500}, kLostCore{200};
   static constexpr int kBan = 64;  // waits
 
   bool Allowed();

@@ -7,6 +7,7 @@ Speeds are not looked at: other tests run meanwhile. What must hold is that all 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ PEERS = ROOT / ".venv-bench" / "bin" / "python"
 def measure(python: str, output: Path, *words: str) -> tuple[dict[str, Any], str]:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two ranks need two cores")
-    tiny = ["--quick", "--only", "mlp", "--batch", "8", "--output", str(output)]
+    tiny = ["--quick", "--only", "mlp", "--batch", "4", "--output", str(output)]
     environ = {k: v for k, v in os.environ.items() if not k.startswith("OSTRIA_")}
     ended = subprocess.run(
         [python, "-m", "benchmarks.dist", *tiny, *words],
@@ -63,7 +64,8 @@ def test_two_ranks_are_measured_beside_one(tmp_path: Path) -> None:
     same = ("batch per rank", "global batch")
     first, second = ([("mlp", what, mode) for mode in modes] for what in same)
     assert kinds == [*first, ("mlp", "nothing exchanged", "apart"), *second]
-    assert all(0.1 < row["efficiency"] < 3 for row in record["scaling"])
+    for row in record["scaling"]:
+        assert 0 < row["p10"] <= row["efficiency"] <= row["p90"] < math.inf
     (judged,) = [row for row in record["scaling"] if row["target"]]
     rows = [row for row in record["scaling"] if row["same"] == "batch per rank"]
     assert judged["efficiency"] == max(row["efficiency"] for row in rows)
