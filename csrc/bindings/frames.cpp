@@ -13,20 +13,31 @@
 namespace ostria {
 namespace {
 
-std::string& PackageFolder() {
-  static std::string* folder = new std::string;
-  return *folder;
+struct Folders {
+  std::string package, standard_library;
+};
+Folders& NotTheUsers() {
+  static auto* folders = new Folders;
+  return *folders;
+}
+
+bool IsIn(std::string_view file, std::string_view folder) {
+  return !folder.empty() && file.starts_with(folder) && file.substr(folder.size()).starts_with('/');
 }
 
 bool IsOurs(PyCodeObject* code) {
   static auto* known = new std::unordered_map<PyCodeObject*, bool>;  // guarded by the GIL
   const auto it = known->find(code);
   if (it != known->end()) return it->second;
-  const char* file = PyUnicode_AsUTF8(code->co_filename);
-  const bool ours = file == nullptr || PackageFolder().empty() ||
-                    std::string_view(file).starts_with(PackageFolder()) ||
-                    std::string_view(file).starts_with("<frozen") ||
-                    std::string_view(file).find("/site-packages/numpy/") != std::string_view::npos;
+  const char* const name = PyUnicode_AsUTF8(code->co_filename);
+  const std::string_view file = name == nullptr ? "" : name;
+  const auto has = [&](std::string_view part) { return file.find(part) != std::string_view::npos; };
+  const bool installed = has("/site-packages/") || has("/dist-packages/");
+  const Folders& folders = NotTheUsers();
+  // The standard library runs what is ours: context managers, callbacks, threads.
+  const bool ours = name == nullptr || folders.package.empty() || IsIn(file, folders.package) ||
+                    file.starts_with("<frozen") || has("/site-packages/numpy/") ||
+                    (!installed && IsIn(file, folders.standard_library));
   PyErr_Clear();
   Py_INCREF(code);
   known->emplace(code, ours);
@@ -46,8 +57,8 @@ SourceLine Resolve(const Frame& frame) {
 
 }  // namespace
 
-void SetPackageFolder(const std::string& folder) {
-  PackageFolder() = folder;
+void SetOwnFolders(const std::string& package, const std::string& standard_library) {
+  NotTheUsers() = {package, standard_library};
   SetFrameResolver(Resolve);
 }
 

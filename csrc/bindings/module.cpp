@@ -27,7 +27,7 @@ PYBIND11_MODULE(_native, m) {
   ostria::BindIo(m);
   ostria::BindData(m);
   ostria::BindDist(m);
-  m.def("set_package_folder", &ostria::SetPackageFolder);
+  m.def("set_own_folders", &ostria::SetOwnFolders);
   m.def("set_wheel_folders", &ostria::SetWheelFolders);
   m.def("num_threads", &ostria::NumThreads);
   m.def("set_num_threads", &ostria::SetNumThreads);

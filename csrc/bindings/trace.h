@@ -149,10 +149,11 @@ class Trace : public std::enable_shared_from_this<Trace> {
   std::unique_ptr<MixedPrecision> precision_;
 };
 
-/// The user's frames, innermost first: those outside the ostria package. Makes no text.
+/// The user's frames, innermost first: those outside the ostria package and the standard library.
+/// Makes no text.
 LocationId CaptureLocation();
-/// Tells CaptureLocation which folder is ours, and the IR how to read frames.
-void SetPackageFolder(const std::string& folder);
+/// Tells CaptureLocation which folders those are, and the IR how to read frames.
+void SetOwnFolders(const std::string& package, const std::string& standard_library);
 
 void BindTrace(pybind11::module_& m);
 

@@ -38,6 +38,11 @@ void Wire::set_timeout(milliseconds timeout) {
   timeout_ = timeout;
 }
 
+milliseconds Wire::timeout() {
+  std::lock_guard lock(mutex_);
+  return timeout_;
+}
+
 void Wire::Begin(std::string_view what) {
   what_ = what;
   CheckPause();
@@ -46,7 +51,7 @@ void Wire::Begin(std::string_view what) {
 
 void Wire::CheckPause() {
   const auto now = steady_clock::now();
-  const bool paused = now - std::exchange(awake_, now) > timeout_ / 2;
+  const bool paused = now - std::exchange(awake_, now) > timeout() / 2;
   if (!paused || aborted_) return;
   if (const std::string why = ReasonOfOthers(); !why.empty()) Abort(why);
 }
@@ -80,7 +85,7 @@ void Wire::End(const std::string& why) {
 }
 
 void Wire::EndLate(int rank) {
-  End(StrCat(label(rank), " did not come within ", timeout_.count() / 1000.0, " s"));
+  End(StrCat(label(rank), " did not come within ", timeout().count() / 1000.0, " s"));
 }
 
 void Wire::ThrowIfAborted() {

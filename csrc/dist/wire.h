@@ -62,6 +62,7 @@ class Wire {
  protected:
   /// Until all ranks are here; ends the group where some are not, within the options' join_timeout.
   void WaitForAll(std::chrono::milliseconds join_timeout);
+  std::chrono::milliseconds timeout();
   /// Ends the group: `rank` did not come within the timeout.
   [[noreturn]] void EndLate(int rank);
   void ThrowIfAborted();

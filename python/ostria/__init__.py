@@ -16,7 +16,9 @@ from typing import Any as _Any
 from ostria import _native
 from ostria._version import __version__
 
-_native.set_package_folder(_os.path.dirname(_os.path.abspath(__file__)))
+_native.set_own_folders(
+    _os.path.dirname(_os.path.abspath(__file__)), _os.path.dirname(_os.path.abspath(_os.__file__))
+)
 _native.set_wheel_folders([p for p in _sys.path if p.endswith(("site-packages", "dist-packages"))])
 
 from ostria._array_api import *

@@ -17,7 +17,7 @@ _LINE = re.compile(r" \[[^\[\]]+:\d+\]$")
 
 
 def at_line(message: str) -> str:
-    """`message` with the innermost line outside this package; unchanged where there is none."""
+    """`message` with the innermost line of the user; unchanged where there is none."""
     line = _native.capture_location()
     return f"{message} [{line}]" if line else message
 

@@ -186,7 +186,9 @@ def test_after_its_end_a_strategy_of_several_processes_refuses_to_work_alone(job
     for rank in range(2):
         found = json.loads((job.folder / f"rank-{rank}.json").read_text())
         assert len(found["said"]) == 4
-        assert all("was closed; make another" in text for text in found["said"])
+        said = "was closed; close it after its last use"
+        assert all(said in text for text in found["said"])
+        assert all(re.search(r"\[train\.py:\d+\]$", text) for text in found["said"])
         assert found["hook"]
 
 
@@ -418,6 +420,24 @@ def test_other_code_on_one_rank_is_an_error_on_all_before_it_runs(
         assert "abs@1" in found["text"]
         assert found["seconds"] < limit
         assert found["w"] == 0.0
+
+
+def test_a_sum_of_one_rank_is_no_mean_of_another(job: Launcher) -> None:
+    body = program("") + textwrap.dedent(
+        """
+        try:
+            strategy.reduce("sum" if rank == 0 else "mean", ost.ones(3))
+        except ost.DistributedError as error:
+            tell(text=str(error))
+            raise
+        """
+    )
+    status, _, _ = job.run("--nproc", "2", job.script(body))
+    assert status != 0
+    texts = [json.loads((job.folder / f"rank-{r}.json").read_text())["text"] for r in (0, 1)]
+    for text in texts:
+        assert "ranks disagree: rank 0 (" in text
+        assert "strategy.reduce (sum)" in text and "strategy.reduce (mean)" in text
 
 
 def test_processes_must_bring_equally_many_replicas(job: Launcher) -> None:

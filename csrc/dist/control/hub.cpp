@@ -219,10 +219,13 @@ bool Hub::Admit(ConnectionId id, Connection& c, const Proof& proof, Time now) {
   if (hello.role == Role::kRank) {
     Seat& seat = members_.seat(hello.rank);
     if (seat.state != RankState::kAbsent) {
-      return Refuse(id, Refused::kTaken,
-                    StrCat(members_.Name(hello.rank), ", process ", seat.member.pid,
-                           seat.present() ? ", is there already; give each process its own rank"
-                                          : ", was there; a new process needs a new generation"));
+      const bool is_same = proof.pid == seat.member.pid && proof.host == seat.member.host;
+      return Refuse(
+          id, Refused::kTaken,
+          StrCat(members_.Name(hello.rank), ", process ", seat.member.pid,
+                 seat.present() ? ", is there already; give each process its own rank"
+                 : is_same ? ", has left the job, and a process joins it once; leave at the end"
+                           : ", was there; a new process needs a new generation"));
     }
     seat.state = RankState::kAlive;
     seat.connection = id;
@@ -285,6 +288,7 @@ void Hub::Disconnected(ConnectionId id, std::string_view why, Time now) {
   if (c.hello.role != Role::kRank) return;
   Seat& seat = members_.seat(c.hello.rank);
   if (seat.state == RankState::kLeft) return;
+  BlameOwnPause(now);
   seat.state = RankState::kDead;
   std::string reason =
       StrCat(why, " without a leave: its process was killed, crashed or ended early");
@@ -376,9 +380,22 @@ void Hub::Report(int rank, std::string_view reason, Time now) {
   }
 }
 
+// What was read before the next tick may be the end of those that gave this process up.
+void Hub::BlameOwnPause(Time now) {
+  paused_ = std::max<Time::duration>(paused_, now - ticked_);
+  if (announced_ || paused_ < options_.timers.dead) return;
+  PeerFailure failure{options_.rank, options_.host, options_.pid, "", ""};
+  if (options_.rank >= 0) failure = members_.Describe(options_.rank, "");
+  failure.reason = StrCat("it serves the store, and was stopped for ",
+                          ToString(std::chrono::duration_cast<milliseconds>(paused_)),
+                          "; the others give it up after ", ToString(options_.timers.dead));
+  Blame(std::move(failure), false, now);
+}
+
 void Hub::Tick(Time now) {
   // Where this process itself was stopped, heartbeats wait in its sockets: nobody is late yet.
   const auto gap = now - std::exchange(ticked_, now);
+  paused_ = std::max<Time::duration>(paused_, gap);
   if (gap > options_.timers.suspect / 2) members_.Forgive(gap);
   CheckHandshakes(now);
   for (const int rank : members_.NewSuspects(now)) {

@@ -94,6 +94,7 @@ class Hub {
   void Enter(ConnectionId id, const Connection& c, Join join, Time now);
   void Blame(PeerFailure failure, bool consequence, Time now);
   void Announce(const PeerFailure& failure);
+  void BlameOwnPause(Time now);
   void CheckHandshakes(Time now);
   void CheckJoin(Time now);
   void CheckLost(Time now);
@@ -128,6 +129,7 @@ class Hub {
   std::map<Refused, int64_t> refusals_;
   size_t pending_ = 0;
   Time started_, ticked_, reported_;
+  Time::duration paused_{};                // the longest time without a tick: this process's own
   bool begun_ = false, complete_ = false;  // the first rank has come; all have joined
   struct Lost {
     Time since;

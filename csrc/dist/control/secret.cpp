@@ -51,9 +51,10 @@ Secret Secret::FromHex(std::string_view digits, std::string_view where) {
       digits.size() == 2 * kBytes && sodium_hex2bin(secret.bytes_.data(), kBytes, digits.data(),
                                                     digits.size(), nullptr, &length, &end) == 0;
   if (!read || length != kBytes || end != digits.data() + digits.size()) {
-    Fail(ErrorCode::kInvalidArgument, "the job secret from ", where, " has ", digits.size(),
-         " characters or others than hexadecimal digits; give exactly 64 digits, as "
-         "`openssl rand -hex 32` prints them");
+    const bool fits = digits.size() == 2 * kBytes;
+    Fail(ErrorCode::kInvalidArgument, "the job secret from ", where, " has ",
+         fits ? "other characters than hexadecimal digits" : StrCat(digits.size(), " characters"),
+         "; give exactly 64 digits, as `openssl rand -hex 32` prints them");
   }
   return secret;
 }

@@ -28,9 +28,11 @@ Progress ProgressOf(const FlightRecorder& recorder) {
   if (last.sequence < 0) return {};
   Progress progress;
   progress.number = static_cast<uint64_t>(last.sequence) + 1;
-  progress.name =
-      Clip(StrCat(static_cast<const char*>(last.kind), " of ", static_cast<const char*>(last.what)),
-           kMaxOperation);
+  // Of a graph's collectives "what" says the kind too: "all_reduce of step (graph 1)".
+  const std::string_view kind = static_cast<const char*>(last.kind);
+  const std::string_view what = static_cast<const char*>(last.what);
+  const bool has_kind = what.starts_with(kind);
+  progress.name = Clip(has_kind ? std::string(what) : StrCat(kind, " of ", what), kMaxOperation);
   progress.inside = last.state == CollectiveState::kStarted;
   return progress;
 }

@@ -116,7 +116,9 @@ MpiWire::~MpiWire() {
 
 // A communicator of the group's own, so that nothing left of an earlier one meets its messages.
 void MpiWire::Connect(const GroupOptions& options) {
-  const std::string problem = mpi::Begin(options.join_timeout, [&] { return aborted_.load(); });
+  // Nobody aborts a wire that is still being made, but another rank may have given up.
+  const std::string problem =
+      mpi::Begin(options.join_timeout, [&] { return !ReasonOfOthers().empty(); });
   if (!problem.empty()) End(StrCat(label(rank()), ": ", problem));
   MPI_Request request = MPI_REQUEST_NULL;
   {
@@ -125,10 +127,13 @@ void MpiWire::Connect(const GroupOptions& options) {
     MPI_Comm_rank(MPI_COMM_WORLD, &world_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &world_size);
     if (world_rank != rank() || world_size != size()) {
-      Fail(ErrorCode::kInvalidArgument, "transport 'mpi': this replica is ",
-           Expected(rank(), size()), " of the job, but the process is ",
-           Expected(world_rank, world_size), " of MPI_COMM_WORLD; start one process per replica ",
-           "with `mpirun -np ", size(), "` and leave the ranks to it");
+      const std::string why =
+          StrCat("transport 'mpi': this replica is ", Expected(rank(), size()),
+                 " of the job, but the process is ", Expected(world_rank, world_size),
+                 " of MPI_COMM_WORLD; start one process per replica with `mpirun -np ", size(),
+                 "` and leave the ranks to it");
+      Abort(StrCat(label(rank()), ": ", why));
+      Fail(ErrorCode::kInvalidArgument, why);
     }
     Check(MPI_Comm_idup(MPI_COMM_WORLD, &group_, &request), -1);
   }
@@ -173,13 +178,8 @@ std::unique_ptr<Wire::Transfer> MpiWire::Receive(int rank, uint64_t slot, void* 
 }
 
 void MpiWire::Wait(Transfer& transfer) {
-  milliseconds patience;
-  {
-    std::lock_guard lock(mutex_);
-    patience = timeout_;
-  }
   auto& request = static_cast<Request&>(transfer);
-  Poll(request.of_mpi, transfer.rank(), patience);
+  Poll(request.of_mpi, transfer.rank(), timeout());
   request.Finish();
 }
 

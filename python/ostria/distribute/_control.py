@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
-from ostria._errors import at_line
+from ostria._errors import add_line, at_line
 from ostria._native import DistributedError, PeerFailedError, dist
 
 __all__ = ["Control", "Failure", "Member", "RankPace"]
@@ -116,9 +116,13 @@ class Control:
             )
             address, port = self._server.host, self._server.port
         self.address, self.port = address, port
-        self._client = dist.ControlClient(
-            address, port, job, generation, rank, world, secret, self.timers, host or ""
-        )
+        try:
+            self._client = dist.ControlClient(
+                address, port, job, generation, rank, world, secret, self.timers, host or ""
+            )
+        except DistributedError as error:
+            add_line(error)
+            raise
         self._hosts: list[str] = []
         self._open = True
 

@@ -151,7 +151,7 @@ class Strategy:
 
         def join(values: list[Any]) -> Any:
             total, count, dtype = self._total_here(values, op, axis)
-            total = self._sum(total)
+            total = self._sum(total, f"strategy.reduce ({op.value})")
             if op is ReduceOp.MEAN:
                 total = total / max(self._count(count, "strategy.reduce"), 1)
             return _values.as_float(total, dtype)
@@ -327,8 +327,8 @@ class Strategy:
         """Around what one process does while the others wait, which may take a while."""
         return contextlib.nullcontext()
 
-    def _sum(self, x: Any) -> Any:
-        """Over all processes, of which each has one."""
+    def _sum(self, x: Any, what: str) -> Any:
+        """Over all processes, of which each has one and all give the same `what`."""
         return x
 
     def _count(self, here: int, what: str) -> int:

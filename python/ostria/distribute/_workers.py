@@ -35,14 +35,27 @@ from ostria.distribute._strategy import Strategy
 _log = logging.getLogger("ostria")
 
 
-def _total(x: Any) -> Any:
-    return _native.ops.all_reduce([x])
+# What replicas run for exchanges of ours, and what all ranks know each by: so a sum of one rank is
+# told from a mean of another.
+_exchanges: dict[Any, str] = {}
+
+
+@functools.cache
+def _total_of(what: str) -> Callable[[Any], Any]:
+    def total(x: Any) -> Any:
+        return _native.ops.all_reduce([x])
+
+    _exchanges[total] = what
+    return total
 
 
 def _gathered(x: Any) -> Any:
     context = _context.get_replica_context()
     assert context is not None
     return _native.ops.all_gather(x, replicas=context.num_replicas_in_sync)
+
+
+_exchanges[_gathered] = "strategy.gather"
 
 
 _ALONE = WorkerEnvironment(0, 1, 0, 1, 0, 1, None, "one process", 0, ())
@@ -196,7 +209,7 @@ class MultiWorkerMirroredStrategy(Strategy):
     def _open(self, what: str) -> Control:
         """The control channel of several processes."""
         if self._control is None:
-            raise RuntimeError(at_line(f"{what}: {self!r} was closed; make another"))
+            raise RuntimeError(at_line(f"{what}: {self!r} was closed; close it after its last use"))
         return self._control
 
     def barrier(self, name: str) -> None:
@@ -300,7 +313,7 @@ class MultiWorkerMirroredStrategy(Strategy):
         for dtype in {str(v.dtype): None for v in variables}:  # in which replicas add as well
             places = [i for i, v in enumerate(variables) if str(v.dtype) == dtype]
             flat = F.concat([F.asarray(values[i]).reshape(-1) for i in places], axis=0)
-            everywhere = self._sum(flat).numpy()
+            everywhere = self._sum(flat, "sums of Variables").numpy()
             ends = np.cumsum([values[i].size for i in places])[:-1]
             for i, total in zip(places, np.split(everywhere, ends), strict=True):
                 values[i] = total.reshape(values[i].shape)
@@ -337,8 +350,8 @@ class MultiWorkerMirroredStrategy(Strategy):
     def _busy(self, what: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._world == 1 else self._open(what).busy(what)
 
-    def _sum(self, x: Any) -> Any:
-        return x if self._world == 1 else self._on_first(_total, x)
+    def _sum(self, x: Any, what: str) -> Any:
+        return x if self._world == 1 else self._on_first(_total_of(what), x)
 
     def _count(self, here: int, what: str) -> int:
         if self._world == 1:
@@ -385,28 +398,30 @@ class MultiWorkerMirroredStrategy(Strategy):
     def _begin_run(self, function: ReplicaFunction) -> contextlib.AbstractContextManager[None]:
         run: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if self._world > 1:
-            is_step = function._fn not in (_total, _gathered)
-            run = self._guarded(str(function.name), is_step)
+            own = _exchanges.get(function._fn)
+            run = self._guarded(own or f"strategy.run of {function.name}", own is None)
         return run if self._simulation is None else self._simulation.running(function, run)
 
     @contextlib.contextmanager
-    def _guarded(self, name: str, is_step: bool) -> Iterator[None]:
+    def _guarded(self, what: str, is_step: bool) -> Iterator[None]:
         control = self._open("strategy.run")
         if is_step:
             self._traced_before = self._traced
             control.begin_step()
-        with control.guard(f"strategy.run of {name}"):
+        with control.guard(what):
             yield
 
     def _ran(self, function: ReplicaFunction) -> None:
-        if self._world > 1 and function._fn not in (_total, _gathered):
+        if self._world > 1 and function._fn not in _exchanges:
             # Exchanges of ours are no step of the user's, and one that was traced is like no other.
             is_like_others = self._traced == self._traced_before
             self._open("strategy.run").end_step(is_like_others, self._is_opaque)
 
     def _label_of(self, function: ReplicaFunction) -> str:
-        if self._control is None or function._fn in (_total, _gathered):
+        if self._control is None:
             return ""
+        if function._fn in _exchanges:
+            return _exchanges[function._fn]
         return f"{function.name} (graph {self._traced + 1})"  # the number that all agree on
 
     def _traced_for_all(self, name: str, compiled: Any) -> None:

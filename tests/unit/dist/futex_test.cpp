@@ -40,7 +40,7 @@ bool Once(const Test& test) {
 }
 
 TEST(SpinBudget, TimeThatNoOtherThreadTookIsNoReasonToSleep) {
-  EXPECT_TRUE(Once([] { return SpinBudget(false).Spin(Slow(microseconds(1000))); }));
+  EXPECT_TRUE(Once([] { return SpinBudget(false).Spin(Slow(microseconds(350))); }));
 }
 
 TEST(SpinBudget, WithFewerCoresThanThreadsAWaitIsAsleep) {

@@ -34,6 +34,18 @@ TEST(ControlLauncher, ALauncherThatDoesNotKnowIsNotWaitedForLong) {
   EXPECT_THAT(rig.hub.failures().at(0).reason, HasSubstr("ended with SIGKILL; its connection"));
 }
 
+TEST(ControlLauncher, ALauncherThatWasStoppedTakesTheBlame) {
+  Rig rig(2, Quick(), 64, -1);
+  const auto ids = rig.EnterAll();
+  rig.Pass(milliseconds(50), ids);
+  rig.now += milliseconds(400);
+  rig.hub.Disconnected(ids[1], "its connection closed", rig.now);
+  const PeerFailure failure = rig.Got<Failure>(ids[0]).at(0).failure;
+  EXPECT_EQ(failure.rank, -1);
+  EXPECT_EQ(failure.host, "server");
+  EXPECT_THAT(failure.reason, HasSubstr("was stopped for 0.4 s"));
+}
+
 TEST(ControlLauncher, OfSeveralThatWentTheFirstIsTheCause) {
   Rig rig(4, Quick(), 64, -1);
   const auto ids = rig.EnterAll();

@@ -413,8 +413,17 @@ TEST_F(ControlServer, AFailureAbortsTheCommunicatorAndItsProgressIsTold) {
   EXPECT_THAT(errors, ::testing::Each(HasSubstr("rank 2 (host-2, pid ")));
   const Progress progress = ProgressOf(ranks[0]->recorder());
   EXPECT_EQ(progress.number, 1U);
-  EXPECT_THAT(progress.name, HasSubstr("epoch 3"));
+  EXPECT_EQ(progress.name, "barrier of epoch 3");
   EXPECT_FALSE(progress.inside);
+}
+
+TEST(ControlWatch, AnOperationThatSaysItsKindIsNotSaidToBeOfItself) {
+  auto group = MakeLocalGroup({"rank 0"});
+  RecordedCommunicator alone(std::move(group[0]), "host", "");
+  float x = 1;
+  alone.AllReduce("all_reduce of step (graph 1)", &x, 1, DType::kFloat32, ReduceOp::kSum,
+                  ReduceOrder::kAny);
+  EXPECT_EQ(ProgressOf(alone.recorder()).name, "all_reduce of step (graph 1)");
 }
 
 TEST_F(ControlServer, WhoLeavesBeforeACollectiveIsToldByItsProgress) {
