@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/huge_pages.h"
 
 namespace ostria {
 namespace {
@@ -30,7 +31,7 @@ constexpr size_t kAlign = 64;
 constexpr size_t kSmall = size_t{64} << 10;
 constexpr size_t kAlwaysKeep = size_t{256} << 20;
 // From here on blocks are mapped by themselves and begin at a huge page: a fault then brings 2 MiB.
-constexpr size_t kMapped = size_t{4} << 20, kHugePage = size_t{2} << 20;
+constexpr size_t kMapped = size_t{4} << 20;
 
 void* Map(size_t bytes) {
   const size_t size = bytes + kHugePage;
@@ -41,7 +42,7 @@ void* Map(size_t bytes) {
   const size_t before = (kHugePage - address % kHugePage) % kHugePage;
   if (before > 0) ::munmap(begin, before);
   if (before < kHugePage) ::munmap(begin + before + bytes, kHugePage - before);
-  ::madvise(begin + before, bytes, MADV_HUGEPAGE);  // refused where the system has none: no matter
+  AskForHugePages(begin + before, bytes);
   return begin + before;
 }
 

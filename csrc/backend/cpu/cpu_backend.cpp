@@ -9,6 +9,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/simd/cpu_isa.h"
+#include "base/huge_pages.h"
 #include "base/parallel.h"
 
 namespace ostria {
@@ -46,6 +47,7 @@ class CpuBackendImpl final : public Backend {
     }
     return p;
   }
+  void Commit(int, void* base, size_t bytes) override { AskForHugePages(base, bytes); }
   void Release(int, void* base, size_t bytes) override { ::munmap(base, bytes); }
   void CopyToDevice(int, void* dst, const void* src, size_t bytes) override {
     if (bytes > 0) std::memcpy(dst, src, bytes);
