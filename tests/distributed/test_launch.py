@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import socket
 import subprocess
 import sys
@@ -277,7 +278,7 @@ def test_a_stream_waits_for_the_end_of_its_neighbours_line() -> None:
     err.write(b"whole\n")
     assert out.is_waiting and not err.is_waiting
     got = b""
-    while not got.endswith(b"\n"):
+    while not got.endswith(b"\n") and select.select([ends[0][0]], [], [], 10.0)[0]:
         got += os.read(ends[0][0], 1 << 20)
         out.pump()
     assert len(got) == 100_001

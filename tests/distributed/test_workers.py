@@ -422,6 +422,18 @@ def test_other_code_on_one_rank_is_an_error_on_all_before_it_runs(
         assert found["w"] == 0.0
 
 
+def test_bytes_are_added_over_processes_without_a_wrap(job: Launcher) -> None:
+    body = """
+    total = strategy.reduce("sum", np.array([200, 7], np.uint8))
+    tell(total=total.numpy().tolist(), dtype=str(total.dtype))
+    """
+    status, _, err = job.run("--nproc", "2", job.script(program(body)))
+    assert status == 0, err
+    for rank in (0, 1):
+        found = json.loads((job.folder / f"rank-{rank}.json").read_text())
+        assert found == {"total": [400, 14], "dtype": "uint64"}
+
+
 def test_a_sum_of_one_rank_is_no_mean_of_another(job: Launcher) -> None:
     body = program("") + textwrap.dedent(
         """

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from replicas import mirrored
 
 import ostria as ost
 from ostria import nn, optim
@@ -16,10 +17,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 6)).astype(np.float32)
 Y = RNG.integers(0, 4, 24)
 CE = ost.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def mirrored(replicas: int, **options: Any) -> Any:
-    return ost.distribute.MirroredStrategy([f"cpu:{i}" for i in range(replicas)], **options)
 
 
 def shares(x: np.ndarray, sizes: Sequence[int]) -> Any:

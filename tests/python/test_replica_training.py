@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from replicas import mirrored, split
 
 import ostria as ost
 from ostria import nn
@@ -19,14 +20,6 @@ X = RNG.normal(size=(12, 6)).astype(np.float32)
 Y = RNG.integers(0, 4, 12)
 W = RNG.uniform(0.5, 2.0, 12).astype(np.float32)
 SIZES = ([6, 6], [7, 5], [9, 3, 0], [3, 3, 3, 3])
-
-
-def mirrored(replicas: int) -> Any:
-    return ost.distribute.MirroredStrategy([f"cpu:{i}" for i in range(replicas)])
-
-
-def split(x: np.ndarray, sizes: Sequence[int]) -> Any:
-    return PerReplica(np.split(x, np.cumsum(sizes)[:-1]))
 
 
 def train(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from replicas import mirrored
 
 import ostria as ost
 from ostria import nn
@@ -16,10 +17,6 @@ from ostria.train import Hook, StepResults, SummaryHook, Trainer
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(50, 6)).astype(np.float32)
 Y = RNG.integers(0, 3, 50)
-
-
-def mirrored(replicas: int = 2) -> ost.distribute.MirroredStrategy:
-    return ost.distribute.MirroredStrategy([f"cpu:{i}" for i in range(replicas)])
 
 
 def data(batch: int = 8, epochs: int = 1) -> Any:
@@ -82,7 +79,7 @@ def test_replicas_train_evaluate_and_predict_like_one_device(replicas: int) -> N
 
 def test_training_metrics_cover_all_rows(tmp_path: Path) -> None:
     found = []
-    for name, strategy in (("one", None), ("two", mirrored())):
+    for name, strategy in (("one", None), ("two", mirrored(2))):
         t = trainer(strategy)
         t.train(data(), hooks=[SummaryHook(str(tmp_path / name), 7, None)])
         found.append(ost.io.read_events(tmp_path / name))
@@ -93,7 +90,7 @@ def test_training_metrics_cover_all_rows(tmp_path: Path) -> None:
 
 
 def test_a_run_cut_short_ends_like_one_that_was_not(tmp_path: Path) -> None:
-    whole = trainer(mirrored(), tmp_path / "whole").train(data(epochs=3))
+    whole = trainer(mirrored(2), tmp_path / "whole").train(data(epochs=3))
 
     class Cut(Hook):
         def after_step(self, trainer: Trainer, results: StepResults) -> None:
@@ -101,16 +98,16 @@ def test_a_run_cut_short_ends_like_one_that_was_not(tmp_path: Path) -> None:
                 raise OSError("the power went off")
 
     with pytest.raises(OSError, match="power"):
-        trainer(mirrored(), tmp_path / "cut").train(data(epochs=3), hooks=[Cut()])
+        trainer(mirrored(2), tmp_path / "cut").train(data(epochs=3), hooks=[Cut()])
     again = Watch()
-    resumed = trainer(mirrored(), tmp_path / "cut").train(data(epochs=3), hooks=[again])
+    resumed = trainer(mirrored(2), tmp_path / "cut").train(data(epochs=3), hooks=[again])
     assert resumed.global_step == whole.global_step == len(again.rows) + 6
     assert bits(resumed) == bits(whole)
 
 
 def test_checkpoints_go_from_one_device_to_several_and_back(tmp_path: Path) -> None:
     trainer(None, tmp_path).train(data())
-    several = trainer(mirrored(), tmp_path)
+    several = trainer(mirrored(2), tmp_path)
     several.train(data(), steps=2)
     alone = trainer(None, tmp_path)
     results = alone.evaluate(data())
@@ -122,17 +119,17 @@ def test_a_step_that_is_not_finite(tmp_path: Path) -> None:
     bad = X.copy()
     bad[45, 1] = np.nan
     broken = ost.data.Dataset.from_tensor_slices((bad, Y)).batch(50)
-    t = trainer(mirrored())
+    t = trainer(mirrored(2))
     with pytest.raises(ost.NonFiniteError, match=r"1 of 25 rows, the first is 20\) of replica 1"):
         t.train(broken)
-    t = trainer(mirrored(), on_nonfinite="skip")
+    t = trainer(mirrored(2), on_nonfinite="skip")
     t.train(broken)
     assert (t.global_step, t.skipped_steps) == (1, 1)
     assert all(np.isfinite(w).all() for w in weights(t))
 
 
 def test_what_overflows_is_found() -> None:
-    t = trainer(mirrored(), optimizer=ost.optim.SGD(1e30))
+    t = trainer(mirrored(2), optimizer=ost.optim.SGD(1e30))
     with pytest.raises(ost.NonFiniteError, match=r"step \d: .*First: "):
         t.train(data())
 
@@ -148,28 +145,28 @@ def test_what_input_functions_return() -> None:
     def whole() -> Any:
         return ost.data.Dataset.from_tensor_slices((X, Y)).batch(10)
 
-    results = [trainer(s).train(f) for s in (None, mirrored()) for f in (per_replica, whole)]
+    results = [trainer(s).train(f) for s in (None, mirrored(2)) for f in (per_replica, whole)]
     assert [c.num_replicas_in_sync for c in contexts] == [1, 2]
     for other in results[1:]:
         for mine, theirs in zip(weights(results[0]), weights(other), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=2e-6)
 
-    constant = [trainer(s).train((X, Y), steps=3) for s in (None, mirrored())]
+    constant = [trainer(s).train((X, Y), steps=3) for s in (None, mirrored(2))]
     for mine, theirs in zip(*map(weights, constant), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-6)
     with pytest.raises(ValueError, match="repeated for ever"):
-        trainer(mirrored()).train((X, Y))
+        trainer(mirrored(2)).train((X, Y))
     with pytest.raises(TypeError, match=r"returned a list, which .* cannot share"):
-        trainer(mirrored()).train([(X, Y)])
+        trainer(mirrored(2)).train([(X, Y)])
 
 
 def test_what_does_not_go_with_a_strategy() -> None:
     with pytest.raises(TypeError, match=r"strategy must be one of ost\.distribute, given: 'cpu'"):
         trainer("cpu")
     with pytest.raises(ValueError, match="device 'cpu' and strategy"):
-        trainer(mirrored(), device="cpu")
+        trainer(mirrored(2), device="cpu")
     with pytest.raises(ValueError, match=r"memory_budget '1GB' .* give accumulate="):
-        trainer(mirrored(), memory_budget="1GB")
+        trainer(mirrored(2), memory_budget="1GB")
 
 
 # --- Estimator ------------------------------------------------------------------------------------
@@ -210,7 +207,7 @@ def test_an_estimator_is_the_same_under_a_strategy(tmp_path: Path, loss: str) ->
         return ost.data.Dataset.from_tensor_slices((X, Y)).batch(rows)
 
     results, events = [], []
-    for name, strategy in (("one", None), ("two", mirrored())):
+    for name, strategy in (("one", None), ("two", mirrored(2))):
         e = estimator(strategy, tmp_path / name, loss)
         spec = ost.estimator.TrainSpec(train_input, max_steps=5)
         found, _ = ost.estimator.train_and_evaluate(
@@ -239,7 +236,7 @@ def test_a_loss_of_its_own_that_a_model_fn_minimizes_itself(tmp_path: Path) -> N
         train_op = ost.optim.SGD(0.1).minimize(loss, [w])
         return ost.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
 
-    config = ost.estimator.RunConfig(train_distribute=mirrored(), log_step_count_steps=None)
+    config = ost.estimator.RunConfig(train_distribute=mirrored(2), log_step_count_steps=None)
     e = ost.estimator.Estimator(fn, tmp_path, config)
     with pytest.raises(ValueError, match="return train_op=optimizer, or take a loss"):
         e.train(lambda: data())

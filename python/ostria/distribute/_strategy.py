@@ -132,6 +132,10 @@ class Strategy:
             axis: None, or an axis that is reduced as well, where replicas may have different sizes;
                 the mean is over all its elements then.
 
+        Returns:
+            Of the shape of `value`, less `axis`. Sums of integers and bools are int64 (of unsigned
+            ones uint64), as those of `ost.sum`, and means float32.
+
         Raises:
             TypeError: the axis is no integer.
             ValueError: the operation is none, replicas have values of different shapes (apart from
@@ -167,8 +171,9 @@ class Strategy:
         """The sum of this process's replicas, how many make its mean, and the result's dtype."""
         here = [_device.to_device(x, self.devices[0]) for x in values]
         dtype = here[0].dtype
-        if op is ReduceOp.MEAN and dtype.kind != "float":
-            dtype = _native.float32
+        if dtype.kind != "float":
+            wide = _native.uint64 if dtype.kind == "unsigned" else _native.int64
+            dtype = _native.float32 if op is ReduceOp.MEAN else wide
         if dtype.kind == "float" and dtype.itemsize < 4:  # added in float32 and rounded once
             here = [F.cast(x, "float32") for x in here]
         elif dtype != here[0].dtype:

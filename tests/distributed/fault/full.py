@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
+TIMEOUT = 4 * 3600.0  # seconds for one of the programs; a thousand kills take less than one hour
 
 
 def run(name: str, words: list[str], report: str, environ: dict[str, str]) -> dict[str, Any]:
@@ -30,7 +31,12 @@ def run(name: str, words: list[str], report: str, environ: dict[str, str]) -> di
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.xml"
-        done = subprocess.run([*words, report + str(path)], cwd=ROOT, env={**os.environ, **environ})
+        done = subprocess.run(
+            [*words, report + str(path)],
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            timeout=TIMEOUT,
+        )
         if not path.exists():
             raise SystemExit(f"{name}: {words[0]} ended with {done.returncode} and no report")
         suites = [s for s in ElementTree.parse(path).iter("testsuite") if int(s.get("tests", "0"))]
