@@ -11,6 +11,12 @@ namespace ostria {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+namespace {
+
+std::string WaitKey(std::string_view prefix, int rank) { return StrCat(prefix, "/waits/", rank); }
+
+}  // namespace
+
 std::string AbortKey(std::string_view prefix) { return StrCat(prefix, "/abort"); }
 
 void AbortWires(KeyValues& key_values, std::string_view prefix, const std::string& why) {
@@ -84,8 +90,31 @@ void Wire::End(const std::string& why) {
   throw Error(ErrorCode::kDistributed, what_, why);
 }
 
+void Wire::NoteLongWait(int rank) { SayWait(std::to_string(rank)); }
+void Wire::ForgetLongWait() { SayWait(""); }
+
+void Wire::SayWait(const std::string& rank) {
+  try {
+    key_values_->Set(WaitKey(prefix_, rank_), rank);
+  } catch (const Error&) {  // the store is gone too; whoever keeps it says why
+  }
+}
+
+int Wire::CauseOf(int rank) {
+  int cause = rank;
+  try {
+    for (int i = 0; i < size_; ++i) {
+      const auto next = key_values_->Get(WaitKey(prefix_, cause), milliseconds(0));
+      if (!next || next->empty()) return cause;
+      cause = std::stoi(*next);
+    }
+  } catch (const Error&) {  // the store is gone too; whoever keeps it says why
+  }
+  return rank;  // they wait for each other
+}
+
 void Wire::EndLate(int rank) {
-  End(StrCat(label(rank), " did not come within ", timeout().count() / 1000.0, " s"));
+  End(StrCat(label(CauseOf(rank)), " did not come within ", timeout().count() / 1000.0, " s"));
 }
 
 void Wire::ThrowIfAborted() {

@@ -63,7 +63,11 @@ class Wire {
   /// Until all ranks are here; ends the group where some are not, within the options' join_timeout.
   void WaitForAll(std::chrono::milliseconds join_timeout);
   std::chrono::milliseconds timeout();
-  /// Ends the group: `rank` did not come within the timeout.
+  /// A wait for `rank` takes half of the timeout already: the others, who may come late because of
+  /// it, learn whom this rank waits for; until ForgetLongWait.
+  void NoteLongWait(int rank);
+  void ForgetLongWait();
+  /// Ends the group: `rank`, or whom it waits for itself, did not come within the timeout.
   [[noreturn]] void EndLate(int rank);
   void ThrowIfAborted();
   /// A process that was stopped for long may find all bytes there, from ranks that gave it up
@@ -82,6 +86,10 @@ class Wire {
   std::atomic<bool> aborted_ = false;
 
  private:
+  /// Whom `rank` waits for, and that one in turn; `rank` itself where it waits for nobody.
+  int CauseOf(int rank);
+  void SayWait(const std::string& rank);
+
   const int rank_, size_;
   const std::shared_ptr<KeyValues> key_values_;
   const std::string prefix_;

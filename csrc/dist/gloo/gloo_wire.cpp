@@ -207,10 +207,13 @@ void GlooWire::Wait(Transfer& transfer) {
     std::lock_guard lock(mutex_);
     ended = expired_ || !why_.empty();
   }
+  bool noted = false;
   {
     std::lock_guard lock(mutex_);
     waiting_ = nullptr;
+    noted = std::exchange(note_, Note::kNone) == Note::kMade;
   }
+  if (noted && done) ForgetLongWait();
   CheckPause();
   if (done && !aborted_) return;
   ThrowIfAborted();
@@ -245,6 +248,21 @@ void GlooWire::Watch() {
     const auto now = steady_clock::now();
     if (waiting_ == nullptr || stop_) continue;
     sleep = now + kAwake;
+    if (note_ == Note::kNone && now >= deadline_ - timeout_ / 2 && why_.empty()) {
+      const int rank = waiting_->rank();
+      note_ = Note::kOnItsWay;
+      lock.unlock();
+      NoteLongWait(rank);
+      lock.lock();
+      if (note_ == Note::kOnItsWay) {
+        note_ = Note::kMade;
+      } else {  // the wait ended meanwhile
+        lock.unlock();
+        ForgetLongWait();
+        lock.lock();
+      }
+      continue;
+    }
     if (now >= look && why_.empty()) {
       lock.unlock();
       const std::string why = ReasonOfOthers();

@@ -46,6 +46,7 @@ class GlooWire final : public Wire {
   Buffer* waiting_ = nullptr;
   std::chrono::steady_clock::time_point deadline_;
   bool expired_ = false, stop_ = false, idle_ = false;
+  enum class Note : uint8_t { kNone, kOnItsWay, kMade } note_ = Note::kNone;  // of a long wait
   std::thread watcher_;
 };
 

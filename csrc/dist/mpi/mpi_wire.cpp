@@ -186,6 +186,7 @@ void MpiWire::Wait(Transfer& transfer) {
 void MpiWire::Poll(MPI_Request& request, int rank, milliseconds patience) {
   const auto begin = steady_clock::now();
   auto look = begin + kLook;
+  bool noted = false;
   for (int polls = 0;; ++polls) {
     int done = 0;
     {
@@ -200,6 +201,10 @@ void MpiWire::Poll(MPI_Request& request, int rank, milliseconds patience) {
       End(StrCat("MPI did not connect all ranks within ", patience.count() / 1000.0, " s"));
     }
     if (now >= look) {
+      if (rank >= 0 && !noted && now - begin >= patience / 2) {
+        NoteLongWait(rank);
+        noted = true;
+      }
       if (const std::string why = ReasonOfOthers(); !why.empty()) Abort(why);
       look = steady_clock::now() + kLook;
     } else if (polls < kSpins) {
@@ -209,6 +214,7 @@ void MpiWire::Poll(MPI_Request& request, int rank, milliseconds patience) {
       std::this_thread::sleep_for(std::clamp(waited / kPart, kLeastSleep, kMostSleep));
     }
   }
+  if (noted) ForgetLongWait();
   CheckPause();
   ThrowIfAborted();
 }
