@@ -80,7 +80,8 @@ class Run:
             def begin(
                 framework: str, mode: str, world: int, *batches: int, core: int = 0
             ) -> None:
-                case = f"{workload} batch {batches} {framework} ({mode}), {world} rank(s)"
+                which = " and ".join(map(str, batches))
+                case = f"{workload} batch {which} {framework} ({mode}), {world} rank(s)"
                 try:
                     team = Team(framework, mode, world, folder, core)
                     stack.callback(team.close)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory in pages of 2 MiB: fewer faults, and fewer misses of the table of pages, which cost most
-// in a virtual machine. Linux gives them, as most distributions set it, to whom asks.
+// in a virtual machine. Where "madvise" is Linux's setting, they are for whom asks.
 #pragma once
 
 #include <cstddef>

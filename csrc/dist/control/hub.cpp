@@ -380,22 +380,29 @@ void Hub::Report(int rank, std::string_view reason, Time now) {
   }
 }
 
-// What was read before the next tick may be the end of those that gave this process up.
+// Also before the first tick after a pause: what is read first may be the end of who gave up.
+void Hub::NotePause(Time now) {
+  if (now - ticked_ >= options_.timers.dead) paused_ = {now - ticked_, now};
+}
+
+// Those that gave this process up end within moments of its pause; who ends later does so by
+// itself.
 void Hub::BlameOwnPause(Time now) {
-  paused_ = std::max<Time::duration>(paused_, now - ticked_);
-  if (announced_ || paused_ < options_.timers.dead) return;
+  NotePause(now);
+  const Timers::ms patience = options_.timers.dead;
+  if (announced_ || paused_.length < patience || now - paused_.end >= patience) return;
   PeerFailure failure{options_.rank, options_.host, options_.pid, "", ""};
   if (options_.rank >= 0) failure = members_.Describe(options_.rank, "");
   failure.reason = StrCat("it serves the store, and was stopped for ",
-                          ToString(std::chrono::duration_cast<milliseconds>(paused_)),
-                          "; the others give it up after ", ToString(options_.timers.dead));
+                          ToString(std::chrono::duration_cast<milliseconds>(paused_.length)),
+                          "; the others give it up after ", ToString(patience));
   Blame(std::move(failure), false, now);
 }
 
 void Hub::Tick(Time now) {
   // Where this process itself was stopped, heartbeats wait in its sockets: nobody is late yet.
+  NotePause(now);
   const auto gap = now - std::exchange(ticked_, now);
-  paused_ = std::max<Time::duration>(paused_, gap);
   if (gap > options_.timers.suspect / 2) members_.Forgive(gap);
   CheckHandshakes(now);
   for (const int rank : members_.NewSuspects(now)) {

@@ -94,6 +94,7 @@ class Hub {
   void Enter(ConnectionId id, const Connection& c, Join join, Time now);
   void Blame(PeerFailure failure, bool consequence, Time now);
   void Announce(const PeerFailure& failure);
+  void NotePause(Time now);
   void BlameOwnPause(Time now);
   void CheckHandshakes(Time now);
   void CheckJoin(Time now);
@@ -129,7 +130,11 @@ class Hub {
   std::map<Refused, int64_t> refusals_;
   size_t pending_ = 0;
   Time started_, ticked_, reported_;
-  Time::duration paused_{};                // the longest time without a tick: this process's own
+  struct Pause {
+    Time::duration length{};
+    Time end{};
+  };
+  Pause paused_;  // this process, the last time it was for as long as `dead`
   bool begun_ = false, complete_ = false;  // the first rank has come; all have joined
   struct Lost {
     Time since;

@@ -57,7 +57,7 @@ bool CallWithin(milliseconds patience, const std::function<bool()>& ended,
   const auto deadline = steady_clock::now() + patience;
   std::unique_lock lock(outcome->mutex);
   while (!outcome->done && steady_clock::now() < deadline && !ended()) {
-    outcome->changed.wait_for(lock, milliseconds(20));
+    outcome->changed.wait_for(lock, milliseconds(100));  // `ended` asks the store
   }
   *error = outcome->error;
   return outcome->done;
@@ -126,8 +126,10 @@ std::string Begin(milliseconds patience, const std::function<bool()>& ended) {
       return MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &got);
     };
     if (!CallWithin(patience, ended, begin, &error)) {
-      const std::string why = StrCat("MPI_Init_thread did not return within ",
-                                     patience.count() / 1000.0, " s; see the log of every rank");
+      const std::string why =
+          ended() ? "another rank had given up when MPI began here; start the program again"
+                  : StrCat("MPI_Init_thread did not return within ", patience.count() / 1000.0,
+                           " s; see the log of every rank");
       Leave(why);
       return why;
     }

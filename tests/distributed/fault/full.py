@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-TIMEOUT = 4 * 3600.0  # seconds for one of the programs; a thousand kills take less than one hour
+TIMEOUT = 4 * 3600.0  # seconds for one of the programs, which take minutes
 
 
 def run(name: str, words: list[str], report: str, environ: dict[str, str]) -> dict[str, Any]:

@@ -195,32 +195,38 @@ TEST(ControlBlame, TheRootCauseIsWhoFailedFirstByItself) {
   EXPECT_EQ(rig.hub.failures()[0].reason, "killed by signal 9; ValueError: shapes differ");
 }
 
+// A store that was stopped for `pause`; rank 1 ends `later`, before the hub's next tick or not.
+std::vector<PeerFailure> AfterAPause(milliseconds pause, bool ticks, milliseconds later = {}) {
+  Rig rig(3, Quick());
+  const auto ids = rig.EnterAll();
+  rig.Pass(milliseconds(50), ids);
+  rig.now += pause;
+  if (ticks) rig.hub.Tick(rig.now);
+  EXPECT_TRUE(rig.hub.failures().empty()) << "the others may have been stopped as well";
+  rig.Pass(later, ids);
+  rig.hub.Disconnected(ids[1], "its connection closed", rig.now);
+  const auto failures = rig.hub.failures();
+  EXPECT_EQ(rig.Got<Failure>(ids[2]).at(0).failure.rank, failures.at(0).rank);
+  return failures;
+}
+
 TEST(ControlBlame, AStoreThatWasStoppedTakesTheBlameOfWhoGaveItUp) {
-  for (const bool ticks : {false, true}) {  // before those that left are heard
-    Rig rig(3, Quick());
-    const auto ids = rig.EnterAll();
-    rig.Pass(milliseconds(50), ids);
-    rig.now += milliseconds(190);
-    if (ticks) rig.hub.Tick(rig.now);
-    rig.hub.Disconnected(ids[2], "its connection closed", rig.now);
-    EXPECT_EQ(rig.hub.failures()[0].rank, 2) << "nobody gives up so soon";
-  }
   for (const bool ticks : {false, true}) {
-    Rig rig(3, Quick());
-    const auto ids = rig.EnterAll();
-    rig.Pass(milliseconds(50), ids);
-    rig.now += milliseconds(250);
-    if (ticks) rig.hub.Tick(rig.now);
-    EXPECT_TRUE(rig.hub.failures().empty()) << "the others may have been stopped as well";
-    rig.hub.Disconnected(ids[1], "its connection closed", rig.now);
-    const auto failures = rig.hub.failures();
+    const auto failures = AfterAPause(milliseconds(250), ticks);
     ASSERT_THAT(failures, SizeIs(2));
     EXPECT_EQ(failures[0].rank, 0);
     EXPECT_EQ(failures[0].host, "host-0");
     EXPECT_EQ(failures[0].reason,
               "it serves the store, and was stopped for 0.25 s; the others give it up after 0.2 s");
-    EXPECT_EQ(rig.Got<Failure>(ids[2]).at(0).failure.rank, 0);
   }
+}
+
+TEST(ControlBlame, WhoEndsAfterAShortPauseOrLongAfterOneEndsByItself) {
+  for (const bool ticks : {false, true}) {
+    EXPECT_EQ(AfterAPause(milliseconds(190), ticks).at(0).rank, 1) << "nobody gives up so soon";
+  }
+  EXPECT_EQ(AfterAPause(milliseconds(250), true, milliseconds(150)).at(0).rank, 0);
+  EXPECT_EQ(AfterAPause(milliseconds(250), true, milliseconds(300)).at(0).rank, 1);
 }
 
 TEST(ControlBlame, AConsequenceWithoutACauseIsToldAfterAHeartbeat) {
